@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+#[doc(hidden)]
+pub mod bindings;
+mod cell;
+mod export;
+#[doc(hidden)]
+pub mod glue;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod harness;
+mod operator;
+mod output;
+mod rows;
+mod runner;
+pub mod runtime;
+pub mod state;
+
+pub use cell::{Cell, Json};
+pub use operator::{Context, Declared, Description, END_OF_INPUT, Encoding, Operator, Port};
+pub use output::{Bytes, Outcome, Output, Rejection, Text};
+pub use rows::{Batch, Record, Rows, RowsIter};
+pub use runner::{Runner, SlotDescription};
+pub use state::{Keyed, KeyedItems, Value};

@@ -1,0 +1,246 @@
+//! State of one cell a record key.
+
+use super::key::{Key, Sought};
+use super::{PartWriter, Scope, Slot, SlotKind};
+use crate::{Cell, Encoding};
+use hashbrown::HashTable;
+
+/// A cell for each record key, kept by the instance that gets the key: the input must be exchanged by key.
+///
+/// [`Keyed::entry`] on a key that is there costs one hash and one comparison, and allocates nothing.
+///
+/// ```
+/// # use reprise_guest::Keyed;
+/// let mut counts = Keyed::<u64>::default();
+/// *counts.entry(b"b") += 2;
+/// *counts.entry(b"a") += 1;
+/// assert_eq!(counts.iter().collect::<Vec<_>>(), [(b"a".as_slice(), &1), (b"b".as_slice(), &2)]);
+/// ```
+#[derive(Debug, Default)]
+pub struct Keyed<V> {
+    entries: Vec<Entry<V>>,
+    /// Places of `entries`, by the hash of their keys.
+    index: HashTable<u32>,
+    /// Places whose entries are changed, in the order in which they changed; tombstones are always among them.
+    changed: Vec<u32>,
+    /// Places that are not in the index and can be used again.
+    free: Vec<u32>,
+    /// Entries in the index that are not tombstones.
+    live: usize,
+    /// Where the snapshot that is being read goes on, in `entries` or in `changed`.
+    cursor: usize,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    key: Key,
+    value: V,
+    /// False for tombstones and for free places.
+    live: bool,
+    changed: bool,
+}
+
+impl<V: Cell> Keyed<V> {
+    /// Number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// True where there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// The cell of a key.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&V> {
+        let entry = &self.entries[self.find(&Sought::new(key))?];
+        entry.live.then_some(&entry.value)
+    }
+
+    /// The cell of a key, to be changed; made from the default where there is none.
+    #[inline]
+    pub fn entry(&mut self, key: &[u8]) -> &mut V {
+        let sought = Sought::new(key);
+        let place = match self.find(&sought) {
+            Some(place) => place,
+            None => self.insert(sought),
+        };
+        let entry = &mut self.entries[place];
+        if !entry.changed {
+            entry.changed = true;
+            self.changed.push(place as u32);
+        }
+        if !entry.live {
+            entry.live = true;
+            self.live += 1;
+        }
+        &mut entry.value
+    }
+
+    /// Sets the cell of a key.
+    #[inline]
+    pub fn set(&mut self, key: &[u8], value: V) {
+        *self.entry(key) = value;
+    }
+
+    /// Removes the cell of a key, and gives back what it held.
+    pub fn remove(&mut self, key: &[u8]) -> Option<V> {
+        let place = self.find(&Sought::new(key))?;
+        self.bury(place)
+    }
+
+    /// The cells in the order of their keys, whatever the order in which they came.
+    ///
+    /// Sorts the keys at each call: for the end of the input or of a window, not for each row.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
+        self.sorted().into_iter().map(|place| {
+            let entry = &self.entries[place as usize];
+            (entry.key.as_slice(), &entry.value)
+        })
+    }
+
+    /// Removes the cells for which `keep` is false. Asks in the order of the keys.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &V) -> bool) {
+        for place in self.sorted() {
+            let entry = &self.entries[place as usize];
+            if !keep(entry.key.as_slice(), &entry.value) {
+                self.bury(place as usize);
+            }
+        }
+    }
+
+    /// Places in use or free: what the field costs in memory.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn sorted(&self) -> Vec<u32> {
+        let mut places: Vec<u32> = (0..self.entries.len() as u32).filter(|&place| self.entries[place as usize].live).collect();
+        places.sort_unstable_by(|&a, &b| self.entries[a as usize].key.as_slice().cmp(self.entries[b as usize].key.as_slice()));
+        places
+    }
+
+    #[inline]
+    fn find(&self, sought: &Sought<'_>) -> Option<usize> {
+        self.index.find(sought.hash, |&place| self.entries[place as usize].key.is(sought)).map(|&place| place as usize)
+    }
+
+    /// Puts a tombstone that is not changed in the index: the caller gives it life.
+    #[cold]
+    fn insert(&mut self, sought: Sought<'_>) -> usize {
+        let entry = Entry { key: Key::new(sought), value: V::default(), live: false, changed: false };
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.entries[place as usize] = entry;
+                place
+            }
+            None => {
+                self.entries.push(entry);
+                u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 keys fit in memory")
+            }
+        };
+        let entries = &self.entries;
+        self.index.insert_unique(sought.hash, place, |&place| entries[place as usize].key.hash());
+        place as usize
+    }
+
+    /// Makes a tombstone of the entry.
+    fn bury(&mut self, place: usize) -> Option<V> {
+        let entry = &mut self.entries[place];
+        if !entry.live {
+            return None;
+        }
+        entry.live = false;
+        self.live -= 1;
+        if !entry.changed {
+            entry.changed = true;
+            self.changed.push(place as u32);
+        }
+        Some(std::mem::take(&mut entry.value))
+    }
+
+    /// Takes a tombstone out of the index.
+    fn free(&mut self, place: u32) {
+        let hash = self.entries[place as usize].key.hash();
+        if let Ok(found) = self.index.find_entry(hash, |&other| other == place) {
+            found.remove();
+        }
+        self.entries[place as usize].key = Key::new(Sought::new(b""));
+        self.free.push(place);
+    }
+}
+
+impl<V: Cell> Slot for Keyed<V> {
+    fn kind(&self) -> SlotKind {
+        SlotKind::Keyed
+    }
+
+    fn encoding(&self) -> Encoding {
+        V::ENCODING
+    }
+
+    fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    fn rewind(&mut self) {
+        self.cursor = 0;
+    }
+
+    fn read(&mut self, scope: Scope, part: &mut PartWriter) -> Result<bool, String> {
+        loop {
+            let entry = match scope {
+                Scope::Full => self.entries.get(self.cursor),
+                Scope::Changes => self.changed.get(self.cursor).map(|&place| &self.entries[place as usize]),
+            };
+            let Some(entry) = entry else { return Ok(true) };
+            if (entry.live || scope == Scope::Changes) && !part.push(entry.key.as_slice(), b"", entry.live.then_some(&entry.value))? {
+                return Ok(false);
+            }
+            self.cursor += 1;
+        }
+    }
+
+    fn forget_changes(&mut self) {
+        for place in std::mem::take(&mut self.changed) {
+            let entry = &mut self.entries[place as usize];
+            entry.changed = false;
+            if !entry.live {
+                self.free(place);
+            }
+        }
+    }
+
+    fn restore(&mut self, key: &[u8], item: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        if !item.is_empty() {
+            return Err("a slot with one value a key has no items".to_owned());
+        }
+        let value = value.map(V::decode).transpose()?;
+        let sought = Sought::new(key);
+        let found = self.find(&sought);
+        match (found, value) {
+            (_, Some(value)) => {
+                let place = found.unwrap_or_else(|| self.insert(sought));
+                let entry = &mut self.entries[place];
+                entry.value = value;
+                self.live += usize::from(!entry.live);
+                entry.live = true;
+            }
+            (Some(place), None) => {
+                let entry = &mut self.entries[place];
+                entry.value = V::default();
+                self.live -= usize::from(entry.live);
+                entry.live = false;
+                if !entry.changed {
+                    self.free(place as u32);
+                }
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+}

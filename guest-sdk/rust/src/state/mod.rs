@@ -1,0 +1,86 @@
+//! Declared state: typed fields that know what changed since the last snapshot.
+//!
+//! | field | cells | kind |
+//! |---|---|---|
+//! | [`Value<T>`] | one | stays with the instance |
+//! | [`Keyed<V>`] | one a record key | moves with the key |
+//! | [`KeyedItems<V>`] | any number a record key, each under an item | moves with the key |
+//!
+//! A cell that was set or removed since the last snapshot that was read to its end is *changed*; the field keeps a list of these, so
+//! that a snapshot of changes costs what changed and not what there is. Removed cells stay as tombstones until then. Restored cells
+//! count as unchanged.
+
+mod items;
+mod key;
+mod keyed;
+mod part;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use items::KeyedItems;
+pub use keyed::Keyed;
+pub use part::{Chunk, Part, PartWriter};
+pub use value::Value;
+
+use crate::Encoding;
+
+/// Who keeps a cell when the number of instances changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotKind {
+    /// Moves with its key.
+    Keyed,
+    /// Stays with the instance index.
+    Instance,
+    /// The same everywhere.
+    Broadcast,
+}
+
+/// Which cells a snapshot holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every cell.
+    Full,
+    /// Those set or removed since the last snapshot that was read to its end.
+    Changes,
+}
+
+/// A field of an operator that is declared state.
+pub trait Slot {
+    /// Who keeps its cells.
+    fn kind(&self) -> SlotKind;
+
+    /// How its values are to be read.
+    fn encoding(&self) -> Encoding;
+
+    /// True where it holds no cell.
+    fn is_empty(&self) -> bool;
+
+    /// Goes back to the first cell of a snapshot.
+    fn rewind(&mut self);
+
+    /// Writes the next cells of the snapshot until the part is full. True where there are no more.
+    ///
+    /// # Errors
+    /// Where a value cannot be encoded.
+    fn read(&mut self, scope: Scope, part: &mut PartWriter) -> Result<bool, String>;
+
+    /// A snapshot was read to its end: no cell is changed any more.
+    fn forget_changes(&mut self);
+
+    /// Sets a cell, or removes it where `value` is `None`; the cell is not changed by it.
+    ///
+    /// # Errors
+    /// Where the bytes cannot be decoded.
+    fn restore(&mut self, key: &[u8], item: &[u8], value: Option<&[u8]>) -> Result<(), String>;
+}
+
+/// A slot under its name.
+pub struct Declaration<'a> {
+    /// Name of the field; the host sees `-` for `_`.
+    pub name: &'static str,
+    /// Version of the meaning of its bytes.
+    pub version: u32,
+    /// The field.
+    pub slot: &'a mut dyn Slot,
+}

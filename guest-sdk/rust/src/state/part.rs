@@ -1,0 +1,128 @@
+//! Pieces of snapshots: cells in columns, filled up to a number of bytes.
+
+/// Cells of one slot, as `wit/state.wit` has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chunk {
+    /// Place of the slot among the declared ones.
+    pub slot: u32,
+    /// End of each cell's key in `keys`.
+    pub key_ends: Vec<u32>,
+    /// Record keys, one after another.
+    pub keys: Vec<u8>,
+    /// End of each cell's item in `items`.
+    pub item_ends: Vec<u32>,
+    /// Sub-keys, one after another.
+    pub items: Vec<u8>,
+    /// End of each cell's value in `values`.
+    pub value_ends: Vec<u32>,
+    /// Values, one after another.
+    pub values: Vec<u8>,
+    /// Indices of the cells that were removed, strictly increasing.
+    pub removed: Vec<u32>,
+}
+
+/// One cell of a chunk: key, item, and the value unless it was removed.
+pub type CellBytes<'a> = (&'a [u8], &'a [u8], Option<&'a [u8]>);
+
+impl Chunk {
+    /// The cells in order.
+    ///
+    /// # Errors
+    /// Where the columns are not legal: they come from storage by way of the host, so this is a fault of one of them.
+    pub fn cells(&self) -> Result<Vec<CellBytes<'_>>, String> {
+        let cells = self.key_ends.len();
+        if self.item_ends.len() != cells || self.value_ends.len() != cells {
+            return Err("its columns differ in length".to_owned());
+        }
+        let mut removed = self.removed.iter().copied().peekable();
+        let (mut key, mut item, mut value) = (0, 0, 0);
+        (0..cells)
+            .map(|i| {
+                let key = next(&self.keys, &mut key, self.key_ends[i])?;
+                let item = next(&self.items, &mut item, self.item_ends[i])?;
+                let value = next(&self.values, &mut value, self.value_ends[i])?;
+                let is_removed = removed.next_if_eq(&(i as u32)).is_some();
+                Some((key, item, (!is_removed).then_some(value)))
+            })
+            .collect::<Option<_>>()
+            .ok_or_else(|| "its ends do not fit its bytes".to_owned())
+    }
+}
+
+/// The bytes from `start` to `end`; `start` moves on.
+fn next<'a>(bytes: &'a [u8], start: &mut usize, end: u32) -> Option<&'a [u8]> {
+    let slice = bytes.get(*start..end as usize)?;
+    *start = end as usize;
+    Some(slice)
+}
+
+/// A piece of a snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Cells, one chunk a slot.
+    pub chunks: Vec<Chunk>,
+    /// The snapshot was read to its end.
+    pub done: bool,
+}
+
+/// Takes cells until a piece is full.
+#[derive(Debug)]
+pub struct PartWriter {
+    chunks: Vec<Chunk>,
+    chunk: Chunk,
+    used_bytes: usize,
+    bytes_max: usize,
+    cells: usize,
+}
+
+impl PartWriter {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { chunks: Vec::new(), chunk: Chunk::default(), used_bytes: 0, bytes_max, cells: 0 }
+    }
+
+    /// The cells that follow are of this slot.
+    pub(crate) fn start_slot(&mut self, slot: u32) {
+        self.end_slot();
+        self.chunk.slot = slot;
+    }
+
+    fn end_slot(&mut self) {
+        if !self.chunk.key_ends.is_empty() {
+            self.chunks.push(std::mem::take(&mut self.chunk));
+        }
+    }
+
+    pub(crate) fn finish(mut self, done: bool) -> Part {
+        self.end_slot();
+        Part { chunks: self.chunks, done }
+    }
+
+    /// Appends a cell, removed where there is no `value`. False where it does not fit any more: then nothing was appended. The first cell of
+    /// a piece always fits.
+    ///
+    /// # Errors
+    /// Where the value cannot be encoded.
+    pub fn push<V: crate::Cell>(&mut self, key: &[u8], item: &[u8], value: Option<&V>) -> Result<bool, String> {
+        let chunk = &mut self.chunk;
+        let start = chunk.values.len();
+        if let Some(value) = value {
+            value.encode(&mut chunk.values)?;
+        }
+        let bytes = key.len() + item.len() + (chunk.values.len() - start);
+        if self.cells > 0 && self.used_bytes + bytes > self.bytes_max {
+            chunk.values.truncate(start);
+            return Ok(false);
+        }
+        self.cells += 1;
+        self.used_bytes += bytes;
+        if value.is_none() {
+            chunk.removed.push(chunk.key_ends.len() as u32);
+        }
+        chunk.keys.extend_from_slice(key);
+        chunk.key_ends.push(chunk.keys.len() as u32);
+        chunk.items.extend_from_slice(item);
+        chunk.item_ends.push(chunk.items.len() as u32);
+        chunk.value_ends.push(chunk.values.len() as u32);
+        Ok(true)
+    }
+}

@@ -1,0 +1,231 @@
+//! Fields of state against an obvious model: whatever was done to them, a full snapshot and the changes since restore the same cells.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+type Model = BTreeMap<(Vec<u8>, Vec<u8>), u64>;
+
+/// What the tests do to a field of state.
+trait Field: Slot + Default {
+    fn add(&mut self, key: &[u8], item: &[u8], number: u64);
+    fn remove(&mut self, key: &[u8], item: &[u8]) -> Option<u64>;
+    fn keep_even(&mut self);
+    fn cells(&self) -> Model;
+    fn len(&self) -> usize;
+}
+
+impl Field for Keyed<u64> {
+    fn add(&mut self, key: &[u8], _: &[u8], number: u64) {
+        *self.entry(key) += number;
+    }
+    fn remove(&mut self, key: &[u8], _: &[u8]) -> Option<u64> {
+        Keyed::remove(self, key)
+    }
+    fn keep_even(&mut self) {
+        self.retain(|_, number| number % 2 == 0);
+    }
+    fn cells(&self) -> Model {
+        self.iter().map(|(key, &number)| ((key.to_vec(), Vec::new()), number)).collect()
+    }
+    fn len(&self) -> usize {
+        Keyed::len(self)
+    }
+}
+
+impl Field for KeyedItems<u64> {
+    fn add(&mut self, key: &[u8], item: &[u8], number: u64) {
+        *self.entry(key, item) += number;
+    }
+    fn remove(&mut self, key: &[u8], item: &[u8]) -> Option<u64> {
+        KeyedItems::remove(self, key, item)
+    }
+    fn keep_even(&mut self) {
+        self.retain(|_, _, number| number % 2 == 0);
+    }
+    fn cells(&self) -> Model {
+        self.iter().map(|(key, item, &number)| ((key.to_vec(), item.to_vec()), number)).collect()
+    }
+    fn len(&self) -> usize {
+        KeyedItems::len(self)
+    }
+}
+
+impl Field for Value<u64> {
+    fn add(&mut self, _: &[u8], _: &[u8], number: u64) {
+        *self.entry() += number;
+    }
+    fn remove(&mut self, _: &[u8], _: &[u8]) -> Option<u64> {
+        let present = !self.is_empty();
+        let number = Value::remove(self);
+        present.then_some(number)
+    }
+    fn keep_even(&mut self) {
+        if self.get() % 2 == 1 {
+            Value::remove(self);
+        }
+    }
+    fn cells(&self) -> Model {
+        (!self.is_empty()).then(|| ((Vec::new(), Vec::new()), *self.get())).into_iter().collect()
+    }
+    fn len(&self) -> usize {
+        usize::from(!self.is_empty())
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Add(Vec<u8>, Vec<u8>, u64),
+    Remove(Vec<u8>, Vec<u8>),
+    KeepEven,
+    /// Reads the snapshot in parts of at most so many bytes.
+    Snapshot(Scope, usize),
+    /// Reads one part of a snapshot and then goes on as if it had not.
+    Abandon(Scope),
+    /// Goes on with what the snapshots so far and the changes since restore.
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    // Few keys, so that they are met again; short, long, and of the same bytes where the border lies elsewhere.
+    let keys = ["", "a", "ab", "b", "sixteen bytes ok", "sixteen bytes okk", "a long key that is kept in a box"];
+    let key = proptest::sample::select(keys.map(|key| key.as_bytes().to_vec()).to_vec());
+    let item = proptest::sample::select(["", "b", "x"].map(|item| item.as_bytes().to_vec()).to_vec());
+    let scope = prop_oneof![Just(Scope::Full), Just(Scope::Changes)];
+    let step = prop_oneof![
+        8 => (key.clone(), item.clone(), 0..4u64).prop_map(|(key, item, number)| Step::Add(key, item, number)),
+        5 => (key, item).prop_map(|(key, item)| Step::Remove(key, item)),
+        1 => Just(Step::KeepEven),
+        3 => (scope.clone(), 0..64usize).prop_map(|(scope, bytes_max)| Step::Snapshot(scope, bytes_max)),
+        1 => scope.prop_map(Step::Abandon),
+        1 => Just(Step::Restart),
+    ];
+    proptest::collection::vec(step, 0..120)
+}
+
+/// Reads a snapshot to its end, and checks the size of its parts.
+fn read(field: &mut dyn Slot, scope: Scope, bytes_max: usize) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    field.rewind();
+    loop {
+        let mut part = PartWriter::new(bytes_max);
+        part.start_slot(0);
+        let done = field.read(scope, &mut part).unwrap();
+        for chunk in part.finish(done).chunks {
+            let bytes = chunk.keys.len() + chunk.items.len() + chunk.values.len();
+            assert!(bytes <= bytes_max || chunk.key_ends.len() == 1);
+            assert!(scope == Scope::Changes || chunk.removed.is_empty());
+            chunks.push(chunk);
+        }
+        if done {
+            field.forget_changes();
+            return chunks;
+        }
+    }
+}
+
+fn restore<F: Field>(chunks: &[Chunk]) -> F {
+    let mut field = F::default();
+    for (key, item, value) in chunks.iter().flat_map(|chunk| chunk.cells().unwrap()) {
+        Slot::restore(&mut field, key, item, value).unwrap();
+    }
+    field
+}
+
+fn check<F: Field>(steps: &[Step], model_key: fn(&[u8], &[u8]) -> (Vec<u8>, Vec<u8>)) {
+    let mut model = Model::new();
+    let mut field = F::default();
+    let mut chain = Vec::new();
+    for step in steps {
+        match step {
+            Step::Add(key, item, number) => {
+                field.add(key, item, *number);
+                *model.entry(model_key(key, item)).or_default() += number;
+            }
+            Step::Remove(key, item) => assert_eq!(field.remove(key, item), model.remove(&model_key(key, item))),
+            Step::KeepEven => {
+                field.keep_even();
+                model.retain(|_, number| *number % 2 == 0);
+            }
+            Step::Snapshot(Scope::Full, bytes_max) => chain = read(&mut field, Scope::Full, *bytes_max),
+            Step::Snapshot(Scope::Changes, bytes_max) => chain.extend(read(&mut field, Scope::Changes, *bytes_max)),
+            Step::Abandon(scope) => {
+                field.rewind();
+                field.read(*scope, &mut PartWriter::new(8)).unwrap();
+            }
+            Step::Restart => {
+                chain.extend(read(&mut field, Scope::Changes, 16));
+                field = restore(&chain);
+                assert!(read(&mut field, Scope::Changes, 16).is_empty(), "restored cells are not changed");
+            }
+        }
+        assert_eq!(field.cells(), model);
+        assert_eq!(field.len(), model.len());
+    }
+    chain.extend(read(&mut field, Scope::Changes, 16));
+    assert_eq!(restore::<F>(&chain).cells(), model);
+    assert_eq!(restore::<F>(&read(&mut field, Scope::Full, 16)).cells(), model);
+}
+
+proptest! {
+    #[test]
+    fn keyed_state_comes_back(steps in steps()) {
+        check::<Keyed<u64>>(&steps, |key, _| (key.to_vec(), Vec::new()));
+    }
+
+    #[test]
+    fn keyed_items_come_back(steps in steps()) {
+        check::<KeyedItems<u64>>(&steps, |key, item| (key.to_vec(), item.to_vec()));
+    }
+
+    #[test]
+    fn a_value_comes_back(steps in steps()) {
+        check::<Value<u64>>(&steps, |_, _| (Vec::new(), Vec::new()));
+    }
+}
+
+#[test]
+fn a_snapshot_of_changes_holds_the_changed_cells_only() {
+    let mut field = Keyed::<u64>::default();
+    for number in 0..1000u64 {
+        field.set(&number.to_be_bytes(), number);
+    }
+    read(&mut field, Scope::Full, 1 << 20);
+    *field.entry(&5u64.to_be_bytes()) += 1;
+    field.remove(&6u64.to_be_bytes());
+    field.set(b"new", 1);
+    field.remove(b"new");
+    let chunks = read(&mut field, Scope::Changes, 1 << 20);
+    let cells = chunks[0].cells().unwrap();
+    let six = 6u64.to_le_bytes();
+    assert_eq!(
+        cells,
+        [
+            (5u64.to_be_bytes().as_slice(), b"".as_slice(), Some(six.as_slice())),
+            (6u64.to_be_bytes().as_slice(), b"".as_slice(), None),
+            (b"new".as_slice(), b"".as_slice(), None),
+        ]
+    );
+    assert_eq!(chunks[0].removed, [1, 2]);
+}
+
+#[test]
+fn places_of_removed_keys_are_used_again() {
+    let mut field = Keyed::<String>::default();
+    for round in 0..100u32 {
+        for key in 0..10u32 {
+            field.set(&(round * 10 + key).to_be_bytes(), "x".to_owned());
+        }
+        field.retain(|_, _| false);
+        read(&mut field, Scope::Changes, 1 << 20);
+    }
+    assert!(field.is_empty());
+    assert_eq!(field.places(), 10);
+}
+
+#[test]
+fn a_chunk_with_lying_ends_is_refused() {
+    let chunk = Chunk { key_ends: vec![1], keys: b"a".to_vec(), item_ends: vec![0], value_ends: vec![9], ..Chunk::default() };
+    assert_eq!(chunk.cells(), Err("its ends do not fit its bytes".to_owned()));
+    assert_eq!(Chunk { item_ends: vec![], ..chunk }.cells(), Err("its columns differ in length".to_owned()));
+}

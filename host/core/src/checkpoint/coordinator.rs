@@ -1,0 +1,411 @@
+//! When a checkpoint is complete, and what it says: the decisions of the checkpoint protocol, without its I/O.
+//!
+//! Every instance of every source, operator and sink is a participant. It reports each epoch once, in order, after what it has to
+//! say is durable; a participant that has come to its end closes with its last report, which then stands for all later epochs.
+//!
+//! ```text
+//! Reported(e) from all ──> Write(manifest e) ──> Stored(e) ──> Publish(e), Completed(e) ──> Published(e)
+//!        nothing new in e ──> Completed(e)                       all closed and published ──> Done
+//! ```
+//! Invariants:
+//! 1. A manifest is written only after every participant reported its epoch.
+//! 2. Manifests are written one at a time, in the order of epochs.
+//! 3. Output is published only after the manifest that names it is stored; until it is known to be published, every later
+//!    manifest names it again.
+
+use super::manifest::{InstanceState, Manifest, ObjectRef, OperatorState, SinkState, SourceState, SplitPosition, StagedRef};
+use crate::codec::snapshot::Scope;
+use crate::description::Slot;
+use crate::ids::{Digest, Epoch, Generation};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Who reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Node {
+    /// A source, by its place in the topology file.
+    Source(usize),
+    /// An operator, likewise.
+    Operator(usize),
+    /// A sink, likewise.
+    Sink(usize),
+}
+
+/// One instance of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Participant {
+    /// The node.
+    pub node: Node,
+    /// Index of the instance.
+    pub instance: u32,
+}
+
+/// What one participant has to say of one epoch. All of it is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Who.
+    pub from: Participant,
+    /// Of which epoch.
+    pub epoch: Epoch,
+    /// Nothing more will come.
+    pub closed: bool,
+    /// What.
+    pub content: Content,
+}
+
+/// The content of a report. Numbers of rows are those of this epoch alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// From a source.
+    Source {
+        /// Splits that moved.
+        splits: Vec<SplitPosition>,
+        /// Rows read.
+        rows: u64,
+        /// Rows refused.
+        rejected: u64,
+        /// Where the refused rows are.
+        quarantine: Vec<ObjectRef>,
+        /// With `closed`: the input has ended, as against a request to stop.
+        ended: bool,
+    },
+    /// From an operator.
+    Operator {
+        /// Its snapshot; `None` where no cell changed.
+        snapshot: Option<ObjectRef>,
+        /// The watermark it was told last.
+        watermark: i64,
+        /// Rows worked on.
+        rows: u64,
+        /// Rows refused.
+        rejected: u64,
+        /// Where the refused rows are.
+        quarantine: Vec<ObjectRef>,
+    },
+    /// From a sink.
+    Sink {
+        /// Its staged output; `None` where there is none.
+        staged: Option<StagedRef>,
+        /// Rows written.
+        rows: u64,
+    },
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A participant reported.
+    Reported(Report),
+    /// The manifest of this epoch is stored.
+    Stored(Epoch),
+    /// All output that the manifest of this epoch names is published.
+    Published(Epoch),
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Store this manifest with put-if-absent, then tell [`Event::Stored`]. The fields `written_ms` is for the caller to fill.
+    Write(Box<Manifest>),
+    /// Publish these, then tell [`Event::Published`].
+    Publish {
+        /// The epoch whose manifest allows it.
+        epoch: Epoch,
+        /// What: the sink's place in the topology file, and its staged output.
+        staged: Vec<(usize, StagedRef)>,
+    },
+    /// The epoch is behind us: sources may go further.
+    Completed(Epoch),
+    /// The last checkpoint is stored and published.
+    Done {
+        /// All input had ended.
+        finished: bool,
+    },
+}
+
+/// A participant broke the protocol: a fault of the host itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("checkpoint protocol: {participant:?} reported epoch {reported}, {expected} was due: {why}")]
+pub struct Violation {
+    /// Who.
+    pub participant: Participant,
+    /// What it reported.
+    pub reported: Epoch,
+    /// What was due.
+    pub expected: Epoch,
+    /// In words.
+    pub why: &'static str,
+}
+
+/// What stays the same over a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The job.
+    pub job: String,
+    /// This run.
+    pub generation: Generation,
+    /// Random number of this run.
+    pub writer: u64,
+    /// Digest of the topology.
+    pub topology: Digest,
+    /// Instances of every node.
+    pub workers: u32,
+    /// Name, component and slots of every operator.
+    pub operators: Vec<(String, Digest, Vec<Slot>)>,
+    /// Names of the sources.
+    pub sources: Vec<String>,
+    /// Names of the sinks.
+    pub sinks: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    next: Epoch,
+    closed: bool,
+    waiting: BTreeMap<Epoch, Report>,
+}
+
+/// The coordinator of one run. See the module.
+#[derive(Debug)]
+pub struct Coordinator {
+    participants: BTreeMap<Participant, Progress>,
+    /// The checkpoint as of the last epoch folded in; its `epoch` and `parent` are set when it is written.
+    state: Manifest,
+    /// Sources that closed because their input ended, by participant.
+    ended: usize,
+    sources: usize,
+    /// The next epoch to complete.
+    next: Epoch,
+    ready: VecDeque<Manifest>,
+    writing: Option<Manifest>,
+    stored: Option<Epoch>,
+    unpublished: usize,
+    done: bool,
+}
+
+impl Coordinator {
+    /// Begins a run at `first`, from the checkpoint `base` or afresh. With another number of workers than `base` had, every operator
+    /// must begin with a full snapshot; their chains start empty then.
+    #[must_use]
+    pub fn new(layout: Layout, first: Epoch, base: Option<&Manifest>) -> Self {
+        let workers = layout.workers;
+        let mut participants = BTreeMap::new();
+        let nodes = (0..layout.sources.len()).map(Node::Source);
+        let nodes = nodes.chain((0..layout.operators.len()).map(Node::Operator)).chain((0..layout.sinks.len()).map(Node::Sink));
+        for node in nodes {
+            for instance in 0..workers {
+                participants.insert(Participant { node, instance }, Progress { next: first, ..Progress::default() });
+            }
+        }
+        let sources = layout.sources.len() * workers as usize;
+        let parent = base.map(|b| b.epoch);
+        Self {
+            participants,
+            state: start_state(layout, base),
+            ended: 0,
+            sources,
+            next: first,
+            ready: VecDeque::new(),
+            writing: None,
+            stored: parent,
+            unpublished: 0,
+            done: false,
+        }
+    }
+
+    /// Takes one event and answers with what is to be done, in this order.
+    ///
+    /// # Errors
+    /// A report that is out of order: a fault of the host, the run must stop.
+    pub fn step(&mut self, event: Event) -> Result<Vec<Action>, Violation> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Reported(report) => {
+                self.note(report)?;
+                while !self.finished_folding() && self.all_reported(self.next) {
+                    self.fold(&mut actions);
+                }
+            }
+            Event::Stored(epoch) => self.on_stored(epoch, &mut actions),
+            Event::Published(epoch) => {
+                self.unpublished = self.unpublished.saturating_sub(1);
+                for sink in &mut self.state.sinks {
+                    sink.staged.retain(|staged| staged.epoch > epoch);
+                }
+                for manifest in &mut self.ready {
+                    for sink in &mut manifest.sinks {
+                        sink.staged.retain(|staged| staged.epoch > epoch);
+                    }
+                }
+            }
+        }
+        self.write_next(&mut actions);
+        if !self.done && self.finished_folding() && self.ready.is_empty() && self.writing.is_none() && self.unpublished == 0 {
+            self.done = true;
+            actions.push(Action::Done { finished: self.ended == self.sources });
+        }
+        Ok(actions)
+    }
+
+    fn note(&mut self, report: Report) -> Result<(), Violation> {
+        let (participant, reported) = (report.from, report.epoch);
+        let violation = |expected, why| Violation { participant, reported, expected, why };
+        let Some(progress) = self.participants.get_mut(&participant) else {
+            return Err(violation(self.next, "there is no such participant"));
+        };
+        if progress.closed {
+            return Err(violation(progress.next, "it had closed"));
+        }
+        if reported != progress.next {
+            return Err(violation(progress.next, "epochs are reported once and in order"));
+        }
+        progress.next = reported.next();
+        progress.closed = report.closed;
+        if let Content::Source { ended: true, .. } = report.content {
+            self.ended += usize::from(report.closed);
+        }
+        progress.waiting.insert(reported, report);
+        Ok(())
+    }
+
+    fn all_reported(&self, epoch: Epoch) -> bool {
+        self.participants.values().all(|p| p.closed || p.next > epoch)
+    }
+
+    /// Every participant has closed and every report is in the state.
+    fn finished_folding(&self) -> bool {
+        self.participants.values().all(|p| p.closed && p.waiting.is_empty())
+    }
+
+    /// Puts the reports of the next epoch into the state, and queues its manifest if they say anything new.
+    fn fold(&mut self, actions: &mut Vec<Action>) {
+        let epoch = self.next;
+        self.next = epoch.next();
+        let mut news = false;
+        for instance in self.state.operators.iter_mut().flat_map(|o| &mut o.instances) {
+            instance.quarantine.clear();
+        }
+        self.state.sources.iter_mut().for_each(|s| s.quarantine.clear());
+        let reports: Vec<_> = self.participants.values_mut().filter_map(|p| p.waiting.remove(&epoch)).collect();
+        for report in reports {
+            news |= apply(&mut self.state, report);
+        }
+        let last = self.finished_folding();
+        if !news && !last {
+            actions.push(Action::Completed(epoch));
+            return;
+        }
+        let mut manifest = self.state.clone();
+        manifest.epoch = epoch;
+        manifest.finished = last && self.ended == self.sources;
+        self.ready.push_back(manifest);
+    }
+
+    fn write_next(&mut self, actions: &mut Vec<Action>) {
+        if self.writing.is_some() {
+            return;
+        }
+        if let Some(mut manifest) = self.ready.pop_front() {
+            manifest.parent = self.stored;
+            self.writing = Some(manifest.clone());
+            actions.push(Action::Write(Box::new(manifest)));
+        }
+    }
+
+    fn on_stored(&mut self, epoch: Epoch, actions: &mut Vec<Action>) {
+        let Some(manifest) = self.writing.take_if(|m| m.epoch == epoch) else { return };
+        self.stored = Some(epoch);
+        let staged: Vec<_> =
+            manifest.sinks.into_iter().enumerate().flat_map(|(sink, s)| s.staged.into_iter().map(move |staged| (sink, staged))).collect();
+        self.unpublished += 1;
+        actions.push(Action::Publish { epoch, staged });
+        actions.push(Action::Completed(epoch));
+    }
+}
+
+/// The state that a run starts from: that of its base, laid out for this run.
+fn start_state(layout: Layout, base: Option<&Manifest>) -> Manifest {
+    let same_workers = base.is_some_and(|b| b.workers == layout.workers);
+    let operators = layout.operators.into_iter().map(|(name, component, slots)| {
+        let old = base.and_then(|b| b.operators.iter().find(|o| o.name == name));
+        let instances = (0..layout.workers as usize).map(|index| match old.and_then(|o| o.instances.get(index)) {
+            Some(instance) if same_workers => InstanceState { quarantine: vec![], ..instance.clone() },
+            Some(instance) => InstanceState { rows: instance.rows, rejected: instance.rejected, ..fresh_instance() },
+            None => fresh_instance(),
+        });
+        OperatorState { instances: instances.collect(), name, component, slots }
+    });
+    let sources = layout.sources.into_iter().map(|name| {
+        let old = base.and_then(|b| b.sources.iter().find(|s| s.name == name)).cloned();
+        let old = old.unwrap_or(SourceState { name: String::new(), splits: vec![], rows: 0, rejected: 0, quarantine: vec![] });
+        SourceState { name, quarantine: vec![], ..old }
+    });
+    let sinks = layout.sinks.into_iter().map(|name| {
+        let rows = base.and_then(|b| b.sinks.iter().find(|s| s.name == name)).map_or(0, |s| s.rows);
+        SinkState { name, staged: vec![], rows }
+    });
+    Manifest {
+        operators: operators.collect(),
+        sources: sources.collect(),
+        sinks: sinks.collect(),
+        job: layout.job,
+        epoch: Epoch(0),
+        generation: layout.generation,
+        writer: layout.writer,
+        parent: None,
+        written_ms: 0,
+        topology: layout.topology,
+        workers: layout.workers,
+        finished: false,
+    }
+}
+
+fn fresh_instance() -> InstanceState {
+    InstanceState { watermark: i64::MIN, ..InstanceState::default() }
+}
+
+/// Puts one report into the state. True where it says anything new.
+fn apply(state: &mut Manifest, report: Report) -> bool {
+    let index = report.from.instance as usize;
+    match (report.from.node, report.content) {
+        (Node::Source(place), Content::Source { splits, rows, rejected, quarantine, .. }) => {
+            let Some(source) = state.sources.get_mut(place) else { return false };
+            let news = !splits.is_empty() || !quarantine.is_empty();
+            for split in splits {
+                match source.splits.binary_search_by(|known| known.split.cmp(&split.split)) {
+                    Ok(at) => source.splits[at] = split,
+                    Err(at) => source.splits.insert(at, split),
+                }
+            }
+            source.rows += rows;
+            source.rejected += rejected;
+            source.quarantine.extend(quarantine);
+            news
+        }
+        (Node::Operator(place), Content::Operator { snapshot, watermark, rows, rejected, quarantine }) => {
+            let Some(instance) = state.operators.get_mut(place).and_then(|o| o.instances.get_mut(index)) else { return false };
+            let news = snapshot.is_some() || !quarantine.is_empty() || rows > 0 || watermark != instance.watermark;
+            if let Some(object) = snapshot {
+                if object.scope == Scope::Full {
+                    instance.chain.clear();
+                }
+                instance.chain.push(object);
+            }
+            instance.watermark = watermark;
+            instance.rows += rows;
+            instance.rejected += rejected;
+            instance.quarantine.extend(quarantine);
+            news
+        }
+        (Node::Sink(place), Content::Sink { staged, rows }) => {
+            let Some(sink) = state.sinks.get_mut(place) else { return false };
+            sink.rows += rows;
+            let news = staged.is_some() || rows > 0;
+            sink.staged.extend(staged);
+            news
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! The manifest: the object whose existence is the checkpoint. It names everything that the checkpoint needs.
+
+use crate::codec::frame::Kind;
+use crate::codec::record::Record;
+use crate::codec::snapshot::Scope;
+use crate::description::Slot;
+use crate::ids::{Digest, Epoch, Generation, Instance};
+use bincode::{Decode, Encode};
+use serde::Serialize;
+
+/// A checkpoint. See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Manifest {
+    /// The job.
+    pub job: String,
+    /// The epoch that this checkpoint completes.
+    pub epoch: Epoch,
+    /// The run that wrote it.
+    pub generation: Generation,
+    /// Random number of the writer, so that a retry whose answer was lost can know its own object again.
+    pub writer: u64,
+    /// The checkpoint that came before it in this line of history.
+    pub parent: Option<Epoch>,
+    /// When it was written: milliseconds since 1970-01-01T00:00:00Z, by the writer's clock. For people only.
+    pub written_ms: i64,
+    /// Digest of the topology, without the settings that do not touch state.
+    pub topology: Digest,
+    /// Instances that each source, operator and sink had.
+    pub workers: u32,
+    /// The input had ended and everything was worked off: there is nothing to take up.
+    pub finished: bool,
+    /// The operators, in the order of the topology file.
+    pub operators: Vec<OperatorState>,
+    /// The sources, in the order of the topology file.
+    pub sources: Vec<SourceState>,
+    /// The sinks, in the order of the topology file.
+    pub sinks: Vec<SinkState>,
+}
+
+impl Record for Manifest {
+    const KIND: Kind = Kind::Manifest;
+}
+
+/// State of one operator.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct OperatorState {
+    /// Its name in the topology.
+    pub name: String,
+    /// Digest of its component.
+    pub component: Digest,
+    /// Its slots, as the component described them.
+    pub slots: Vec<Slot>,
+    /// Its instances, by index.
+    pub instances: Vec<InstanceState>,
+}
+
+/// State of one instance of an operator.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct InstanceState {
+    /// A full snapshot and the deltas after it, in order. Empty: no state yet.
+    pub chain: Vec<ObjectRef>,
+    /// The watermark it had been told.
+    pub watermark: i64,
+    /// Rows it had worked on.
+    pub rows: u64,
+    /// Rows it had refused.
+    pub rejected: u64,
+    /// Quarantine objects of this epoch.
+    pub quarantine: Vec<ObjectRef>,
+}
+
+/// An object that the checkpoint needs.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+pub struct ObjectRef {
+    /// Its name below the job's folder.
+    pub path: String,
+    /// Whole or changed cells; `Full` for quarantine objects.
+    pub scope: Scope,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// XXH3-64 of all of its bytes.
+    pub checksum: u64,
+    /// Cells or rows in it.
+    pub entries: u64,
+}
+
+/// Position of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SourceState {
+    /// Its name in the topology.
+    pub name: String,
+    /// Where each split stands.
+    pub splits: Vec<SplitPosition>,
+    /// Rows read so far.
+    pub rows: u64,
+    /// Rows that could not be read as the format wants them.
+    pub rejected: u64,
+    /// Quarantine objects of this epoch.
+    pub quarantine: Vec<ObjectRef>,
+}
+
+/// Where a source stands in one split.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize)]
+pub struct SplitPosition {
+    /// Identity of the split within its source.
+    pub split: String,
+    /// The position, JSON text of the connector's own making.
+    pub position: String,
+}
+
+/// Output of one sink.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SinkState {
+    /// Its name in the topology.
+    pub name: String,
+    /// Staged output that was not yet known to be published when the manifest was written.
+    pub staged: Vec<StagedRef>,
+    /// Rows written so far.
+    pub rows: u64,
+}
+
+/// Output of one sink instance in one epoch, staged.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+pub struct StagedRef {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// What the sink calls it.
+    pub token: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes in it.
+    pub bytes: u64,
+}
+
+/// The claim of a generation: one a run.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Claim {
+    /// The generation claimed.
+    pub generation: Generation,
+    /// Random number of the claimant.
+    pub writer: u64,
+    /// Process and machine, for people.
+    pub host: String,
+    /// When: milliseconds since 1970-01-01T00:00:00Z, by the claimant's clock.
+    pub claimed_ms: i64,
+}
+
+impl Record for Claim {
+    const KIND: Kind = Kind::Claim;
+}
+
+/// Rows that one instance refused in one epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Quarantine {
+    /// Source or operator.
+    pub node: String,
+    /// Index of the instance.
+    pub instance: Instance,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The rows.
+    pub rows: Vec<QuarantinedRow>,
+}
+
+impl Record for Quarantine {
+    const KIND: Kind = Kind::Quarantine;
+}
+
+/// A row that was refused, with all that is needed to send it again.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct QuarantinedRow {
+    /// Index of the operator's input; 0 for sources.
+    pub input: u32,
+    /// Where it came from, for people: a split and an offset for sources, empty for operators.
+    pub origin: String,
+    /// Event time.
+    pub time: i64,
+    /// Key.
+    pub key: Vec<u8>,
+    /// Value; for sources the row as read.
+    pub value: Vec<u8>,
+    /// Why it was refused.
+    pub reason: String,
+}
+
+impl Manifest {
+    /// Every stored object that the checkpoint needs for taking up again, and its quarantine.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        let instances = self.operators.iter().flat_map(|o| &o.instances);
+        let chains = instances.clone().flat_map(|i| i.chain.iter().chain(&i.quarantine));
+        chains.chain(self.sources.iter().flat_map(|s| &s.quarantine))
+    }
+
+    /// Checks what decoding cannot: that the manifest speaks of this job and this epoch, and that its chains begin with a full snapshot.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn check(&self, job: &str, epoch: Epoch) -> Result<(), String> {
+        if self.job != job {
+            return Err(format!("it belongs to the job `{}`", self.job));
+        }
+        if self.epoch != epoch {
+            return Err(format!("it is of epoch {}", self.epoch));
+        }
+        if self.parent.is_some_and(|parent| parent >= epoch) {
+            return Err("its parent is not older than it is".into());
+        }
+        for operator in &self.operators {
+            for (index, instance) in operator.instances.iter().enumerate() {
+                let mut scopes = instance.chain.iter().map(|object| object.scope);
+                if scopes.next().is_some_and(|first| first != Scope::Full) || scopes.any(|scope| scope != Scope::Delta) {
+                    return Err(format!("the chain of operator `{}` instance {index} is not one full snapshot and deltas", operator.name));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! Names of objects below `<store>/<job>/`. Frozen: other hosts and later versions look for these names.
+
+use crate::ids::{Epoch, Generation, Instance};
+
+/// Folder of the claims.
+pub const GENERATIONS: &str = "generations";
+/// Folder of the manifests.
+pub const CHECKPOINTS: &str = "checkpoints";
+/// Folder of the snapshots.
+pub const SNAPSHOTS: &str = "snapshots";
+
+/// The claim of a generation. Numbers are padded so that names sort as numbers do.
+#[must_use]
+pub fn claim(generation: Generation) -> String {
+    format!("{GENERATIONS}/{:012}.claim", generation.0)
+}
+
+/// The manifest of an epoch.
+#[must_use]
+pub fn manifest(epoch: Epoch) -> String {
+    format!("{CHECKPOINTS}/{:012}.manifest", epoch.0)
+}
+
+/// A snapshot of one instance.
+#[must_use]
+pub fn snapshot(operator: &str, instance: Instance, epoch: Epoch, generation: Generation, full: bool) -> String {
+    let ending = if full { "full" } else { "delta" };
+    format!("{SNAPSHOTS}/{operator}/{:04}/{:012}-{:06}.{ending}", instance.0, epoch.0, generation.0)
+}
+
+/// Refused rows of one instance of a source or operator in one epoch; `part` counts the objects from 0.
+#[must_use]
+pub fn quarantine(node: &str, instance: Instance, epoch: Epoch, generation: Generation, part: usize) -> String {
+    format!("quarantine/{node}/{:012}-{:06}-{:04}-{part}", epoch.0, generation.0, instance.0)
+}
+
+/// The epoch that a manifest's name tells, or `None` for a foreign name.
+#[must_use]
+pub fn manifest_epoch(path: &str) -> Option<Epoch> {
+    number(path, CHECKPOINTS, ".manifest").map(Epoch)
+}
+
+/// The generation that a claim's name tells, or `None` for a foreign name.
+#[must_use]
+pub fn claim_generation(path: &str) -> Option<Generation> {
+    number(path, GENERATIONS, ".claim").map(Generation)
+}
+
+/// Epoch and generation that a snapshot's name tells, or `None` for a foreign name.
+#[must_use]
+pub fn snapshot_origin(path: &str) -> Option<(Epoch, Generation)> {
+    let name = path.strip_prefix(SNAPSHOTS)?.rsplit('/').next()?;
+    let (epoch, generation) = name.strip_suffix(".full").or_else(|| name.strip_suffix(".delta"))?.split_once('-')?;
+    Some((Epoch(epoch.parse().ok()?), Generation(generation.parse().ok()?)))
+}
+
+fn number(path: &str, folder: &str, ending: &str) -> Option<u64> {
+    let digits = path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(ending)?;
+    (digits.len() >= 12 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_what_they_were_made_of() {
+        assert_eq!(manifest_epoch(&manifest(Epoch(42))), Some(Epoch(42)));
+        assert_eq!(claim_generation(&claim(Generation(7))), Some(Generation(7)));
+        assert_eq!(claim_generation("generations/x.claim"), None);
+        assert_eq!(manifest_epoch("checkpoints/42.manifest.tmp"), None);
+        let path = snapshot("count", Instance(1), Epoch(5), Generation(2), false);
+        assert_eq!(path, "snapshots/count/0001/000000000005-000002.delta");
+        assert_eq!(snapshot_origin(&path), Some((Epoch(5), Generation(2))));
+    }
+}

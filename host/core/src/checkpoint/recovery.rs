@@ -1,0 +1,134 @@
+//! Which checkpoint to take up again: the newest one that can be read whole, else the one before it.
+//!
+//! ```text
+//!            Start(epochs) ──> Load(newest) ──> Loaded ──> Verify ──> Verified ──> TakeUp
+//!                                  │                          │
+//!                                  └── Unusable(reason) ──────┴──> Load(parent, or next older) ... ──> Refuse
+//! ```
+//! A job without a manifest starts afresh. A job whose every manifest is unusable is refused: starting afresh would double its output.
+
+use super::manifest::Manifest;
+use crate::ids::Epoch;
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Read the manifest of this epoch and tell [`Walk::loaded`] or [`Walk::unusable`].
+    Load(Epoch),
+    /// There is no checkpoint: start from the beginning.
+    Fresh,
+    /// No usable checkpoint is left. The reasons are in [`Walk::passed_over`].
+    Refuse,
+}
+
+/// A walk from the newest checkpoint back. See the module.
+#[derive(Debug)]
+pub struct Walk {
+    /// Epochs not yet looked at, oldest first.
+    older: Vec<Epoch>,
+    /// Newest epoch that any manifest has, usable or not.
+    newest: Option<Epoch>,
+    /// The one being looked at.
+    at: Option<Epoch>,
+    passed_over: Vec<(Epoch, String)>,
+}
+
+impl Walk {
+    /// Begins with the epochs of all manifests that the store lists, in any order.
+    #[must_use]
+    pub fn new(mut epochs: Vec<Epoch>) -> Self {
+        epochs.sort_unstable();
+        epochs.dedup();
+        Self { newest: epochs.last().copied(), older: epochs, at: None, passed_over: Vec::new() }
+    }
+
+    /// The first thing to do.
+    pub fn start(&mut self) -> Next {
+        if self.older.is_empty() { Next::Fresh } else { self.step(None) }
+    }
+
+    /// The checkpoint at hand is unusable. `manifest`: its manifest, where at least that could be read; the walk then goes to its
+    /// parent, since manifests between the two belong to a history that was given up.
+    pub fn unusable(&mut self, manifest: Option<&Manifest>, reason: String) -> Next {
+        if let Some(epoch) = self.at {
+            self.passed_over.push((epoch, reason));
+        }
+        self.step(manifest.map(|m| m.parent))
+    }
+
+    fn step(&mut self, parent: Option<Option<Epoch>>) -> Next {
+        if let Some(parent) = parent {
+            self.older.retain(|epoch| parent.is_some_and(|parent| *epoch <= parent));
+        }
+        self.at = self.older.pop();
+        self.at.map_or(Next::Refuse, Next::Load)
+    }
+
+    /// Checkpoints that were passed over, newest first, each with the reason.
+    #[must_use]
+    pub fn passed_over(&self) -> &[(Epoch, String)] {
+        &self.passed_over
+    }
+
+    /// The first epoch of the new run: past every manifest there is, since a manifest is never overwritten.
+    #[must_use]
+    pub fn first_epoch(&self) -> Epoch {
+        self.newest.map_or(Epoch(1), Epoch::next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Digest, Generation};
+
+    fn manifest(epoch: u64, parent: Option<u64>) -> Manifest {
+        Manifest {
+            job: "j".into(),
+            epoch: Epoch(epoch),
+            generation: Generation(1),
+            writer: 0,
+            parent: parent.map(Epoch),
+            written_ms: 0,
+            topology: Digest([0; 32]),
+            workers: 1,
+            finished: false,
+            operators: vec![],
+            sources: vec![],
+            sinks: vec![],
+        }
+    }
+
+    #[test]
+    fn no_manifest_is_a_fresh_start() {
+        let mut walk = Walk::new(vec![]);
+        assert_eq!(walk.start(), Next::Fresh);
+        assert_eq!(walk.first_epoch(), Epoch(1));
+    }
+
+    #[test]
+    fn the_walk_goes_back_and_ends_in_a_refusal() {
+        let mut walk = Walk::new(vec![Epoch(2), Epoch(3), Epoch(1)]);
+        assert_eq!(walk.start(), Next::Load(Epoch(3)));
+        assert_eq!(walk.unusable(None, "cut".into()), Next::Load(Epoch(2)));
+        assert_eq!(walk.unusable(Some(&manifest(2, Some(1))), "flipped".into()), Next::Load(Epoch(1)));
+        assert_eq!(walk.unusable(None, "gone".into()), Next::Refuse);
+        assert_eq!(walk.passed_over().len(), 3);
+        assert_eq!(walk.first_epoch(), Epoch(4));
+    }
+
+    #[test]
+    fn a_history_that_was_given_up_is_not_taken_up_again() {
+        // 3 was unusable once, so 4 continued from 2. When 4 is damaged later, 3 must not be used.
+        let mut walk = Walk::new(vec![Epoch(2), Epoch(3), Epoch(4)]);
+        assert_eq!(walk.start(), Next::Load(Epoch(4)));
+        assert_eq!(walk.unusable(Some(&manifest(4, Some(2))), "flipped".into()), Next::Load(Epoch(2)));
+    }
+
+    #[test]
+    fn a_first_checkpoint_that_is_damaged_leaves_nothing() {
+        let mut walk = Walk::new(vec![Epoch(1)]);
+        assert_eq!(walk.start(), Next::Load(Epoch(1)));
+        assert_eq!(walk.unusable(Some(&manifest(1, None)), "flipped".into()), Next::Refuse);
+    }
+}

@@ -1,0 +1,68 @@
+//! Which checkpoints and snapshots may be deleted: what no retained manifest reaches.
+
+use super::manifest::Manifest;
+use super::paths;
+use crate::ids::{Epoch, Generation};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The manifests that a run knows of, and what each of them needs.
+#[derive(Debug, Clone, Default)]
+pub struct Retention {
+    needs: BTreeMap<Epoch, BTreeSet<String>>,
+}
+
+impl Retention {
+    /// Notes a manifest that exists.
+    pub fn note(&mut self, manifest: &Manifest) {
+        let chains = manifest.operators.iter().flat_map(|o| &o.instances).flat_map(|i| &i.chain);
+        self.needs.insert(manifest.epoch, chains.map(|object| object.path.clone()).collect());
+    }
+
+    /// Manifests to delete so that the newest `keep` stay, oldest first. They are forgotten here; delete them, then ask [`Self::garbage`].
+    pub fn retire(&mut self, keep: usize) -> Vec<Epoch> {
+        let mut retired = Vec::new();
+        while self.needs.len() > keep.max(1) {
+            if let Some((epoch, _)) = self.needs.pop_first() {
+                retired.push(epoch);
+            }
+        }
+        retired
+    }
+
+    /// Of the `stored` snapshot objects, those that nothing retained needs. Objects of generation `current` and of epochs after
+    /// the newest manifest are spared: they may be on their way into a manifest.
+    #[must_use]
+    pub fn garbage<'a>(&self, stored: &'a [String], current: Generation) -> Vec<&'a str> {
+        let newest = self.needs.keys().next_back().copied();
+        let reached: BTreeSet<&str> = self.needs.values().flatten().map(String::as_str).collect();
+        let dead = |path: &&String| {
+            let Some((epoch, generation)) = paths::snapshot_origin(path) else { return false };
+            let in_flight = generation >= current && newest.is_none_or(|newest| epoch > newest);
+            !in_flight && !reached.contains(path.as_str())
+        };
+        stored.iter().filter(dead).map(String::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Instance;
+
+    #[test]
+    fn only_what_nothing_reaches_goes() {
+        let path = |epoch, full| paths::snapshot("o", Instance(0), Epoch(epoch), Generation(1), full);
+        let mut retention = Retention::default();
+        for epoch in 1..=5u64 {
+            // Epoch 3 starts a new chain.
+            let first = if epoch < 3 { 1 } else { 3 };
+            let chain = (first..=epoch).map(|e| path(e, e == first)).collect();
+            retention.needs.insert(Epoch(epoch), chain);
+        }
+        assert_eq!(retention.retire(3), [Epoch(1), Epoch(2)]);
+        let mut stored: Vec<String> = (1..=6).map(|e| path(e, e == 1 || e == 3)).collect();
+        stored.push("snapshots/readme.txt".into());
+        assert_eq!(retention.garbage(&stored, Generation(1)), [path(1, true), path(2, false)]);
+        assert_eq!(retention.garbage(&stored, Generation(2)), [path(1, true), path(2, false), path(6, false)]);
+    }
+}

@@ -1,0 +1,49 @@
+//! Which instance owns a key: key -> key group -> instance.
+//!
+//! Frozen: a golden file holds the groups of sample keys. Changing this function would send keys to instances that do not hold their
+//! state. The hash is XXH3-64 with seed 0 (Yann Collet's xxHash specification); the group is its top byte.
+
+use crate::ids::KeyGroup;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Number of key groups of every job.
+pub const KEY_GROUPS: u32 = 256;
+
+/// The group of a key.
+#[inline]
+#[must_use]
+pub fn group(key: &[u8]) -> KeyGroup {
+    KeyGroup((xxh3_64(key) >> 56) as u8)
+}
+
+/// The instance that owns a group, of `instances` in all. Each instance owns one contiguous range of groups.
+///
+/// With more than [`KEY_GROUPS`] instances the surplus ones own nothing. `instances` of 0 counts as 1.
+#[inline]
+#[must_use]
+pub fn owner(group: KeyGroup, instances: u32) -> u32 {
+    let instances = instances.clamp(1, KEY_GROUPS);
+    u32::from(group.0) * instances / KEY_GROUPS
+}
+
+/// The owner of every group, for a loop over rows.
+#[must_use]
+pub fn owners(instances: u32) -> [u32; KEY_GROUPS as usize] {
+    std::array::from_fn(|g| owner(KeyGroup(g as u8), instances))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instance_owns_a_contiguous_share() {
+        for instances in 1..=KEY_GROUPS {
+            let owners = owners(instances);
+            assert!(owners.windows(2).all(|w| w[1] == w[0] || w[1] == w[0] + 1));
+            assert_eq!((owners[0], owners[255]), (0, instances - 1));
+        }
+        assert!(owners(0).iter().all(|&o| o == 0));
+        assert_eq!(owner(KeyGroup(255), 1000), 255);
+    }
+}

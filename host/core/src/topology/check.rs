@@ -1,0 +1,327 @@
+//! Draft -> topology: what the values mean, and whether they go together.
+//!
+//! After a problem a default stands in for the value, so that everything else is still looked at; nothing of it gets out, since any
+//! problem at all refuses the file. A value that is broken already is not complained about twice.
+
+use super::file::{Draft, DraftCheckpoint, DraftFailure, DraftFlow, DraftInputs, DraftOperator, DraftSink, DraftSource};
+use super::limits;
+use super::model::{
+    Checkpoint, Exchange, FileSink, Flow, Input, NODES_MAX, OnFailure, Operator, Sink, SinkFormat, SinkKind, Source, SourceKind,
+    StdoutSink, Then, Topology,
+};
+use super::problem::{Problems, quote};
+use super::source::{STDIN, check_file, check_path, word_help};
+use super::table::{Given, Placed};
+use super::wiring::{NodeKind, Vertex, check_wiring};
+use crate::description::{NAME_BYTES_MAX, is_name};
+
+/// Things that one node may read.
+pub const READS_MAX: usize = 256;
+
+/// Checks a draft. The result is good only where `problems` is still empty afterwards.
+pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) -> Option<Topology> {
+    let nodes = draft.sources.len() + draft.operators.len() + draft.sinks.len();
+    if nodes > NODES_MAX {
+        problems.add(0, format!("the topology has {nodes} sources, operators and sinks; at most {NODES_MAX} are allowed"), None);
+        return None;
+    }
+    let name = check_name(&draft.name, 0, ("the topology", "word-count"), problems).unwrap_or_default();
+    let checkpoint = check_checkpoint(draft.checkpoint.as_ref(), problems);
+    let flow = check_flow(&draft.flow, problems);
+    let mut vertices = Vec::with_capacity(nodes);
+    let sources = draft.sources.iter().filter_map(|source| check_source(source, &mut vertices, problems)).collect();
+    let operators = draft.operators.iter().map(|operator| check_operator(operator, &mut vertices, problems)).collect();
+    let sinks = draft.sinks.iter().filter_map(|sink| check_sink(sink, &mut vertices, problems)).collect();
+    check_shared_ends(draft, problems);
+    check_wiring(&vertices, !draft.incomplete, problems);
+    Some(Topology { name, checkpoint, flow, sources, operators, sinks })
+}
+
+fn line_of(at: usize, problems: &Problems<'_>) -> usize {
+    problems.places().find(at).0
+}
+
+/// A name, or `None` after a problem. `owner` says what bears it, and gives an example.
+fn check_name(given: &Given<String>, owner_at: usize, owner: (&str, &str), problems: &mut Problems<'_>) -> Option<String> {
+    match given {
+        Given::Absent => {
+            problems.add(owner_at, format!("{} has no `name`", owner.0), Some(format!("add `name = \"{}\"`", owner.1)));
+            None
+        }
+        Given::Broken => None,
+        Given::Is(name) => {
+            if !is_name(&name.value) {
+                let help = format!("lower-case letters, digits and hyphens, starting with a letter, at most {NAME_BYTES_MAX} bytes");
+                problems.add(name.at, format!("\"{}\" is not a name", quote(&name.value)), Some(help));
+            }
+            // Kept even where it is refused: others may read from it by this very name.
+            Some(name.value.clone())
+        }
+    }
+}
+
+fn check_checkpoint(draft: Option<&DraftCheckpoint>, problems: &mut Problems<'_>) -> Checkpoint {
+    let blank = DraftCheckpoint { store: Given::Broken, ..DraftCheckpoint::default() };
+    let draft = draft.unwrap_or(&blank);
+    Checkpoint {
+        store: check_store(&draft.store, draft.at, problems),
+        interval: limits::INTERVAL.take(&draft.interval, problems),
+        keep: limits::KEEP.take(&draft.keep, problems),
+        chain_length_max: limits::CHAIN_LENGTH.take(&draft.chain_length_max, problems),
+        epochs_in_flight_max: limits::EPOCHS_IN_FLIGHT.take(&draft.epochs_in_flight_max, problems),
+        part_bytes_max: limits::SNAPSHOT_PART.take(&draft.snapshot_part, problems).0,
+        timeout: limits::TIMEOUT.take(&draft.timeout, problems),
+        retries: limits::STORE_RETRIES.take(&draft.retries, problems),
+    }
+}
+
+fn check_store(given: &Given<String>, owner_at: usize, problems: &mut Problems<'_>) -> String {
+    let Some(store) = given.get() else {
+        if given.is_absent() {
+            let help = Some("add `store = \"file:./state\"` below `[checkpoint]`".to_owned());
+            problems.add(owner_at, "`checkpoint.store` is missing: there is nowhere to keep checkpoints", help);
+        }
+        return String::new();
+    };
+    let known = match store.value.split_once(':') {
+        Some(("file", path)) => !path.is_empty() && path != "//",
+        Some(("memory", rest)) => rest.is_empty(),
+        Some(("s3", rest)) => {
+            let place = rest.strip_prefix("//").unwrap_or_default();
+            let bucket = place.split('/').next().unwrap_or_default();
+            if bucket.contains('@') {
+                let help = Some("credentials come from the environment; write `s3://bucket/prefix`".to_owned());
+                problems.add(store.at, "`store` seems to hold credentials, which do not belong in a topology", help);
+                return String::new();
+            }
+            !bucket.is_empty()
+        }
+        _ => false,
+    };
+    if known && !store.value.contains(char::is_control) {
+        return store.value.clone();
+    }
+    let help = Some("write \"file:./state\", \"s3://bucket/prefix\", or \"memory:\" for a job that may forget".to_owned());
+    problems.add(store.at, format!("`store`: \"{}\" is not a store", quote(&store.value)), help);
+    String::new()
+}
+
+fn check_flow(draft: &DraftFlow, problems: &mut Problems<'_>) -> Flow {
+    let flow = Flow {
+        steps_ahead_max: limits::STEPS_AHEAD.take(&draft.steps_ahead, problems),
+        bytes_ahead_max: limits::BYTES_AHEAD.take(&draft.bytes_ahead, problems).0,
+        batch_rows_max: limits::BATCH_ROWS.take(&draft.batch_rows, problems),
+        batch_bytes_max: limits::BATCH_BYTES.take(&draft.batch_bytes, problems).0,
+    };
+    let at = draft.batch_bytes.get().or(draft.bytes_ahead.get()).map(|placed| placed.at);
+    if let (Some(at), true) = (at, flow.batch_bytes_max > flow.bytes_ahead_max) {
+        let help = Some("lower `batch-bytes`, or raise `bytes-ahead`".to_owned());
+        problems.add(at, "`batch-bytes` is more than `bytes-ahead`: no batch would ever fit", help);
+    }
+    flow
+}
+
+fn check_source(draft: &DraftSource, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Option<Source> {
+    let name = check_name(&draft.name, draft.at, ("a source", "text"), problems);
+    let kind = match &draft.file {
+        Given::Absent => {
+            let help = Some("add `file = { path = \"input/*.txt\", format = \"lines\" }`".to_owned());
+            problems.add(draft.at, format!("{} does not say what to read", called("source", name.as_deref())), help);
+            None
+        }
+        Given::Broken => None,
+        Given::Is(file) => Some(check_file(&file.value, file.at, problems)),
+    };
+    let keyless = draft.file.get().is_some_and(|file| file.value.key.is_absent());
+    let at = draft.name.get().map_or(draft.at, |name| name.at);
+    vertices.push(Vertex { kind: NodeKind::Source, name: name.clone(), at, inputs: Vec::new(), inputs_broken: false, keyless });
+    let line = line_of(draft.at, problems);
+    kind.map(|file| Source { name: name.unwrap_or_default(), kind: SourceKind::File(file), line })
+}
+
+/// "operator `count`", or "an operator" where it has no name.
+fn called(what: &str, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{what} `{}`", quote(name)),
+        None if what.starts_with('o') => format!("an {what}"),
+        None => format!("a {what}"),
+    }
+}
+
+fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Operator {
+    let name = check_name(&draft.name, draft.at, ("an operator", "count"), problems);
+    let component = match &draft.component {
+        Given::Absent => {
+            let message = format!("{} has no `component`", called("operator", name.as_deref()));
+            problems.add(draft.at, message, Some("add `component = \"count.wasm\"`".to_owned()));
+            String::new()
+        }
+        Given::Broken => String::new(),
+        Given::Is(path) => {
+            if path.value.is_empty() || path.value.contains('\0') {
+                let message = format!("`component`: \"{}\" is not a path", quote(&path.value));
+                problems.add(path.at, message, Some("write `component = \"count.wasm\"`".to_owned()));
+            }
+            path.value.clone()
+        }
+    };
+    let owner = called("operator", name.as_deref());
+    let inputs = add_reader((NodeKind::Operator, &draft.name, draft.at), (name.clone(), &owner), &draft.inputs, vertices, problems);
+    Operator {
+        name: name.unwrap_or_default(),
+        component,
+        inputs,
+        memory_bytes_max: limits::MEMORY.take(&draft.memory, problems).0,
+        deadline: limits::DEADLINE.take(&draft.deadline, problems),
+        output_bytes_max: limits::OUTPUT.take(&draft.output_max, problems).0,
+        on_failure: check_failure(&draft.on_failure, problems),
+        config: draft.config.clone(),
+        line: line_of(draft.at, problems),
+    }
+}
+
+/// Checks the inputs of an operator or a sink and adds it to the graph.
+fn add_reader(
+    (kind, given_name, node_at): (NodeKind, &Given<String>, usize),
+    (name, owner): (Option<String>, &str),
+    draft: &DraftInputs,
+    vertices: &mut Vec<Vertex>,
+    problems: &mut Problems<'_>,
+) -> Vec<Input> {
+    if draft.absent {
+        problems.add(
+            node_at,
+            format!("{owner} reads nothing"),
+            Some("add `input = \"NAME\"`, the name of a source or an operator".to_owned()),
+        );
+    }
+    if draft.entries.len() > READS_MAX {
+        problems.add(node_at, format!("{owner} reads {} things; at most {READS_MAX} are allowed", draft.entries.len()), None);
+    }
+    let mut inputs_broken = draft.absent || draft.broken || draft.entries.len() > READS_MAX;
+    let mut inputs = Vec::new();
+    for entry in draft.entries.iter().take(READS_MAX) {
+        let by = check_exchange(&entry.by, problems);
+        let (from, port) = match entry.from.value.split_once('.') {
+            Some((from, port)) => (from, Some(port)),
+            None => (entry.from.value.as_str(), None),
+        };
+        if from.is_empty() || port.is_some_and(|port| !is_name(port)) {
+            let help = Some("write \"NAME\", or \"NAME.OUTPUT\" for a certain output of an operator".to_owned());
+            problems.add(entry.from.at, format!("\"{}\" is nothing to read from", quote(&entry.from.value)), help);
+            inputs_broken = true;
+            continue;
+        }
+        let (line, column) = problems.places().find(entry.at);
+        let input = Input { from: from.to_owned(), port: port.map(str::to_owned), by, line, column };
+        inputs.push((input, entry.from.at, entry.by.get().map_or(entry.at, |by| by.at)));
+    }
+    let at = given_name.get().map_or(node_at, |name| name.at);
+    vertices.push(Vertex { kind, name, at, inputs: inputs.clone(), inputs_broken, keyless: false });
+    inputs.into_iter().map(|(input, _, _)| input).collect()
+}
+
+fn check_exchange(given: &Given<String>, problems: &mut Problems<'_>) -> Exchange {
+    let Some(word) = given.get() else { return Exchange::Stay };
+    Exchange::from_word(&word.value).unwrap_or_else(|| {
+        let message = format!("`by`: \"{}\" is not known", quote(&word.value));
+        problems.add(word.at, message, Some(word_help(&word.value, Exchange::WORDS)));
+        Exchange::Stay
+    })
+}
+
+fn check_failure(draft: &DraftFailure, problems: &mut Problems<'_>) -> OnFailure {
+    let (backoff_min, backoff_max) = check_backoff(draft.backoff.get(), problems);
+    if let Some(word) = draft.then.get().filter(|word| Then::from_word(&word.value).is_none()) {
+        let (message, help) = match word.value.as_str() {
+            "quarantine" | "pause" => (format!("`then = \"{}\"` is not there yet", word.value), "use \"stop\"".to_owned()),
+            other => (format!("`then`: \"{}\" is not known", quote(other)), word_help(other, Then::WORDS)),
+        };
+        problems.add(word.at, message, Some(help));
+    }
+    OnFailure { retries: limits::CALL_RETRIES.take(&draft.retries, problems), backoff_min, backoff_max, then: Then::Stop }
+}
+
+fn check_backoff(given: Option<&Placed<String>>, problems: &mut Problems<'_>) -> (std::time::Duration, std::time::Duration) {
+    let defaults = (limits::BACKOFF_MIN.default, limits::BACKOFF_MAX.default);
+    let Some(Placed { value, at }) = given else { return defaults };
+    let Some((min, max)) = value.split_once("..") else {
+        let help = Some("write the first and the longest pause, such as \"10ms..1s\"".to_owned());
+        problems.add(*at, format!("`backoff`: \"{}\" is not a range of durations", quote(value)), help);
+        return defaults;
+    };
+    let min = limits::BACKOFF_MIN.check(&min.to_owned(), *at, problems);
+    let max = limits::BACKOFF_MAX.check(&max.to_owned(), *at, problems);
+    let (Some(min), Some(max)) = (min, max) else { return defaults };
+    if min > max {
+        let help = Some("write the shorter pause first".to_owned());
+        problems.add(*at, format!("`backoff`: \"{}\" begins with the longer pause", quote(value)), help);
+    }
+    (min, max)
+}
+
+fn check_sink(draft: &DraftSink, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Option<Sink> {
+    let name = check_name(&draft.name, draft.at, ("a sink", "counts"), problems);
+    let owner = called("sink", name.as_deref());
+    let inputs = add_reader((NodeKind::Sink, &draft.name, draft.at), (name.clone(), &owner), &draft.inputs, vertices, problems);
+    let kind = match (&draft.file, &draft.stdout) {
+        (Given::Absent, Given::Absent) => {
+            let help = Some("add `file = { path = \"out\", format = \"json\" }` or `stdout = { format = \"json\" }`".to_owned());
+            problems.add(draft.at, format!("{owner} does not say where to write"), help);
+            None
+        }
+        (Given::Absent, Given::Broken) | (Given::Broken, Given::Absent) => None,
+        (Given::Is(file), Given::Absent) => {
+            let path = check_path(&file.value.path, file.at, "out", problems);
+            if path == STDIN {
+                let at = file.value.path.get().map_or(file.at, |path| path.at);
+                problems.add(
+                    at,
+                    "a file sink needs a folder",
+                    Some("for standard output write `stdout = { format = \"json\" }`".to_owned()),
+                );
+            }
+            Some(SinkKind::File(FileSink { path, format: check_sink_format(&file.value.format, problems) }))
+        }
+        (Given::Absent, Given::Is(stdout)) => {
+            Some(SinkKind::Stdout(StdoutSink { format: check_sink_format(&stdout.value.format, problems) }))
+        }
+        _ => {
+            problems.add(
+                draft.at,
+                format!("{owner} has both `file` and `stdout`"),
+                Some("keep one; a second sink may read the same".to_owned()),
+            );
+            None
+        }
+    };
+    let line = line_of(draft.at, problems);
+    kind.map(|kind| Sink { name: name.unwrap_or_default(), inputs, kind, line })
+}
+
+fn check_sink_format(given: &Given<String>, problems: &mut Problems<'_>) -> SinkFormat {
+    let Some(word) = given.get() else { return SinkFormat::Json };
+    SinkFormat::from_word(&word.value).unwrap_or_else(|| {
+        let message = format!("`format`: \"{}\" is not known", quote(&word.value));
+        problems.add(word.at, message, Some(word_help(&word.value, SinkFormat::WORDS)));
+        SinkFormat::Json
+    })
+}
+
+/// Ends that two nodes cannot share: standard input, and the folder of a sink.
+fn check_shared_ends(draft: &Draft, problems: &mut Problems<'_>) {
+    let stdin = draft.sources.iter().filter_map(|source| source.file.get()?.value.path.get()).filter(|path| path.value == STDIN);
+    for path in stdin.skip(1) {
+        let help = Some("let several operators read from the one source".to_owned());
+        problems.add(path.at, "two sources read standard input", help);
+    }
+    let mut folders = std::collections::BTreeMap::new();
+    for path in draft.sinks.iter().filter_map(|sink| sink.file.get()?.value.path.get()).filter(|path| !path.value.is_empty()) {
+        let folder = path.value.strip_suffix('/').unwrap_or(&path.value);
+        if let Some(first) = folders.insert(folder, path.at) {
+            let line = line_of(first, problems);
+            let help = Some("give each sink a folder of its own".to_owned());
+            problems.add(path.at, format!("the sink of line {line} writes to \"{}\" too", quote(&path.value)), help);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Every setting with a range: its key, its default, the least and the most that is allowed.
+//!
+//! `docs/topology.md` says the same to users; a test compares the two.
+
+use super::problem::{Problems, quote};
+use super::quantity::{QuantityError, duration, show_duration, show_size, size};
+use super::table::Given;
+use std::time::Duration;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Bytes(pub u64);
+
+/// Why a written quantity has no value.
+pub(super) enum Unreadable {
+    /// It is not in the form of a quantity.
+    Form(&'static str),
+    /// It is one, but far out of every range.
+    Range,
+}
+
+/// Something that a file writes in one way and the program holds in another.
+pub(super) trait Quantity: Copy + PartialOrd {
+    /// How the file holds it.
+    type Written;
+    /// What it is called in a help text.
+    const NOUN: &'static str;
+    fn read(written: &Self::Written) -> Result<Self, Unreadable>;
+    fn show(self) -> String;
+    fn show_written(written: &Self::Written) -> String;
+}
+
+fn unreadable(error: QuantityError, form: &'static str) -> Unreadable {
+    match error {
+        QuantityError::Large => Unreadable::Range,
+        QuantityError::Form | QuantityError::Unit => Unreadable::Form(form),
+    }
+}
+
+impl Quantity for Duration {
+    type Written = String;
+    const NOUN: &'static str = "a duration";
+    fn read(written: &String) -> Result<Self, Unreadable> {
+        duration(written).map_err(|error| unreadable(error, "a duration is a whole number and `ms`, `s`, `m` or `h`"))
+    }
+    fn show(self) -> String {
+        show_duration(self)
+    }
+    fn show_written(written: &String) -> String {
+        quote(written)
+    }
+}
+
+impl Quantity for Bytes {
+    type Written = String;
+    const NOUN: &'static str = "a size";
+    fn read(written: &String) -> Result<Self, Unreadable> {
+        let form = "a size is a whole number and `B`, `KiB`, `MiB`, `GiB`, `KB`, `MB` or `GB`";
+        size(written).map(Self).map_err(|error| unreadable(error, form))
+    }
+    fn show(self) -> String {
+        show_size(self.0)
+    }
+    fn show_written(written: &String) -> String {
+        quote(written)
+    }
+}
+
+impl Quantity for u32 {
+    type Written = i64;
+    const NOUN: &'static str = "a number";
+    fn read(written: &i64) -> Result<Self, Unreadable> {
+        Self::try_from(*written).map_err(|_| Unreadable::Range)
+    }
+    fn show(self) -> String {
+        self.to_string()
+    }
+    fn show_written(written: &i64) -> String {
+        written.to_string()
+    }
+}
+
+/// The range of one setting.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit<Q> {
+    /// The table of the file that holds it.
+    pub table: &'static str,
+    pub key: &'static str,
+    pub default: Q,
+    pub min: Q,
+    pub max: Q,
+}
+
+impl<Q: Quantity> Limit<Q> {
+    const fn new(table: &'static str, key: &'static str, default: Q, (min, max): (Q, Q)) -> Self {
+        Self { table, key, default, min, max }
+    }
+
+    /// The value that was given, else the default. After a problem, the default stands in.
+    pub(super) fn take(&self, given: &Given<Q::Written>, problems: &mut Problems<'_>) -> Q {
+        let Some(placed) = given.get() else { return self.default };
+        self.check(&placed.value, placed.at, problems).unwrap_or(self.default)
+    }
+
+    /// Reads one written quantity and holds it against the range.
+    pub(super) fn check(&self, written: &Q::Written, at: usize, problems: &mut Problems<'_>) -> Option<Q> {
+        let key = self.key;
+        let range = || format!("write {} from {} to {}", Q::NOUN, self.min.show(), self.max.show());
+        match Q::read(written) {
+            Ok(value) if value >= self.min && value <= self.max => return Some(value),
+            Ok(_) | Err(Unreadable::Range) => {
+                problems.add(at, format!("`{key}` is {}, which is out of range", Q::show_written(written)), Some(range()));
+            }
+            Err(Unreadable::Form(form)) => {
+                let message = format!("`{key}`: \"{}\" is not {}", Q::show_written(written), Q::NOUN);
+                problems.add(at, message, Some(format!("{form}, such as \"{}\"", self.default.show())));
+            }
+        }
+        None
+    }
+
+    fn row(&self) -> LimitRow {
+        let (default, min, max) = (self.default.show(), self.min.show(), self.max.show());
+        LimitRow { table: self.table, key: self.key, default, min, max }
+    }
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(super) const INTERVAL: Limit<Duration> = Limit::new("checkpoint", "interval", ms(1_000), (ms(10), HOUR.saturating_mul(24)));
+pub(super) const KEEP: Limit<u32> = Limit::new("checkpoint", "keep", 3, (3, 1_000));
+pub(super) const CHAIN_LENGTH: Limit<u32> = Limit::new("checkpoint", "chain-length-max", 16, (0, 1_000));
+pub(super) const EPOCHS_IN_FLIGHT: Limit<u32> = Limit::new("checkpoint", "epochs-in-flight-max", 4, (1, 64));
+pub(super) const SNAPSHOT_PART: Limit<Bytes> =
+    Limit::new("checkpoint", "snapshot-part", Bytes(4 * MIB), (Bytes(64 * KIB), Bytes(64 * MIB)));
+pub(super) const TIMEOUT: Limit<Duration> = Limit::new("checkpoint", "timeout", ms(30_000), (ms(100), HOUR));
+pub(super) const STORE_RETRIES: Limit<u32> = Limit::new("checkpoint", "retries", 5, (0, 100));
+
+pub(super) const STEPS_AHEAD: Limit<u32> = Limit::new("flow", "steps-ahead", 16, (1, 1_024));
+pub(super) const BYTES_AHEAD: Limit<Bytes> = Limit::new("flow", "bytes-ahead", Bytes(16 * MIB), (Bytes(64 * KIB), Bytes(4 * GIB)));
+pub(super) const BATCH_ROWS: Limit<u32> = Limit::new("flow", "batch-rows", 4_096, (1, 1_000_000));
+pub(super) const BATCH_BYTES: Limit<Bytes> = Limit::new("flow", "batch-bytes", Bytes(256 * KIB), (Bytes(KIB), Bytes(64 * MIB)));
+
+pub(super) const LATENESS: Limit<Duration> = Limit::new("source.file", "lateness", ms(0), (ms(0), HOUR.saturating_mul(24 * 366)));
+pub(super) const SPLIT: Limit<Bytes> = Limit::new("source.file", "split", Bytes(16 * MIB), (Bytes(64 * KIB), Bytes(64 * GIB)));
+pub(super) const ROW: Limit<Bytes> = Limit::new("source.file", "row-max", Bytes(MIB), (Bytes(KIB), Bytes(64 * MIB)));
+pub(super) const POLL: Limit<Duration> = Limit::new("source.file", "poll", ms(100), (ms(10), HOUR));
+
+pub(super) const MEMORY: Limit<Bytes> = Limit::new("operator", "memory", Bytes(256 * MIB), (Bytes(MIB), Bytes(4 * GIB)));
+pub(super) const DEADLINE: Limit<Duration> = Limit::new("operator", "deadline", ms(1_000), (ms(10), HOUR));
+pub(super) const OUTPUT: Limit<Bytes> = Limit::new("operator", "output-max", Bytes(64 * MIB), (Bytes(KIB), Bytes(GIB)));
+
+pub(super) const CALL_RETRIES: Limit<u32> = Limit::new("operator.on-failure", "retries", 3, (0, 1_000));
+/// The first pause of `backoff`.
+pub(super) const BACKOFF_MIN: Limit<Duration> = Limit::new("operator.on-failure", "backoff", ms(10), (ms(1), HOUR));
+/// The longest pause of `backoff`.
+pub(super) const BACKOFF_MAX: Limit<Duration> = Limit::new("operator.on-failure", "backoff", ms(1_000), (ms(1), HOUR));
+
+/// One setting with a range, as a topology file would write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitRow {
+    /// The table of the file that holds it.
+    pub table: &'static str,
+    /// Its key.
+    pub key: &'static str,
+    /// What holds where the file says nothing.
+    pub default: String,
+    /// The least.
+    pub min: String,
+    /// The most.
+    pub max: String,
+}
+
+/// All settings with a range, for documentation. `backoff`, a pair, comes as two rows.
+#[must_use]
+pub fn limits() -> Vec<LimitRow> {
+    vec![
+        INTERVAL.row(),
+        KEEP.row(),
+        CHAIN_LENGTH.row(),
+        EPOCHS_IN_FLIGHT.row(),
+        SNAPSHOT_PART.row(),
+        TIMEOUT.row(),
+        STORE_RETRIES.row(),
+        STEPS_AHEAD.row(),
+        BYTES_AHEAD.row(),
+        BATCH_ROWS.row(),
+        BATCH_BYTES.row(),
+        LATENESS.row(),
+        SPLIT.row(),
+        ROW.row(),
+        POLL.row(),
+        MEMORY.row(),
+        DEADLINE.row(),
+        OUTPUT.row(),
+        CALL_RETRIES.row(),
+        BACKOFF_MIN.row(),
+        BACKOFF_MAX.row(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantity_is_taken_refused_or_defaulted() {
+        let mut problems = Problems::new("");
+        let given = |text: &str| Given::Is(super::super::table::Placed { value: text.to_owned(), at: 0 });
+        assert_eq!(INTERVAL.take(&Given::Absent, &mut problems), ms(1_000));
+        assert_eq!(INTERVAL.take(&given("10ms"), &mut problems), ms(10));
+        assert!(problems.is_empty());
+        assert_eq!(INTERVAL.take(&given("9ms"), &mut problems), ms(1_000));
+        assert_eq!(INTERVAL.take(&given("soon"), &mut problems), ms(1_000));
+        let found = problems.into_sorted();
+        assert_eq!(found[0].message, "`interval` is 9ms, which is out of range");
+        assert_eq!(found[1].message, "`interval`: \"soon\" is not a duration");
+    }
+
+    #[test]
+    fn every_default_is_within_its_range() {
+        for limit in [KEEP, CHAIN_LENGTH, EPOCHS_IN_FLIGHT, STORE_RETRIES, STEPS_AHEAD, BATCH_ROWS, CALL_RETRIES] {
+            assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
+        }
+        for limit in [SNAPSHOT_PART, BYTES_AHEAD, BATCH_BYTES, SPLIT, ROW, MEMORY, OUTPUT] {
+            assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
+        }
+        for limit in [INTERVAL, TIMEOUT, LATENESS, POLL, DEADLINE, BACKOFF_MIN, BACKOFF_MAX] {
+            assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What a legal topology is made of. [`super::parse`] makes it; fields are public for reading.
+
+use std::time::Duration;
+
+/// Sources, operators and sinks that one topology may have, all together.
+pub const NODES_MAX: usize = 1_000;
+
+/// A job: what it reads, what it computes, where it writes, and how it is kept safe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    /// Name of the job; also the folder in the store.
+    pub name: String,
+    /// How and where checkpoints are kept.
+    pub checkpoint: Checkpoint,
+    /// How much may be in flight.
+    pub flow: Flow,
+    /// At least one, in the order of the file.
+    pub sources: Vec<Source>,
+    /// In the order of the file; there may be none.
+    pub operators: Vec<Operator>,
+    /// At least one, in the order of the file.
+    pub sinks: Vec<Sink>,
+}
+
+/// How and where checkpoints are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// URL as written: `file:...`, `memory:` or `s3://...`.
+    pub store: String,
+    /// Time between two epochs of a source.
+    pub interval: Duration,
+    /// Checkpoints that are retained.
+    pub keep: u32,
+    /// Deltas that may follow a full snapshot.
+    pub chain_length_max: u32,
+    /// Epochs whose checkpoint has begun and not ended.
+    pub epochs_in_flight_max: u32,
+    /// Bytes that one call of `snapshot` may return.
+    pub part_bytes_max: u64,
+    /// Time that one storage call may take.
+    pub timeout: Duration,
+    /// How often a storage call is tried again.
+    pub retries: u32,
+}
+
+/// How much may be in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flow {
+    /// Steps that a source may be ahead of the slowest part of the dataflow.
+    pub steps_ahead_max: u32,
+    /// Bytes that one source instance may be ahead.
+    pub bytes_ahead_max: u64,
+    /// Rows in one batch.
+    pub batch_rows_max: u32,
+    /// Bytes in one batch; one row alone may have more.
+    pub batch_bytes_max: u64,
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Unique among all nodes.
+    pub name: String,
+    /// What it reads.
+    pub kind: SourceKind,
+    /// Line of the source in the file.
+    pub line: usize,
+}
+
+/// The kinds of sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceKind {
+    /// Files, or standard input.
+    File(FileSource),
+}
+
+/// Rows from files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSource {
+    /// A path, a glob, or `-` for standard input.
+    pub path: String,
+    /// How bytes become rows.
+    pub format: SourceFormat,
+    /// Where the key of a row is; without it keys are empty.
+    pub key: Option<Field>,
+    /// Where the event time of a row is.
+    pub time: Option<TimeField>,
+    /// Wait for more at the end of the files. Never with standard input.
+    pub follow: bool,
+    /// How far event times may lag behind the largest one seen.
+    pub lateness: Duration,
+    /// Bytes of a piece of a file that one instance reads at a time.
+    pub split_bytes: u64,
+    /// Bytes of the longest row.
+    pub row_bytes_max: u64,
+    /// With `follow`: time between two looks for more.
+    pub poll: Duration,
+}
+
+/// How bytes become rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceFormat {
+    /// One row a line; the value is the line.
+    Lines,
+    /// One row a CSV record.
+    Csv {
+        /// The first record of each file names the columns.
+        header: bool,
+        /// What separates columns.
+        delimiter: u8,
+    },
+    /// One row a line; the value is the line, which is one JSON value.
+    Json,
+}
+
+/// Where in a row something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    /// CSV: the column with this name in the header.
+    Column(String),
+    /// CSV: the column with this index, from 0.
+    Index(u32),
+    /// JSON: a pointer after RFC 6901.
+    Pointer(String),
+}
+
+/// Where in a row its event time is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeField {
+    /// Where it is.
+    pub field: Field,
+    /// How it is written.
+    pub unit: TimeUnit,
+}
+
+/// How an event time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    Milliseconds,
+    /// Seconds since then.
+    Seconds,
+    /// Microseconds since then.
+    Microseconds,
+    /// Nanoseconds since then.
+    Nanoseconds,
+    /// Text such as `2026-01-31T12:00:00Z`.
+    Rfc3339,
+}
+
+/// A node that a component computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// Unique among all nodes.
+    pub name: String,
+    /// Path of the component as written.
+    pub component: String,
+    /// What it reads, at least one.
+    pub inputs: Vec<Input>,
+    /// Linear memory of one instance.
+    pub memory_bytes_max: u64,
+    /// Time that one call may take.
+    pub deadline: Duration,
+    /// Bytes that one call may return.
+    pub output_bytes_max: u64,
+    /// What to do when a call fails.
+    pub on_failure: OnFailure,
+    /// JSON text of the `config` table; `{}` where there is none.
+    pub config: String,
+    /// Line of the operator in the file.
+    pub line: usize,
+}
+
+/// One thing that a node reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Name of a source or an operator.
+    pub from: String,
+    /// Which output of the operator; its first where there is none.
+    pub port: Option<String>,
+    /// How rows get to the instances.
+    pub by: Exchange,
+    /// Line of the input in the file.
+    pub line: usize,
+    /// Column of the input in the file.
+    pub column: usize,
+}
+
+/// How rows get from the instances of one node to those of the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exchange {
+    /// They stay on their worker.
+    Stay,
+    /// Rows of one key go to one instance.
+    Key,
+    /// Batches go to the instances in turn.
+    RoundRobin,
+    /// Every instance gets every row.
+    All,
+}
+
+/// What to do when a call of an operator fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnFailure {
+    /// How often the call is tried again.
+    pub retries: u32,
+    /// Pause before the first retry.
+    pub backoff_min: Duration,
+    /// The longest pause.
+    pub backoff_max: Duration,
+    /// What to do when no retry is left.
+    pub then: Then,
+}
+
+/// What to do when no retry is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Stop the job; its last checkpoint stands.
+    Stop,
+}
+
+/// Where rows go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sink {
+    /// Unique among all nodes.
+    pub name: String,
+    /// What it reads, at least one; all are merged.
+    pub inputs: Vec<Input>,
+    /// What it writes.
+    pub kind: SinkKind,
+    /// Line of the sink in the file.
+    pub line: usize,
+}
+
+/// The kinds of sinks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkKind {
+    /// Files in a folder.
+    File(FileSink),
+    /// Standard output.
+    Stdout(StdoutSink),
+}
+
+/// Rows to files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSink {
+    /// The folder.
+    pub path: String,
+    /// How rows become bytes.
+    pub format: SinkFormat,
+}
+
+/// Rows to standard output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StdoutSink {
+    /// How rows become bytes.
+    pub format: SinkFormat,
+}
+
+/// How rows become bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkFormat {
+    /// One JSON object a line.
+    Json,
+    /// One value a line.
+    Lines,
+    /// One CSV record a row.
+    Csv,
+}
+
+macro_rules! words {
+    ($name:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
+        impl $name {
+            /// Every word that a topology file may use for it.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The word for it in a topology file.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
+
+            pub(super) fn from_word(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+words!(TimeUnit { Milliseconds => "ms", Seconds => "s", Microseconds => "us", Nanoseconds => "ns", Rfc3339 => "rfc3339" });
+words!(Exchange { Stay => "stay", Key => "key", RoundRobin => "round-robin", All => "all" });
+words!(Then { Stop => "stop" });
+words!(SinkFormat { Json => "json", Lines => "lines", Csv => "csv" });

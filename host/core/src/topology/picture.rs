@@ -1,0 +1,227 @@
+//! A plan as text: for people (`Plan::render`), and in a form that stands for what matters to state (`Topology::digest_text`).
+
+use super::model::{Exchange, Field, FileSource, Input, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField, Topology};
+use super::plan::{Edge, Node, Plan};
+use super::problem::quote;
+use super::quantity::{show_count, show_duration, show_size};
+use super::source::STDIN;
+use crate::description::{Description, Encoding, SlotKind};
+
+/// Version of the form of [`Topology::digest_text`].
+const DIGEST_VERSION: u32 = 1;
+/// Width of the words before a line of a node.
+const LABEL_WIDTH: usize = 8;
+
+impl Topology {
+    /// What a checkpoint of this topology depends on, as text to be hashed: the job's name, and of each node its name, its kind and what
+    /// it reads, in which order, and how.
+    ///
+    /// Paths, formats, components, `config` and limits are left out: they may change between two runs of one job. So is the order of nodes
+    /// in the file.
+    #[must_use]
+    pub fn digest_text(&self) -> String {
+        let reads = |inputs: &[Input]| inputs.iter().map(|input| format!(" {}/{}", read_name(input), input.by.word())).collect::<String>();
+        let sources = self.sources.iter().map(|source| {
+            let SourceKind::File(_) = &source.kind;
+            format!("source {} file\n", source.name)
+        });
+        let operators = self.operators.iter().map(|operator| format!("operator {}{}\n", operator.name, reads(&operator.inputs)));
+        let sinks = self.sinks.iter().map(|sink| format!("sink {} {}{}\n", sink.name, sink_word(&sink.kind), reads(&sink.inputs)));
+        let mut nodes: Vec<String> = sources.chain(operators).chain(sinks).collect();
+        nodes.sort();
+        format!("topology {DIGEST_VERSION}\njob {}\n{}", self.name, nodes.concat())
+    }
+}
+
+fn read_name(input: &Input) -> String {
+    format!("{}{}", input.from, input.port.as_ref().map(|port| format!(".{port}")).unwrap_or_default())
+}
+
+fn sink_word(kind: &SinkKind) -> &'static str {
+    match kind {
+        SinkKind::File(_) => "file",
+        SinkKind::Stdout(_) => "stdout",
+    }
+}
+
+impl Plan {
+    /// The plan as a readable picture: the nodes in order, under each what it reads, its outputs, its state and its limits.
+    #[must_use]
+    pub fn render(&self, workers: usize) -> String {
+        let Topology { name, checkpoint, flow, .. } = &self.topology;
+        let mut out = format!("job {name}: {}\n\n", plural(workers, "worker"));
+        for node in &self.order {
+            self.render_node(&mut out, *node, workers);
+            out.push('\n');
+        }
+        out.push_str("checkpoints\n");
+        line(&mut out, "store", &quote(&checkpoint.store));
+        let retained = format!("every {}, the last {} are kept", show_duration(checkpoint.interval), checkpoint.keep);
+        line(&mut out, "when", &retained);
+        let (chain, part) = (plural(checkpoint.chain_length_max as usize, "delta"), show_size(checkpoint.part_bytes_max));
+        let epochs = plural(checkpoint.epochs_in_flight_max as usize, "epoch");
+        line(&mut out, "limits", &format!("{chain} after a full snapshot, {epochs} in flight, parts of {part}"));
+        line(&mut out, "storage", &format!("{} for one call, {}", show_duration(checkpoint.timeout), retries(checkpoint.retries)));
+        out.push_str("\nin flight\n");
+        let (steps, bytes) = (plural(flow.steps_ahead_max as usize, "step"), show_size(flow.bytes_ahead_max));
+        line(&mut out, "ahead", &format!("{steps} and {bytes} for each source instance"));
+        line(&mut out, "batch", &format!("{} rows, {}", show_count(flow.batch_rows_max.into()), show_size(flow.batch_bytes_max)));
+        out
+    }
+
+    fn name(&self, node: Node) -> &str {
+        let topology = &self.topology;
+        let found = match node {
+            Node::Source(number) => topology.sources.get(number).map(|source| &source.name),
+            Node::Operator(number) => topology.operators.get(number).map(|operator| &operator.name),
+            Node::Sink(number) => topology.sinks.get(number).map(|sink| &sink.name),
+        };
+        found.map_or("?", String::as_str)
+    }
+
+    fn render_node(&self, out: &mut String, node: Node, workers: usize) {
+        let name = self.name(node);
+        let instances = plural(workers, "instance");
+        match node {
+            Node::Source(number) => {
+                let Some(SourceKind::File(file)) = self.topology.sources.get(number).map(|source| &source.kind) else { return };
+                let instances = if file.path == STDIN { plural(1, "instance") } else { instances };
+                out.push_str(&format!("source {name}: {instances}\n"));
+                render_file(out, file);
+            }
+            Node::Operator(number) => {
+                out.push_str(&format!("operator {name}: {instances}\n"));
+                if let (Some(operator), Some(description)) = (self.topology.operators.get(number), self.descriptions.get(number)) {
+                    self.render_operator(out, node, operator, description);
+                }
+            }
+            Node::Sink(number) => {
+                out.push_str(&format!("sink {name}: {instances}\n"));
+                if let Some(sink) = self.topology.sinks.get(number) {
+                    self.render_reads(out, node, None);
+                    render_sink(out, sink);
+                }
+            }
+        }
+    }
+
+    fn render_reads(&self, out: &mut String, node: Node, inputs: Option<&[String]>) {
+        for edge in self.edges.iter().filter(|edge| edge.to == node) {
+            let into =
+                inputs.and_then(|names| names.get(edge.input as usize)).map(|name| format!(" into {}", quote(name))).unwrap_or_default();
+            line(out, "reads", &format!("{}{into}, {}", self.port_name(edge), exchange_text(edge.exchange)));
+        }
+    }
+
+    fn port_name(&self, edge: &Edge) -> String {
+        let name = self.name(edge.from);
+        let Node::Operator(number) = edge.from else { return name.to_owned() };
+        let port = self.descriptions.get(number).and_then(|description| description.outputs.get(edge.port as usize));
+        port.map_or_else(|| name.to_owned(), |port| format!("{name}.{}", quote(&port.name)))
+    }
+
+    fn render_operator(&self, out: &mut String, node: Node, operator: &Operator, description: &Description) {
+        let Description { name, version, outputs, slots, inputs } = description;
+        line(out, "runs", &format!("{} ({} {})", quote(&operator.component), quote(name), quote(version)));
+        self.render_reads(out, node, Some(inputs));
+        for port in outputs {
+            line(out, "writes", &format!("{}: key {}, value {}", quote(&port.name), encoding_word(port.key), encoding_word(port.value)));
+        }
+        for slot in slots {
+            let kind = match slot.kind {
+                SlotKind::Keyed => "by key",
+                SlotKind::Instance => "by instance",
+                SlotKind::Broadcast => "the same everywhere",
+            };
+            line(out, "state", &format!("{}: {kind}, {}, version {}", quote(&slot.name), encoding_word(slot.encoding), slot.version));
+        }
+        let (memory, deadline, output) =
+            (show_size(operator.memory_bytes_max), show_duration(operator.deadline), show_size(operator.output_bytes_max));
+        line(out, "limits", &format!("memory {memory}, {deadline} and {output} of output for one call"));
+        let failure = &operator.on_failure;
+        let Then::Stop = failure.then;
+        let (min, max) = (show_duration(failure.backoff_min), show_duration(failure.backoff_max));
+        let text = match failure.retries {
+            0 => "stop the job".to_owned(),
+            number => format!("{} after {min} to {max}, then stop the job", retries(number)),
+        };
+        line(out, "failure", &text);
+    }
+}
+
+fn line(out: &mut String, label: &str, text: &str) {
+    out.push_str(&format!("  {label:<LABEL_WIDTH$} {text}\n"));
+}
+
+fn plural(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn retries(number: u32) -> String {
+    if number == 1 { "1 retry".to_owned() } else { format!("{number} retries") }
+}
+
+fn exchange_text(exchange: Exchange) -> &'static str {
+    match exchange {
+        Exchange::Stay => "on the same worker",
+        Exchange::Key => "by key",
+        Exchange::RoundRobin => "in turn",
+        Exchange::All => "to every instance",
+    }
+}
+
+fn render_file(out: &mut String, file: &FileSource) {
+    let path = if file.path == STDIN { "standard input (cannot be read again after a failure)".to_owned() } else { quote(&file.path) };
+    let format = match file.format {
+        SourceFormat::Lines => "lines".to_owned(),
+        SourceFormat::Json => "json".to_owned(),
+        SourceFormat::Csv { header, delimiter } => {
+            let header = if header { "with" } else { "without" };
+            format!("csv {header} header, separated by \"{}\"", char::from(delimiter).escape_debug())
+        }
+    };
+    line(out, "file", &format!("{path}, {format}"));
+    if let Some(key) = &file.key {
+        line(out, "key", &field_text(key));
+    }
+    if let Some(TimeField { field, unit }) = &file.time {
+        let late = if file.lateness.is_zero() { String::new() } else { format!(", up to {} late", show_duration(file.lateness)) };
+        line(out, "time", &format!("{}, {}{late}", field_text(field), unit.word()));
+    }
+    if file.follow {
+        line(out, "follow", &format!("looks for more every {}", show_duration(file.poll)));
+    }
+    let mut limits = format!("rows of {}", show_size(file.row_bytes_max));
+    if file.path != STDIN {
+        limits = format!("pieces of {}, {limits}", show_size(file.split_bytes));
+    }
+    line(out, "limits", &limits);
+}
+
+fn field_text(field: &Field) -> String {
+    match field {
+        Field::Column(name) => format!("column \"{}\"", quote(name)),
+        Field::Index(index) => format!("column {index}"),
+        Field::Pointer(pointer) => format!("pointer \"{}\"", quote(pointer)),
+    }
+}
+
+fn render_sink(out: &mut String, sink: &Sink) {
+    match &sink.kind {
+        SinkKind::File(file) => line(out, "file", &format!("{}, {}", quote(&file.path), file.format.word())),
+        SinkKind::Stdout(stdout) => line(out, "stdout", stdout.format.word()),
+    }
+}
+
+fn encoding_word(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Bytes => "bytes",
+        Encoding::Utf8 => "utf8",
+        Encoding::Json => "json",
+        Encoding::Cbor => "cbor",
+        Encoding::Msgpack => "msgpack",
+        Encoding::I64Le => "i64-le",
+        Encoding::U64Le => "u64-le",
+        Encoding::F64Le => "f64-le",
+    }
+}

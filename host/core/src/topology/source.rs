@@ -1,0 +1,200 @@
+//! Draft -> checked, for sources: which settings go with which format.
+
+use super::file::{DraftColumn, DraftField, DraftFileSource};
+use super::limits::{LATENESS, POLL, ROW, SPLIT};
+use super::model::{Field, FileSource, SourceFormat, TimeField, TimeUnit};
+use super::problem::{Problems, quote};
+use super::suggest::nearest;
+use super::table::{Given, Placed};
+
+/// Largest index of a CSV column.
+pub const COLUMN_INDEX_MAX: u32 = 65_535;
+/// The path that means standard input.
+pub const STDIN: &str = "-";
+
+const FORMATS: [&str; 3] = ["lines", "csv", "json"];
+
+/// "did you mean" where a word is near, else the list of all.
+pub(super) fn word_help(word: &str, words: &[&str]) -> String {
+    match nearest(word, words.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("write one of {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Checks a file source that begins at `at`. After a problem the result is of no use.
+pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Problems<'_>) -> FileSource {
+    let path = check_path(&draft.path, at, "input/*.txt", problems);
+    let format = check_format(draft, problems);
+    let key = draft.key.get().and_then(|placed| check_field(placed, "key", format, problems));
+    let time = draft.time.get().and_then(|placed| {
+        let field = check_field(placed, "time", format, problems);
+        let unit = check_unit(&placed.value.unit, problems);
+        field.map(|field| TimeField { field, unit })
+    });
+    let lateness = LATENESS.take(&draft.lateness, problems);
+    if let (Some(placed), true) = (draft.lateness.get(), draft.time.is_absent()) {
+        let help = Some("say with `time` where the event time is, or remove `lateness`".to_owned());
+        problems.add(placed.at, "`lateness` has no meaning without `time`", help);
+    }
+    let follow = check_follow(draft, problems);
+    FileSource {
+        path,
+        format: format.unwrap_or(SourceFormat::Lines),
+        key,
+        time,
+        follow,
+        lateness,
+        split_bytes: SPLIT.take(&draft.split, problems).0,
+        row_bytes_max: ROW.take(&draft.row_max, problems).0,
+        poll: POLL.take(&draft.poll, problems),
+    }
+}
+
+/// A path that is there and not empty. `owner_at` is where to point when it is missing.
+pub(super) fn check_path(given: &Given<String>, owner_at: usize, example: &str, problems: &mut Problems<'_>) -> String {
+    match given {
+        Given::Absent => problems.add(owner_at, "`path` is missing", Some(format!("add `path = \"{example}\"`"))),
+        Given::Is(path) if path.value.is_empty() || path.value.contains('\0') => {
+            let message = format!("`path`: \"{}\" is not a path", quote(&path.value));
+            problems.add(path.at, message, Some(format!("write `path = \"{example}\"`")));
+        }
+        Given::Is(path) => return path.value.clone(),
+        Given::Broken => {}
+    }
+    String::new()
+}
+
+/// `None`: not known, so that nothing can be said about what goes with it.
+fn check_format(draft: &DraftFileSource, problems: &mut Problems<'_>) -> Option<SourceFormat> {
+    let word = match &draft.format {
+        Given::Absent => "lines",
+        Given::Broken => return None,
+        Given::Is(placed) => &placed.value,
+    };
+    let delimiter = check_delimiter(&draft.delimiter, problems);
+    let header = draft.header.get();
+    let format = match word {
+        "lines" => SourceFormat::Lines,
+        "json" => SourceFormat::Json,
+        "csv" => return Some(SourceFormat::Csv { header: header.is_none_or(|placed| placed.value), delimiter }),
+        other => {
+            let at = draft.format.get().map_or(0, |placed| placed.at);
+            problems.add(at, format!("`format`: \"{}\" is not known", quote(other)), Some(word_help(other, &FORMATS)));
+            return None;
+        }
+    };
+    let csv_only = [("header", header.map(|placed| placed.at)), ("delimiter", draft.delimiter.get().map(|placed| placed.at))];
+    for (key, at) in csv_only {
+        if let Some(at) = at {
+            let help = Some(format!("remove `{key}`, or write `format = \"csv\"`"));
+            problems.add(at, format!("`{key}` does not go with `format = \"{word}\"`"), help);
+        }
+    }
+    Some(format)
+}
+
+fn check_delimiter(given: &Given<String>, problems: &mut Problems<'_>) -> u8 {
+    let Some(placed) = given.get() else { return b',' };
+    match placed.value.as_bytes() {
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n' | 0) => *byte,
+        _ => {
+            let help = Some("write one ASCII character that is no quote and no line end, such as \";\" or \"\\t\"".to_owned());
+            problems.add(placed.at, format!("`delimiter`: \"{}\" cannot separate columns", quote(&placed.value)), help);
+            b','
+        }
+    }
+}
+
+fn check_field(placed: &Placed<DraftField>, key: &str, format: Option<SourceFormat>, problems: &mut Problems<'_>) -> Option<Field> {
+    let (draft, at) = (&placed.value, placed.at);
+    if let Some(SourceFormat::Lines) = format {
+        let help = Some(format!("remove `{key}`, or choose the format \"csv\" or \"json\""));
+        problems.add(at, format!("`{key}` does not go with `format = \"lines\"`: a line has no fields"), help);
+        return None;
+    }
+    let example = if matches!(format, Some(SourceFormat::Json)) { "pointer = \"/id\"" } else { "column = \"id\"" };
+    match (&draft.column, &draft.pointer) {
+        (Given::Absent, Given::Absent) => {
+            problems.add(at, format!("`{key}` does not say where to look"), Some(format!("write `{key} = {{ {example} }}`")));
+            None
+        }
+        (Given::Absent, pointer) => check_pointer(pointer.get()?, key, format, problems),
+        (column, Given::Absent) => check_column(column.get()?, key, format, problems),
+        _ => {
+            let help = Some("`column` is for csv, `pointer` for json: keep one".to_owned());
+            problems.add(at, format!("`{key}` has both a `column` and a `pointer`"), help);
+            None
+        }
+    }
+}
+
+fn check_pointer(pointer: &Placed<String>, key: &str, format: Option<SourceFormat>, problems: &mut Problems<'_>) -> Option<Field> {
+    if matches!(format, Some(SourceFormat::Csv { .. })) {
+        let help = Some(format!("write `{key} = {{ column = \"id\" }}`"));
+        problems.add(pointer.at, "`pointer` does not go with `format = \"csv\"`: a record has columns", help);
+        return None;
+    }
+    let text = &pointer.value;
+    // RFC 6901: empty, or every part begins with a slash; a tilde is followed by 0 or 1.
+    let escapes_are_right = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
+    if escapes_are_right && (text.is_empty() || text.starts_with('/')) {
+        return Some(Field::Pointer(text.clone()));
+    }
+    let help =
+        if escapes_are_right { "it begins with `/`, such as \"/user/id\"" } else { "`~` is written `~0` and `/` inside a name `~1`" };
+    problems.add(pointer.at, format!("`pointer`: \"{}\" is not a JSON pointer", quote(text)), Some(help.to_owned()));
+    None
+}
+
+fn check_column(column: &Placed<DraftColumn>, key: &str, format: Option<SourceFormat>, problems: &mut Problems<'_>) -> Option<Field> {
+    if matches!(format, Some(SourceFormat::Json)) {
+        let help = Some(format!("write `{key} = {{ pointer = \"/id\" }}`"));
+        problems.add(column.at, "`column` does not go with `format = \"json\"`: a value has no columns", help);
+        return None;
+    }
+    let headless = matches!(format, Some(SourceFormat::Csv { header: false, .. }));
+    match &column.value {
+        DraftColumn::Index(index) => {
+            let known = u32::try_from(*index).ok().filter(|index| *index <= COLUMN_INDEX_MAX);
+            if known.is_none() {
+                let help = Some(format!("columns are counted from 0 to {COLUMN_INDEX_MAX}"));
+                problems.add(column.at, format!("`column` is {index}, which is out of range"), help);
+            }
+            known.map(Field::Index)
+        }
+        DraftColumn::Name(name) if headless => {
+            let help = Some("give the index of the column, such as `column = 0`".to_owned());
+            problems.add(column.at, format!("column \"{}\" has no name to find it by: `header` is false", quote(name)), help);
+            None
+        }
+        DraftColumn::Name(name) => Some(Field::Column(name.clone())),
+    }
+}
+
+fn check_unit(given: &Given<String>, problems: &mut Problems<'_>) -> TimeUnit {
+    let Some(placed) = given.get() else { return TimeUnit::Milliseconds };
+    TimeUnit::from_word(&placed.value).unwrap_or_else(|| {
+        let message = format!("`unit`: \"{}\" is not known", quote(&placed.value));
+        problems.add(placed.at, message, Some(word_help(&placed.value, TimeUnit::WORDS)));
+        TimeUnit::Milliseconds
+    })
+}
+
+fn check_follow(draft: &DraftFileSource, problems: &mut Problems<'_>) -> bool {
+    let follow = draft.follow.get();
+    let follows = follow.is_some_and(|placed| placed.value);
+    let stdin = draft.path.get().is_some_and(|path| path.value == STDIN);
+    if let (Some(placed), true, true) = (follow, follows, stdin) {
+        let help = Some("remove `follow`: standard input ends when its writer closes it".to_owned());
+        problems.add(placed.at, "`follow` does not go with standard input", help);
+    }
+    if let (Some(placed), true) = (draft.split.get(), stdin) {
+        let help = Some("remove `split`: one instance reads all of it".to_owned());
+        problems.add(placed.at, "`split` does not go with standard input, which cannot be read in parallel", help);
+    }
+    if let (Some(placed), false, false) = (draft.poll.get(), follows, draft.follow.is_broken()) {
+        problems.add(placed.at, "`poll` has no meaning without `follow`", Some("add `follow = true`, or remove `poll`".to_owned()));
+    }
+    follows
+}

@@ -1,0 +1,34 @@
+//! `reprise check`: every mistake of a topology at once, or its plan.
+
+use super::{CheckArguments, exit};
+use crate::job::{Error, prepare};
+use std::process::ExitCode;
+
+pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
+    let prepared = match prepare(&arguments.file, arguments.workers, arguments.cache.dir()) {
+        Ok(prepared) => prepared,
+        Err(Error::Topology(text)) if arguments.json => {
+            println!("{}", serde_json::json!({ "ok": false, "problems": text }));
+            return ExitCode::from(exit::code(crate::job::Kind::Topology));
+        }
+        Err(error) => return exit::fail(&error, false),
+    };
+    let plan = prepared.plan.render(arguments.workers as usize);
+    if arguments.json {
+        let operators: Vec<_> = prepared
+            .plan
+            .topology
+            .operators
+            .iter()
+            .zip(&prepared.plan.descriptions)
+            .zip(&prepared.components)
+            .map(|((operator, description), component)| {
+                serde_json::json!({ "name": operator.name, "component": component.digest().to_string(), "description": description })
+            })
+            .collect();
+        println!("{}", serde_json::json!({ "ok": true, "job": prepared.plan.topology.name, "operators": operators, "plan": plan }));
+    } else {
+        print!("{plan}");
+    }
+    ExitCode::SUCCESS
+}

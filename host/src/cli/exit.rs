@@ -1,0 +1,59 @@
+//! Exit codes: what a script may do about the end of a command.
+
+use crate::job::{Error, Kind};
+use std::error::Error as _;
+use std::process::ExitCode;
+
+/// The table of exit codes, as `--help` shows it.
+pub(super) const HELP: &str = "Exit codes:
+  0  done: the input has ended, or the job was asked to stop and its last checkpoint is complete
+  1  internal error: a fault of the host
+  2  the command line, the topology or a component is wrong
+  3  an operator failed again and again; its state is intact
+  4  storage does not answer or refuses
+  5  another host runs this job now
+  6  no stored checkpoint can be used
+  7  a source or sink cannot go on
+  8  a limit was reached
+After 3 to 8 `reprise run` takes the job up again once the cause is gone.";
+
+/// The exit code of a kind of error.
+pub(super) fn code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Internal => 1,
+        Kind::Topology => 2,
+        Kind::Guest => 3,
+        Kind::Storage => 4,
+        Kind::Fenced => 5,
+        Kind::Corrupt => 6,
+        Kind::Connect => 7,
+        Kind::Limit => 8,
+    }
+}
+
+/// The text of an error with its causes, each on a line of its own.
+pub(super) fn text(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str("\n  because: ");
+        text.push_str(&inner.to_string().replace('\n', "\n  "));
+        cause = inner.source();
+    }
+    text
+}
+
+/// Prints an error and gives its exit code.
+pub(super) fn fail(error: &Error, json: bool) -> ExitCode {
+    let code = code(error.kind());
+    let text = text(error);
+    if json {
+        let kind = format!("{:?}", error.kind()).to_lowercase();
+        eprintln!("{}", serde_json::json!({ "event": "error", "kind": kind, "exit_code": code, "message": text }));
+    } else if error.kind() == Kind::Topology && !text.starts_with("operator") && !text.starts_with("cannot") {
+        eprintln!("{text}");
+    } else {
+        eprintln!("error: {text}");
+    }
+    ExitCode::from(code)
+}

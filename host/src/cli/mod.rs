@@ -1,0 +1,111 @@
+//! The command line: the rim that parses arguments, prints, and turns errors into exit codes.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod check;
+mod exit;
+mod inspect;
+mod progress;
+mod run;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Runs stream operators compiled to WebAssembly, keeps their state in checkpoints, and takes up again.
+#[derive(Debug, Parser)]
+#[command(name = "reprise", version, after_help = exit::HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the job of a topology file, from its last checkpoint where there is one.
+    #[command(
+        after_help = "Examples:\n  reprise run topology.toml\n  reprise run topology.toml --workers 4 --log json 2> progress.jsonl\n\n\
+        Ctrl-C ends the job with a last checkpoint; the next `run` goes on from there. A second Ctrl-C ends it at once,\n\
+        which is as safe as any crash. Rows of the sink `stdout` go to standard output, everything else to standard error."
+    )]
+    Run(RunArguments),
+    /// Check a topology file and its components, and print the plan.
+    #[command(after_help = "Examples:\n  reprise check topology.toml\n  reprise check topology.toml --json")]
+    Check(CheckArguments),
+    /// Show what a component is: its imports and exports, inputs, outputs and state.
+    #[command(after_help = "Examples:\n  reprise inspect count.wasm\n  reprise inspect count.wasm --json")]
+    Inspect(InspectArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArguments {
+    /// The topology file.
+    file: PathBuf,
+    /// Worker threads; each runs one instance of everything. Default: the number of processors, at most 8.
+    #[arg(long, short, value_parser = clap::value_parser!(u32).range(1..=256))]
+    workers: Option<u32>,
+    /// How to tell what goes on.
+    #[arg(long, value_enum, default_value_t = Log::Auto)]
+    log: Log,
+    #[command(flatten)]
+    cache: Cache,
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArguments {
+    /// The topology file.
+    file: PathBuf,
+    /// Worker threads to show the plan for.
+    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    workers: u32,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cache: Cache,
+}
+
+#[derive(Debug, clap::Args)]
+struct InspectArguments {
+    /// A component, or a core module that carries component metadata.
+    component: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cache: Cache,
+}
+
+#[derive(Debug, clap::Args)]
+struct Cache {
+    /// Folder for compiled components. Default: `reprise` in the user's cache folder. Whoever may write there may run code as this user.
+    #[arg(long, env = "REPRISE_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+}
+
+impl Cache {
+    fn dir(&self) -> Option<PathBuf> {
+        let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let default = || Some(var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")))?.join("reprise"));
+        self.cache.clone().or_else(default)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Log {
+    /// A live line on a terminal, plain lines elsewhere.
+    Auto,
+    /// Plain lines.
+    Text,
+    /// One JSON object a line, at least one a second.
+    Json,
+}
+
+/// Parses the arguments of the process and does as they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
+    }
+}

@@ -1,0 +1,306 @@
+//! What a running job shows: one live line on a terminal, plain lines elsewhere, or JSON lines for scripts. All of it on standard error.
+
+use crate::engine::{Control, NodeCounters};
+use crate::job::{CheckpointNotice, Notice};
+use indicatif::{ProgressBar, ProgressStyle};
+use reprise_core::topology::Plan;
+use serde_json::json;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Time between two JSON lines.
+const JSON_EVERY: Duration = Duration::from_secs(1);
+/// Time between two plain lines.
+const TEXT_EVERY: Duration = Duration::from_secs(10);
+/// Time between two looks of the live line.
+const LIVE_EVERY: Duration = Duration::from_millis(200);
+
+/// See the module.
+pub(super) struct Display {
+    json: bool,
+    live: Option<ProgressBar>,
+    board: Mutex<Board>,
+}
+
+#[derive(Default)]
+struct Board {
+    job: String,
+    sources: Vec<String>,
+    operators: Vec<String>,
+    sinks: Vec<String>,
+    control: Option<Arc<Control>>,
+    checkpoint: Option<(CheckpointNotice, Instant)>,
+    began: Option<Instant>,
+    last: Option<(Instant, u64)>,
+    rate: f64,
+    restarts: u64,
+}
+
+fn load(counter: &std::sync::atomic::AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Display {
+    pub fn new(json: bool, live: bool) -> Arc<Self> {
+        let live = live.then(|| {
+            let style = ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            ProgressBar::new_spinner().with_style(style)
+        });
+        Arc::new(Self { json, live, board: Mutex::default() })
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the log of host and guests the same way. `REPRISE_LOG` filters it, by default at `info`.
+    pub fn subscribe_to_logs(&self) {
+        use tracing_subscriber::EnvFilter;
+        let filter = EnvFilter::try_from_env("REPRISE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // A second subscriber in one process is refused, and the first one stays.
+        let _ = if self.json { subscriber.json().try_init() } else { subscriber.with_target(false).try_init() };
+    }
+
+    pub fn begin(&self, plan: &Plan, workers: u32) {
+        let mut board = self.board();
+        board.job.clone_from(&plan.topology.name);
+        board.sources = plan.topology.sources.iter().map(|s| s.name.clone()).collect();
+        board.operators = plan.topology.operators.iter().map(|o| o.name.clone()).collect();
+        board.sinks = plan.topology.sinks.iter().map(|s| s.name.clone()).collect();
+        let job = board.job.clone();
+        drop(board);
+        self.line(
+            "begin",
+            &format!("job `{job}`, {workers} worker{}", if workers == 1 { "" } else { "s" }),
+            json!({ "job": job, "workers": workers }),
+        );
+    }
+
+    /// One event: as a line of text, or as a JSON object with these members.
+    fn line(&self, event: &str, text: &str, mut members: serde_json::Value) {
+        if self.json {
+            members["event"] = event.into();
+            eprintln!("{members}");
+        } else if let Some(bar) = &self.live {
+            bar.suspend(|| eprintln!("{text}"));
+        } else {
+            eprintln!("{text}");
+        }
+    }
+
+    pub fn say(&self, text: &str) {
+        self.line("message", text, json!({ "text": text }));
+    }
+
+    pub fn clear(&self) {
+        if let Some(bar) = &self.live {
+            bar.finish_and_clear();
+        }
+    }
+
+    pub fn end(&self, text: &str) {
+        self.clear();
+        let (status, members) = self.status();
+        if self.board().control.is_some() && !self.json {
+            eprintln!("{status}");
+        }
+        self.line("end", text, json!({ "text": text, "status": members }));
+    }
+
+    pub fn notice(&self, notice: &Notice) {
+        match notice {
+            Notice::PassedOver { epoch, reason } => self.line(
+                "passed-over",
+                &format!("checkpoint {epoch} cannot be used and is passed over: {reason}"),
+                json!({ "epoch": epoch, "reason": reason }),
+            ),
+            Notice::Started { generation, from, control, took } => self.started(*generation, *from, control, *took),
+            Notice::SinkRecovered { sink, recovered } => self.sink_recovered(sink, recovered),
+            Notice::OtherComponent { operator } => self.line(
+                "other-component",
+                &format!("operator `{operator}` runs another component than the checkpoint was made with"),
+                json!({ "operator": operator }),
+            ),
+            Notice::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
+            Notice::Failed { report, attempt, retries, wait } => {
+                self.board().restarts += 1;
+                let text = format!("{report}\n  help: retry {attempt} of {retries} from the last checkpoint, in {} ms", wait.as_millis());
+                self.line(
+                    "failed",
+                    &text,
+                    json!({ "report": report, "attempt": attempt, "retries": retries, "wait_ms": wait.as_millis() as u64 }),
+                );
+            }
+            Notice::Swept { manifests, objects } => {
+                tracing::debug!(manifests, objects, "old checkpoints were deleted");
+            }
+            Notice::SweepFailed { reason } => {
+                tracing::warn!(reason, "old checkpoints could not be deleted; the next sweep tries again");
+            }
+        }
+    }
+
+    fn started(
+        &self,
+        generation: reprise_core::ids::Generation,
+        from: Option<reprise_core::ids::Epoch>,
+        control: &Arc<Control>,
+        took: Duration,
+    ) {
+        let mut board = self.board();
+        board.control = Some(Arc::clone(control));
+        board.began.get_or_insert_with(Instant::now);
+        board.last = None;
+        drop(board);
+        let ms = took.as_millis() as u64;
+        let text = match from {
+            Some(epoch) => format!("run {generation} takes up again from checkpoint {epoch} ({ms} ms)"),
+            None => format!("run {generation} begins at the beginning"),
+        };
+        self.line("started", &text, json!({ "generation": generation, "checkpoint": from, "took_ms": ms }));
+    }
+
+    fn sink_recovered(&self, sink: &str, recovered: &crate::connect::Recovered) {
+        let crate::connect::Recovered { published, taken_back, removed } = *recovered;
+        if published + taken_back + removed > 0 {
+            let text = format!(
+                "sink `{sink}`: {published} staged outputs published, {taken_back} published too early taken back, {removed} leftovers removed"
+            );
+            self.line(
+                "sink-recovered",
+                &text,
+                json!({ "sink": sink, "published": published, "taken_back": taken_back, "removed": removed }),
+            );
+        }
+    }
+
+    fn checkpoint(&self, checkpoint: &CheckpointNotice) {
+        self.board().checkpoint = Some((checkpoint.clone(), Instant::now()));
+        let CheckpointNotice { epoch, bytes, cells, rows, rejected, .. } = checkpoint;
+        if self.json {
+            let members = json!({
+                "epoch": epoch, "bytes": bytes, "cells": cells, "state_bytes": checkpoint.state_bytes,
+                "rows": rows, "rejected": rejected, "finished": checkpoint.finished,
+            });
+            self.line("checkpoint", "", members);
+        } else {
+            tracing::debug!(%epoch, bytes, cells, rows, "checkpoint");
+        }
+    }
+
+    /// Shows the status again and again.
+    pub async fn tick(self: Arc<Self>) {
+        let every = if self.json {
+            JSON_EVERY
+        } else if self.live.is_some() {
+            LIVE_EVERY
+        } else {
+            TEXT_EVERY
+        };
+        let mut interval = tokio::time::interval(every);
+        interval.tick().await;
+        loop {
+            interval.tick().await;
+            if self.board().control.is_none() {
+                continue;
+            }
+            let (text, members) = self.status();
+            match &self.live {
+                Some(bar) => {
+                    bar.set_message(text);
+                    bar.tick();
+                }
+                None => self.line("status", &text, members),
+            }
+        }
+    }
+
+    fn status(&self) -> (String, serde_json::Value) {
+        let mut board = self.board();
+        let Some(control) = board.control.clone() else { return (String::new(), serde_json::Value::Null) };
+        let sum = |nodes: &[NodeCounters], pick: fn(&NodeCounters) -> u64| nodes.iter().map(pick).sum::<u64>();
+        let rows = sum(&control.sources, |c| load(&c.rows_in));
+        let written = sum(&control.sinks, |c| load(&c.rows_in));
+        let rejected = sum(&control.sources, |c| load(&c.rejected)) + sum(&control.operators, |c| load(&c.rejected));
+        let state: i64 = control.operators.iter().map(|c| c.state_bytes.load(Ordering::Relaxed)).sum();
+        let now = Instant::now();
+        if let Some((then, before)) = board.last {
+            board.rate = rows.saturating_sub(before) as f64 / now.duration_since(then).as_secs_f64().max(1e-6);
+        }
+        board.last = Some((now, rows));
+        let age = board.checkpoint.as_ref().map(|(_, at)| at.elapsed());
+        let epoch = board.checkpoint.as_ref().map_or(control.completed(), |(c, _)| c.epoch);
+        let total = board.checkpoint.as_ref().map_or(0, |(c, _)| c.rows);
+        let text = format!(
+            "{} rows/s · {} rows in, {} out, {} refused · checkpoint {} ({}) · state {}",
+            thousands(board.rate as u64),
+            thousands(rows),
+            thousands(written),
+            thousands(rejected),
+            epoch,
+            age.map_or("none yet".into(), |age| format!("{:.1} s ago", age.as_secs_f64())),
+            bytes(state.max(0) as u64),
+        );
+        let names = |names: &[String], nodes: &[NodeCounters]| -> serde_json::Value {
+            names.iter().zip(nodes).map(|(name, c)| (name.clone(), counters(c))).collect::<serde_json::Map<_, _>>().into()
+        };
+        let members = json!({
+            "job": board.job,
+            "rows_per_second": board.rate,
+            "rows_in": rows, "rows_out": written, "rejected": rejected, "rows_checkpointed": total,
+            "checkpoint": epoch, "checkpoint_age_ms": age.map(|age| age.as_millis() as u64),
+            "state_bytes": state, "restarts": board.restarts,
+            "uptime_ms": board.began.map_or(0, |began| began.elapsed().as_millis() as u64),
+            "sources": names(&board.sources, &control.sources),
+            "operators": names(&board.operators, &control.operators),
+            "sinks": names(&board.sinks, &control.sinks),
+        });
+        (text, members)
+    }
+}
+
+fn counters(c: &NodeCounters) -> serde_json::Value {
+    json!({
+        "rows_in": load(&c.rows_in), "rows_out": load(&c.rows_out), "rejected": load(&c.rejected),
+        "busy_ms": load(&c.busy_ns) / 1_000_000, "state_bytes": c.state_bytes.load(Ordering::Relaxed),
+        "snapshot_us_max": load(&c.snapshot_ns_max) / 1000,
+    })
+}
+
+/// A number with a comma between thousands.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A number of bytes with a binary unit.
+fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = number as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_for_people() {
+        assert_eq!((thousands(0), thousands(999), thousands(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
+        assert_eq!((bytes(10), bytes(1536), bytes(3 << 30)), ("10 B".into(), "1.5 KiB".into(), "3.0 GiB".into()));
+    }
+}

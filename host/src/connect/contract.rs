@@ -1,0 +1,173 @@
+//! The traits of connectors and the values that cross them.
+//!
+//! Threads: a [`Source`] and a [`Sink`] are shared and asked rarely; a [`SourceReader`] and a [`SinkWriter`] belong to one thread that may
+//! block. Time: no connector looks at a clock for anything but the time stamps of files.
+
+use super::ConnectError;
+use reprise_core::batch::Batch;
+use reprise_core::description::Encoding;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Where a source stands in one split. Checkpoints keep it; only the source that wrote it reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitPosition {
+    /// Identity of the split: unique within the source, the same in every run.
+    pub split: String,
+    /// JSON text, meant to be readable by people.
+    pub position: String,
+}
+
+/// Bounds of one [`SourceBatch`]. A batch ends with the row that reaches one of them, so that one row alone may pass `bytes_max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Rows, rejected ones included; at least 1.
+    pub rows_max: usize,
+    /// Bytes, rejected rows included.
+    pub bytes_max: usize,
+}
+
+/// Where rows come from.
+///
+/// # Law
+/// The rows of a split from a position on are the same in every run, in the same order, where [`Source::replays`] is true.
+pub trait Source: Send + Sync {
+    /// Lists the splits: the known ones (from a checkpoint) as they are, and new ones at their beginnings. Called once a run, by one
+    /// process, before any reader is made.
+    ///
+    /// # Errors
+    /// Where inputs are missing, unreadable, or not what they were.
+    fn splits(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError>;
+
+    /// A reader over these splits (possibly none), for one instance. No split may be given to two readers.
+    ///
+    /// # Errors
+    /// Where a position cannot be understood.
+    fn reader(&self, splits: Vec<SplitPosition>) -> Result<Box<dyn SourceReader>, ConnectError>;
+
+    /// False where rows that were read cannot be read again: then rows since the last checkpoint are lost in a crash.
+    fn replays(&self) -> bool;
+}
+
+/// Reads the splits of one instance, on a thread of its own.
+pub trait SourceReader: Send {
+    /// The next batch. May block for as long as one read takes; standard input blocks until there is input.
+    ///
+    /// # Errors
+    /// The reader is of no use afterwards; make a new one from the last positions.
+    fn next(&mut self) -> Result<Step, ConnectError>;
+}
+
+/// What a reader has.
+#[derive(Debug)]
+pub enum Step {
+    /// Rows, or progress without rows.
+    Rows(SourceBatch),
+    /// Nothing now; ask again after this time.
+    Idle(Duration),
+    /// Nothing any more.
+    End,
+}
+
+/// Rows and how far they reach.
+#[derive(Debug, Default)]
+pub struct SourceBatch {
+    /// The rows; there may be none.
+    pub rows: Batch,
+    /// Rows that could not be read, in order.
+    pub rejected: Vec<Rejected>,
+    /// Positions after this batch, of the splits that moved.
+    pub positions: Vec<SplitPosition>,
+    /// No row with a time at or below this one will follow from this reader; `i64::MIN` where nothing is known yet. Never falls.
+    pub watermark: i64,
+}
+
+/// A row that could not be read. It goes to quarantine: it is never lost silently and never stops the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The split.
+    pub split: String,
+    /// Where the row starts, in bytes from the start of the input.
+    pub offset: u64,
+    /// The row as read, cut to the source's `row_bytes_max`.
+    pub bytes: Vec<u8>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// How a sink reads the bytes of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowEncoding {
+    /// Of the key.
+    pub key: Encoding,
+    /// Of the value.
+    pub value: Encoding,
+}
+
+/// Where rows go.
+///
+/// # Law
+/// With [`Sink::exactly_once`], rows of an epoch become visible only by [`Sink::publish`] of what [`SinkWriter::seal`] returned for it, all
+/// rows of one token at once.
+pub trait Sink: Send + Sync {
+    /// A writer for one instance. `generation` is the fencing number of this run.
+    ///
+    /// # Errors
+    /// Where the place to write to cannot be made.
+    fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError>;
+
+    /// Makes staged rows visible and durable. Asked after a manifest names them, for one instance in the order of epochs. Idempotent: may
+    /// be asked again after a crash.
+    ///
+    /// # Errors
+    /// [`ConnectError::Missing`] and [`ConnectError::Corrupt`] where that output is lost or not what was sealed.
+    fn publish(&self, staged: &Staged) -> Result<(), ConnectError>;
+
+    /// Called once at the start of a run, before any writer is made. `recovered` is the epoch of the checkpoint taken up (`None`: a fresh
+    /// start), `staged` what its manifest lists. Publishes those; takes back visible output of later epochs, which will be produced again;
+    /// removes what dead generations left unpublished.
+    ///
+    /// # Errors
+    /// As [`Sink::publish`].
+    fn recover(&self, recovered: Option<u64>, staged: &[Staged]) -> Result<Recovered, ConnectError>;
+
+    /// False where rows are visible as soon as they are written, so that a restart may show some again.
+    fn exactly_once(&self) -> bool;
+}
+
+/// Writes the rows of one instance, on a thread of its own.
+pub trait SinkWriter: Send {
+    /// Writes rows. Epochs never decrease. `input` is the index of the sink's input that the rows came from.
+    ///
+    /// # Errors
+    /// The writer is of no use afterwards, and nothing of the epoch may be published.
+    fn write(&mut self, epoch: u64, input: u32, rows: &Batch) -> Result<(), ConnectError>;
+
+    /// The epoch is complete: makes its rows durable, still invisible. `None` where there is nothing to publish.
+    ///
+    /// # Errors
+    /// As [`SinkWriter::write`].
+    fn seal(&mut self, epoch: u64) -> Result<Option<Staged>, ConnectError>;
+}
+
+/// Output of one epoch of one instance, durable and not yet visible. Checkpoints keep it; only the sink that wrote it reads `token`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    /// Names it: relative, portable text.
+    pub token: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes in it.
+    pub bytes: u64,
+}
+
+/// What [`Sink::recover`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Staged outputs that became visible now.
+    pub published: u64,
+    /// Visible outputs that were moved aside.
+    pub taken_back: u64,
+    /// Leftovers that were removed.
+    pub removed: u64,
+}

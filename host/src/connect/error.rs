@@ -1,0 +1,82 @@
+//! What can go wrong in a connector, by what the caller has to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a connector cannot go on. Rows that cannot be read are no error: see [`super::Rejected`].
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The operating system refused something. Worth a retry only where the cause is known to pass.
+    #[error("cannot {doing} `{}`", .path.display())]
+    Io {
+        /// What was tried, as in "cannot read".
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+    /// An input is no longer what it was when its position was taken. Going on would read wrong rows: stop the job.
+    #[error(
+        "input `{}` changed behind offset {offset}: {what}\n  help: put the original file back, or start the job anew with an empty checkpoint store",
+        .path.display()
+    )]
+    Changed {
+        /// The input.
+        path: PathBuf,
+        /// Up to here it had been read, in bytes.
+        offset: u64,
+        /// How it differs.
+        what: String,
+    },
+    /// Something that must exist does not: no input matches, or output is gone that was never published. Stop the job.
+    #[error("{what}\n  help: {help}")]
+    Missing {
+        /// What is missing, and where.
+        what: String,
+        /// What to do.
+        help: String,
+    },
+    /// Something that a connector wrote itself cannot be true: a position, a token, a staged file. Walk back, or stop the job.
+    #[error("{what}\n  help: {help}")]
+    Corrupt {
+        /// What is wrong, and where.
+        what: String,
+        /// What to do.
+        help: String,
+    },
+    /// The settings do not fit each other or the input. Stop the job; the topology must change.
+    #[error("{what}\n  help: {help}")]
+    Config {
+        /// What does not fit.
+        what: String,
+        /// What to change.
+        help: String,
+    },
+    /// Whoever read our output has gone. End the job without noise, as a filter does.
+    #[error("the reader of {what} has gone")]
+    ClosedPipe {
+        /// The output.
+        what: &'static str,
+    },
+    /// A writer was called out of order: a fault of the host, not of the data.
+    #[error("sink `{sink}` was asked to {doing} epoch {epoch} after epoch {sealed} was sealed")]
+    Order {
+        /// The sink.
+        sink: String,
+        /// What was asked.
+        doing: &'static str,
+        /// For this epoch.
+        epoch: u64,
+        /// The last sealed epoch.
+        sealed: u64,
+    },
+}
+
+impl ConnectError {
+    /// For `map_err`: an I/O error with what was being done, to which path.
+    pub(crate) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
+        move |source| Self::Io { doing, path: path.to_path_buf(), source }
+    }
+}

@@ -1,0 +1,38 @@
+//! JSON text appended to a buffer, without an allocation of its own.
+
+/// Appends a string with its quotes.
+pub fn string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a Vec takes everything, and text has nothing that JSON cannot say");
+}
+
+/// Appends an integer.
+pub fn integer(out: &mut Vec<u8>, number: impl Into<serde_json::Number>) {
+    serde_json::to_writer(out, &number.into()).expect("a Vec takes everything, and integers are JSON");
+}
+
+/// Appends a float in the shortest text that reads back the same; JSON has no numbers for NaN and the infinities, so those become strings.
+pub fn float(out: &mut Vec<u8>, number: f64) {
+    if number.is_nan() {
+        out.extend_from_slice(b"\"NaN\"");
+    } else if number.is_infinite() {
+        out.extend_from_slice(if number > 0.0 { b"\"Infinity\"" } else { b"\"-Infinity\"" });
+    } else {
+        serde_json::to_writer(out, &number).expect("a Vec takes everything, and the number is finite");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_json() {
+        let mut out = Vec::new();
+        string(&mut out, "a\"\n\u{1}é");
+        integer(&mut out, -5_i64);
+        float(&mut out, 1e300);
+        float(&mut out, f64::NEG_INFINITY);
+        float(&mut out, f64::NAN);
+        assert_eq!(out, "\"a\\\"\\n\\u0001é\"-51e+300\"-Infinity\"\"NaN\"".as_bytes());
+    }
+}

@@ -1,0 +1,9 @@
+//! Sinks: rows become bytes of files or of standard output.
+
+mod base64;
+pub mod file;
+mod rows;
+mod staging;
+pub mod stdout;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! Tests of sinks: what is visible after every crash, and the text of every encoding.
+
+use super::rows::RowWriter;
+use super::stdout::write_to;
+use crate::connect::{ConnectError, Recovered, RowEncoding, Sink, Staged};
+use reprise_core::batch::{Batch, Row};
+use reprise_core::description::Encoding::{self, *};
+use reprise_core::topology::{FileSink, SinkFormat, SinkKind};
+use std::fs;
+use std::path::Path;
+
+const COUNTS: RowEncoding = RowEncoding { key: Utf8, value: I64Le };
+
+fn open(folder: &Path, job: &str, name: &str, format: SinkFormat) -> Box<dyn Sink> {
+    let kind = SinkKind::File(FileSink { path: "out".to_owned(), format });
+    crate::connect::sink(&kind, folder, job, name, vec![COUNTS]).unwrap()
+}
+
+fn sink(folder: &Path) -> Box<dyn Sink> {
+    open(folder, "job", "counts", SinkFormat::Json)
+}
+
+fn batch(key: &str, count: i64) -> Batch {
+    let mut batch = Batch::new();
+    batch.push(Row { time: 7, key: key.as_bytes(), value: &count.to_le_bytes() }).unwrap();
+    batch
+}
+
+fn stage(sink: &dyn Sink, generation: u64, epoch: u64, key: &str) -> Staged {
+    let mut writer = sink.writer(0, generation).unwrap();
+    writer.write(epoch, 0, &batch(key, 1)).unwrap();
+    writer.seal(epoch).unwrap().unwrap()
+}
+
+/// Names of a folder's plain files.
+fn list(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn rows_are_visible_only_once_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let sink = sink(folder.path());
+    assert!(sink.exactly_once());
+    assert_eq!(sink.recover(None, &[]).unwrap(), Recovered::default());
+    let mut writer = sink.writer(3, 1).unwrap();
+    writer.write(41, 0, &batch("a", 1)).unwrap();
+    writer.write(41, 0, &batch("b", 2)).unwrap();
+    let staged = writer.seal(41).unwrap().unwrap();
+    assert_eq!((staged.token.as_str(), staged.rows), ("000000000041-1-3.json", 2));
+    assert!(list(&out).is_empty());
+    sink.publish(&staged).unwrap();
+    sink.publish(&staged).unwrap();
+    assert_eq!(list(&out), ["counts-000000000041-3.json"]);
+    let text = fs::read_to_string(out.join("counts-000000000041-3.json")).unwrap();
+    assert_eq!(text, "{\"key\":\"a\",\"value\":1,\"time\":7}\n{\"key\":\"b\",\"value\":2,\"time\":7}\n");
+    assert_eq!(staged.bytes, text.len() as u64);
+}
+
+#[test]
+fn an_epoch_without_rows_stages_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(folder.path());
+    let mut writer = sink.writer(0, 1).unwrap();
+    writer.write(1, 0, &Batch::new()).unwrap();
+    assert_eq!(writer.seal(1).unwrap(), None);
+    assert_eq!(writer.seal(2).unwrap(), None);
+}
+
+#[test]
+fn rows_of_a_later_epoch_may_come_before_the_seal_but_none_for_a_sealed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(folder.path());
+    let mut writer = sink.writer(0, 1).unwrap();
+    writer.write(1, 0, &batch("a", 1)).unwrap();
+    writer.write(2, 0, &batch("b", 1)).unwrap();
+    assert_eq!(writer.seal(1).unwrap().unwrap().rows, 1);
+    assert!(matches!(writer.write(1, 0, &batch("c", 1)), Err(ConnectError::Order { epoch: 1, sealed: 1, .. })));
+    assert!(matches!(writer.seal(1), Err(ConnectError::Order { .. })));
+    assert_eq!(writer.seal(2).unwrap().unwrap().rows, 1);
+}
+
+#[test]
+fn a_crash_between_manifest_and_publish_is_made_good_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let staged = stage(sink(folder.path()).as_ref(), 1, 5, "a");
+    let sink = sink(folder.path());
+    let done = sink.recover(Some(5), std::slice::from_ref(&staged)).unwrap();
+    assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 0 });
+    assert_eq!(list(&folder.path().join("out")), ["counts-000000000005-0.json"]);
+    assert_eq!(sink.recover(Some(5), &[staged]).unwrap(), Recovered::default());
+}
+
+#[test]
+fn output_that_no_manifest_names_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = sink(folder.path());
+    let staged = stage(old.as_ref(), 1, 5, "a");
+    stage(old.as_ref(), 1, 6, "sealed, not named");
+    old.writer(1, 1).unwrap().write(6, 0, &batch("not even sealed", 1)).unwrap();
+    let done = sink(folder.path()).recover(Some(5), &[staged]).unwrap();
+    assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 2 });
+    assert_eq!(list(&folder.path().join("out/.reprise/counts/staged")), [""; 0]);
+}
+
+#[test]
+fn visible_output_after_the_recovered_epoch_is_moved_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let old = sink(folder.path());
+    for epoch in 4..=6 {
+        old.publish(&stage(old.as_ref(), 1, epoch, "a")).unwrap();
+    }
+    let sink = sink(folder.path());
+    assert_eq!(sink.recover(Some(4), &[]).unwrap(), Recovered { published: 0, taken_back: 2, removed: 0 });
+    assert_eq!(list(&out), ["counts-000000000004-0.json"]);
+    let aside = out.join(".reprise/counts/taken-back");
+    assert_eq!(list(&aside), ["counts-000000000005-0.json", "counts-000000000006-0.json"]);
+    // Produced again, and taken back once more by a fresh start: nothing set aside is overwritten.
+    sink.publish(&stage(sink.as_ref(), 2, 5, "b")).unwrap();
+    assert_eq!(sink.recover(None, &[]).unwrap().taken_back, 2);
+    assert_eq!(list(&out), [""; 0]);
+    assert_eq!(list(&aside).len(), 4);
+    assert!(fs::read_to_string(aside.join("counts-000000000005-0.json.1")).unwrap().contains("\"b\""));
+}
+
+#[test]
+fn files_of_others_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    fs::create_dir_all(&out).unwrap();
+    let foreign = [
+        "counts.json",
+        "counts-1-0.json",
+        "counts-000000000009-0.parquet",
+        "counts-000000000009-0-1.json",
+        "counts-000000000009-00.json",
+        "other-000000000009-0.json",
+        "counts-b-000000000009-0.json",
+        "counts-000000000009-+1.json",
+        "README",
+    ];
+    for name in foreign {
+        fs::write(out.join(name), "x").unwrap();
+    }
+    assert_eq!(sink(folder.path()).recover(None, &[]).unwrap().taken_back, 0);
+    assert_eq!(list(&out).len(), foreign.len());
+}
+
+#[test]
+fn published_files_that_a_reader_moved_away_are_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = sink(folder.path());
+    let staged = stage(old.as_ref(), 1, 5, "a");
+    old.publish(&staged).unwrap();
+    fs::remove_file(folder.path().join("out/counts-000000000005-0.json")).unwrap();
+    assert_eq!(sink(folder.path()).recover(Some(5), &[staged]).unwrap(), Recovered::default());
+}
+
+#[test]
+fn staged_output_that_is_lost_or_damaged_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(folder.path());
+    let staged = stage(sink.as_ref(), 1, 5, "a");
+    let file = folder.path().join("out/.reprise/counts/staged").join(&staged.token);
+    let kept = fs::read(&file).unwrap();
+    fs::write(&file, &kept[1..]).unwrap();
+    assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+    fs::remove_file(&file).unwrap();
+    let error = sink.publish(&staged).unwrap_err();
+    assert!(matches!(error, ConnectError::Missing { .. }));
+    assert!(error.to_string().contains("staged output is missing"), "{error}");
+    // After a walk back the epoch is produced again, and its loss is not excused by the first time.
+    fs::write(&file, &kept).unwrap();
+    sink.publish(&staged).unwrap();
+    sink.recover(Some(4), &[]).unwrap();
+    assert!(matches!(sink.publish(&staged), Err(ConnectError::Missing { .. })));
+}
+
+#[test]
+fn a_visible_file_with_other_contents_is_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(folder.path());
+    let staged = stage(sink.as_ref(), 1, 5, "a");
+    let out = folder.path().join("out/counts-000000000005-0.json");
+    let other = "x".repeat(staged.bytes as usize);
+    fs::write(&out, &other).unwrap();
+    assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+    assert_eq!(fs::read_to_string(&out).unwrap(), other);
+    let same = folder.path().join("out/.reprise/counts/staged").join(&staged.token);
+    fs::copy(&same, &out).unwrap();
+    sink.publish(&staged).unwrap();
+    assert!(!same.exists());
+}
+
+#[test]
+fn tokens_that_lie_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(folder.path());
+    for token in ["", "../x", "5-1-0.json", "000000000005-1-0.exe", "000000000005-1-0.json/..", "+00000000005-1-0.json", "000000000005-1-0"]
+    {
+        let staged = Staged { token: token.to_owned(), rows: 1, bytes: 1 };
+        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })), "{token}");
+    }
+    let later = Staged { token: "000000000005-1-0.json".to_owned(), rows: 1, bytes: 1 };
+    assert!(matches!(sink.recover(Some(4), &[later]), Err(ConnectError::Corrupt { .. })));
+}
+
+#[test]
+fn a_folder_belongs_to_one_job_for_each_sink_name() {
+    let folder = tempfile::tempdir().unwrap();
+    sink(folder.path()).recover(None, &[]).unwrap();
+    open(folder.path(), "job", "others", SinkFormat::Csv).recover(None, &[]).unwrap();
+    let error = open(folder.path(), "another", "counts", SinkFormat::Json).recover(None, &[]).unwrap_err();
+    assert!(matches!(error, ConnectError::Config { .. }));
+    assert!(error.to_string().contains("of job `job`"), "{error}");
+}
+
+fn text(format: SinkFormat, encoding: Encoding, value: &[u8]) -> String {
+    let mut rows = Batch::new();
+    rows.push(Row { time: -1, key: value, value }).unwrap();
+    let mut out = Vec::new();
+    let mut writer = RowWriter::new(format, vec![RowEncoding { key: encoding, value: encoding }]);
+    let bytes = writer.write(0, &rows, &mut out).unwrap();
+    assert_eq!(bytes, out.len() as u64);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[test]
+fn every_encoding_has_its_text_in_every_format() {
+    let eight = 1.5_f64.to_le_bytes();
+    let nan = f64::NAN.to_le_bytes();
+    let minus = (-2_i64).to_le_bytes();
+    let cases: [(Encoding, &[u8], &str, &str, &str); 15] = [
+        (Utf8, b"a\"b\nc", r#""a\"b\nc""#, "a\"b\\nc", "\"a\"\"b\nc\""),
+        (Utf8, b"\xff", r#"{"base64":"/w=="}"#, "\u{fffd}", "\u{fffd}"),
+        (Bytes, b"plain", r#""plain""#, "plain", "plain"),
+        (Bytes, b"a\xff,", r#"{"base64":"Yf8s"}"#, "a\u{fffd},", "\"a\u{fffd},\""),
+        (Json, b" {\"a\":\r\n [1]} ", "{\"a\":   [1]}", " {\"a\":\\r\\n [1]} ", "\" {\"\"a\"\":\r\n [1]} \""),
+        (Json, b"{", r#""{""#, "{", "{"),
+        (Json, b"\"\xff\"", r#"{"base64":"Iv8i"}"#, "\"\u{fffd}\"", "\"\"\"\u{fffd}\"\"\""),
+        (I64Le, &minus, "-2", "-2", "-2"),
+        (U64Le, &minus, "18446744073709551614", "18446744073709551614", "18446744073709551614"),
+        (F64Le, &eight, "1.5", "1.5", "1.5"),
+        (F64Le, &nan, r#""NaN""#, "NaN", "NaN"),
+        (I64Le, b"short", r#""short""#, "short", "short"),
+        (Cbor, b"\x01", r#"{"base64":"AQ=="}"#, "AQ==", "AQ=="),
+        (Msgpack, b"text", r#"{"base64":"dGV4dA=="}"#, "dGV4dA==", "dGV4dA=="),
+        (Utf8, b"", r#""""#, "", ""),
+    ];
+    for (encoding, bytes, json, line, csv) in cases {
+        let case = format!("{encoding:?} {}", bytes.escape_ascii());
+        assert_eq!(text(SinkFormat::Json, encoding, bytes), format!("{{\"key\":{json},\"value\":{json},\"time\":-1}}\n"), "{case}");
+        assert_eq!(text(SinkFormat::Lines, encoding, bytes), format!("{line}\n"), "{case}");
+        assert_eq!(text(SinkFormat::Csv, encoding, bytes), format!("{csv},{csv},-1\n"), "{case}");
+    }
+}
+
+#[test]
+fn csv_text_reads_back_and_json_stays_one_line() {
+    for value in ["", "\"", "a,b", "\r", "\"\"\"", " x ", "é\n\"", "#"] {
+        let line = text(SinkFormat::Csv, Utf8, value.as_bytes());
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_bytes());
+        let record = reader.records().next().unwrap().unwrap();
+        assert_eq!(record.iter().collect::<Vec<_>>(), [value, value, "-1"]);
+        assert_eq!(text(SinkFormat::Json, Utf8, value.as_bytes()).matches('\n').count(), 1);
+    }
+}
+
+#[test]
+fn inputs_of_one_sink_have_their_own_encodings() {
+    let mut writer = RowWriter::new(SinkFormat::Lines, vec![COUNTS, RowEncoding { key: Utf8, value: Cbor }]);
+    let mut out = Vec::new();
+    for input in 0..3 {
+        writer.write(input, &batch("k", 0x41), &mut out).unwrap();
+    }
+    assert_eq!(out, b"65\nQQAAAAAAAAA=\nA\0\0\0\0\0\0\0\n");
+}
+
+#[test]
+fn a_batch_larger_than_the_buffer_is_written_whole() {
+    let mut rows = Batch::new();
+    for at in 0..20_000_i64 {
+        rows.push(Row { time: 0, key: b"key", value: &at.to_le_bytes() }).unwrap();
+    }
+    let mut out = Vec::new();
+    let bytes = RowWriter::new(SinkFormat::Csv, vec![COUNTS]).write(0, &rows, &mut out).unwrap();
+    assert_eq!(bytes, out.len() as u64);
+    assert_eq!(String::from_utf8(out).unwrap().lines().nth(19_999), Some("key,19999,0"));
+}
+
+/// An output whose reader has gone.
+struct Gone;
+
+impl std::io::Write for Gone {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_an_error_of_its_own() {
+    let mut writer = RowWriter::new(SinkFormat::Lines, vec![COUNTS]);
+    let error = write_to(&mut writer, &mut Gone, 0, &batch("k", 1)).unwrap_err();
+    assert!(matches!(error, ConnectError::ClosedPipe { .. }));
+}

@@ -1,0 +1,134 @@
+//! Large reads, and the unread bytes as one slice.
+//!
+//! The buffer grows only as far as one row needs: whoever reads rows gives a row up before the window passes the longest one allowed.
+
+use crate::connect::ConnectError;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Bytes of one read from a file that is read to its end.
+pub const BLOCK_BYTES: usize = 512 << 10;
+/// Bytes of one read from a followed file; there may be many of those open at a time.
+pub const FOLLOW_BLOCK_BYTES: usize = 64 << 10;
+
+enum Input {
+    File(File),
+    Stream(Box<dyn Read + Send>),
+}
+
+/// What a fill did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// There are more bytes in the window.
+    More,
+    /// The input has no more bytes now.
+    End,
+}
+
+/// A window on an input. See the module.
+pub struct Blocks {
+    input: Input,
+    path: PathBuf,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Of `buffer[start]` in the input.
+    offset: u64,
+    /// Bytes at or behind this offset do not exist.
+    limit: u64,
+}
+
+impl Blocks {
+    /// Reads a file from `offset` up to `limit`.
+    ///
+    /// # Errors
+    /// [`ConnectError::Io`].
+    pub fn file(mut file: File, path: &Path, offset: u64, limit: u64, block_bytes: usize) -> Result<Self, ConnectError> {
+        file.seek(SeekFrom::Start(offset)).map_err(ConnectError::io("seek in", path))?;
+        let buffer = vec![0; block_bytes];
+        Ok(Self { input: Input::File(file), path: path.to_path_buf(), buffer, start: 0, end: 0, offset, limit })
+    }
+
+    /// Reads a stream; `path` names it in errors.
+    pub fn stream(stream: Box<dyn Read + Send>, path: &Path) -> Self {
+        let buffer = vec![0; FOLLOW_BLOCK_BYTES];
+        Self { input: Input::Stream(stream), path: path.to_path_buf(), buffer, start: 0, end: 0, offset: 0, limit: u64::MAX }
+    }
+
+    /// The bytes that are read and not consumed.
+    #[inline]
+    pub fn window(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Offset of the window's first byte.
+    #[inline]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Offset behind the window's last byte.
+    pub fn read_end(&self) -> u64 {
+        self.offset + (self.end - self.start) as u64
+    }
+
+    /// The file, where the input is one.
+    pub fn as_file(&self) -> Option<&File> {
+        match &self.input {
+            Input::File(file) => Some(file),
+            Input::Stream(_) => None,
+        }
+    }
+
+    /// True where a read may block until somebody writes.
+    pub fn may_block(&self) -> bool {
+        matches!(self.input, Input::Stream(_))
+    }
+
+    /// Gives up the first bytes of the window, at most all of it.
+    #[inline]
+    pub fn consume(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.end - self.start);
+        self.start += bytes;
+        self.offset += bytes as u64;
+    }
+
+    /// Reads once; keeps the window.
+    ///
+    /// # Errors
+    /// [`ConnectError::Io`]; [`ConnectError::Changed`] where a file ends before its limit.
+    pub fn fill(&mut self) -> Result<Fill, ConnectError> {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.buffer.len() {
+            let grown = self.buffer.len().saturating_mul(2);
+            self.buffer.resize(grown, 0);
+        }
+        let room = (self.buffer.len() - self.end) as u64;
+        let room = room.min(self.limit.saturating_sub(self.read_end())) as usize;
+        if room == 0 {
+            return Ok(Fill::End);
+        }
+        let target = &mut self.buffer[self.end..self.end + room];
+        let read = loop {
+            let read = match &mut self.input {
+                Input::File(file) => file.read(target),
+                Input::Stream(stream) => stream.read(target),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.map_err(ConnectError::io("read", &self.path))?,
+            }
+        };
+        if read == 0 && self.limit != u64::MAX {
+            let what = format!("it ends at byte {}, but had {} bytes when it was listed", self.read_end(), self.limit);
+            return Err(ConnectError::Changed { path: self.path.clone(), offset: self.offset, what });
+        }
+        self.end += read;
+        Ok(if read == 0 { Fill::End } else { Fill::More })
+    }
+}

@@ -1,0 +1,361 @@
+//! Rows of the format `csv`.
+//!
+//! With a header the value of a row is a JSON object, header to text; without one it is a JSON array of texts. Quoted fields may hold
+//! newlines. All records of a file must have as many fields as its first one; others are rejected, as is one that is not UTF-8. Empty
+//! lines are no rows. A quote that is never closed makes one long row of the rest of the file, which is rejected where it passes
+//! `row_bytes_max`.
+//!
+//! The first record shapes all others, so that it is read again when a file is taken up behind it.
+
+use super::blocks::{BLOCK_BYTES, Blocks, Fill};
+use super::event_time;
+use super::gather::Gather;
+use super::json::bad_time;
+use super::lines::{BYTE_ORDER_MARK, Bounds, LongRow, Progress};
+use crate::connect::ConnectError;
+use csv_core::ReadRecordResult;
+use reprise_core::topology::{Field, FileSource, TimeField};
+use std::path::{Path, PathBuf};
+
+/// What makes a long row long, most often.
+const LONG_HINT: &str = "; is a quote not closed?";
+/// Fields that a record is first given room for.
+const FIELDS_FIRST: usize = 32;
+
+/// What the settings say of CSV.
+#[derive(Debug, Clone)]
+pub struct CsvRows {
+    pub header: bool,
+    pub delimiter: u8,
+    pub key: Option<Field>,
+    pub time: Option<TimeField>,
+    pub row_bytes_max: usize,
+}
+
+impl CsvRows {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`] where key or time cannot be found in CSV.
+    pub fn new(settings: &FileSource, header: bool, delimiter: u8, row_bytes_max: usize) -> Result<Self, ConnectError> {
+        let time = settings.time.clone();
+        for (what, field) in [("key", settings.key.as_ref()), ("time", time.as_ref().map(|time| &time.field))] {
+            let help = match field {
+                Some(Field::Pointer(_)) => "write `{ column = ... }` with the name of a column or its index from 0",
+                Some(Field::Column(_)) if !header => "give its index from 0, or set `header = true`",
+                _ => continue,
+            };
+            return Err(ConnectError::Config { what: format!("`{what}` does not fit CSV: {field:?}"), help: help.to_owned() });
+        }
+        if matches!(delimiter, b'"' | b'\n' | b'\r') {
+            let what = format!("`{}` cannot delimit CSV columns", delimiter.escape_ascii());
+            return Err(ConnectError::Config { what, help: "use another character, such as a comma".to_owned() });
+        }
+        Ok(Self { header, delimiter, key: settings.key.clone(), time, row_bytes_max })
+    }
+}
+
+/// What the first record says of all others.
+#[derive(Debug, Clone)]
+struct Shape {
+    /// JSON text before each field: `{"name":`, then `,"name":`; or `[` and `,`.
+    prefixes: Vec<String>,
+    key: Option<usize>,
+    time: Option<usize>,
+}
+
+/// What the next record is.
+enum Found {
+    /// Fields are in `text` and `ends`; so many bytes of the window are the record, and are to be consumed.
+    Record(usize),
+    Long(LongRow),
+    Stopped(Progress),
+}
+
+/// Finds records. One for each split.
+pub struct CsvScan {
+    settings: CsvRows,
+    path: PathBuf,
+    parser: csv_core::Reader,
+    /// Bytes of the window that the parser has seen.
+    fed: usize,
+    text: Vec<u8>,
+    text_len: usize,
+    ends: Vec<usize>,
+    ends_len: usize,
+    long: Option<LongRow>,
+    shape: Option<Shape>,
+    value: Vec<u8>,
+}
+
+impl CsvScan {
+    /// For an input from its start; `path` names it in errors.
+    pub fn new(settings: &CsvRows, path: &Path) -> Self {
+        let mut parser = csv_core::ReaderBuilder::new().delimiter(settings.delimiter).build();
+        // The parser drops a byte order mark from the first bytes it sees, even in mid-file; now it has seen some.
+        parser.read_record(b"\n", &mut [0; 1], &mut [0; 1]);
+        Self {
+            settings: settings.clone(),
+            path: path.to_path_buf(),
+            parser,
+            fed: 0,
+            text: vec![0; 4 << 10],
+            text_len: 0,
+            ends: vec![0; FIELDS_FIRST],
+            ends_len: 0,
+            long: None,
+            shape: None,
+            value: Vec::new(),
+        }
+    }
+
+    /// For a file from somewhere behind its first record, which is read here.
+    ///
+    /// # Errors
+    /// As [`CsvScan::scan`].
+    pub fn resume(settings: &CsvRows, path: &Path) -> Result<Self, ConnectError> {
+        let file = std::fs::File::open(path).map_err(ConnectError::io("open", path))?;
+        let mut blocks = Blocks::file(file, path, 0, u64::MAX, BLOCK_BYTES.min(settings.row_bytes_max.max(4 << 10)))?;
+        let mut first = Self::new(settings, path);
+        loop {
+            match first.find(&mut blocks, Bounds { stop: u64::MAX, growing: true }, false)? {
+                Found::Record(_) => break first.learn()?,
+                Found::Long(_) if settings.header => return Err(first.long_header()),
+                Found::Long(_) => {}
+                // The first record is not complete yet; it will be found where the split goes on.
+                Found::Stopped(_) => break,
+            }
+        }
+        Ok(Self { shape: first.shape, ..Self::new(settings, path) })
+    }
+
+    /// From here a new scan would go on.
+    pub fn offset(&self, blocks: &Blocks) -> u64 {
+        self.long.as_ref().map_or(blocks.offset(), |long| long.offset)
+    }
+
+    /// Gathers rows until something stops it.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`] where the header lacks a column that the settings name; [`ConnectError::Io`].
+    pub fn scan(&mut self, blocks: &mut Blocks, bounds: Bounds, gather: &mut Gather) -> Result<Progress, ConnectError> {
+        loop {
+            if gather.is_full() {
+                return Ok(Progress::Full);
+            }
+            match self.find(blocks, bounds, !gather.is_empty())? {
+                Found::Stopped(progress) => return Ok(progress),
+                Found::Long(_) if self.settings.header && self.shape.is_none() => return Err(self.long_header()),
+                Found::Long(long) => gather.reject_long(long.offset, &long.head, LONG_HINT),
+                Found::Record(bytes) => {
+                    let header = self.shape.is_none() && self.settings.header;
+                    if self.shape.is_none() {
+                        self.learn()?;
+                    }
+                    if !header {
+                        self.row(blocks.offset(), blocks.window().get(..bytes).unwrap_or_default(), gather);
+                    }
+                    blocks.consume(bytes);
+                    (self.text_len, self.ends_len) = (0, 0);
+                }
+            }
+        }
+    }
+
+    /// The next record, long row or stop.
+    fn find(&mut self, blocks: &mut Blocks, bounds: Bounds, may_pause: bool) -> Result<Found, ConnectError> {
+        loop {
+            if self.fed == 0 && self.long.is_none() && !self.skip_to_record(blocks) || blocks.window().len() == self.fed {
+                if self.fed > self.settings.row_bytes_max && self.long.is_none() {
+                    self.begin_long(blocks);
+                }
+                if may_pause && blocks.may_block() {
+                    return Ok(Found::Stopped(Progress::Paused));
+                }
+                if blocks.fill()? == Fill::End {
+                    return Ok(match bounds.growing {
+                        true => Found::Stopped(Progress::Wait),
+                        false => self.finish(blocks),
+                    });
+                }
+                continue;
+            }
+            let window = &blocks.window()[self.fed..];
+            let (result, read, wrote, ended) =
+                self.parser.read_record(window, &mut self.text[self.text_len..], &mut self.ends[self.ends_len..]);
+            self.fed += read;
+            self.text_len += wrote;
+            self.ends_len += ended;
+            if self.long.is_some() {
+                // Its fields do not matter any more.
+                blocks.consume(self.fed);
+                (self.fed, self.text_len, self.ends_len) = (0, 0, 0);
+            }
+            match result {
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => {}
+                ReadRecordResult::OutputFull => self.grow_text(),
+                ReadRecordResult::OutputEndsFull => self.grow_ends(),
+                ReadRecordResult::Record => return Ok(self.complete(blocks)),
+            }
+        }
+    }
+
+    /// Passes the byte order mark and empty lines. False where a record may still start behind the window.
+    fn skip_to_record(&self, blocks: &mut Blocks) -> bool {
+        if blocks.offset() == 0 {
+            if blocks.window().starts_with(BYTE_ORDER_MARK) {
+                blocks.consume(BYTE_ORDER_MARK.len());
+            } else if BYTE_ORDER_MARK.starts_with(blocks.window()) {
+                return false;
+            }
+        }
+        let blank = blocks.window().iter().take_while(|b| matches!(b, b'\n' | b'\r')).count();
+        blocks.consume(blank);
+        !blocks.window().is_empty()
+    }
+
+    /// The input has ended: what is left is the last record.
+    fn finish(&mut self, blocks: &mut Blocks) -> Found {
+        // A window that was too short to tell a byte order mark has not been fed.
+        let rest = blocks.window().len() - self.fed;
+        let mut result = ReadRecordResult::InputEmpty;
+        if rest > 0 {
+            let (text, ends) = (&mut self.text[self.text_len..], &mut self.ends[self.ends_len..]);
+            let (fed, read, wrote, ended) = self.parser.read_record(&blocks.window()[self.fed..], text, ends);
+            (result, self.fed, self.text_len, self.ends_len) = (fed, self.fed + read, self.text_len + wrote, self.ends_len + ended);
+        }
+        while !matches!(result, ReadRecordResult::Record | ReadRecordResult::End) {
+            let ended;
+            (result, _, _, ended) = self.parser.read_record(&[], &mut self.text[self.text_len..], &mut self.ends[self.ends_len..]);
+            self.ends_len += ended;
+            if result == ReadRecordResult::OutputEndsFull {
+                self.grow_ends();
+            }
+        }
+        match result {
+            ReadRecordResult::Record => self.complete(blocks),
+            _ => Found::Stopped(Progress::Done),
+        }
+    }
+
+    fn begin_long(&mut self, blocks: &mut Blocks) {
+        let head = blocks.window()[..self.settings.row_bytes_max].to_vec();
+        self.long = Some(LongRow { offset: blocks.offset(), head });
+        blocks.consume(self.fed);
+        (self.fed, self.text_len, self.ends_len) = (0, 0, 0);
+    }
+
+    fn complete(&mut self, blocks: &mut Blocks) -> Found {
+        let bytes = std::mem::take(&mut self.fed);
+        if let Some(long) = self.long.take() {
+            (self.text_len, self.ends_len) = (0, 0);
+            return Found::Long(long);
+        }
+        let record = without_newline(&blocks.window()[..bytes]);
+        if record.len() > self.settings.row_bytes_max {
+            let long = LongRow { offset: blocks.offset(), head: record[..self.settings.row_bytes_max].to_vec() };
+            blocks.consume(bytes);
+            (self.text_len, self.ends_len) = (0, 0);
+            return Found::Long(long);
+        }
+        Found::Record(bytes)
+    }
+
+    /// Unescaped text is never longer than the record, so this ends at twice the longest row.
+    fn grow_text(&mut self) {
+        self.text.resize(self.text.len() * 2, 0);
+    }
+
+    fn grow_ends(&mut self) {
+        self.ends.resize(self.ends.len() * 2, 0);
+    }
+
+    fn field(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.text[start..self.ends[index]]
+    }
+
+    /// Takes the record as the first one of the file.
+    fn learn(&mut self) -> Result<(), ConnectError> {
+        let count = self.ends_len;
+        let mut names: Vec<&str> = Vec::new();
+        if self.settings.header {
+            for index in 0..count {
+                let name = std::str::from_utf8(self.field(index)).map_err(|_| self.bad_header("is not UTF-8"))?;
+                if names.contains(&name) {
+                    return Err(self.bad_header(&format!("names column `{}` twice", name.escape_debug())));
+                }
+                names.push(name);
+            }
+        }
+        let place = |what: &str, field: &Field| match field {
+            Field::Index(index) if (*index as usize) < count => Ok(*index as usize),
+            Field::Index(index) => Err(self.bad_header(&format!("has {count} columns, but {what} is column {index}, counted from 0"))),
+            Field::Column(column) => names
+                .iter()
+                .position(|name| name == column)
+                .ok_or_else(|| self.bad_header(&format!("has no column `{column}` for the {what}; it has `{}`", names.join("`, `")))),
+            Field::Pointer(pointer) => Err(self.bad_header(&format!("cannot be searched with the JSON pointer `{pointer}`"))),
+        };
+        let key = self.settings.key.as_ref().map(|field| place("key", field)).transpose()?;
+        let time = self.settings.time.as_ref().map(|time| place("time", &time.field)).transpose()?;
+        let prefixes = (0..count).map(|index| match names.get(index) {
+            Some(name) => format!("{}{}:", if index == 0 { '{' } else { ',' }, serde_json::Value::from(*name)),
+            None => (if index == 0 { "[" } else { "," }).to_owned(),
+        });
+        self.shape = Some(Shape { prefixes: prefixes.collect(), key, time });
+        Ok(())
+    }
+
+    fn bad_header(&self, what: &str) -> ConnectError {
+        ConnectError::Config {
+            what: format!("the first record of `{}` {what}", self.path.display()),
+            help: "correct the file, or `key`, `time` and `header` of the source".to_owned(),
+        }
+    }
+
+    fn long_header(&self) -> ConnectError {
+        self.bad_header(&format!("is longer than `row-max` ({} bytes)", self.settings.row_bytes_max))
+    }
+
+    fn row(&mut self, offset: u64, raw: &[u8], gather: &mut Gather) {
+        let mut value = std::mem::take(&mut self.value);
+        match self.build(&mut value) {
+            Ok((key, time)) => gather.push(offset, key, &value, time),
+            Err(reason) => gather.reject(offset, without_newline(raw), reason),
+        }
+        self.value = value;
+    }
+
+    /// Writes the row's JSON to `value`; gives its key and time.
+    fn build(&self, value: &mut Vec<u8>) -> Result<(&[u8], Option<i64>), String> {
+        let Some(shape) = &self.shape else { return Err("the file has no first record".to_owned()) };
+        let (count, width) = (self.ends_len, shape.prefixes.len());
+        if count != width {
+            return Err(format!("the record has {count} fields, the first one of the file has {width}"));
+        }
+        let text = std::str::from_utf8(&self.text[..self.text_len]).map_err(|error| format!("the record is not UTF-8: {error}"))?;
+        value.clear();
+        let mut start = 0;
+        for (prefix, &end) in shape.prefixes.iter().zip(&self.ends) {
+            let field = text.get(start..end).ok_or("the record is not UTF-8: a character lies across two fields")?;
+            value.extend_from_slice(prefix.as_bytes());
+            crate::connect::json_text::string(value, field);
+            start = end;
+        }
+        value.push(if self.settings.header { b'}' } else { b']' });
+        let time = match (shape.time, &self.settings.time) {
+            (Some(column), Some(setting)) => {
+                let text = std::str::from_utf8(self.field(column)).unwrap_or_default();
+                Some(event_time::parse(text, setting.unit).ok_or_else(|| bad_time(text, setting.unit))?)
+            }
+            _ => None,
+        };
+        Ok((shape.key.map_or(&[][..], |column| self.field(column)), time))
+    }
+}
+
+fn without_newline(record: &[u8]) -> &[u8] {
+    let record = record.strip_suffix(b"\n").unwrap_or(record);
+    record.strip_suffix(b"\r").unwrap_or(record)
+}

@@ -1,0 +1,103 @@
+//! Bytes of one split to rows, in the format of the source.
+
+use super::blocks::Blocks;
+use super::csv::{CsvRows, CsvScan};
+use super::gather::Gather;
+use super::json::JsonRows;
+use super::lines::{Bounds, LineScan, Progress};
+use crate::connect::ConnectError;
+use crate::connect::source::ROW_BYTES_MAX;
+use reprise_core::topology::{FileSource, SourceFormat};
+use std::path::Path;
+
+/// The format of a source, with its settings checked.
+pub enum Format {
+    Lines,
+    Json(JsonRows),
+    Csv(CsvRows),
+}
+
+/// Where in its input a decoder starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the first byte of the input.
+    Input,
+    /// At a row.
+    Row,
+    /// Behind the end of a row that starts before this offset; the blocks begin one byte before it.
+    Range(u64),
+}
+
+impl Format {
+    /// Checks the settings of a source.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`].
+    pub fn new(settings: &FileSource) -> Result<Self, ConnectError> {
+        if settings.row_bytes_max == 0 || settings.row_bytes_max > ROW_BYTES_MAX {
+            return Err(ConnectError::Config {
+                what: format!("`row-max` of the source is {} bytes", settings.row_bytes_max),
+                help: format!("choose 1 to {ROW_BYTES_MAX} bytes"),
+            });
+        }
+        match settings.format {
+            SourceFormat::Lines if settings.key.is_some() || settings.time.is_some() => Err(ConnectError::Config {
+                what: "`key` and `time` cannot be found in rows of format lines".to_owned(),
+                help: "use format json or csv, or let an operator set them".to_owned(),
+            }),
+            SourceFormat::Lines => Ok(Self::Lines),
+            SourceFormat::Json => Ok(Self::Json(JsonRows::new(settings)?)),
+            SourceFormat::Csv { header, delimiter } => {
+                Ok(Self::Csv(CsvRows::new(settings, header, delimiter, settings.row_bytes_max as usize)?))
+            }
+        }
+    }
+
+    /// True where rows may start at any newline, so that a file can be cut into ranges.
+    pub fn is_lines(&self) -> bool {
+        matches!(self, Self::Lines | Self::Json(_))
+    }
+}
+
+/// Decodes one split.
+pub enum Decoder {
+    Lines(LineScan),
+    Csv(Box<CsvScan>),
+}
+
+impl Decoder {
+    /// A decoder for a split that starts as `start` says; `path` is its input.
+    ///
+    /// # Errors
+    /// Where the header of a CSV file cannot be read again.
+    pub fn new(format: &Format, row_bytes_max: usize, path: &Path, start: Start) -> Result<Self, ConnectError> {
+        Ok(match (format, start) {
+            (Format::Lines | Format::Json(_), Start::Range(start)) => Self::Lines(LineScan::skipping(row_bytes_max, start)),
+            (Format::Lines | Format::Json(_), _) => Self::Lines(LineScan::new(row_bytes_max)),
+            (Format::Csv(settings), Start::Input) => Self::Csv(Box::new(CsvScan::new(settings, path))),
+            (Format::Csv(settings), _) => Self::Csv(Box::new(CsvScan::resume(settings, path)?)),
+        })
+    }
+
+    /// Gathers rows until something stops it.
+    ///
+    /// # Errors
+    /// The decoder is of no use afterwards.
+    pub fn scan(&mut self, format: &Format, blocks: &mut Blocks, bounds: Bounds, gather: &mut Gather) -> Result<Progress, ConnectError> {
+        match (self, format) {
+            (Self::Csv(scan), _) => scan.scan(blocks, bounds, gather),
+            (Self::Lines(scan), Format::Json(rows)) => {
+                scan.scan(blocks, bounds, gather, |gather, offset, line| rows.row(gather, offset, line))
+            }
+            (Self::Lines(scan), _) => scan.scan(blocks, bounds, gather, |gather, _, line| gather.push_plain(line)),
+        }
+    }
+
+    /// From here a new decoder would go on.
+    pub fn offset(&self, blocks: &Blocks) -> u64 {
+        match self {
+            Self::Lines(scan) => scan.offset(blocks),
+            Self::Csv(scan) => scan.offset(blocks),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The source `file` with path `-`: standard input.
+//!
+//! One split, which cannot be read again: its position only counts rows, and rows since the last checkpoint are lost in a crash. Rows are
+//! given out as soon as a read brings them; offsets of rejected rows count from the start of this run's input.
+
+use super::decoder::{Decoder, Format, Start};
+use super::gather::Gather;
+use super::lines::Bounds;
+use super::{STDIN_PATH, blocks::Blocks, lines::Progress};
+use crate::connect::{BatchLimits, ConnectError, Source, SourceBatch, SourceReader, SplitPosition, Step};
+use reprise_core::topology::FileSource;
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Identity of the only split.
+const SPLIT: &str = "stdin";
+
+/// Standard input. See the module.
+pub struct StdinSource {
+    plan: Arc<Plan>,
+}
+
+struct Plan {
+    format: Format,
+    limits: BatchLimits,
+    row_bytes_max: usize,
+    /// Milliseconds; none where rows have no time.
+    lateness_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Position {
+    /// Rows given out over all runs, rejected ones included.
+    rows: u64,
+}
+
+impl Position {
+    fn to_split(self) -> SplitPosition {
+        let position = serde_json::to_string(&self).expect("a number is JSON");
+        SplitPosition { split: SPLIT.to_owned(), position }
+    }
+}
+
+impl StdinSource {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`].
+    pub fn new(settings: &FileSource, limits: BatchLimits) -> Result<Self, ConnectError> {
+        if settings.follow {
+            return Err(ConnectError::Config {
+                what: "standard input cannot be followed".to_owned(),
+                help: "leave `follow` out; standard input is read until it is closed".to_owned(),
+            });
+        }
+        let lateness_ms = i64::try_from(settings.lateness.as_millis()).unwrap_or(i64::MAX);
+        let plan = Plan {
+            format: Format::new(settings)?,
+            limits,
+            row_bytes_max: settings.row_bytes_max as usize,
+            lateness_ms: settings.time.as_ref().map(|_| lateness_ms),
+        };
+        Ok(Self { plan: Arc::new(plan) })
+    }
+
+    /// A reader of any stream in the place of standard input.
+    pub(super) fn reader_of(&self, splits: &[SplitPosition], stream: Box<dyn Read + Send>) -> Result<StreamReader, ConnectError> {
+        let plan = Arc::clone(&self.plan);
+        let path = Path::new(STDIN_PATH);
+        let decoder = Decoder::new(&plan.format, plan.row_bytes_max, path, Start::Input)?;
+        let position = match splits.iter().find(|split| split.split == SPLIT) {
+            None => None,
+            Some(split) => Some(serde_json::from_str(&split.position).map_err(|error| ConnectError::Corrupt {
+                what: format!("the position of split `{SPLIT}` cannot be used: {error}"),
+                help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
+            })?),
+        };
+        let gather = Gather::new(plan.limits, plan.row_bytes_max);
+        Ok(StreamReader { plan, decoder, blocks: Blocks::stream(stream, path), position, gather, time_max: None })
+    }
+}
+
+impl Source for StdinSource {
+    fn splits(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
+        Ok(if known.is_empty() { vec![Position::default().to_split()] } else { known.to_vec() })
+    }
+
+    fn reader(&self, splits: Vec<SplitPosition>) -> Result<Box<dyn SourceReader>, ConnectError> {
+        Ok(Box::new(self.reader_of(&splits, Box::new(std::io::stdin()))?))
+    }
+
+    fn replays(&self) -> bool {
+        false
+    }
+}
+
+/// Reads a stream to its end.
+pub(super) struct StreamReader {
+    plan: Arc<Plan>,
+    decoder: Decoder,
+    blocks: Blocks,
+    /// None once the stream has ended, and where this reader never had it.
+    position: Option<Position>,
+    gather: Gather,
+    time_max: Option<i64>,
+}
+
+impl SourceReader for StreamReader {
+    fn next(&mut self) -> Result<Step, ConnectError> {
+        let Some(mut position) = self.position else { return Ok(Step::End) };
+        self.gather.reserve();
+        self.gather.begin_split(SPLIT);
+        let bounds = Bounds { stop: u64::MAX, growing: false };
+        let progress = self.decoder.scan(&self.plan.format, &mut self.blocks, bounds, &mut self.gather)?;
+        self.time_max = self.time_max.max(self.gather.time_max());
+        let (rows, rejected) = self.gather.take();
+        position.rows += (rows.len() + rejected.len()) as u64;
+        self.position = (progress != Progress::Done).then_some(position);
+        if rows.is_empty() && rejected.is_empty() {
+            return Ok(if self.position.is_some() {
+                Step::Rows(SourceBatch { watermark: self.watermark(), ..SourceBatch::default() })
+            } else {
+                Step::End
+            });
+        }
+        Ok(Step::Rows(SourceBatch { rows, rejected, positions: vec![position.to_split()], watermark: self.watermark() }))
+    }
+}
+
+impl StreamReader {
+    fn watermark(&self) -> i64 {
+        match (self.plan.lateness_ms, self.time_max) {
+            (Some(lateness_ms), Some(time)) => time.saturating_sub(lateness_ms).saturating_sub(1),
+            _ => i64::MIN,
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Files that are read to their ends, and standard input.
+
+use super::{Given, LIMITS, Random, open, read_all, read_with_restarts, settings};
+use crate::connect::source::stdin::StdinSource;
+use crate::connect::{BatchLimits, ConnectError, Source, SourceReader, Step};
+use reprise_core::topology::{Field, FileSource, SourceFormat, TimeField, TimeUnit};
+use std::fs;
+use std::io::Read;
+use std::time::Duration;
+
+const CSV: SourceFormat = SourceFormat::Csv { header: true, delimiter: b',' };
+const CSV_BARE: SourceFormat = SourceFormat::Csv { header: false, delimiter: b',' };
+
+fn lines(random: &mut Random, count: u64) -> Vec<u8> {
+    let mut bytes = if random.one_of(20) { b"\xef\xbb\xbf".to_vec() } else { Vec::new() };
+    for _ in 0..random.below(count) {
+        let length = if random.one_of(10) { random.below(300) } else { random.below(12) };
+        bytes.extend((0..length).map(|_| b"ab \r\xff"[random.below(5) as usize]));
+        bytes.extend_from_slice(if random.one_of(30) { b"\r\n" } else { b"\n" });
+    }
+    if random.one_of(50) {
+        bytes.extend_from_slice(b"last");
+    }
+    bytes
+}
+
+/// Lines, and the offsets of those that are too long.
+fn reference(bytes: &[u8], row_bytes_max: usize) -> (Vec<Vec<u8>>, Vec<u64>) {
+    let (mut rows, mut long, mut offset) = (Vec::new(), Vec::new(), 0);
+    for piece in bytes.split_inclusive(|b| *b == b'\n') {
+        let row = piece.strip_suffix(b"\n").map_or(piece, |row| row.strip_suffix(b"\r").unwrap_or(row));
+        let bare = if offset == 0 { row.strip_prefix(b"\xef\xbb\xbf").unwrap_or(row) } else { row };
+        if bare.len() > row_bytes_max {
+            long.push(offset);
+        } else if piece != b"\xef\xbb\xbf" || offset > 0 {
+            rows.push(bare.to_vec());
+        }
+        offset += piece.len() as u64;
+    }
+    (rows, long)
+}
+
+fn check_lines(given: &Given, bytes: &[u8], row_bytes_max: usize, case: &str) {
+    let (rows, long) = reference(bytes, row_bytes_max);
+    let values: Vec<_> = given.rows.iter().map(|(_, value, _)| value.clone()).collect();
+    assert_eq!(values, rows, "{case}");
+    let rejected: Vec<_> = given.rejected.iter().map(|row| row.offset).collect();
+    assert_eq!(rejected, long, "{case}");
+    assert!(given.rejected.iter().all(|row| row.bytes.len() == row_bytes_max), "{case}");
+}
+
+#[test]
+fn any_cut_and_any_restart_give_the_lines_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for seed in 0..400 {
+        let mut random = Random::new(seed);
+        let bytes = lines(&mut random, 60);
+        fs::write(folder.path().join("in"), &bytes).unwrap();
+        let mut settings = settings("in", SourceFormat::Lines);
+        settings.split_bytes = 1 + random.below(bytes.len() as u64 + 40);
+        settings.row_bytes_max = if random.one_of(30) { 1 + random.below(100) } else { 1_000 };
+        let given = read_with_restarts(&settings, folder.path(), &mut random);
+        check_lines(&given, &bytes, settings.row_bytes_max as usize, &format!("seed {seed}"));
+        let again = read_with_restarts(&settings, folder.path(), &mut random);
+        assert_eq!(again.rows, given.rows, "seed {seed}");
+    }
+}
+
+#[test]
+fn rows_across_blocks_and_rows_longer_than_blocks_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = Random::new(7);
+    let mut bytes = Vec::new();
+    while bytes.len() < 5 << 20 {
+        let length = if random.one_of(1) { 700_000 + random.below(900_000) } else { random.below(90) };
+        bytes.extend((0..length).map(|at| b'a' + (at % 26) as u8));
+        bytes.push(b'\n');
+    }
+    fs::write(folder.path().join("in"), &bytes).unwrap();
+    let mut settings = settings("in", SourceFormat::Lines);
+    settings.split_bytes = 600_000;
+    for row_bytes_max in [64, 1 << 20, 4 << 20] {
+        settings.row_bytes_max = row_bytes_max;
+        check_lines(&read_all(&settings, folder.path()), &bytes, row_bytes_max as usize, &format!("{row_bytes_max}"));
+    }
+}
+
+#[test]
+fn readers_share_the_splits_of_many_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = Random::new(3);
+    let mut expect = Vec::new();
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        let bytes = lines(&mut random, 200);
+        expect.extend(reference(&bytes, 1_000).0);
+        fs::write(folder.path().join(name), &bytes).unwrap();
+    }
+    fs::write(folder.path().join("empty.txt"), "").unwrap();
+    let mut settings = settings("*.txt", SourceFormat::Lines);
+    (settings.split_bytes, settings.row_bytes_max) = (100, 1_000);
+    let source = open(&settings, folder.path(), LIMITS);
+    let splits = source.splits(&[]).unwrap();
+    assert!(splits.len() > 10);
+    let mut given = Given::default();
+    for instance in 0..3 {
+        let mine = splits.iter().skip(instance).step_by(3).cloned().collect();
+        assert!(given.take(source.reader(mine).unwrap().as_mut(), u64::MAX));
+    }
+    let mut values: Vec<_> = given.rows.into_iter().map(|(_, value, _)| value).collect();
+    values.sort_unstable();
+    expect.sort_unstable();
+    assert_eq!(values, expect);
+}
+
+#[test]
+fn a_finished_source_has_nothing_more_even_where_files_have_gone_or_grown() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.txt"), "1\n2").unwrap();
+    let settings = settings("*.txt", SourceFormat::Lines);
+    let mut given = read_all(&settings, folder.path());
+    assert_eq!(given.values(), ["1", "2"]);
+    for change in [|path: &std::path::Path| fs::write(path, "1\n2\n3\n").unwrap(), |path: &std::path::Path| fs::remove_file(path).unwrap()]
+    {
+        change(&folder.path().join("a.txt"));
+        let source = open(&settings, folder.path(), LIMITS);
+        let splits = given.list(source.as_ref());
+        assert!(matches!(source.reader(splits).unwrap().next().unwrap(), Step::End));
+    }
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_read_keeps_the_length_it_was_listed_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in");
+    fs::write(&path, "one\ntwo").unwrap();
+    let source = open(&settings("in", SourceFormat::Lines), folder.path(), LIMITS);
+    let splits = source.splits(&[]).unwrap();
+    fs::write(&path, "one\ntwofold\nthree\n").unwrap();
+    let mut given = Given::default();
+    given.take(source.reader(splits).unwrap().as_mut(), u64::MAX);
+    assert_eq!(given.values(), ["one", "two"]);
+}
+
+/// Records as the csv crate reads them; those with another number of fields than the first are apart.
+fn csv_reference(bytes: &[u8]) -> (Vec<Vec<String>>, usize) {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+    let records: Vec<_> = reader.byte_records().map(Result::unwrap).collect();
+    let width = records.first().map_or(0, csv::ByteRecord::len);
+    let mut rows = Vec::new();
+    let mut bad = 0;
+    for record in records {
+        match csv::StringRecord::from_byte_record(record) {
+            Ok(record) if record.len() == width => rows.push(record.iter().map(str::to_owned).collect()),
+            _ => bad += 1,
+        }
+    }
+    (rows, bad)
+}
+
+#[test]
+fn any_restart_gives_the_records_that_the_csv_crate_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    for seed in 0..600 {
+        let mut random = Random::new(seed);
+        let mut bytes = if random.one_of(20) { "\u{feff}".as_bytes().to_vec() } else { Vec::new() };
+        for _ in 0..random.below(400) {
+            let pieces: [&[u8]; 14] = [
+                b"a",
+                b"bc",
+                b",",
+                b",",
+                b"\n",
+                b"\r\n",
+                b"\"x\ny\",",
+                b"\"",
+                b"\"\"",
+                b" ",
+                b",\"q\"\"q\"\n",
+                b"\xff",
+                "é".as_bytes(),
+                b"1,2\n",
+            ];
+            let choices = if random.one_of(80) { 7 } else { 14 };
+            let piece = random.below(choices);
+            bytes.extend_from_slice(pieces[piece as usize]);
+        }
+        fs::write(folder.path().join("in"), &bytes).unwrap();
+        let given = read_with_restarts(&settings("in", CSV_BARE), folder.path(), &mut random);
+        let rows: Vec<Vec<String>> = given.rows.iter().map(|(_, value, _)| serde_json::from_slice(value).unwrap()).collect();
+        let (expect, bad) = csv_reference(&bytes);
+        assert_eq!(rows, expect, "seed {seed}");
+        assert_eq!(given.rejected.len(), bad, "seed {seed}: {:?}", given.reasons());
+    }
+}
+
+#[test]
+fn csv_rows_are_objects_by_header_and_restarts_read_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        "\u{feff}id,\"na\"\"me\",at\r\n1,\"two\nlines\",2026-01-01T00:00:00Z\r\n\r\n2,short\r\n3,x,never\r\n4,y,2026-01-01T00:00:01Z";
+    fs::write(folder.path().join("in.csv"), text).unwrap();
+    let mut settings = settings("in.csv", CSV);
+    settings.key = Some(Field::Column("na\"me".to_owned()));
+    settings.time = Some(TimeField { field: Field::Index(2), unit: TimeUnit::Rfc3339 });
+    for seed in 0..20 {
+        let given = read_with_restarts(&settings, folder.path(), &mut Random::new(seed));
+        assert_eq!(
+            given.values(),
+            [r#"{"id":"1","na\"me":"two\nlines","at":"2026-01-01T00:00:00Z"}"#, r#"{"id":"4","na\"me":"y","at":"2026-01-01T00:00:01Z"}"#]
+        );
+        assert_eq!(given.rows[0].0, b"two\nlines");
+        assert_eq!((given.rows[0].2, given.rows[1].2), (1_767_225_600_000, 1_767_225_601_000));
+        assert_eq!(given.reasons(), ["the record has 2 fields, the first one of the file has 3", "`never` is not a time in `rfc3339`"]);
+        assert_eq!(given.rejected[0].bytes, b"2,short");
+        assert_eq!(given.rejected[0].offset, text.find("2,short").unwrap() as u64);
+    }
+}
+
+#[test]
+fn a_quote_that_is_never_closed_costs_bounded_memory_and_one_rejected_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("a,b\n1,2\n3,\"{}", "4,5\n".repeat(500_000));
+    fs::write(folder.path().join("in.csv"), text).unwrap();
+    let mut settings = settings("in.csv", CSV);
+    settings.row_bytes_max = 100;
+    let given = read_all(&settings, folder.path());
+    assert_eq!(given.values(), [r#"{"a":"1","b":"2"}"#]);
+    assert_eq!((given.rejected.len(), given.rejected[0].offset, given.rejected[0].bytes.len()), (1, 8, 100));
+    assert!(given.rejected[0].reason.contains("is a quote not closed?"));
+}
+
+#[test]
+fn a_header_that_does_not_fit_is_an_error_that_names_the_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("in.csv"), "a,b\n1,2\n").unwrap();
+    let mut settings = settings("in.csv", CSV);
+    settings.key = Some(Field::Column("c".to_owned()));
+    let source = open(&settings, folder.path(), LIMITS);
+    let splits = source.splits(&[]).unwrap();
+    let error = source.reader(splits).unwrap().next().unwrap_err();
+    assert!(matches!(error, ConnectError::Config { .. }));
+    assert!(error.to_string().contains("has no column `c` for the key; it has `a`, `b`"), "{error}");
+}
+
+fn json(key: Option<&str>, time: Option<&str>) -> FileSource {
+    let mut settings = settings("in", SourceFormat::Json);
+    settings.key = key.map(|pointer| Field::Pointer(pointer.to_owned()));
+    settings.time = time.map(|pointer| TimeField { field: Field::Pointer(pointer.to_owned()), unit: TimeUnit::Milliseconds });
+    settings
+}
+
+#[test]
+fn json_rows_keep_their_text_and_give_key_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = " {\"k\": \"a\\u0062\", \"t\": 5}\r\n\n  \n{\"k\":1.50,\"t\":\"7\"}\n{\"k\":null,\"t\":-1}";
+    fs::write(folder.path().join("in"), text).unwrap();
+    let given = read_all(&json(Some("/k"), Some("/t")), folder.path());
+    assert_eq!(given.values(), [" {\"k\": \"a\\u0062\", \"t\": 5}", "{\"k\":1.50,\"t\":\"7\"}", "{\"k\":null,\"t\":-1}"]);
+    let keys: Vec<_> = given.rows.iter().map(|(key, _, time)| (key.as_slice(), *time)).collect();
+    assert_eq!(keys, [(&b"ab"[..], 5), (b"1.50", 7), (b"null", -1)]);
+    assert!(given.rejected.is_empty());
+}
+
+#[test]
+fn json_rows_that_cannot_be_used_are_rejected_and_the_rest_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: [&[u8]; 9] = [
+        b"{\"k\":1,\"t\":1}",
+        b"{\"k\":1,\"t\":}",
+        b"{\"t\":1}",
+        b"{\"k\":{},\"t\":1}",
+        b"{\"k\":\"\\ud800\",\"t\":1}",
+        b"{\"k\":1,\"t\":\"soon\"}",
+        b"{\"k\":\"\xff\",\"t\":1}",
+        b"{\"k\":1,\"t\":1} 2",
+        b"{\"k\":2,\"t\":2}",
+    ];
+    fs::write(folder.path().join("in"), rows.join(&b'\n')).unwrap();
+    let given = read_all(&json(Some("/k"), Some("/t")), folder.path());
+    assert_eq!(given.values(), ["{\"k\":1,\"t\":1}", "{\"k\":2,\"t\":2}"]);
+    let rejected: Vec<_> = given.rejected.iter().map(|row| row.bytes.as_slice()).collect();
+    assert_eq!(rejected, rows[1..8]);
+    let reasons = given.reasons().join("\n");
+    for part in ["not JSON", "no key at `/k`", "key at `/k` is an object", "half a surrogate", "`soon` is not a time", "not UTF-8"] {
+        assert!(reasons.contains(part), "{part} in {reasons}");
+    }
+    assert!(given.rejected.iter().all(|row| row.split == "in@0"));
+}
+
+#[test]
+fn a_watermark_rises_only_in_the_last_split_and_trails_by_the_lateness() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("in"), "{\"t\":90}\n{\"t\":10}\n{\"t\":70}\n{\"t\":50}\n{\"t\":80}\n").unwrap();
+    let mut settings = json(None, Some("/t"));
+    (settings.split_bytes, settings.lateness) = (27, Duration::from_millis(5));
+    let source = open(&settings, folder.path(), BatchLimits { rows_max: 1, bytes_max: 1_000 });
+    let splits = source.splits(&[]).unwrap();
+    let mut given = Given::default();
+    given.take(source.reader(splits).unwrap().as_mut(), u64::MAX);
+    let mut watermarks = given.watermarks.clone();
+    watermarks.dedup();
+    assert_eq!(given.rows.len(), 5);
+    assert_eq!(watermarks, [i64::MIN, 44]);
+    assert!(given.positions.values().any(|position| position.contains("\"time_max\":90")), "{:?}", given.positions);
+}
+
+#[test]
+fn inputs_that_changed_or_went_are_errors_with_path_and_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in");
+    let mut first = Given::default();
+    let settings = settings("in", SourceFormat::Lines);
+    let restart = |given: &Given| open(&settings, folder.path(), LIMITS).splits(&given.known());
+    fs::write(&path, "one\ntwo\nthree\n").unwrap();
+    let source = open(&settings, folder.path(), BatchLimits { rows_max: 1, bytes_max: 1_000 });
+    let splits = first.list(source.as_ref());
+    first.take(source.reader(splits).unwrap().as_mut(), 1);
+    assert!(restart(&first).is_ok());
+    fs::write(&path, "one\n").unwrap();
+    let error = restart(&first).unwrap_err();
+    assert!(matches!(error, ConnectError::Changed { offset: 4, .. }), "{error:?}");
+    assert!(error.to_string().contains("it has 4 bytes, but had at least 14"), "{error}");
+    fs::write(&path, "ONE\ntwo\nthree\n").unwrap();
+    assert!(matches!(restart(&first).unwrap_err(), ConnectError::Changed { offset: 4, .. }));
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(restart(&first).unwrap_err(), ConnectError::Missing { .. }));
+}
+
+#[test]
+fn positions_that_lie_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("in"), "one\ntwo\n").unwrap();
+    let source = open(&settings("in", SourceFormat::Lines), folder.path(), LIMITS);
+    let good = source.splits(&[]).unwrap().remove(0);
+    let refuse = |from: &str, to: &str| {
+        let mut split = good.clone();
+        assert!(split.position.contains(from), "{}", split.position);
+        split.position = split.position.replace(from, to);
+        source.splits(&[split]).unwrap_err()
+    };
+    assert!(matches!(refuse("\"offset\":0", "\"offset\":9"), ConnectError::Corrupt { .. }));
+    assert!(matches!(refuse("\"end\":8", "\"end\":9"), ConnectError::Corrupt { .. }));
+    assert!(matches!(refuse("\"start\":0", "\"start\":1"), ConnectError::Corrupt { .. }));
+    assert!(matches!(refuse("\"start\":0", "\"start\":\"\""), ConnectError::Corrupt { .. }));
+    assert!(matches!(refuse("\"path\":\"in\"", "\"path\":\"out\""), ConnectError::Corrupt { .. }));
+    let mut elsewhere = good.clone();
+    elsewhere.position = elsewhere.position.replace("\"in\"", "\"/etc/passwd\"");
+    elsewhere.split = "/etc/passwd@0".to_owned();
+    assert!(matches!(source.splits(&[elsewhere]).unwrap_err(), ConnectError::Config { .. }));
+}
+
+#[test]
+fn nothing_to_read_is_an_error_unless_it_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings("*.txt", SourceFormat::Lines);
+    let error = open(&settings, folder.path(), LIMITS).splits(&[]).unwrap_err();
+    assert!(matches!(error, ConnectError::Missing { .. }), "{error:?}");
+    settings.follow = true;
+    assert!(open(&settings, folder.path(), LIMITS).splits(&[]).unwrap().is_empty());
+}
+
+/// A stream that gives a few bytes at a time.
+struct Dribble {
+    bytes: Vec<u8>,
+    at: usize,
+    random: Random,
+}
+
+impl Read for Dribble {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = (self.bytes.len() - self.at).min(buffer.len());
+        let count = most.min(1 + self.random.below(200) as usize);
+        buffer[..count].copy_from_slice(&self.bytes[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_stream_in_any_pieces_gives_its_lines() {
+    for seed in 0..100 {
+        let mut random = Random::new(seed);
+        let bytes = lines(&mut random, 300);
+        let mut settings = settings("-", SourceFormat::Lines);
+        settings.row_bytes_max = if random.one_of(30) { 1 + random.below(100) } else { 1_000 };
+        let source = StdinSource::new(&settings, LIMITS).unwrap();
+        assert!(!source.replays());
+        let splits = source.splits(&[]).unwrap();
+        let mut given = Given::default();
+        let mut reader = source.reader_of(&splits, Box::new(Dribble { bytes: bytes.clone(), at: 0, random })).unwrap();
+        assert!(given.take(&mut reader, u64::MAX));
+        check_lines(&given, &bytes, settings.row_bytes_max as usize, &format!("seed {seed}"));
+        let rows = given.rows.len() + given.rejected.len();
+        if rows > 0 {
+            assert_eq!(given.positions["stdin"], format!("{{\"rows\":{rows}}}"));
+        }
+        let mut other = source.reader_of(&[], Box::new(std::io::empty())).unwrap();
+        assert!(matches!(other.next().unwrap(), Step::End));
+    }
+}
+
+#[test]
+fn a_stream_of_csv_in_any_pieces_gives_its_records() {
+    for seed in 0..100 {
+        let mut random = Random::new(seed);
+        let mut bytes = if random.one_of(30) { "\u{feff}".as_bytes().to_vec() } else { Vec::new() };
+        for row in 0..random.below(200) {
+            bytes.extend_from_slice(format!("{row},\"a\r\n{}\"\"\",{}\r\n", "x".repeat(random.below(50) as usize), row % 3).as_bytes());
+        }
+        let source = StdinSource::new(&settings("-", CSV_BARE), LIMITS).unwrap();
+        let splits = source.splits(&[]).unwrap();
+        let mut given = Given::default();
+        let mut reader = source.reader_of(&splits, Box::new(Dribble { bytes: bytes.clone(), at: 0, random })).unwrap();
+        assert!(given.take(&mut reader, u64::MAX));
+        let rows: Vec<Vec<String>> = given.rows.iter().map(|(_, value, _)| serde_json::from_slice(value).unwrap()).collect();
+        assert_eq!(rows, csv_reference(&bytes).0, "seed {seed}");
+    }
+}

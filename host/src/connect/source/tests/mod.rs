@@ -1,0 +1,127 @@
+//! Tests of sources: every way to cut, batch, stop and take up must give the rows of an independent reading of the bytes.
+
+mod bounded;
+mod follow;
+
+use crate::connect::{BatchLimits, Rejected, Source, SourceReader, SplitPosition, Step};
+use reprise_core::topology::{FileSource, SourceFormat};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// A small seeded generator (xorshift64*); a failure names its seed.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    /// From 0 to below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    pub fn one_of(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+pub type Rows = Vec<(Vec<u8>, Vec<u8>, i64)>;
+
+/// All that a source gave.
+#[derive(Default)]
+pub struct Given {
+    pub rows: Rows,
+    pub rejected: Vec<Rejected>,
+    pub positions: BTreeMap<String, String>,
+    pub watermarks: Vec<i64>,
+}
+
+impl Given {
+    pub fn values(&self) -> Vec<String> {
+        self.rows.iter().map(|(_, value, _)| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
+    pub fn reasons(&self) -> Vec<&str> {
+        self.rejected.iter().map(|row| row.reason.as_str()).collect()
+    }
+
+    pub fn known(&self) -> Vec<SplitPosition> {
+        self.positions.iter().map(|(split, position)| SplitPosition { split: split.clone(), position: position.clone() }).collect()
+    }
+
+    /// Takes what `reader` has until it is idle or at its end, at most `batches` batches. True at the end or when idle.
+    pub fn take(&mut self, reader: &mut dyn SourceReader, batches: u64) -> bool {
+        for _ in 0..batches {
+            match reader.next().unwrap() {
+                Step::Rows(batch) => {
+                    self.rows.extend(batch.rows.rows().map(|row| (row.key.to_vec(), row.value.to_vec(), row.time)));
+                    self.rejected.extend(batch.rejected);
+                    self.positions.extend(batch.positions.into_iter().map(|p| (p.split, p.position)));
+                    self.watermarks.push(batch.watermark);
+                }
+                Step::Idle(_) | Step::End => return true,
+            }
+        }
+        false
+    }
+
+    /// Lists splits, as at the start of a run.
+    pub fn list(&mut self, source: &dyn Source) -> Vec<SplitPosition> {
+        let splits = source.splits(&self.known()).unwrap();
+        self.positions.extend(splits.iter().map(|p| (p.split.clone(), p.position.clone())));
+        splits
+    }
+}
+
+pub fn settings(path: &str, format: SourceFormat) -> FileSource {
+    FileSource {
+        path: path.to_owned(),
+        format,
+        key: None,
+        time: None,
+        follow: false,
+        lateness: Duration::ZERO,
+        split_bytes: 1 << 20,
+        row_bytes_max: 1 << 20,
+        poll: Duration::from_millis(1),
+    }
+}
+
+pub const LIMITS: BatchLimits = BatchLimits { rows_max: 1_000, bytes_max: 1 << 20 };
+
+pub fn open(settings: &FileSource, folder: &Path, limits: BatchLimits) -> Box<dyn Source> {
+    crate::connect::source(&reprise_core::topology::SourceKind::File(settings.clone()), folder, limits).unwrap()
+}
+
+/// Reads everything in one go.
+pub fn read_all(settings: &FileSource, folder: &Path) -> Given {
+    let source = open(settings, folder, LIMITS);
+    let mut given = Given::default();
+    let splits = given.list(source.as_ref());
+    let mut reader = source.reader(splits).unwrap();
+    assert!(given.take(reader.as_mut(), u64::MAX));
+    given
+}
+
+/// Reads everything in batches of random bounds, taking the job up anew at random moments.
+pub fn read_with_restarts(settings: &FileSource, folder: &Path, random: &mut Random) -> Given {
+    let mut given = Given::default();
+    loop {
+        let limits = BatchLimits { rows_max: 1 + random.below(20) as usize, bytes_max: 1 + random.below(500) as usize };
+        let source = open(settings, folder, limits);
+        let splits = given.list(source.as_ref());
+        let mut reader = source.reader(splits).unwrap();
+        if given.take(reader.as_mut(), 1 + random.below(30)) {
+            return given;
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What all threads of a run share: the switches that end it, the first failure, and counters for people to look at.
+
+use super::moment::Moment;
+use crate::connect::ConnectError;
+use crate::wasm::GuestError;
+use reprise_core::ids::Epoch;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::Thread;
+
+/// Why a run ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// An operator failed. What it did in this epoch does not stand.
+    #[error("operator `{operator}` instance {instance} {error}\n  at epoch {epoch}, {context}")]
+    Guest {
+        /// Its name in the topology.
+        operator: String,
+        /// Its place in the topology file.
+        index: usize,
+        /// Which instance.
+        instance: u32,
+        /// In which epoch.
+        epoch: Epoch,
+        /// What it was working on.
+        context: String,
+        /// What happened.
+        error: Box<GuestError>,
+    },
+    /// A source or sink failed.
+    #[error("{kind} `{name}` instance {instance}")]
+    Connect {
+        /// "source" or "sink".
+        kind: &'static str,
+        /// Its name in the topology.
+        name: String,
+        /// Which instance.
+        instance: u32,
+        /// What happened.
+        #[source]
+        error: ConnectError,
+    },
+    /// A limit of the engine was reached.
+    #[error("{0}")]
+    Limit(String),
+    /// A fault of the host.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+/// Counters of one node, over all of its instances. They are for people: nothing is decided by them.
+#[derive(Debug, Default)]
+pub struct NodeCounters {
+    /// Rows that came in (for sources: were read).
+    pub rows_in: AtomicU64,
+    /// Rows that went out.
+    pub rows_out: AtomicU64,
+    /// Rows that were refused.
+    pub rejected: AtomicU64,
+    /// Bytes of state in the last full snapshot and the deltas since, summed over instances.
+    pub state_bytes: AtomicI64,
+    /// Time spent inside calls, nanoseconds.
+    pub busy_ns: AtomicU64,
+    /// Longest pause of a worker at the end of an epoch, nanoseconds.
+    pub snapshot_ns_max: AtomicU64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Control {
+    abort: AtomicBool,
+    stop: AtomicBool,
+    completed: AtomicU64,
+    sources_running: AtomicUsize,
+    furthest: AtomicU64,
+    nudges: AtomicU64,
+    failure: Mutex<Option<Failure>>,
+    threads: Mutex<Vec<Thread>>,
+    /// Counters of the sources, in the order of the topology file.
+    pub sources: Vec<NodeCounters>,
+    /// Counters of the operators, likewise.
+    pub operators: Vec<NodeCounters>,
+    /// Counters of the sinks, likewise.
+    pub sinks: Vec<NodeCounters>,
+}
+
+impl Control {
+    /// The control of a run whose first epoch is `first`, over so many sources, operators and sinks.
+    #[must_use]
+    pub fn new(first: Epoch, workers: usize, sources: usize, operators: usize, sinks: usize) -> Self {
+        let counters = |count| (0..count).map(|_| NodeCounters::default()).collect();
+        Self {
+            abort: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            completed: AtomicU64::new(first.0.saturating_sub(1)),
+            sources_running: AtomicUsize::new(sources * workers),
+            furthest: AtomicU64::new(0),
+            nudges: AtomicU64::new(0),
+            failure: Mutex::new(None),
+            threads: Mutex::new(Vec::new()),
+            sources: counters(sources),
+            operators: counters(operators),
+            sinks: counters(sinks),
+        }
+    }
+
+    /// Asks the sources to stop, so that the run ends with a last checkpoint.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// True once [`Self::stop`] was called.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Ends the run at once. The first failure is the one that counts.
+    pub fn fail(&self, failure: Failure) {
+        let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(failure);
+        drop(first);
+        self.abort();
+    }
+
+    /// Ends the run at once, without a failure of its own.
+    pub fn abort(&self) {
+        self.abort.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// True once the run is to end at once.
+    #[must_use]
+    pub fn aborted(&self) -> bool {
+        self.abort.load(Ordering::Acquire)
+    }
+
+    /// The first failure, once.
+    pub fn take_failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The newest epoch that is behind us.
+    #[must_use]
+    pub fn completed(&self) -> Epoch {
+        Epoch(self.completed.load(Ordering::Acquire))
+    }
+
+    /// Notes that an epoch is behind us, so that sources may go further.
+    pub fn set_completed(&self, epoch: Epoch) {
+        self.completed.fetch_max(epoch.0, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// One source instance has come to the end of its input. True where it was the last.
+    pub(super) fn source_ended(&self) -> bool {
+        let last = self.sources_running.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last {
+            self.wake();
+        }
+        last
+    }
+
+    /// True once every source instance has come to the end of its input.
+    pub(super) fn all_ended(&self) -> bool {
+        self.sources_running.load(Ordering::Acquire) == 0
+    }
+
+    /// The furthest moment at which any source instance has sent.
+    pub(super) fn furthest(&self) -> Moment {
+        self.furthest.load(Ordering::Acquire)
+    }
+
+    /// Notes that a source instance sends at this moment.
+    pub(super) fn reach(&self, moment: Moment) {
+        self.furthest.fetch_max(moment, Ordering::AcqRel);
+    }
+
+    /// Asks all source instances to follow the furthest one, since somebody waits for them.
+    pub(super) fn nudge(&self) {
+        self.nudges.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// Counts the calls of [`Self::nudge`].
+    pub(super) fn nudges(&self) -> u64 {
+        self.nudges.load(Ordering::Acquire)
+    }
+
+    /// Registers the calling worker thread, to be woken from its rest.
+    pub(super) fn register(&self) {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(std::thread::current());
+    }
+
+    fn wake(&self) {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Thread::unpark);
+    }
+}

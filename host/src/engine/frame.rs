@@ -1,0 +1,168 @@
+//! What travels on an edge of the dataflow: rows as columns, or a watermark.
+//!
+//! Timely counts records to know when a moment is over, and the count must be the same before and after an exchange. A watermark goes to
+//! every instance downstream, and so do the rows of a broadcast; such a frame is sent with `copies` set to the number of instances, counts
+//! that many times, and the [distributor](super::distribute) turns it into that many frames of one copy.
+
+use reprise_core::batch::{Batch, Columns};
+use timely::container::Accountable;
+use timely::dataflow::channels::ContainerBytes;
+
+/// Rows or a watermark. See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// How many instances this one frame stands for.
+    pub copies: u32,
+    /// What it holds.
+    pub load: Load,
+}
+
+/// What a frame holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Load {
+    /// Rows; none for the default frame, which is never sent.
+    Rows(Batch),
+    /// The instance `sender` upstream will send no more rows with a time at or below `watermark`.
+    Watermark {
+        /// Index of the instance upstream.
+        sender: u32,
+        /// The watermark, milliseconds; the largest value means the end.
+        watermark: i64,
+    },
+    /// Bytes from another process that are no frame. Whoever meets it stops the run.
+    Damaged,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self { copies: 1, load: Load::Rows(Batch::new()) }
+    }
+}
+
+impl Frame {
+    /// A frame of rows for one instance.
+    #[must_use]
+    pub fn rows(batch: Batch) -> Self {
+        Self { copies: 1, load: Load::Rows(batch) }
+    }
+
+    /// A watermark for `peers` instances.
+    #[must_use]
+    pub fn watermark(sender: u32, watermark: i64, peers: u32) -> Self {
+        Self { copies: peers, load: Load::Watermark { sender, watermark } }
+    }
+}
+
+impl Accountable for Frame {
+    fn record_count(&self) -> i64 {
+        let records = match &self.load {
+            Load::Rows(batch) => batch.len(),
+            Load::Watermark { .. } | Load::Damaged => 1,
+        };
+        records as i64 * i64::from(self.copies)
+    }
+}
+
+/// Head of a frame on the wire: copies, kind, rows, bytes of keys, bytes of values, sender; six times u64, then the watermark.
+const HEAD_WORDS: usize = 7;
+
+impl ContainerBytes for Frame {
+    fn from_bytes(bytes: timely::bytes::arc::Bytes) -> Self {
+        parse(&bytes).unwrap_or(Self { copies: 1, load: Load::Damaged })
+    }
+
+    fn length_in_bytes(&self) -> usize {
+        let columns = match &self.load {
+            Load::Rows(b) => b.len() * 16 + b.keys().len() + b.values().len(),
+            Load::Watermark { .. } | Load::Damaged => 0,
+        };
+        (HEAD_WORDS * 8 + columns).next_multiple_of(8)
+    }
+
+    fn into_bytes<W: std::io::Write>(&self, writer: &mut W) {
+        let mut out = Vec::with_capacity(self.length_in_bytes());
+        let head = match &self.load {
+            Load::Rows(b) => [0, b.len() as u64, b.keys().len() as u64, b.values().len() as u64, 0, 0],
+            Load::Watermark { sender, watermark } => [1, 0, 0, 0, u64::from(*sender), *watermark as u64],
+            Load::Damaged => [2, 0, 0, 0, 0, 0],
+        };
+        for word in std::iter::once(u64::from(self.copies)).chain(head) {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        if let Load::Rows(b) = &self.load {
+            b.times().iter().for_each(|time| out.extend_from_slice(&time.to_le_bytes()));
+            b.key_ends().iter().chain(b.value_ends()).for_each(|end| out.extend_from_slice(&end.to_le_bytes()));
+            out.extend_from_slice(b.keys());
+            out.extend_from_slice(b.values());
+        }
+        out.resize(self.length_in_bytes(), 0);
+        // Timely's writer is its own send buffer, which does not fail; what could not be written is noticed as a damaged frame.
+        let _ = writer.write_all(&out);
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<Frame> {
+    let (words, _) = bytes.get(..HEAD_WORDS * 8)?.as_chunks::<8>();
+    let word = |at: usize| u64::from_le_bytes(words[at]);
+    let (copies, kind) = (u32::try_from(word(0)).ok()?, word(1));
+    if kind == 1 {
+        let load = Load::Watermark { sender: u32::try_from(word(5)).ok()?, watermark: word(6) as i64 };
+        return Some(Frame { copies, load });
+    }
+    if kind != 0 {
+        return None;
+    }
+    let (rows, keys, values) = (usize::try_from(word(2)).ok()?, usize::try_from(word(3)).ok()?, usize::try_from(word(4)).ok()?);
+    let mut rest = &bytes[HEAD_WORDS * 8..];
+    let mut take = |bytes: usize| {
+        let (head, tail) = rest.split_at_checked(bytes)?;
+        rest = tail;
+        Some(head)
+    };
+    let times = take(rows.checked_mul(8)?)?.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
+    let mut ends =
+        || -> Option<Vec<u32>> { Some(take(rows.checked_mul(4)?)?.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()) };
+    let (key_ends, value_ends) = (ends()?, ends()?);
+    let (keys, values) = (take(keys)?.to_vec(), take(values)?.to_vec());
+    let batch = Batch::from_columns(Columns { times, key_ends, keys, value_ends, values }).ok()?;
+    Some(Frame { copies, load: Load::Rows(batch) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reprise_core::batch::Row;
+
+    fn through_bytes(frame: &Frame) -> Frame {
+        let mut bytes = Vec::new();
+        frame.into_bytes(&mut bytes);
+        assert_eq!(bytes.len(), frame.length_in_bytes());
+        parse(&bytes).unwrap()
+    }
+
+    #[test]
+    fn frames_survive_the_wire() {
+        let mut batch = Batch::new();
+        batch.push(Row { time: -1, key: b"k", value: b"value" }).unwrap();
+        batch.push(Row { time: 2, key: b"", value: b"" }).unwrap();
+        for frame in [Frame::rows(batch), Frame::watermark(3, -5, 2), Frame::default()] {
+            assert_eq!(through_bytes(&frame), frame);
+        }
+    }
+
+    #[test]
+    fn junk_is_no_frame() {
+        assert_eq!(parse(b"short"), None);
+        assert_eq!(parse(&[0xff; 64]), None);
+        let mut bytes = Vec::new();
+        Frame::rows(Batch::new()).into_bytes(&mut bytes);
+        bytes[16] = 200;
+        assert_eq!(parse(&bytes), None);
+    }
+
+    #[test]
+    fn copies_count() {
+        assert_eq!(Frame::watermark(0, 1, 4).record_count(), 4);
+        assert_eq!(Frame::default().record_count(), 0);
+    }
+}

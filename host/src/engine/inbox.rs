@@ -1,0 +1,130 @@
+//! What has arrived at an instance, in the order in which it may be worked on: epoch by epoch, and within an epoch as it came.
+//!
+//! Invariant (design, section 8, no. 4): nothing of a later epoch is handed out before [`Inbox::advance`] was called, and that is called
+//! only after the snapshot of the current epoch.
+
+use super::frame::{Frame, Load};
+use super::moment::{Moment, epoch_of, moment};
+use reprise_core::ids::Epoch;
+use std::collections::{BTreeMap, VecDeque};
+use timely::dataflow::operators::{Capability, InputCapability};
+use timely::progress::frontier::MutableAntichain;
+
+/// A frame that has arrived, with the right to send at its moment on every output.
+pub(super) struct Arrival {
+    /// The edge it came on: an index among the node's edges.
+    pub edge: usize,
+    /// One capability an output.
+    pub capabilities: Vec<Capability<Moment>>,
+    /// Rows or a watermark.
+    pub load: Load,
+}
+
+/// See the module.
+pub(super) struct Inbox {
+    current: Epoch,
+    waiting: BTreeMap<Epoch, VecDeque<Arrival>>,
+    outputs: usize,
+}
+
+impl Inbox {
+    /// An inbox that begins at `first`, for a node with so many outputs.
+    pub fn new(first: Epoch, outputs: usize) -> Self {
+        Self { current: first, waiting: BTreeMap::new(), outputs }
+    }
+
+    /// The epoch being worked on.
+    pub fn current(&self) -> Epoch {
+        self.current
+    }
+
+    /// Takes a frame in.
+    pub fn put(&mut self, edge: usize, capability: &InputCapability<Moment>, frame: &mut Frame) {
+        let Some(&at) = capability.least() else { return };
+        let load = std::mem::take(frame).load;
+        // Dropping the input capability would give up the right to send; it is kept one output at a time.
+        let capabilities = (0..self.outputs).filter_map(|output| capability.retain_least(output)).collect();
+        self.waiting.entry(epoch_of(at)).or_default().push_back(Arrival { edge, capabilities, load });
+    }
+
+    /// The next thing of the current epoch.
+    pub fn next(&mut self) -> Option<Arrival> {
+        self.waiting.get_mut(&self.current)?.pop_front()
+    }
+
+    /// True where nothing of the current epoch is here or can still come.
+    pub fn epoch_is_over(&self, frontiers: &[MutableAntichain<Moment>]) -> bool {
+        let end = moment(self.current.next(), 0);
+        let here = self.waiting.get(&self.current).is_some_and(|queue| !queue.is_empty());
+        !here && frontiers.iter().all(|frontier| !frontier.less_than(&end))
+    }
+
+    /// True where nothing at all is here or can still come, apart from the current epoch.
+    pub fn is_at_its_end(&self, frontiers: &[MutableAntichain<Moment>]) -> bool {
+        self.waiting.keys().all(|&epoch| epoch <= self.current) && frontiers.iter().all(MutableAntichain::is_empty)
+    }
+
+    /// Goes on to the next epoch.
+    pub fn advance(&mut self) {
+        self.waiting.remove(&self.current);
+        self.current = self.current.next();
+    }
+}
+
+/// The watermark of a node: the least of what the senders on all of its edges have said.
+pub(super) struct Watermarks {
+    senders: Vec<Vec<i64>>,
+    told: i64,
+}
+
+impl Watermarks {
+    /// For edges with so many senders each. `told`: what the instance was told before, in an earlier run.
+    pub fn new(senders: &[usize], told: i64) -> Self {
+        Self { senders: senders.iter().map(|&count| vec![i64::MIN; count]).collect(), told }
+    }
+
+    /// Notes what one sender said; a new watermark of the node is returned once. `None` where nothing changes for the node.
+    pub fn note(&mut self, edge: usize, sender: usize, watermark: i64) -> Option<i64> {
+        let said = self.senders.get_mut(edge)?.get_mut(sender)?;
+        *said = (*said).max(watermark);
+        let least = self.senders.iter().flatten().copied().min()?;
+        (least > self.told).then(|| {
+            self.told = least;
+            least
+        })
+    }
+
+    /// How many instances send on an edge.
+    pub fn senders(&self, edge: usize) -> usize {
+        self.senders.get(edge).map_or(0, Vec::len)
+    }
+
+    /// The watermark that the node was told last.
+    pub fn told(&self) -> i64 {
+        self.told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_sender_holds_the_watermark() {
+        let mut marks = Watermarks::new(&[2, 1], i64::MIN);
+        assert_eq!(marks.note(0, 0, 10), None);
+        assert_eq!(marks.note(1, 0, 20), None);
+        assert_eq!(marks.note(0, 1, 5), Some(5));
+        assert_eq!(marks.note(0, 1, 3), None, "watermarks only rise");
+        assert_eq!(marks.note(0, 1, 30), Some(10));
+        assert_eq!(marks.note(7, 0, 99), None, "an edge that does not exist says nothing");
+        assert_eq!(marks.told(), 10);
+    }
+
+    #[test]
+    fn what_was_told_in_an_earlier_run_is_not_told_again() {
+        let mut marks = Watermarks::new(&[1], 50);
+        assert_eq!(marks.note(0, 0, 50), None);
+        assert_eq!(marks.note(0, 0, 51), Some(51));
+    }
+}

@@ -1,0 +1,144 @@
+//! The engine: sources, operators and sinks as a Timely dataflow on N worker threads.
+//!
+//! Only this module names `timely`. It knows nothing of storage: what instances have to say at the end of an epoch goes out as an
+//! [`EpochReport`]; what they begin with comes in as [`Restored`]. A run ends when its input does, when it is asked to
+//! stop, or at the first failure.
+//!
+//! | file | what |
+//! |---|---|
+//! | `moment` | timestamps: (epoch, step) |
+//! | `frame` | what travels on an edge |
+//! | `distribute` | which instance gets which rows |
+//! | `inbox` | what has arrived, epoch by epoch |
+//! | `source`, `operator`, `sink` | one instance of each |
+//! | `dataflow` | one worker's share, built from the plan |
+//! | `control`, `report` | what threads share; what they tell the job |
+
+mod control;
+mod dataflow;
+mod distribute;
+mod frame;
+mod inbox;
+mod moment;
+mod operator;
+mod report;
+mod sink;
+mod source;
+
+pub use control::{Control, Failure, NodeCounters};
+pub use operator::{Chain, OperatorBlueprint, Restored};
+pub use report::{EpochContent, EpochReport, ReportLost, Reporter};
+pub use sink::SinkSeat;
+pub use source::{SourceLimits, SourceSeat};
+
+use crate::clock::Clock;
+use dataflow::Parts;
+use operator::{OperatorInstance, Place};
+use reprise_core::ids::Epoch;
+use reprise_core::topology::{Exchange, Node, Plan};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use timely::dataflow::operators::probe;
+use timely::worker::Worker;
+
+/// Longest rest of a worker without work. It is woken earlier by whatever gives it work.
+const REST_MAX: Duration = Duration::from_millis(50);
+/// Most workers of one host.
+pub const WORKERS_MAX: usize = 256;
+
+/// What all workers of a run share.
+pub struct Blueprint {
+    /// The dataflow.
+    pub plan: Plan,
+    /// The first epoch of this run.
+    pub first_epoch: Epoch,
+    /// The operators, in the order of the topology file.
+    pub operators: Vec<Arc<OperatorBlueprint>>,
+    /// Limits of the sources.
+    pub source_limits: SourceLimits,
+    /// Switches and counters.
+    pub control: Arc<Control>,
+    /// Takes the reports.
+    pub reporter: Reporter,
+    /// Processing time.
+    pub clock: Clock,
+}
+
+/// What one worker brings along.
+#[derive(Default)]
+pub struct Seat {
+    /// Its source instances.
+    pub sources: Vec<SourceSeat>,
+    /// Its sink instances.
+    pub sinks: Vec<SinkSeat>,
+    /// State of its operator instances, in the order of the topology file.
+    pub restored: Vec<Restored>,
+}
+
+/// Runs the dataflow to its end. One seat a worker. Blocks; call it from a thread that may.
+///
+/// # Errors
+/// The first failure of an operator, source or sink, or a fault of the host. A run that was aborted through
+/// [`Control::abort`] without a failure ends without an error.
+pub fn run(blueprint: Blueprint, seats: Vec<Seat>) -> Result<(), Failure> {
+    let workers = seats.len();
+    if workers == 0 || workers > WORKERS_MAX {
+        return Err(Failure::Limit(format!("{workers} workers were asked for; 1 to {WORKERS_MAX} are possible")));
+    }
+    let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
+    let control = Arc::clone(&blueprint.control);
+    let seats = Mutex::new(seats.into_iter().map(Some).collect::<Vec<_>>());
+    let shared = Arc::clone(&control);
+    let guards = timely::execute(config, move |worker| {
+        let seat = seats.lock().unwrap_or_else(PoisonError::into_inner).get_mut(worker.index()).and_then(Option::take);
+        if let Err(failure) = work(worker, &blueprint, seat.unwrap_or_default()) {
+            shared.fail(failure);
+        }
+    });
+    let guards = guards.map_err(|error| Failure::Internal(format!("worker threads cannot be started: {error}")))?;
+    for result in guards.join() {
+        if let Err(panic) = result {
+            control.fail(Failure::Internal(format!("a worker panicked: {panic}")));
+        }
+    }
+    control.take_failure().map_or(Ok(()), Err)
+}
+
+fn work(worker: &mut Worker, blueprint: &Blueprint, mut seat: Seat) -> Result<(), Failure> {
+    let control = &blueprint.control;
+    control.register();
+    let operators = open(worker, blueprint, std::mem::take(&mut seat.restored))?;
+    let probe = probe::Handle::new();
+    let parts = Parts { operators, seat };
+    let activators = worker.dataflow(|scope| dataflow::build(scope, blueprint, parts, &probe))?;
+    let mut seen = (probe.with_frontier(|frontier| frontier.to_owned()), control.nudges());
+    while worker.has_dataflows() && !control.aborted() {
+        worker.step_or_park(Some(REST_MAX));
+        // Sources wait for things that do not activate them: room in the dataflow, each other, and the word to stop.
+        let now = (probe.with_frontier(|frontier| frontier.to_owned()), control.nudges());
+        if now != seen || control.stopping() || control.all_ended() {
+            seen = now;
+            activators.iter().for_each(timely::scheduling::Activator::activate);
+        }
+    }
+    for dataflow in worker.installed_dataflows() {
+        worker.drop_dataflow(dataflow);
+    }
+    Ok(())
+}
+
+/// Opens this worker's operator instances and restores their state.
+fn open(worker: &Worker, blueprint: &Blueprint, restored: Vec<Restored>) -> Result<Vec<Option<OperatorInstance>>, Failure> {
+    let peers = worker.peers();
+    let mut restored = restored.into_iter();
+    let instances = blueprint.operators.iter().enumerate().map(|(index, shape)| {
+        let edges = blueprint.plan.edges.iter().filter(|edge| edge.to == Node::Operator(index));
+        let senders = |exchange| if exchange == Exchange::Stay { 1 } else { peers };
+        let edges = edges.map(|edge| (edge.input, senders(edge.exchange))).collect();
+        let place = Place { index, worker: worker.index(), peers, edges };
+        let state = restored.next().unwrap_or(Restored { watermark: i64::MIN, ..Restored::default() });
+        let (control, reporter) = (Arc::clone(&blueprint.control), Arc::clone(&blueprint.reporter));
+        OperatorInstance::open(Arc::clone(shape), place, blueprint.first_epoch, state, control, reporter, blueprint.clock.clone()).map(Some)
+    });
+    instances.collect()
+}

@@ -1,0 +1,160 @@
+//! One instance of a sink: a dataflow operator that takes rows in the order of epochs, and a thread that writes them.
+//!
+//! The channel between the two is bounded. When it is full the operator keeps what has arrived, the frontier stays, and the sources wait.
+
+use super::control::{Control, Failure};
+use super::frame::Load;
+use super::inbox::{Arrival, Inbox};
+use super::moment::Moment;
+use super::report::{EpochContent, EpochReport, Reporter};
+use crate::connect::SinkWriter;
+use reprise_core::batch::Batch;
+use reprise_core::checkpoint::coordinator::{Node, Participant};
+use reprise_core::checkpoint::manifest::StagedRef;
+use reprise_core::ids::Epoch;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use timely::progress::frontier::MutableAntichain;
+use timely::scheduling::SyncActivator;
+
+/// Batches that may wait for the writing thread.
+const WRITE_BEHIND_BATCHES: usize = 8;
+
+/// What one instance of a sink is made of.
+pub struct SinkSeat {
+    /// Its name in the topology.
+    pub name: String,
+    /// Its place in the topology file.
+    pub index: usize,
+    /// Writes its output.
+    pub writer: Box<dyn SinkWriter>,
+}
+
+enum Command {
+    Write { epoch: Epoch, input: u32, rows: Batch },
+    Seal { epoch: Epoch, closed: bool },
+}
+
+/// See the module.
+pub(super) struct SinkInstance {
+    name: String,
+    place: usize,
+    control: Arc<Control>,
+    out: SyncSender<Command>,
+    held: Option<(Command, Option<Arrival>)>,
+    pub inbox: Inbox,
+    closed: bool,
+}
+
+impl SinkInstance {
+    /// Starts the writing thread. `wake` activates the dataflow operator.
+    pub fn open(
+        seat: SinkSeat,
+        worker: u32,
+        first: Epoch,
+        control: Arc<Control>,
+        reporter: Reporter,
+        wake: SyncActivator,
+    ) -> Result<Self, Failure> {
+        let (out, commands) = sync_channel(WRITE_BEHIND_BATCHES);
+        let at = Participant { node: Node::Sink(seat.index), instance: worker };
+        let (watched, name, writer) = (Arc::clone(&control), seat.name.clone(), seat.writer);
+        let thread = move || {
+            if let Err(failure) = write(writer, &commands, at, &name, &watched, &reporter, &wake) {
+                watched.fail(failure);
+            }
+        };
+        std::thread::Builder::new()
+            .name(format!("write-{}", seat.name))
+            .spawn(thread)
+            .map_err(|error| Failure::Internal(format!("a thread for sink `{}` cannot be started: {error}", seat.name)))?;
+        Ok(Self { name: seat.name, place: seat.index, control, out, held: None, inbox: Inbox::new(first, 1), closed: false })
+    }
+
+    /// True once the end of the last epoch was handed to the thread.
+    pub fn closed(&self) -> bool {
+        self.closed && self.held.is_none()
+    }
+
+    /// One turn. What could not be sent is held, with its capability, until the thread wakes us.
+    pub fn work(&mut self, frontiers: &[MutableAntichain<Moment>]) -> Result<(), Failure> {
+        loop {
+            if self.control.aborted() {
+                return Ok(());
+            }
+            if let Some((command, arrival)) = self.held.take()
+                && !self.try_send(command, arrival)
+            {
+                return Ok(());
+            }
+            if self.closed {
+                return Ok(());
+            }
+            if let Some(mut arrival) = self.inbox.next() {
+                match std::mem::replace(&mut arrival.load, Load::Damaged) {
+                    Load::Rows(batch) => {
+                        self.control.sinks[self.place].rows_in.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                        let command = Command::Write { epoch: self.inbox.current(), input: arrival.edge as u32, rows: batch };
+                        self.held = Some((command, Some(arrival)));
+                    }
+                    Load::Watermark { .. } => {}
+                    Load::Damaged => return Err(Failure::Internal(format!("a damaged frame reached sink `{}`", self.name))),
+                }
+            } else if self.inbox.epoch_is_over(frontiers) {
+                self.closed = self.inbox.is_at_its_end(frontiers);
+                self.held = Some((Command::Seal { epoch: self.inbox.current(), closed: self.closed }, None));
+                self.inbox.advance();
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    /// False where the channel is full; the command is held then.
+    fn try_send(&mut self, command: Command, arrival: Option<Arrival>) -> bool {
+        match self.out.try_send(command) {
+            Ok(()) => true,
+            Err(TrySendError::Full(command)) => {
+                self.held = Some((command, arrival));
+                false
+            }
+            // The thread has failed, and said so to the control.
+            Err(TrySendError::Disconnected(_)) => false,
+        }
+    }
+}
+
+fn write(
+    mut writer: Box<dyn SinkWriter>,
+    commands: &Receiver<Command>,
+    at: Participant,
+    name: &str,
+    control: &Control,
+    reporter: &Reporter,
+    wake: &SyncActivator,
+) -> Result<(), Failure> {
+    let failed = |error| Failure::Connect { kind: "sink", name: name.to_owned(), instance: at.instance, error };
+    let mut rows = 0;
+    while let Ok(command) = commands.recv() {
+        if control.aborted() {
+            return Ok(());
+        }
+        // An error means that the worker is gone: the channel is about to close.
+        let _ = wake.activate();
+        match command {
+            Command::Write { epoch, input, rows: batch } => {
+                writer.write(epoch.0, input, &batch).map_err(failed)?;
+                rows += batch.len() as u64;
+            }
+            Command::Seal { epoch, closed } => {
+                let staged = writer.seal(epoch.0).map_err(failed)?;
+                let staged = staged.map(|s| StagedRef { epoch, token: s.token, rows: s.rows, bytes: s.bytes });
+                let content = EpochContent::Sink { staged, rows: std::mem::take(&mut rows) };
+                let report = EpochReport { from: at, epoch, closed, content };
+                reporter(report).map_err(|error| Failure::Internal(error.to_string()))?;
+            }
+        }
+    }
+    Ok(())
+}

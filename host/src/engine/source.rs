@@ -1,0 +1,355 @@
+//! One instance of a source: a thread that reads, and a dataflow operator that lets its batches in.
+//!
+//! The operator decides alone when its next epoch begins: when the interval has passed and not too many epochs are under way. It stays at
+//! most so many steps and bytes ahead of the slowest part of the dataflow; what it does not let in stays in the bounded channel, and
+//! the reading thread waits there.
+//!
+//! Steps are common to all sources: who has nothing to send follows the furthest one within its epoch, so that only rows in flight hold
+//! the frontier back, never a source that is slow, idle or at its end.
+//!
+//! ```text
+//! Running ──end of input──> Ended ──all sources ended──> Closed
+//!    └────────────────stop asked────────────────────────────┘
+//! ```
+
+use super::control::{Control, Failure};
+use super::frame::Frame;
+use super::moment::{EPOCH_MAX, Moment, STEPS_MAX, epoch_of, moment};
+use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
+use crate::connect::{SourceBatch, SourceReader, Step};
+use reprise_core::checkpoint::coordinator::{Node, Participant};
+use reprise_core::checkpoint::manifest::{QuarantinedRow, SplitPosition};
+use reprise_core::ids::Epoch;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use timely::container::NoopBuilder;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Capability, probe};
+use timely::dataflow::{Scope, Stream};
+use timely::scheduling::{Activator, SyncActivator};
+
+/// Batches that the reading thread may be ahead of the dataflow.
+const READ_AHEAD_BATCHES: usize = 4;
+/// Refused rows after which a source ends its epoch early, in bytes: half of what an epoch may hold.
+const REJECTED_BYTES_SOFT: usize = REJECTED_BYTES_MAX / 2;
+
+/// Limits of a source. They come from the topology.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceLimits {
+    /// Time between two epochs.
+    pub interval: Duration,
+    /// Epochs that may be under way.
+    pub epochs_in_flight_max: u32,
+    /// Steps ahead of the slowest part of the dataflow.
+    pub steps_ahead_max: u32,
+    /// Bytes ahead of it.
+    pub bytes_ahead_max: u64,
+}
+
+/// What one instance of a source is made of.
+pub struct SourceSeat {
+    /// Its name in the topology.
+    pub name: String,
+    /// Its place in the topology file.
+    pub index: usize,
+    /// The reader over its splits.
+    pub reader: Box<dyn SourceReader>,
+}
+
+enum Read {
+    Batch(SourceBatch),
+    End,
+    Failed(crate::connect::ConnectError),
+}
+
+/// Reads until the end, a failure, or until nobody listens.
+fn read(mut reader: Box<dyn SourceReader>, out: &SyncSender<Read>, wake: &OnceLock<SyncActivator>, control: &Control) {
+    let send = |read| {
+        let sent = out.send(read).is_ok();
+        if let Some(activator) = wake.get() {
+            // An error means that the worker is gone; the next send notices.
+            let _ = activator.activate();
+        }
+        sent
+    };
+    while !control.aborted() && !control.stopping() {
+        let going = match reader.next() {
+            Ok(Step::Rows(batch)) => send(Read::Batch(batch)),
+            Ok(Step::Idle(pause)) => {
+                std::thread::sleep(pause);
+                true
+            }
+            Ok(Step::End) => {
+                send(Read::End);
+                false
+            }
+            Err(error) => {
+                send(Read::Failed(error));
+                false
+            }
+        };
+        if !going {
+            return;
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    Ended,
+    Closed,
+}
+
+struct SourceInstance {
+    name: String,
+    at: Participant,
+    peers: u32,
+    limits: SourceLimits,
+    control: Arc<Control>,
+    reporter: Reporter,
+    input: Receiver<Read>,
+    probe: probe::Handle<Moment>,
+    activator: Activator,
+    capability: Option<Capability<Moment>>,
+    state: State,
+    epoch: Epoch,
+    step: u64,
+    epoch_began: Instant,
+    ahead: VecDeque<(Moment, u64)>,
+    ahead_bytes: u64,
+    moved: BTreeMap<String, String>,
+    refused: Refused,
+    rows: u64,
+    watermark: i64,
+    /// Others were asked to follow since the last batch was sent.
+    waiting: bool,
+}
+
+/// Builds a source into the dataflow and starts its reading thread.
+pub(super) fn build<'scope>(
+    scope: Scope<'scope, Moment>,
+    seat: SourceSeat,
+    first: Epoch,
+    limits: SourceLimits,
+    control: &Arc<Control>,
+    reporter: &Reporter,
+    probe: &probe::Handle<Moment>,
+) -> Result<(Stream<'scope, Moment, Frame>, Activator), Failure> {
+    let mut builder = OperatorBuilder::new(seat.name.clone(), scope.clone());
+    let (output, stream) = builder.new_output::<Frame>();
+    let mut output = OutputBuilder::<_, NoopBuilder<Frame>>::from(output);
+    let worker = scope.worker();
+    let address = builder.operator_info().address;
+    let wake = Arc::new(OnceLock::from(worker.sync_activator_for(address.to_vec())));
+    let (sender, input) = sync_channel(READ_AHEAD_BATCHES);
+    let (name, reader, watched) = (seat.name.clone(), seat.reader, Arc::clone(control));
+    // The thread ends when the channel closes, at the latest at its next batch; it is not joined, since a read from standard input may never return.
+    std::thread::Builder::new()
+        .name(format!("read-{}", seat.name))
+        .spawn(move || read(reader, &sender, &wake, &watched))
+        .map_err(|error| Failure::Internal(format!("a thread for source `{name}` cannot be started: {error}")))?;
+    let activator = worker.activator_for(Rc::clone(&address));
+    let mut instance = SourceInstance {
+        name: seat.name,
+        at: Participant { node: Node::Source(seat.index), instance: worker.index() as u32 },
+        peers: worker.peers() as u32,
+        limits,
+        control: Arc::clone(control),
+        reporter: Arc::clone(reporter),
+        input,
+        probe: probe.clone(),
+        activator: worker.activator_for(Rc::clone(&address)),
+        capability: None,
+        state: State::Running,
+        epoch: first,
+        step: 0,
+        epoch_began: Instant::now(),
+        ahead: VecDeque::new(),
+        ahead_bytes: 0,
+        moved: BTreeMap::new(),
+        refused: Refused::default(),
+        rows: 0,
+        watermark: i64::MIN,
+        waiting: false,
+    };
+    builder.build(move |mut capabilities| {
+        instance.capability = capabilities.pop().map(|c| c.delayed(&moment(first, 0)));
+        move |_| {
+            let mut session = output.activate();
+            if let Err(failure) = instance.work(&mut |capability, frame| session.session_with_builder(capability).give_container(frame)) {
+                instance.state = State::Closed;
+                instance.capability = None;
+                instance.control.fail(failure);
+            }
+        }
+    });
+    Ok((stream, activator))
+}
+
+type Send<'a> = dyn FnMut(&Capability<Moment>, &mut Frame) + 'a;
+
+impl SourceInstance {
+    fn work(&mut self, send: &mut Send<'_>) -> Result<(), Failure> {
+        while self.state != State::Closed {
+            if self.control.aborted() {
+                return Ok(());
+            }
+            if self.control.stopping() || (self.state == State::Ended && self.control.all_ended()) {
+                return self.close();
+            }
+            if self.epoch_is_due() {
+                self.end_epoch(false)?;
+                self.next_epoch()?;
+            }
+            if self.state == State::Ended || !self.may_go_on() {
+                break;
+            }
+            match self.input.try_recv() {
+                Ok(Read::Batch(batch)) => self.let_in(batch, send)?,
+                Ok(Read::End) => self.end(send),
+                Ok(Read::Failed(error)) => return Err(self.failed(error)),
+                Err(TryRecvError::Empty) => break,
+                // The thread gives up only when the run stops or aborts.
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        if self.state != State::Closed {
+            self.follow();
+            let due = self.limits.interval.saturating_sub(self.epoch_began.elapsed());
+            self.activator.activate_after(due.max(Duration::from_millis(1)));
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: crate::connect::ConnectError) -> Failure {
+        Failure::Connect { kind: "source", name: self.name.clone(), instance: self.at.instance, error }
+    }
+
+    fn epoch_is_due(&self) -> bool {
+        let under_way = self.epoch.0.saturating_sub(self.control.completed().0);
+        let full = (self.state == State::Running && self.step + 2 >= STEPS_MAX) || self.refused.bytes() > REJECTED_BYTES_SOFT;
+        under_way < u64::from(self.limits.epochs_in_flight_max) && (full || self.epoch_began.elapsed() >= self.limits.interval)
+    }
+
+    /// Backpressure: false while the dataflow has not worked off enough of what was let in.
+    fn may_go_on(&mut self) -> bool {
+        while let Some(&(at, bytes)) = self.ahead.front() {
+            if self.probe.less_equal(&at) {
+                break;
+            }
+            self.ahead_bytes -= bytes;
+            self.ahead.pop_front();
+        }
+        let room = self.ahead.len() < self.limits.steps_ahead_max as usize && self.ahead_bytes < self.limits.bytes_ahead_max;
+        room && self.step + 2 < STEPS_MAX && self.refused.bytes() < REJECTED_BYTES_MAX
+    }
+
+    fn send(&mut self, frame: &mut Frame, bytes: u64, send: &mut Send<'_>) {
+        let Some(capability) = &mut self.capability else { return };
+        send(capability, frame);
+        self.ahead.push_back((moment(self.epoch, self.step), bytes));
+        self.ahead_bytes += bytes;
+        self.step += 1;
+        let next = moment(self.epoch, self.step);
+        capability.downgrade(&next);
+        self.control.reach(next);
+        self.waiting = false;
+    }
+
+    /// Gives up moments at which nothing will be sent, and asks others to do the same where this one waits for them.
+    fn follow(&mut self) {
+        let furthest = self.control.furthest();
+        if self.state == State::Ended {
+            self.step = STEPS_MAX;
+        } else if epoch_of(furthest) == self.epoch {
+            self.step = self.step.max(furthest & STEPS_MAX);
+        }
+        let at = moment(self.epoch, self.step);
+        if let Some(capability) = self.capability.as_mut().filter(|capability| *capability.time() < at) {
+            capability.downgrade(&at);
+        }
+        if !self.ahead.is_empty() && !self.waiting && self.state == State::Running && !self.may_go_on() {
+            self.waiting = true;
+            self.control.nudge();
+        }
+    }
+
+    fn let_in(&mut self, batch: SourceBatch, send: &mut Send<'_>) -> Result<(), Failure> {
+        let counters = &self.control.sources[place(self.at.node)];
+        let (rows, bytes) = (batch.rows.len() as u64, batch.rows.size_bytes() as u64);
+        counters.rows_in.fetch_add(rows + batch.rejected.len() as u64, Ordering::Relaxed);
+        counters.rows_out.fetch_add(rows, Ordering::Relaxed);
+        counters.rejected.fetch_add(batch.rejected.len() as u64, Ordering::Relaxed);
+        for row in batch.rejected {
+            let origin = format!("{} at {}", row.split, row.offset);
+            let row = QuarantinedRow { input: 0, origin, time: 0, key: vec![], value: row.bytes, reason: row.reason };
+            if !self.refused.push(row) {
+                let text = format!("source `{}` refused over {REJECTED_BYTES_MAX} bytes of rows in one epoch", self.name);
+                return Err(Failure::Limit(format!("{text}\n  help: check `format`, or lower `checkpoint.interval`")));
+            }
+        }
+        self.rows += rows;
+        self.moved.extend(batch.positions.into_iter().map(|p| (p.split, p.position)));
+        if rows > 0 {
+            self.send(&mut Frame::rows(batch.rows), bytes, send);
+        }
+        if batch.watermark > self.watermark {
+            self.watermark = batch.watermark;
+            self.send(&mut Frame::watermark(self.at.instance, batch.watermark, self.peers), 0, send);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, send: &mut Send<'_>) {
+        self.send(&mut Frame::watermark(self.at.instance, i64::MAX, self.peers), 0, send);
+        self.state = State::Ended;
+        // The others may wait for what this one is now ready to give up.
+        self.follow();
+        self.control.source_ended();
+    }
+
+    fn end_epoch(&mut self, closed: bool) -> Result<(), Failure> {
+        let splits = std::mem::take(&mut self.moved);
+        let content = EpochContent::Source {
+            splits: splits.into_iter().map(|(split, position)| SplitPosition { split, position }).collect(),
+            rows: std::mem::take(&mut self.rows),
+            rejected: self.refused.take(),
+            ended: closed && self.state == State::Ended,
+        };
+        let report = EpochReport { from: self.at, epoch: self.epoch, closed, content };
+        (self.reporter)(report).map_err(|error| Failure::Internal(error.to_string()))
+    }
+
+    fn next_epoch(&mut self) -> Result<(), Failure> {
+        if self.epoch.0 >= EPOCH_MAX {
+            return Err(Failure::Limit(format!("epoch {EPOCH_MAX} is the last one a job can have")));
+        }
+        self.epoch = self.epoch.next();
+        self.step = 0;
+        self.epoch_began = Instant::now();
+        if let Some(capability) = &mut self.capability {
+            capability.downgrade(&moment(self.epoch, 0));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Failure> {
+        self.end_epoch(true)?;
+        self.state = State::Closed;
+        self.capability = None;
+        Ok(())
+    }
+}
+
+/// The place of a node in its list of the topology file.
+pub(super) fn place(node: Node) -> usize {
+    match node {
+        Node::Source(place) | Node::Operator(place) | Node::Sink(place) => place,
+    }
+}

@@ -1,0 +1,153 @@
+//! Why a job did not run or did not go on: by what whoever started it has to do.
+
+use crate::connect::ConnectError;
+use crate::engine::Failure;
+use crate::store::StoreError;
+use crate::wasm::{GuestError, LoadError};
+use reprise_core::ids::{Epoch, Generation};
+use std::path::PathBuf;
+
+/// What kind of thing went wrong. Exit codes follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The topology or a component in it is wrong. Change it.
+    Topology,
+    /// An operator failed again and again. Its state is intact; mend it and run again.
+    Guest,
+    /// A limit was reached. Raise it or lower the load.
+    Limit,
+    /// The store does not answer or refuses. Run again when it does.
+    Storage,
+    /// Another host runs this job now.
+    Fenced,
+    /// What is stored cannot be used.
+    Corrupt,
+    /// A source or sink cannot go on.
+    Connect,
+    /// A fault of the host. Report it.
+    Internal,
+}
+
+/// Why a job did not run or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The topology cannot be read.
+    #[error("cannot read the topology `{}`", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The refusal.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The topology has mistakes; the text lists them all.
+    #[error("{0}")]
+    Topology(String),
+    /// A component says something of itself that cannot be used.
+    #[error("operator `{operator}`: component `{}` {error}", .path.display())]
+    Describe {
+        /// Its name in the topology.
+        operator: String,
+        /// The component.
+        path: PathBuf,
+        /// What happened.
+        error: Box<GuestError>,
+    },
+    /// The Wasm runtime cannot start.
+    #[error("the Wasm runtime cannot start")]
+    Runtime(#[source] LoadError),
+    /// An operator failed and the retries are used up.
+    #[error("{failure}\n  help: the job stopped after {failures} failures in a row; its state is that of checkpoint {}, and `reprise run` takes it up again", checkpoint(*.completed))]
+    Gave {
+        /// The last failure.
+        failure: Failure,
+        /// Failures in a row.
+        failures: u32,
+        /// The newest checkpoint.
+        completed: Option<Epoch>,
+    },
+    /// A source, a sink or the engine failed.
+    #[error(transparent)]
+    Engine(Failure),
+    /// A source or sink cannot start.
+    #[error("{kind} `{name}` cannot start")]
+    Connect {
+        /// "source" or "sink".
+        kind: &'static str,
+        /// Its name in the topology.
+        name: String,
+        /// What happened.
+        #[source]
+        error: ConnectError,
+    },
+    /// Storage failed.
+    #[error("cannot {doing}")]
+    Store {
+        /// What was tried.
+        doing: &'static str,
+        /// What happened.
+        #[source]
+        error: StoreError,
+    },
+    /// Another host has claimed the job since.
+    #[error(
+        "another host has claimed this job: generation {theirs} is newer than ours, {ours}\n  help: nothing more was published by this host; stop one of the two"
+    )]
+    Fenced {
+        /// Our generation.
+        ours: Generation,
+        /// The newest one.
+        theirs: Generation,
+    },
+    /// Another host wrote the checkpoint that we were about to write.
+    #[error(
+        "another host runs this job: checkpoint {epoch} already exists and is not ours\n  help: nothing more was published by this host; stop one of the two"
+    )]
+    Overtaken {
+        /// The epoch of the manifest.
+        epoch: Epoch,
+    },
+    /// No checkpoint can be used.
+    #[error(
+        "no checkpoint of this job can be used:{reasons}\n  help: restore the objects from a copy; to begin anew and lose the state, use another `checkpoint.store` or another `name`"
+    )]
+    NoCheckpoint {
+        /// A line for each checkpoint.
+        reasons: String,
+    },
+    /// The checkpoint does not fit the topology.
+    #[error("checkpoint {epoch} does not fit the topology: {what}\n  help: {help}")]
+    Misfit {
+        /// The checkpoint.
+        epoch: Epoch,
+        /// What does not fit.
+        what: String,
+        /// What to do.
+        help: String,
+    },
+    /// A fault of the host.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+fn checkpoint(epoch: Option<Epoch>) -> String {
+    epoch.map_or("none (the beginning)".into(), |epoch| epoch.to_string())
+}
+
+impl Error {
+    /// The kind of the error.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } | Self::Topology(_) | Self::Describe { .. } | Self::Misfit { .. } => Kind::Topology,
+            Self::Gave { .. } => Kind::Guest,
+            Self::Engine(Failure::Guest { .. }) => Kind::Guest,
+            Self::Engine(Failure::Connect { .. }) | Self::Connect { .. } => Kind::Connect,
+            Self::Engine(Failure::Limit(_)) => Kind::Limit,
+            Self::Store { .. } => Kind::Storage,
+            Self::Fenced { .. } | Self::Overtaken { .. } => Kind::Fenced,
+            Self::NoCheckpoint { .. } => Kind::Corrupt,
+            Self::Engine(Failure::Internal(_)) | Self::Runtime(_) | Self::Internal(_) => Kind::Internal,
+        }
+    }
+}

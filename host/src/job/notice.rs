@@ -1,0 +1,89 @@
+//! What a job tells whoever watches it. The command line turns it into lines; tests look at it directly.
+
+use crate::connect::Recovered;
+use crate::engine::Control;
+use reprise_core::ids::{Epoch, Generation};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Something worth telling.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// A checkpoint could not be used and was passed over.
+    PassedOver {
+        /// The checkpoint.
+        epoch: Epoch,
+        /// Why.
+        reason: String,
+    },
+    /// A run begins.
+    Started {
+        /// Its generation.
+        generation: Generation,
+        /// The checkpoint it takes up; `None` at the beginning of a job.
+        from: Option<Epoch>,
+        /// Its counters.
+        control: Arc<Control>,
+        /// How long it took to find and read the state.
+        took: Duration,
+    },
+    /// A sink put its output in order.
+    SinkRecovered {
+        /// Its name in the topology.
+        sink: String,
+        /// What it did.
+        recovered: Recovered,
+    },
+    /// A component differs from the one that wrote the checkpoint.
+    OtherComponent {
+        /// The operator.
+        operator: String,
+    },
+    /// A checkpoint is complete and its output published.
+    Checkpoint(CheckpointNotice),
+    /// An operator failed; the job takes up again from its last checkpoint.
+    Failed {
+        /// What happened, for people: several lines.
+        report: String,
+        /// Which retry in a row comes now.
+        attempt: u32,
+        /// Retries in a row after which the job stops.
+        retries: u32,
+        /// Wait before it.
+        wait: Duration,
+    },
+    /// Old checkpoints were deleted.
+    Swept {
+        /// Manifests.
+        manifests: usize,
+        /// Snapshot objects.
+        objects: usize,
+    },
+    /// Deleting old checkpoints failed; the job goes on.
+    SweepFailed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A completed checkpoint.
+#[derive(Debug, Clone)]
+pub struct CheckpointNotice {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Bytes of snapshots written for it.
+    pub bytes: u64,
+    /// Cells in them.
+    pub cells: u64,
+    /// Bytes of all snapshots it needs.
+    pub state_bytes: u64,
+    /// Rows that the sources have read in the life of the job.
+    pub rows: u64,
+    /// Rows in quarantine in the life of the job.
+    pub rejected: u64,
+    /// The job is done.
+    pub finished: bool,
+}
+
+/// Takes notices. Must not block for long.
+pub type Watch = Arc<dyn Fn(Notice) + Send + Sync>;

@@ -1,0 +1,82 @@
+//! From a topology file to a plan with loaded components: everything that can be checked before a row is read.
+
+use super::error::Error;
+use crate::wasm::{Component, Runtime, Settings};
+use reprise_core::description::Description;
+use reprise_core::topology::{self, Plan, Problem, Topology};
+use std::path::{Path, PathBuf};
+
+/// A job that may start.
+pub struct Prepared {
+    /// The checked plan.
+    pub plan: Plan,
+    /// The components, in the order of the operators.
+    pub components: Vec<Component>,
+    /// Folder of the topology file; relative paths start here.
+    pub base_dir: PathBuf,
+}
+
+/// Reads, checks and plans a topology, and loads its components.
+///
+/// # Errors
+/// Every mistake of the topology at once, with its line; a component that cannot be loaded is one of them.
+pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> Result<Prepared, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let shown = path.display().to_string();
+    let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &shown, &text));
+    let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
+    let base_dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
+    let runtime = Runtime::new(&settings(&topology, instances_max, cache_dir)).map_err(Error::Runtime)?;
+
+    let (mut components, mut descriptions, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for operator in &topology.operators {
+        let loaded = load(&runtime, &base_dir.join(&operator.component), operator.line);
+        match loaded {
+            Ok((component, description)) => {
+                components.push(component);
+                descriptions.push(Some(description));
+            }
+            Err(problem) => {
+                problems.push(problem);
+                descriptions.push(None);
+            }
+        }
+    }
+    match topology::plan(topology, descriptions) {
+        Ok(plan) if problems.is_empty() => Ok(Prepared { plan, components, base_dir }),
+        Ok(_) => Err(mistakes(problems)),
+        Err(more) => {
+            problems.extend(more);
+            problems.sort_by_key(|problem| (problem.line, problem.column));
+            Err(mistakes(problems))
+        }
+    }
+}
+
+fn settings(topology: &Topology, instances_max: u32, cache_dir: Option<PathBuf>) -> Settings {
+    let memory_bytes_max = topology.operators.iter().map(|o| o.memory_bytes_max).max().unwrap_or(1 << 20);
+    // One instance more for each operator: the one that is asked to describe itself.
+    let operators = topology.operators.len() as u32;
+    let instances_max = operators.saturating_mul(instances_max.saturating_add(1)).max(1);
+    Settings { cache_dir, instances_max, memory_bytes_max, ..Settings::default() }
+}
+
+fn load(runtime: &Runtime, path: &Path, line: usize) -> Result<(Component, Description), Problem> {
+    let problem = |message: String, help: &str| Problem { line, column: 1, message, help: Some(help.into()) };
+    let bytes = std::fs::read(path).map_err(|error| {
+        problem(format!("cannot read component `{}`: {error}", path.display()), "`component` is a path relative to the topology file")
+    })?;
+    let component = runtime.load(&bytes).map_err(|error| {
+        let mut text = format!("component `{}`: {error}", path.display());
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            text.push_str(&format!(": {inner}"));
+            cause = inner.source();
+        }
+        problem(text, "`reprise inspect` shows what a component imports and exports")
+    })?;
+    let description = component.describe().map_err(|error| {
+        problem(format!("component `{}` {error}", path.display()), "the operator's `describe` must return a legal description")
+    })?;
+    Ok((component, description))
+}

@@ -1,0 +1,147 @@
+//! Makes durable what instances report, and passes it on: one task for each participant, so that its reports stay in order while those of
+//! others overtake them.
+
+use super::error::Error;
+use crate::engine::{EpochContent, EpochReport, ReportLost, Reporter};
+use crate::store::{Created, Store};
+use bytes::Bytes;
+use reprise_core::cells::Chunk;
+use reprise_core::checkpoint::coordinator::{Content, Event, Node, Participant, Report};
+use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
+use reprise_core::checkpoint::paths;
+use reprise_core::codec::{checksum, record, snapshot};
+use reprise_core::ids::{Epoch, Generation, Instance};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Bytes of refused rows in one quarantine object.
+const QUARANTINE_BYTES: usize = 16 << 20;
+/// Events that may wait for the keeper.
+const EVENTS_WAITING: usize = 1024;
+
+/// Where objects go, and under which names.
+pub(super) struct Recorder {
+    pub store: Store,
+    pub job: String,
+    pub generation: Generation,
+    /// Names of the sources, in the order of the topology file.
+    pub sources: Vec<String>,
+    /// Names of the operators, likewise.
+    pub operators: Vec<String>,
+}
+
+/// What the keeper is told.
+pub(super) type Told = Result<Event, Error>;
+
+/// Starts a task for each participant. `waiting`: reports of one participant that may wait for storage; more is a fault of the host, since
+/// sources do not begin more epochs than that.
+pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting: usize) -> (Reporter, mpsc::Receiver<Told>) {
+    let (told, events) = mpsc::channel(EVENTS_WAITING);
+    let recorder = Arc::new(recorder);
+    let mut lanes = BTreeMap::new();
+    for participant in participants {
+        let (lane, mut reports) = mpsc::channel::<EpochReport>(waiting);
+        lanes.insert(participant, lane);
+        let (recorder, told) = (Arc::clone(&recorder), told.clone());
+        tokio::spawn(async move {
+            while let Some(report) = reports.recv().await {
+                let event = recorder.record(report).await.map(Event::Reported);
+                let failed = event.is_err();
+                if told.send(event).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+    }
+    let reporter: Reporter = Arc::new(move |report: EpochReport| {
+        let lane = lanes.get(&report.from).ok_or(ReportLost)?;
+        lane.try_send(report).map_err(|_| ReportLost)
+    });
+    (reporter, events)
+}
+
+impl Recorder {
+    async fn record(&self, report: EpochReport) -> Result<Report, Error> {
+        let EpochReport { from, epoch, closed, content } = report;
+        let content = match content {
+            EpochContent::Source { splits, rows, rejected, ended } => {
+                let count = rejected.len() as u64;
+                let quarantine = self.quarantine(from, epoch, rejected).await?;
+                Content::Source { splits, rows, rejected: count, quarantine, ended }
+            }
+            EpochContent::Operator { snapshot, watermark, rows, rejected } => {
+                let count = rejected.len() as u64;
+                let quarantine = self.quarantine(from, epoch, rejected).await?;
+                let snapshot = match snapshot {
+                    Some((scope, chunks)) => Some(self.snapshot(from, epoch, scope, chunks).await?),
+                    None => None,
+                };
+                Content::Operator { snapshot, watermark, rows, rejected: count, quarantine }
+            }
+            EpochContent::Sink { staged, rows } => Content::Sink { staged, rows },
+        };
+        Ok(Report { from, epoch, closed, content })
+    }
+
+    fn name(&self, node: Node) -> &str {
+        let name = match node {
+            Node::Source(place) => self.sources.get(place),
+            Node::Operator(place) => self.operators.get(place),
+            Node::Sink(_) => None,
+        };
+        name.map_or("unknown", String::as_str)
+    }
+
+    async fn snapshot(&self, from: Participant, epoch: Epoch, scope: snapshot::Scope, chunks: Vec<Chunk>) -> Result<ObjectRef, Error> {
+        let (operator, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
+        let path = paths::snapshot(&operator, instance, epoch, self.generation, scope == snapshot::Scope::Full);
+        let head = snapshot::Head { job: self.job.clone(), operator, instance, epoch, generation: self.generation, scope };
+        let encode = move || {
+            let mut writer = snapshot::Writer::new(&head)?;
+            chunks.iter().try_for_each(|chunk| writer.chunk(chunk))?;
+            let entries = writer.cells();
+            Ok((writer.finish()?, entries))
+        };
+        let encoded: Result<(Vec<u8>, u64), reprise_core::codec::CodecError> = blocking(encode).await?;
+        let (bytes, entries) = encoded.map_err(|error| Error::Internal(format!("a snapshot: {error}")))?;
+        self.put(path, scope, bytes, entries).await
+    }
+
+    async fn quarantine(&self, from: Participant, epoch: Epoch, rows: Vec<QuarantinedRow>) -> Result<Vec<ObjectRef>, Error> {
+        let (node, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
+        let mut objects = Vec::new();
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let mut bytes = 0;
+            let mut part = Vec::new();
+            while bytes < QUARANTINE_BYTES
+                && let Some(row) = rows.next()
+            {
+                bytes += row.value.len() + row.key.len() + row.reason.len() + row.origin.len();
+                part.push(row);
+            }
+            let entries = part.len() as u64;
+            let quarantine = Quarantine { node: node.clone(), instance, epoch, rows: part };
+            let encoded = blocking(move || record::encode(&quarantine)).await?;
+            let bytes = encoded.map_err(|error| Error::Internal(format!("a quarantine object: {error}")))?;
+            let path = paths::quarantine(&node, instance, epoch, self.generation, objects.len());
+            objects.push(self.put(path, snapshot::Scope::Full, bytes, entries).await?);
+        }
+        Ok(objects)
+    }
+
+    async fn put(&self, path: String, scope: snapshot::Scope, bytes: Vec<u8>, entries: u64) -> Result<ObjectRef, Error> {
+        let object = ObjectRef { scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
+        let created = self.store.create(&object.path, Bytes::from(bytes)).await;
+        match created.map_err(|error| Error::Store { doing: "store an object", error })? {
+            Created::New => Ok(object),
+            Created::Exists => Err(Error::Internal(format!("`{}` exists already, though its name is ours alone", object.path))),
+        }
+    }
+}
+
+/// Runs work that takes processor time off the threads that wait for I/O.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("a task failed: {error}")))
+}

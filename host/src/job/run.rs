@@ -1,0 +1,396 @@
+//! Runs a prepared job: one attempt after another, until it ends or gives up.
+
+use super::error::Error;
+use super::keeper::{Keeper, NamedSink, RunEnd};
+use super::notice::{Notice, Watch};
+use super::prepare::Prepared;
+use super::recorder::{self, Recorder};
+use super::take_up::{self, Checkpoint};
+use crate::clock::Clock;
+use crate::connect::{self, BatchLimits, ConnectError, RowEncoding, Sink, SourceReader, SplitPosition, Staged};
+use crate::engine::{self, Blueprint, Control, Failure, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
+use crate::store::{self, Store};
+use crate::wasm;
+use reprise_core::checkpoint::coordinator::{Coordinator, Layout, Node as Reporting, Participant};
+use reprise_core::checkpoint::manifest::{self, Manifest};
+use reprise_core::checkpoint::retention::Retention;
+use reprise_core::failure::{Decision, Failures, Policy};
+use reprise_core::ids::{Digest, Epoch, Generation};
+use reprise_core::topology::{Node, Plan};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How to run a job.
+pub struct Options {
+    /// Worker threads: so many instances of everything run.
+    pub workers: u32,
+    /// Set to true to end with a last checkpoint.
+    pub stop: watch::Receiver<bool>,
+    /// Takes notices.
+    pub watch: Watch,
+    /// Processing time.
+    pub clock: Clock,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All input had ended and everything is published.
+    Finished,
+    /// It had finished in an earlier run; nothing was done.
+    AlreadyFinished,
+    /// It was asked to stop; the last checkpoint is complete.
+    Stopped,
+}
+
+/// Runs a job to its end.
+///
+/// # Errors
+/// See [`Error`]. Whatever the error, the state is that of the last complete checkpoint.
+pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> {
+    let settings = &prepared.plan.topology.checkpoint;
+    let limits = store::Limits { timeout: settings.timeout, retries: settings.retries, ..store::Limits::default() };
+    let opened = Store::open(&settings.store, &prepared.base_dir, &prepared.plan.topology.name, limits).await;
+    let store = opened.map_err(|error| Error::Store { doing: "open the store", error })?;
+    store.probe().await.map_err(|error| Error::Store { doing: "use the store", error })?;
+    let job = Job { prepared, options, store };
+    let mut failures = Failures::default();
+    loop {
+        let (failure, index, completed) = match job.attempt().await? {
+            Attempt::Ended(ending) => return Ok(ending),
+            Attempt::Failed { failure, operator, completed } => (failure, operator, completed),
+        };
+        let on_failure = &job.prepared.plan.topology.operators[index].on_failure;
+        let policy = Policy { retries: on_failure.retries, backoff_min: on_failure.backoff_min, backoff_max: on_failure.backoff_max };
+        match failures.decide(&policy, completed, Clock::unlikely_number()) {
+            Decision::Stop { failures } => return Err(Error::Gave { failure, failures, completed }),
+            Decision::Retry { attempt, wait } => {
+                (job.options.watch)(Notice::Failed { report: failure.to_string(), attempt, retries: policy.retries, wait });
+                let mut stop = job.options.stop.clone();
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    _ = stop.wait_for(|stop| *stop) => return Ok(Ending::Stopped),
+                }
+            }
+        }
+    }
+}
+
+struct Job {
+    prepared: Prepared,
+    options: Options,
+    store: Store,
+}
+
+enum Attempt {
+    Ended(Ending),
+    /// An operator failed.
+    Failed {
+        failure: Failure,
+        /// Its place in the topology file.
+        operator: usize,
+        /// The newest checkpoint.
+        completed: Option<Epoch>,
+    },
+}
+
+type Readers = Vec<Vec<Box<dyn SourceReader>>>;
+
+fn cannot_start(kind: &'static str, name: &str) -> impl FnOnce(ConnectError) -> Error {
+    move |error| Error::Connect { kind, name: name.to_owned(), error }
+}
+
+impl Job {
+    fn plan(&self) -> &Plan {
+        &self.prepared.plan
+    }
+
+    fn tell(&self, notice: Notice) {
+        (self.options.watch)(notice);
+    }
+
+    async fn attempt(&self) -> Result<Attempt, Error> {
+        let began = Instant::now();
+        let name = &self.plan().topology.name;
+        let writer = Clock::unlikely_number();
+        let host = format!("process {}", std::process::id());
+        let generation = take_up::claim(&self.store, writer, &host, self.options.clock.now_ms()).await?;
+        let mut found = take_up::find(&self.store, name).await?;
+        for (epoch, reason) in found.passed_over.drain(..) {
+            self.tell(Notice::PassedOver { epoch, reason });
+        }
+        let base = found.checkpoint.as_ref().map(|c| c.manifest.clone());
+        self.check_nodes(base.as_ref())?;
+        let sinks = self.recover_sinks(base.as_ref())?;
+        if base.as_ref().is_some_and(|b| b.finished) {
+            return Ok(Attempt::Ended(Ending::AlreadyFinished));
+        }
+        let readers = self.readers(base.as_ref())?;
+        let seats = self.seats(readers, &sinks, generation, found.checkpoint.as_mut())?;
+        let counts = self.plan();
+        let control = Arc::new(Control::new(
+            found.first_epoch,
+            self.options.workers as usize,
+            counts.topology.sources.len(),
+            counts.topology.operators.len(),
+            counts.topology.sinks.len(),
+        ));
+        let from = base.as_ref().map(|b| b.epoch);
+        self.tell(Notice::Started { generation, from, control: Arc::clone(&control), took: began.elapsed() });
+        let (reporter, events) = self.recorder(generation);
+        let blueprint = self.blueprint(found.first_epoch, &control, reporter);
+        let mut retention = Retention::default();
+        found.manifests.iter().for_each(|m| retention.note(m));
+        let keeper = Keeper {
+            store: self.store.clone(),
+            generation,
+            coordinator: Coordinator::new(self.layout(generation, writer), found.first_epoch, base.as_ref()),
+            control: Arc::clone(&control),
+            sinks,
+            retention,
+            keep: counts.topology.checkpoint.keep as usize,
+            clock: self.options.clock.clone(),
+            watch: Arc::clone(&self.options.watch),
+            stored: BTreeMap::new(),
+            sweep: None,
+        };
+        self.drive(blueprint, seats, keeper, events, &control, from).await
+    }
+
+    /// Lets engine and keeper work side by side; when one fails, the other is stopped.
+    async fn drive(
+        &self,
+        blueprint: Blueprint,
+        seats: Vec<Seat>,
+        keeper: Keeper,
+        events: tokio::sync::mpsc::Receiver<recorder::Told>,
+        control: &Arc<Control>,
+        from: Option<Epoch>,
+    ) -> Result<Attempt, Error> {
+        let first = blueprint.first_epoch;
+        let engine = tokio::task::spawn_blocking(move || engine::run(blueprint, seats));
+        let mut stop = self.options.stop.clone();
+        let stopper = Arc::clone(control);
+        let listener = tokio::spawn(async move {
+            // An error means that nobody can ask any more.
+            if stop.wait_for(|stop| *stop).await.is_ok() {
+                stopper.stop();
+            }
+        });
+        let kept = keeper.keep(events).await;
+        if kept.is_err() {
+            control.abort();
+        }
+        let ran = engine.await.map_err(|error| Error::Internal(format!("the engine: {error}")))?;
+        listener.abort();
+        // A failed store makes instances fail to report: its error is the cause, theirs the consequence.
+        let end = kept?;
+        match (ran, end) {
+            (Err(failure), _) => match failure {
+                Failure::Guest { index, .. } => {
+                    let completed = (control.completed() >= first).then(|| control.completed()).or(from);
+                    Ok(Attempt::Failed { failure, operator: index, completed })
+                }
+                other => Err(Error::Engine(other)),
+            },
+            (Ok(()), RunEnd::Finished) => Ok(Attempt::Ended(Ending::Finished)),
+            (Ok(()), RunEnd::Stopped) => Ok(Attempt::Ended(Ending::Stopped)),
+            (Ok(()), RunEnd::Abandoned) => Err(Error::Internal("the engine ended without closing its instances".into())),
+        }
+    }
+
+    /// Refuses a checkpoint that has state for nodes that the topology no longer has.
+    fn check_nodes(&self, base: Option<&Manifest>) -> Result<(), Error> {
+        let Some(base) = base else { return Ok(()) };
+        let topology = &self.plan().topology;
+        let misfit = |kind: &str, name: &str| Error::Misfit {
+            epoch: base.epoch,
+            what: format!("it has state of the {kind} `{name}`, which the topology does not have"),
+            help: "give the node its old name back, or start a new job under another `name`".into(),
+        };
+        for source in base.sources.iter().filter(|s| !s.splits.is_empty()) {
+            if !topology.sources.iter().any(|now| now.name == source.name) {
+                return Err(misfit("source", &source.name));
+            }
+        }
+        for operator in &base.operators {
+            let Some(at) = topology.operators.iter().position(|now| now.name == operator.name) else {
+                if operator.instances.iter().all(|i| i.chain.is_empty()) {
+                    continue;
+                }
+                return Err(misfit("operator", &operator.name));
+            };
+            if self.prepared.components[at].digest() != operator.component {
+                self.tell(Notice::OtherComponent { operator: operator.name.clone() });
+            }
+        }
+        for sink in base.sinks.iter().filter(|s| !s.staged.is_empty()) {
+            if !topology.sinks.iter().any(|now| now.name == sink.name) {
+                return Err(misfit("sink", &sink.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_sinks(&self, base: Option<&Manifest>) -> Result<Vec<NamedSink>, Error> {
+        let plan = self.plan();
+        let mut sinks = Vec::new();
+        for (index, sink) in plan.topology.sinks.iter().enumerate() {
+            let encodings = plan.edges.iter().filter(|e| e.to == Node::Sink(index)).map(|edge| self.encoding(edge.from, edge.port));
+            let opened = connect::sink(&sink.kind, &self.prepared.base_dir, &plan.topology.name, &sink.name, encodings.collect());
+            let opened: Arc<dyn Sink> = opened.map_err(cannot_start("sink", &sink.name))?.into();
+            let old = base.and_then(|b| b.sinks.iter().find(|s| s.name == sink.name));
+            let staged = old.map_or(&[][..], |s| &s.staged);
+            let staged: Vec<Staged> = staged.iter().map(|s| Staged { token: s.token.clone(), rows: s.rows, bytes: s.bytes }).collect();
+            let recovered = opened.recover(base.map(|b| b.epoch.0), &staged).map_err(cannot_start("sink", &sink.name))?;
+            self.tell(Notice::SinkRecovered { sink: sink.name.clone(), recovered });
+            sinks.push(NamedSink { name: sink.name.clone(), sink: opened });
+        }
+        Ok(sinks)
+    }
+
+    fn encoding(&self, from: Node, port: u32) -> RowEncoding {
+        let plan = self.plan();
+        match from {
+            Node::Source(index) => connect::source_encoding(&plan.topology.sources[index].kind),
+            Node::Operator(index) => {
+                let port = &plan.descriptions[index].outputs[port as usize];
+                RowEncoding { key: port.key, value: port.value }
+            }
+            Node::Sink(_) => unreachable!("a plan has no edge out of a sink"),
+        }
+    }
+
+    /// One reader for each source and instance: splits are dealt out in turn.
+    fn readers(&self, base: Option<&Manifest>) -> Result<Readers, Error> {
+        let topology = &self.plan().topology;
+        let limits = BatchLimits { rows_max: topology.flow.batch_rows_max as usize, bytes_max: topology.flow.batch_bytes_max as usize };
+        let workers = self.options.workers as usize;
+        let mut readers = Vec::new();
+        for source in &topology.sources {
+            let opened = connect::source(&source.kind, &self.prepared.base_dir, limits).map_err(cannot_start("source", &source.name))?;
+            let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
+            let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
+            let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
+            let mut dealt: Vec<Vec<SplitPosition>> = vec![Vec::new(); workers];
+            for (at, split) in splits.into_iter().enumerate() {
+                dealt[at % workers].push(split);
+            }
+            let made: Result<Vec<_>, _> = dealt.into_iter().map(|splits| opened.reader(splits)).collect();
+            readers.push(made.map_err(cannot_start("source", &source.name))?);
+        }
+        Ok(readers)
+    }
+
+    fn seats(
+        &self,
+        readers: Readers,
+        sinks: &[NamedSink],
+        generation: Generation,
+        mut checkpoint: Option<&mut Checkpoint>,
+    ) -> Result<Vec<Seat>, Error> {
+        let topology = &self.plan().topology;
+        let mut seats: Vec<Seat> = (0..self.options.workers).map(|_| Seat::default()).collect();
+        for (index, (source, readers)) in topology.sources.iter().zip(readers).enumerate() {
+            for (seat, reader) in seats.iter_mut().zip(readers) {
+                seat.sources.push(SourceSeat { name: source.name.clone(), index, reader });
+            }
+        }
+        for (index, NamedSink { name, sink }) in sinks.iter().enumerate() {
+            for (instance, seat) in seats.iter_mut().enumerate() {
+                let writer = sink.writer(instance as u32, generation.0).map_err(cannot_start("sink", name))?;
+                seat.sinks.push(SinkSeat { name: name.clone(), index, writer });
+            }
+        }
+        if let Some(checkpoint) = checkpoint.as_mut() {
+            for (operator, description) in topology.operators.iter().zip(&self.plan().descriptions) {
+                let states = checkpoint.state_of(&operator.name, description, self.options.workers)?;
+                for (seat, state) in seats.iter_mut().zip(states) {
+                    seat.restored.push(state);
+                }
+            }
+        }
+        Ok(seats)
+    }
+
+    fn recorder(&self, generation: Generation) -> (engine::Reporter, tokio::sync::mpsc::Receiver<recorder::Told>) {
+        let topology = &self.plan().topology;
+        let recorder = Recorder {
+            store: self.store.clone(),
+            job: topology.name.clone(),
+            generation,
+            sources: topology.sources.iter().map(|s| s.name.clone()).collect(),
+            operators: topology.operators.iter().map(|o| o.name.clone()).collect(),
+        };
+        let nodes = (0..topology.sources.len()).map(Reporting::Source);
+        let nodes = nodes.chain((0..topology.operators.len()).map(Reporting::Operator));
+        let nodes = nodes.chain((0..topology.sinks.len()).map(Reporting::Sink));
+        let participants = nodes.flat_map(|node| (0..self.options.workers).map(move |instance| Participant { node, instance }));
+        // One more for the epoch that begins while the last one is still under way, and one for the closing report.
+        let waiting = topology.checkpoint.epochs_in_flight_max as usize + 2;
+        recorder::start(recorder, participants.collect(), waiting)
+    }
+
+    fn blueprint(&self, first_epoch: Epoch, control: &Arc<Control>, reporter: engine::Reporter) -> Blueprint {
+        let topology = &self.plan().topology;
+        let operators = topology.operators.iter().enumerate().map(|(index, operator)| {
+            Arc::new(OperatorBlueprint {
+                name: operator.name.clone(),
+                job: topology.name.clone(),
+                component: self.prepared.components[index].clone(),
+                description: self.plan().descriptions[index].clone(),
+                config: operator.config.clone(),
+                limits: wasm::Limits {
+                    memory_bytes_max: operator.memory_bytes_max,
+                    deadline: operator.deadline,
+                    output_bytes_max: operator.output_bytes_max,
+                    ..wasm::Limits::default()
+                },
+                part_bytes_max: u32::try_from(topology.checkpoint.part_bytes_max).unwrap_or(u32::MAX),
+                chain_length_max: topology.checkpoint.chain_length_max,
+            })
+        });
+        Blueprint {
+            plan: self.plan().clone(),
+            first_epoch,
+            operators: operators.collect(),
+            source_limits: SourceLimits {
+                interval: topology.checkpoint.interval.max(Duration::from_millis(1)),
+                epochs_in_flight_max: topology.checkpoint.epochs_in_flight_max,
+                steps_ahead_max: topology.flow.steps_ahead_max,
+                bytes_ahead_max: topology.flow.bytes_ahead_max,
+            },
+            control: Arc::clone(control),
+            reporter,
+            clock: self.options.clock.clone(),
+        }
+    }
+
+    fn layout(&self, generation: Generation, writer: u64) -> Layout {
+        let plan = self.plan();
+        let operators = plan.topology.operators.iter().enumerate().map(|(index, operator)| {
+            (operator.name.clone(), self.prepared.components[index].digest(), plan.descriptions[index].slots.clone())
+        });
+        Layout {
+            job: plan.topology.name.clone(),
+            generation,
+            writer,
+            topology: digest(&plan.topology.digest_text()),
+            workers: self.options.workers,
+            operators: operators.collect(),
+            sources: plan.topology.sources.iter().map(|s| s.name.clone()).collect(),
+            sinks: plan.topology.sinks.iter().map(|s| s.name.clone()).collect(),
+        }
+    }
+}
+
+fn from_manifest(split: &manifest::SplitPosition) -> SplitPosition {
+    SplitPosition { split: split.split.clone(), position: split.position.clone() }
+}
+
+fn digest(text: &str) -> Digest {
+    use sha2::Digest as _;
+    Digest(sha2::Sha256::digest(text.as_bytes()).into())
+}

@@ -1,0 +1,282 @@
+//! Taking up again: the claim of a generation, the walk to the newest usable checkpoint, and its state, instance by instance.
+
+use super::error::Error;
+use crate::engine::{Chain, Restored};
+use crate::store::{Created, Store};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use reprise_core::cells::Chunk;
+use reprise_core::checkpoint::manifest::{Claim, InstanceState, Manifest, ObjectRef, OperatorState};
+use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::recovery::{Next, Walk};
+use reprise_core::codec::snapshot::Scope;
+use reprise_core::codec::{checksum, record, snapshot};
+use reprise_core::description::{Description, SlotKind};
+use reprise_core::ids::{Epoch, Generation};
+use reprise_core::keying;
+use std::collections::BTreeMap;
+
+/// Objects that are read at the same time.
+const READS_AT_ONCE: usize = 8;
+/// Claims that are tried before giving up: each loss means that another host claimed in between.
+const CLAIMS_MAX: u32 = 16;
+
+/// A checkpoint that was read whole.
+pub(super) struct Checkpoint {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// The chunks of every snapshot object, by path.
+    chunks: BTreeMap<String, Vec<Chunk>>,
+}
+
+/// What the store holds of a job.
+pub(super) struct Found {
+    /// The checkpoint to take up; `None` for a fresh start.
+    pub checkpoint: Option<Checkpoint>,
+    /// Checkpoints that were passed over, newest first, with the reason.
+    pub passed_over: Vec<(Epoch, String)>,
+    /// Every manifest that could be read.
+    pub manifests: Vec<Manifest>,
+    /// The first epoch of the new run.
+    pub first_epoch: Epoch,
+}
+
+fn store(doing: &'static str) -> impl Fn(crate::store::StoreError) -> Error {
+    move |error| Error::Store { doing, error }
+}
+
+/// Claims the next generation.
+pub(super) async fn claim(objects: &Store, writer: u64, host: &str, now_ms: i64) -> Result<Generation, Error> {
+    for _ in 0..CLAIMS_MAX {
+        let generation = Generation(newest_generation(objects).await?.0 + 1);
+        let claim = Claim { generation, writer, host: host.to_owned(), claimed_ms: now_ms };
+        let bytes = record::encode(&claim).map_err(|error| Error::Internal(error.to_string()))?;
+        let created = objects.create(&paths::claim(generation), Bytes::from(bytes)).await.map_err(store("claim a generation"))?;
+        if created == Created::New {
+            return Ok(generation);
+        }
+    }
+    Err(Error::Internal(format!("{CLAIMS_MAX} claims were lost to other hosts, one after another")))
+}
+
+/// The newest generation that anybody claimed; 0 where nobody did.
+pub(super) async fn newest_generation(objects: &Store) -> Result<Generation, Error> {
+    let claims = objects.list(paths::GENERATIONS).await.map_err(store("list generations"))?;
+    Ok(claims.iter().filter_map(|entry| paths::claim_generation(&entry.path)).max().unwrap_or(Generation(0)))
+}
+
+/// Walks to the newest usable checkpoint.
+pub(super) async fn find(objects: &Store, job: &str) -> Result<Found, Error> {
+    let listed = objects.list(paths::CHECKPOINTS).await.map_err(store("list checkpoints"))?;
+    let epochs: Vec<Epoch> = listed.iter().filter_map(|entry| paths::manifest_epoch(&entry.path)).collect();
+    let mut manifests = BTreeMap::new();
+    for &epoch in &epochs {
+        manifests.insert(epoch, read_manifest(objects, job, epoch).await?);
+    }
+    let mut walk = Walk::new(epochs);
+    let mut next = walk.start();
+    let checkpoint = loop {
+        match next {
+            Next::Fresh => break None,
+            Next::Refuse => {
+                let reasons = walk.passed_over().iter().map(|(epoch, reason)| format!("\n  checkpoint {epoch}: {reason}")).collect();
+                return Err(Error::NoCheckpoint { reasons });
+            }
+            Next::Load(epoch) => match manifests.get(&epoch) {
+                Some(Ok(manifest)) => match read_snapshots(objects, job, manifest).await? {
+                    Ok(chunks) => break Some(Checkpoint { manifest: manifest.clone(), chunks }),
+                    Err(reason) => next = walk.unusable(Some(manifest), reason),
+                },
+                Some(Err(reason)) => next = walk.unusable(None, reason.clone()),
+                None => next = walk.unusable(None, "its manifest was not listed".into()),
+            },
+        }
+    };
+    let passed_over = walk.passed_over().to_vec();
+    let manifests = manifests.into_values().filter_map(Result::ok).collect();
+    Ok(Found { checkpoint, passed_over, manifests, first_epoch: walk.first_epoch() })
+}
+
+/// Reads and checks a manifest; what is wrong with it is told as text.
+async fn read_manifest(objects: &Store, job: &str, epoch: Epoch) -> Result<Result<Manifest, String>, Error> {
+    let path = paths::manifest(epoch);
+    let Some(bytes) = objects.get(&path).await.map_err(store("read a manifest"))? else {
+        return Ok(Err(format!("`{path}` is missing")));
+    };
+    let manifest = record::decode::<Manifest>(&bytes).map_err(|error| format!("`{path}`: {error}"));
+    Ok(manifest.and_then(|manifest| match manifest.check(job, epoch) {
+        Ok(()) => Ok(manifest),
+        Err(reason) => Err(format!("`{path}`: {reason}")),
+    }))
+}
+
+type Chunks = BTreeMap<String, Vec<Chunk>>;
+
+/// Reads and verifies every snapshot that a manifest needs; what is wrong is told as text.
+async fn read_snapshots(objects: &Store, job: &str, manifest: &Manifest) -> Result<Result<Chunks, String>, Error> {
+    let wanted: Vec<(&OperatorState, u32, &ObjectRef)> = manifest
+        .operators
+        .iter()
+        .flat_map(|o| o.instances.iter().zip(0..).flat_map(move |(i, index)| i.chain.iter().map(move |object| (o, index, object))))
+        .collect();
+    let reads = futures::stream::iter(wanted.into_iter().map(|(operator, instance, object)| async move {
+        let bytes = objects.get(&object.path).await.map_err(store("read a snapshot"))?;
+        Ok::<_, Error>(verify(bytes.as_deref(), job, operator, instance, object).map(|chunks| (object.path.clone(), chunks)))
+    }));
+    let mut reads = reads.buffered(READS_AT_ONCE);
+    let mut chunks = Chunks::new();
+    while let Some(read) = reads.try_next().await? {
+        match read {
+            Ok((path, found)) => drop(chunks.insert(path, found)),
+            Err(reason) => return Ok(Err(reason)),
+        }
+    }
+    Ok(Ok(chunks))
+}
+
+fn verify(bytes: Option<&[u8]>, job: &str, operator: &OperatorState, instance: u32, object: &ObjectRef) -> Result<Vec<Chunk>, String> {
+    let path = &object.path;
+    let bytes = bytes.ok_or_else(|| format!("`{path}` is missing"))?;
+    if bytes.len() as u64 != object.bytes {
+        return Err(format!("`{path}` has {} bytes, {} were written", bytes.len(), object.bytes));
+    }
+    if checksum(bytes) != object.checksum {
+        return Err(format!("`{path}` is damaged: its checksum does not fit"));
+    }
+    let (head, chunks) = snapshot::read(bytes).map_err(|error| format!("`{path}`: {error}"))?;
+    if head.job != job || head.operator != operator.name || head.instance.0 != instance || head.scope != object.scope {
+        return Err(format!("`{path}` belongs to operator `{}` instance {} of job `{}`", head.operator, head.instance, head.job));
+    }
+    let slots = operator.slots.len();
+    chunks.iter().try_for_each(|chunk| chunk.check_slot(slots)).map_err(|error| format!("`{path}`: {error}"))?;
+    Ok(chunks)
+}
+
+impl Checkpoint {
+    /// The state of every instance of one operator, for `workers` instances of a component that describes itself so. Takes the chunks
+    /// out of the checkpoint.
+    pub fn state_of(&mut self, operator: &str, description: &Description, workers: u32) -> Result<Vec<Restored>, Error> {
+        let epoch = self.manifest.epoch;
+        let Some(old) = self.manifest.operators.iter().find(|o| o.name == operator) else {
+            return Ok((0..workers).map(|_| fresh()).collect());
+        };
+        let misfit = |what: String, help: &str| Error::Misfit { epoch, what, help: help.into() };
+        let mut slots = Vec::new();
+        for slot in &old.slots {
+            let now = description.slots.iter().position(|now| now.name == slot.name && now.kind == slot.kind);
+            let Some(now) = now else {
+                let what = format!(
+                    "operator `{operator}` has state in the {:?} slot `{}`, which its component no longer has",
+                    slot.kind, slot.name
+                );
+                return Err(misfit(what, "give the component a slot of that name and kind, or the operator another name"));
+            };
+            slots.push((now as u32, slot.kind));
+        }
+        let mut chains: Vec<(Vec<Chunk>, &InstanceState)> = Vec::new();
+        for instance in &old.instances {
+            let mut chain = Vec::new();
+            for object in &instance.chain {
+                chain.extend(self.chunks.remove(&object.path).unwrap_or_default());
+            }
+            chains.push((chain, instance));
+        }
+        let same_slots = old.slots == description.slots;
+        if old.instances.len() == workers as usize {
+            let own = chains.into_iter().map(|(chunks, instance)| Restored {
+                chunks: chunks.into_iter().map(|chunk| renumber(chunk, &slots)).collect(),
+                watermark: instance.watermark,
+                chain: same_slots.then(|| sizes(instance)).flatten(),
+            });
+            return Ok(own.collect());
+        }
+        let watermark = old.instances.iter().map(|i| i.watermark).min().unwrap_or(i64::MIN);
+        spread(chains.into_iter().map(|(chunks, _)| chunks), &slots, watermark, workers).map_err(|slot| {
+            let name = old.slots.get(slot as usize).map_or("?", |s| s.name.as_str());
+            let what = format!("operator `{operator}` keeps the slot `{name}` per instance, of which there were {}", old.instances.len());
+            misfit(what, &format!("run it with `--workers {}`", self.manifest.workers))
+        })
+    }
+}
+
+fn fresh() -> Restored {
+    Restored { watermark: i64::MIN, ..Restored::default() }
+}
+
+fn renumber(chunk: Chunk, slots: &[(u32, SlotKind)]) -> Chunk {
+    let slot = slots[chunk.slot() as usize].0;
+    chunk.with_slot(slot)
+}
+
+fn sizes(instance: &InstanceState) -> Option<Chain> {
+    let (full, deltas) = instance.chain.split_first()?;
+    debug_assert_eq!(full.scope, Scope::Full);
+    Some(Chain { deltas: deltas.len() as u32, full_bytes: full.bytes, delta_bytes: deltas.iter().map(|d| d.bytes).sum() })
+}
+
+/// Deals the cells of all old instances out to another number of new ones. The error is a slot that cannot be dealt out.
+fn spread(chains: impl Iterator<Item = Vec<Chunk>>, slots: &[(u32, SlotKind)], watermark: i64, workers: u32) -> Result<Vec<Restored>, u32> {
+    let mut dealt: Vec<Restored> = (0..workers).map(|_| Restored { watermark, ..Restored::default() }).collect();
+    let owners = keying::owners(workers);
+    for (old_instance, chain) in chains.enumerate() {
+        for chunk in chain {
+            let (slot, kind) = slots[chunk.slot() as usize];
+            match kind {
+                SlotKind::Instance if chunk.is_empty() => {}
+                SlotKind::Instance => return Err(chunk.slot()),
+                // The same everywhere: the first instance's copy serves all.
+                SlotKind::Broadcast if old_instance > 0 => {}
+                SlotKind::Broadcast => dealt.iter_mut().for_each(|to| to.chunks.push(chunk.clone().with_slot(slot))),
+                SlotKind::Keyed => {
+                    let mut parts: Vec<Chunk> = (0..workers).map(|_| Chunk::new(slot)).collect();
+                    for cell in chunk.cells() {
+                        let part = &mut parts[owners[keying::group(cell.key).0 as usize] as usize];
+                        part.push(cell).expect("a part is no larger than the chunk it comes from");
+                    }
+                    for (to, part) in dealt.iter_mut().zip(parts) {
+                        if !part.is_empty() {
+                            to.chunks.push(part);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(dealt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reprise_core::cells::Cell;
+
+    fn keyed(keys: std::ops::Range<u32>) -> Chunk {
+        let mut chunk = Chunk::new(0);
+        for key in keys {
+            chunk.push(Cell { key: &key.to_le_bytes(), item: b"", value: Some(b"v") }).unwrap();
+        }
+        chunk
+    }
+
+    #[test]
+    fn keyed_cells_move_to_the_owners_of_their_keys() {
+        let dealt = spread([vec![keyed(0..100)], vec![keyed(100..200)]].into_iter(), &[(3, SlotKind::Keyed)], 7, 3).unwrap();
+        let mut cells = 0;
+        for (instance, restored) in dealt.iter().enumerate() {
+            assert_eq!((restored.watermark, restored.chain.is_none()), (7, true));
+            for chunk in &restored.chunks {
+                assert_eq!(chunk.slot(), 3);
+                assert!(chunk.cells().all(|c| keying::owner(keying::group(c.key), 3) == instance as u32));
+                cells += chunk.len();
+            }
+        }
+        assert_eq!(cells, 200);
+    }
+
+    #[test]
+    fn broadcast_cells_are_copied_and_instance_cells_cannot_move() {
+        let dealt = spread([vec![keyed(0..2)], vec![keyed(0..2)]].into_iter(), &[(0, SlotKind::Broadcast)], 0, 3).unwrap();
+        assert!(dealt.iter().all(|restored| restored.chunks == [keyed(0..2)]));
+        assert_eq!(spread([vec![keyed(0..2)]].into_iter(), &[(0, SlotKind::Instance)], 0, 2).unwrap_err(), 0);
+    }
+}

@@ -1,0 +1,13 @@
+//! The host: runs operators compiled to WebAssembly components as a dataflow, keeps their state in checkpoints, and takes up again.
+//!
+//! Layers, each of which knows only what stands to its left: `core -> store | wasm | connect -> engine -> job -> cli`. See
+//! `ARCHITECTURE.md`.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod cli;
+pub mod clock;
+pub mod connect;
+pub mod engine;
+pub mod job;
+pub mod store;
+pub mod wasm;

@@ -1,0 +1,5 @@
+//! The binary `reprise`. See [`reprise::cli`].
+
+fn main() -> std::process::ExitCode {
+    reprise::cli::main()
+}

@@ -1,0 +1,147 @@
+//! What every store has to do: one suite, run over each kind of store by `tests`.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::{Created, Entry, Store, StoreError};
+
+/// Creators that race for one object.
+const RACERS: usize = 50;
+/// Long enough to take a connection more than one write.
+const RACER_BYTES: usize = 64 << 10;
+
+/// Runs the whole suite over an empty store.
+pub async fn check(store: &Store) {
+    check_under_faults(store).await;
+    assert_eq!(create(store, "a/b", "equal").await, Created::New);
+    assert_eq!(create(store, "a/b", "equal").await, Created::Exists, "equal bytes alone are no reason to call it ours");
+    clear(store).await;
+}
+
+/// As [`check`], without what a lost answer makes unknowable.
+pub async fn check_under_faults(store: &Store) {
+    store.probe().await.expect("the store creates atomically");
+    assert_eq!(store.list("").await.expect("an empty store can be listed"), [], "the probe removes its object");
+    create_get_and_delete(store).await;
+    absent_objects(store).await;
+    names(store).await;
+    lists(store).await;
+    races(store).await;
+    limits(store).await;
+}
+
+async fn create(store: &Store, path: &str, bytes: impl Into<Bytes>) -> Created {
+    store.create(path, bytes.into()).await.unwrap_or_else(|error| panic!("create {path}: {error:?}"))
+}
+
+async fn read(store: &Store, path: &str) -> Option<Bytes> {
+    store.get(path).await.unwrap_or_else(|error| panic!("get {path}: {error:?}"))
+}
+
+async fn paths(store: &Store, prefix: &str) -> Vec<String> {
+    let entries = store.list(prefix).await.unwrap_or_else(|error| panic!("list {prefix}: {error:?}"));
+    entries.into_iter().map(|entry| entry.path).collect()
+}
+
+async fn clear(store: &Store) {
+    for path in paths(store, "").await {
+        store.delete(&path).await.expect("what was listed can be deleted");
+    }
+    assert_eq!(paths(store, "").await, [""; 0]);
+}
+
+async fn create_get_and_delete(store: &Store) {
+    assert_eq!(create(store, "a/b", "first").await, Created::New);
+    assert_eq!(create(store, "a/b", "second").await, Created::Exists);
+    assert_eq!(read(store, "a/b").await.as_deref(), Some(&b"first"[..]));
+    store.delete("a/b").await.expect("it is there");
+    assert_eq!(read(store, "a/b").await, None);
+    assert_eq!(create(store, "a/b", "third").await, Created::New, "a deleted path is free");
+
+    assert_eq!(create(store, "empty", Bytes::new()).await, Created::New);
+    assert_eq!(create(store, "empty", "x").await, Created::Exists);
+    assert_eq!(read(store, "empty").await, Some(Bytes::new()));
+
+    let long: Bytes = (0..3_000_000_u32).map(|index| index.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    assert_eq!(create(store, "long", long.clone()).await, Created::New);
+    assert_eq!(read(store, "long").await, Some(long));
+    clear(store).await;
+}
+
+async fn absent_objects(store: &Store) {
+    assert_eq!(read(store, "nothing").await, None);
+    assert_eq!(read(store, "nothing/at/all").await, None);
+    store.delete("nothing").await.expect("deleting what is not there is fine");
+    store.delete("nothing/at/all").await.expect("deleting what is not there is fine");
+    assert_eq!(paths(store, "nothing").await, [""; 0]);
+}
+
+async fn names(store: &Store) {
+    let odd = ["A", "a..b", "..a", "a.", "-", "_", "a=1,b@c+d!e", "(x)/y'z", "0", "deep/er/and/deep/er", &"n".repeat(200)];
+    for name in odd {
+        assert_eq!(create(store, name, name.to_owned()).await, Created::New, "{name}");
+    }
+    for name in odd {
+        assert_eq!(read(store, name).await.as_deref(), Some(name.as_bytes()), "{name}");
+    }
+    let expected: BTreeSet<&str> = odd.into_iter().collect();
+    assert_eq!(paths(store, "").await, expected.into_iter().collect::<Vec<_>>());
+    clear(store).await;
+
+    for name in ["", "/a", "a/", "../a", "a/../b", "a//b", "a b", "a#1", "a%2e", "ü"] {
+        assert!(matches!(store.create(name, Bytes::new()).await, Err(StoreError::Path { .. })), "create {name:?}");
+        assert!(matches!(store.get(name).await, Err(StoreError::Path { .. })), "get {name:?}");
+        assert!(matches!(store.delete(name).await, Err(StoreError::Path { .. })), "delete {name:?}");
+    }
+    assert!(matches!(store.list("../a").await, Err(StoreError::Path { .. })));
+}
+
+async fn lists(store: &Store) {
+    for path in ["s/10", "s/9", "s/a/2", "s/a/10", "s-1", "sa", "t"] {
+        create(store, path, path.to_owned()).await;
+    }
+    assert_eq!(paths(store, "").await, ["s-1", "s/10", "s/9", "s/a/10", "s/a/2", "sa", "t"]);
+    assert_eq!(paths(store, "s").await, ["s/10", "s/9", "s/a/10", "s/a/2"], "a prefix is whole segments");
+    assert_eq!(paths(store, "s/").await, paths(store, "s").await);
+    assert_eq!(paths(store, "t").await, [""; 0], "an object is not within itself");
+    let entries = store.list("s/a").await.expect("it can be listed");
+    assert_eq!(entries, [("s/a/10", 6), ("s/a/2", 5)].map(|(path, size_bytes)| Entry { path: path.to_owned(), size_bytes }));
+    // More than one page or block of anything.
+    for number in 0..1030 {
+        create(store, &format!("many/{number:04}"), "x").await;
+    }
+    let expected: Vec<String> = (0..1030).map(|number| format!("many/{number:04}")).collect();
+    assert_eq!(paths(store, "many").await, expected);
+    clear(store).await;
+}
+
+async fn races(store: &Store) {
+    for round in 0..4 {
+        let path = format!("race/{round}");
+        let bytes = |racer: usize| Bytes::from(vec![u8::try_from(racer).expect("there are few"); RACER_BYTES]);
+        let racers = (0..RACERS).map(|racer| create(store, &path, bytes(racer)));
+        let outcomes = futures::future::join_all(racers).await;
+        let winners: Vec<usize> = (0..RACERS).filter(|racer| outcomes[*racer] == Created::New).collect();
+        assert_eq!(winners.len(), 1, "round {round}: {winners:?} all believe that they created it");
+        assert_eq!(read(store, &path).await, Some(bytes(winners[0])), "round {round}");
+    }
+    clear(store).await;
+}
+
+async fn limits(store: &Store) {
+    let mut narrow = store.clone();
+    narrow.limits.object_bytes_max = 4;
+    narrow.limits.list_max = 2;
+    for (path, bytes) in [("l/1", "1234"), ("l/2", "12345"), ("l/3", "")] {
+        create(store, path, bytes).await;
+    }
+    assert_eq!(read(&narrow, "l/1").await.as_deref(), Some(&b"1234"[..]));
+    assert!(matches!(narrow.get("l/2").await, Err(StoreError::TooLarge { bytes: 5, bytes_max: 4, .. })));
+    assert!(matches!(narrow.create("l/4", Bytes::from_static(b"12345")).await, Err(StoreError::TooLarge { bytes: 5, .. })));
+    assert_eq!(read(store, "l/4").await, None);
+    assert!(matches!(narrow.list("l").await, Err(StoreError::TooMany { objects_max: 2, .. })));
+    store.delete("l/3").await.expect("it is there");
+    assert_eq!(paths(&narrow, "l").await, ["l/1", "l/2"]);
+    clear(store).await;
+}

@@ -1,0 +1,160 @@
+//! Creating an object that must not exist yet.
+//!
+//! ```text
+//! put if absent ──ok──────────────> New
+//!      ├── exists ──> look: there ─> Exists     (ours if an earlier attempt ended unknown and the bytes are equal: New)
+//!      │                    absent ─> try again (a create under way was refused on our account)
+//!      └── anything else = unknown ─> look: equal bytes ─> New, other bytes ─> Exists, absent ─> try again
+//! ```
+//!
+//! A failed answer to a create says nothing about the object: the request may have arrived, and may arrive later still. So after an
+//! unknown outcome only the bytes can tell whose object it is, and creators that may meet put something unique into theirs.
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use object_store::retry::{RetryContext, RetryFailure, RetryPolicy};
+use object_store::{GetOptions, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::attempts::{Attempts, Failure, absent_as_none};
+use super::{Limits, Store, StoreError, limits};
+
+/// Objects above this size go to a bucket in parts.
+///
+/// A bucket cannot finish such an upload on the condition that the object is absent (the client library has no way to ask for it), so
+/// the absence is looked up before. Two creators of one large object at the same time could both get [`Created::New`]: the names of
+/// large objects (snapshots) contain the generation and the instance, which makes them unique to one creator.
+pub const LARGE_BYTES: usize = 64 << 20;
+/// Bytes of a part; with the 10,000 parts that S3 allows, enough for 160 GB.
+const PART_BYTES: usize = 16 << 20;
+/// Parts under way at a time.
+const PARTS_AT_ONCE: usize = 4;
+
+/// What a create found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The object did not exist; now it holds our bytes.
+    New,
+    /// The object exists, and was left as it is.
+    Exists,
+}
+
+/// What is at a path, compared with some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Absent,
+    Equal,
+    Other,
+}
+
+impl Store {
+    /// Creates an object if it does not exist. Of several creators of one path, one gets [`Created::New`].
+    ///
+    /// After an answer that was lost, bytes that equal ours count as ours: creators that may meet put something unique into theirs.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] if there are more than [`Limits::object_bytes_max`] bytes; otherwise as every call. After
+    /// [`StoreError::Unavailable`] and [`StoreError::Timeout`] the object may exist, or appear later; a new call finds out.
+    pub async fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        let location = self.location("create", path)?;
+        let mut attempts = Attempts::new(self, "create", path);
+        if bytes.len() as u64 > self.limits.object_bytes_max {
+            return Err(attempts.too_large(bytes.len() as u64));
+        }
+        let mut unknown = false;
+        loop {
+            let failure = match self.put(&location, &bytes, &attempts).await {
+                Ok(()) => return Ok(Created::New),
+                Err(Failure::Error(object_store::Error::AlreadyExists { .. })) => Failure::Vanished,
+                Err(failure) => {
+                    unknown = true;
+                    failure
+                }
+            };
+            match self.look(&location, &bytes, unknown, &attempts).await {
+                Ok(Seen::Equal) if unknown => return Ok(Created::New),
+                Ok(Seen::Equal | Seen::Other) => return Ok(Created::Exists),
+                Ok(Seen::Absent) => attempts.failed(failure).await?,
+                // What the put said matters more than why nobody could look, unless it only said that something is there.
+                Err(looking) => attempts.failed(if unknown { failure } else { looking }).await?,
+            }
+        }
+    }
+
+    async fn put(&self, location: &Path, bytes: &Bytes, attempts: &Attempts<'_>) -> Result<(), Failure> {
+        if self.large_bytes.is_some_and(|large| bytes.len() > large) {
+            return self.put_large(location, bytes, attempts).await;
+        }
+        let options = PutOptions::from(PutMode::Create);
+        let put = self.objects.put_opts(location, PutPayload::from_bytes(bytes.clone()), options);
+        attempts.once(bytes.len() as u64, put).await.map(drop)
+    }
+
+    /// Uploads in parts, after a look whether something is there. A failed upload is given up, so that no parts stay behind.
+    async fn put_large(&self, location: &Path, bytes: &Bytes, attempts: &Attempts<'_>) -> Result<(), Failure> {
+        if absent_as_none(attempts.once(0, self.objects.head(location)).await)?.is_some() {
+            let source = "looked up before the upload".into();
+            return Err(Failure::Error(object_store::Error::AlreadyExists { path: location.to_string(), source }));
+        }
+        let options = PutMultipartOptions::default().with_retry_policy(Arc::new(PartRetries(self.limits.clone())));
+        let mut upload = attempts.once(0, self.objects.put_multipart_opts(location, options)).await?;
+        let starts = (0..bytes.len()).step_by(PART_BYTES);
+        let parts: Vec<_> = starts.map(|start| upload.put_part(bytes.slice(start..bytes.len().min(start + PART_BYTES)).into())).collect();
+        let sent = stream::iter(parts).buffer_unordered(PARTS_AT_ONCE).try_collect::<Vec<()>>();
+        let mut outcome = attempts.once(bytes.len() as u64, sent).await.map(drop);
+        if outcome.is_ok() {
+            outcome = attempts.once(0, upload.complete()).await.map(drop);
+        }
+        if outcome.is_err() {
+            // The store removes unfinished uploads after some days if this fails too, or keeps them, as its owner has set it up.
+            let _ = attempts.once(0, upload.abort()).await;
+        }
+        outcome
+    }
+
+    /// Looks what is at a path; reads it only if `compare`, and answers [`Seen::Other`] for anything there if not.
+    async fn look(&self, location: &Path, bytes: &Bytes, compare: bool, attempts: &Attempts<'_>) -> Result<Seen, Failure> {
+        let Some(meta) = absent_as_none(attempts.once(0, self.objects.head(location)).await)? else { return Ok(Seen::Absent) };
+        if !compare || meta.size != bytes.len() as u64 {
+            return Ok(Seen::Other);
+        }
+        let get = self.objects.get_opts(location, GetOptions::default());
+        let Some(found) = absent_as_none(attempts.once(0, get).await)? else { return Ok(Seen::Absent) };
+        let mut stream = found.into_stream();
+        let mut at = 0;
+        while let Some(piece) = attempts.once(bytes.len() as u64, stream.try_next()).await? {
+            if bytes.get(at..at + piece.len()) != Some(&piece[..]) {
+                return Ok(Seen::Other);
+            }
+            at += piece.len();
+        }
+        Ok(if at == bytes.len() { Seen::Equal } else { Seen::Other })
+    }
+}
+
+/// Repeats single parts of an upload, within the limits of the store.
+#[derive(Debug)]
+struct PartRetries(Limits);
+
+impl RetryPolicy for PartRetries {
+    fn retry<'a, 'async_trait>(&'a self, context: RetryContext) -> Pin<Box<dyn Future<Output = bool> + Send + 'async_trait>>
+    where
+        'a: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move {
+            let made = u32::try_from(context.attempt).unwrap_or(u32::MAX);
+            let is_passing = match context.failure {
+                RetryFailure::Status(status) => status.is_server_error() || matches!(status.as_u16(), 200 | 408 | 429),
+                _ => true,
+            };
+            if !is_passing || made > self.0.retries {
+                return false;
+            }
+            tokio::time::sleep(self.0.backoff(made, limits::random())).await;
+            true
+        })
+    }
+}

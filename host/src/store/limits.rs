@@ -1,0 +1,104 @@
+//! How long, how often and how much: the limits of a store, and the wait between attempts.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The limits of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For one attempt, without what moving the object's bytes takes: that is allowed a second for each [`BYTES_PER_SECOND_MIN`].
+    pub timeout: Duration,
+    /// Attempts after the first one.
+    pub retries: u32,
+    /// Wait before the first retry. It doubles with each one; the real wait lies between half of it and all of it, at random.
+    pub backoff_min: Duration,
+    /// The longest wait.
+    pub backoff_max: Duration,
+    /// The longest object that is written or read.
+    pub object_bytes_max: u64,
+    /// The most objects of one list.
+    pub list_max: usize,
+}
+
+/// A store slower than this counts as hanging.
+pub const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
+
+impl Default for Limits {
+    /// 30 s, 5 retries, 50 ms to 5 s, 8 GiB, one million objects.
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            retries: 5,
+            backoff_min: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(5),
+            object_bytes_max: 8 << 30,
+            list_max: 1_000_000,
+        }
+    }
+}
+
+impl Limits {
+    /// The time limit of an attempt that moves so many bytes.
+    pub(super) fn timeout_for(&self, bytes: u64) -> Duration {
+        self.timeout.saturating_add(Duration::from_secs(bytes.div_ceil(BYTES_PER_SECOND_MIN)))
+    }
+
+    /// The wait after so many failed attempts, with the given random number.
+    pub(super) fn backoff(&self, failed: u32, random: u64) -> Duration {
+        let doublings = failed.saturating_sub(1).min(31);
+        let whole = self.backoff_min.saturating_mul(1 << doublings).min(self.backoff_max);
+        let half = whole / 2;
+        // 32 bits are plenty for a wait, and their product with nanoseconds fits.
+        let share = half.as_nanos() * u128::from(random >> 32) >> 32;
+        half + Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX))
+    }
+}
+
+/// The next of a sequence of numbers that differs from process to process: for waits and unique names, not for secrets.
+pub(super) fn random() -> u64 {
+    static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    mix(SEED.wrapping_add(COUNTER.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// SplitMix64's output function (Steele, Lea, Flood 2014): neighbours in, unrelated numbers out.
+fn mix(counter: u64) -> u64 {
+    let mut word = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_never_fall_below_half() {
+        let limits = Limits::default();
+        for (failed, whole_ms) in [(1, 50), (2, 100), (3, 200), (7, 3200), (8, 5000), (1000, 5000)] {
+            let whole = Duration::from_millis(whole_ms);
+            assert_eq!(limits.backoff(failed, 0), whole / 2, "{failed}");
+            assert!(limits.backoff(failed, u64::MAX) <= whole, "{failed}");
+            assert!(limits.backoff(failed, u64::MAX) > whole * 9 / 10, "{failed}");
+        }
+    }
+
+    #[test]
+    fn moving_bytes_is_allowed_its_time() {
+        let limits = Limits::default();
+        assert_eq!(limits.timeout_for(0), limits.timeout);
+        assert_eq!(limits.timeout_for(1), limits.timeout + Duration::from_secs(1));
+        assert_eq!(limits.timeout_for(64 << 20), limits.timeout + Duration::from_secs(64));
+        assert!(limits.timeout_for(u64::MAX) > limits.timeout);
+    }
+
+    #[test]
+    fn random_numbers_do_not_repeat() {
+        let numbers: std::collections::BTreeSet<u64> = (0..1000).map(|_| random()).collect();
+        assert_eq!(numbers.len(), 1000);
+    }
+}

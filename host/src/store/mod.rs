@@ -1,0 +1,186 @@
+//! Objects by path, in a folder, a bucket or memory. The only module that names `object_store`.
+//!
+//! What is promised, whatever is behind:
+//!
+//! - [`Store::create`] is atomic: of any number of creators of one path, one gets [`Created::New`]. Nothing is ever overwritten. The
+//!   one exception is an object above [`LARGE_BYTES`] in a bucket, see there.
+//! - An object appears whole or not at all, and is durable when `create` returns. In a folder that means `fsync` of the file and of
+//!   the folders above it.
+//! - A read sees every create that returned before it began.
+//! - Every call ends: each attempt has a time limit, and the attempts are counted ([`Limits`]).
+//!
+//! It knows nothing of operators, checkpoints or what the bytes mean, and it verifies no checksums: that is for the layer that
+//! wrote them.
+//!
+//! **Retries.** This module is the only one that retries; the client's own retries are switched off, because a conditional create
+//! that a client repeats in silence may meet its own object. Parts of a large upload, which carry no condition, are repeated one by one
+//! under the same limits.
+//!
+//! A host that is killed while it writes to a folder may leave a file `NAME#1` there: the unfinished object. It is never listed or
+//! read, and may be removed by hand while no host runs.
+
+mod attempts;
+mod create;
+mod error;
+mod limits;
+mod location;
+mod path;
+mod probe;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod fake_s3;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use attempts::Attempts;
+pub use create::{Created, LARGE_BYTES};
+pub use error::StoreError;
+pub use limits::Limits;
+
+/// An object that a list found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Relative to the store's root, as `create` takes it.
+    pub path: String,
+    /// Its length.
+    pub size_bytes: u64,
+}
+
+/// The objects of one job. Cheap to clone; clones share their connection.
+#[derive(Clone, Debug)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    /// What comes before every path, inside `objects`. Ends without `/`; never empty, since it ends with the job.
+    prefix: String,
+    /// For messages: the location and the job.
+    root: String,
+    limits: Limits,
+    /// Bytes above which a create goes up in parts; none where one call takes any size.
+    large_bytes: Option<usize>,
+}
+
+impl Store {
+    /// Opens the store of the job `job` at `url`, and makes the folder if it is one.
+    ///
+    /// | `url` | where |
+    /// |---|---|
+    /// | `file:./state`, `file:state` | a folder, relative to `base_dir` |
+    /// | `file:/abs/state`, `file:///abs/state` | a folder |
+    /// | `memory:`, `memory:NAME` | this process; every open of the same name sees the same objects |
+    /// | `s3://BUCKET`, `s3://BUCKET/PREFIX` | a bucket; endpoint, region, credentials and addressing from the usual `AWS_*` variables |
+    ///
+    /// # Errors
+    /// [`StoreError::Config`] if the url or the job's name cannot be used, [`StoreError::Denied`] or [`StoreError::Unavailable`] if
+    /// the folder cannot be made. A bucket is not contacted: that is for [`Store::probe`].
+    pub async fn open(url: &str, base_dir: &FilePath, job: &str, limits: Limits) -> Result<Self, StoreError> {
+        location::open(url, base_dir, job, limits).await
+    }
+
+    /// The location with the job, for messages.
+    pub fn root(&self) -> String {
+        self.root.clone()
+    }
+
+    /// The object's bytes; nothing if it does not exist.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] before anything is read, if the object is longer than [`Limits::object_bytes_max`]; otherwise as
+    /// every call: [`StoreError::Path`], [`StoreError::Denied`], [`StoreError::Timeout`] or [`StoreError::Unavailable`].
+    pub async fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
+        let location = self.location("read", path)?;
+        let mut attempts = Attempts::new(self, "read", path);
+        loop {
+            match self.get_once(&location, &attempts).await {
+                Ok(Ok(bytes)) => return Ok(bytes),
+                Ok(Err(error)) => return Err(error),
+                Err(failure) => attempts.failed(failure).await?,
+            }
+        }
+    }
+
+    async fn get_once(&self, location: &Path, attempts: &Attempts<'_>) -> Result<Result<Option<Bytes>, StoreError>, attempts::Failure> {
+        let Some(found) = attempts::absent_as_none(attempts.once(0, self.objects.get(location)).await)? else { return Ok(Ok(None)) };
+        let size_bytes = found.meta.size;
+        if size_bytes > self.limits.object_bytes_max {
+            return Ok(Err(attempts.too_large(size_bytes)));
+        }
+        let bytes = attempts.once(size_bytes, found.bytes()).await?;
+        if bytes.len() as u64 != size_bytes {
+            return Err(attempts::Failure::Short { expected_bytes: size_bytes, read_bytes: bytes.len() as u64 });
+        }
+        Ok(Ok(Some(bytes)))
+    }
+
+    /// The objects whose path begins with `prefix` as whole segments, in order of their path. `""` lists all; `a/b` and `a/b/` list
+    /// `a/b/c`, but neither `a/bc` nor `a/b` itself.
+    ///
+    /// # Errors
+    /// [`StoreError::TooMany`] if there are more than [`Limits::list_max`]; otherwise as every call.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        let within = prefix.strip_suffix('/').unwrap_or(prefix);
+        let location = if within.is_empty() { Path::from_iter(self.prefix.split('/')) } else { self.location("list", within)? };
+        let mut attempts = Attempts::new(self, "list", within);
+        loop {
+            match self.list_once(&location, &attempts).await {
+                Ok(Some(mut entries)) => {
+                    entries.sort();
+                    return Ok(entries);
+                }
+                Ok(None) => return Err(StoreError::TooMany { prefix: attempts.object().to_owned(), objects_max: self.limits.list_max }),
+                Err(failure) => attempts.failed(failure).await?,
+            }
+        }
+    }
+
+    /// Nothing if there are more than the limit allows.
+    async fn list_once(&self, location: &Path, attempts: &Attempts<'_>) -> Result<Option<Vec<Entry>>, attempts::Failure> {
+        let mut entries = Vec::new();
+        let mut found = self.objects.list(Some(location));
+        while let Some(meta) = attempts.once(0, async { found.next().await.transpose() }).await? {
+            let inside = meta.location.as_ref().strip_prefix(self.prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
+            let Some(path) = inside else { continue };
+            if entries.len() >= self.limits.list_max {
+                return Ok(None);
+            }
+            entries.push(Entry { path: path.to_owned(), size_bytes: meta.size });
+        }
+        Ok(Some(entries))
+    }
+
+    /// Removes an object. One that does not exist is fine.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        let location = self.location("delete", path)?;
+        let mut attempts = Attempts::new(self, "delete", path);
+        loop {
+            match attempts::absent_as_none(attempts.once(0, self.objects.delete(&location)).await) {
+                Ok(_) => return Ok(()),
+                Err(failure) => attempts.failed(failure).await?,
+            }
+        }
+    }
+
+    /// The checked path as the client takes it.
+    fn location(&self, action: &'static str, path: &str) -> Result<Path, StoreError> {
+        let refused = |reason: String| StoreError::Path { action, object: self.object(path), reason };
+        path::check(path).map_err(&refused)?;
+        Path::parse(format!("{}/{path}", self.prefix)).map_err(|error| refused(error.to_string()))
+    }
+
+    /// The full path of an object, for messages.
+    fn object(&self, path: &str) -> String {
+        if path.is_empty() { self.root.clone() } else { format!("{}/{path}", self.root) }
+    }
+}

@@ -1,0 +1,223 @@
+//! A component that is compiled and checked, ready to be instantiated any number of times.
+
+use super::contract::{OPERATOR, STATE, description, operator, state};
+use super::fault::{Fault, GuestError, chain};
+use super::guest::{Call, Guest, Identity};
+use super::instance::{Exports, Instance};
+use super::limits::{Limits, TABLE_ELEMENTS_MAX};
+use super::load::LoadError;
+use super::runtime::Shared;
+use reprise_core::description::Description;
+use reprise_core::ids::Digest;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use wasmtime::Store;
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component as Compiled, ComponentNamedList, InstancePre, Lift, Lower};
+
+/// Bytes that `describe` may return: the names of a description at their longest take a tenth of it.
+const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
+/// Memory that the instance which describes itself may use.
+const DESCRIBE_MEMORY_BYTES_MAX: u64 = 1 << 30;
+/// Time that `describe` may take, and as much for the instantiation before it.
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A compiled component. Clones share it.
+#[derive(Clone)]
+pub struct Component {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    digest: Digest,
+    imports: Vec<String>,
+    exports: Vec<String>,
+    ready: InstancePre<Guest>,
+    operator: operator::GuestIndices,
+    state: Option<state::GuestIndices>,
+    described: OnceLock<Description>,
+    shared: Arc<Shared>,
+}
+
+impl Component {
+    /// Checks the types of the exports of a compiled component, and links its imports.
+    pub(super) fn new(shared: &Arc<Shared>, compiled: Compiled, digest: Digest) -> Result<Self, LoadError> {
+        let invalid = |error: wasmtime::Error| LoadError::Invalid(chain(&error));
+        let ready = shared.linker.instantiate_pre(&compiled).map_err(invalid)?;
+        let ty = compiled.component_type();
+        let imports: Vec<String> = ty.imports(&shared.engine).map(|(name, _)| name.to_owned()).collect();
+        let exports: Vec<String> = ty.exports(&shared.engine).map(|(name, _)| name.to_owned()).collect();
+        let types = Types { shared, ready: &ready };
+        types.check::<(), (operator::Description,)>(OPERATOR, "describe")?;
+        types.check::<(operator::Context<'_>,), (Result<(), String>,)>(OPERATOR, "open")?;
+        types.check::<(u32, operator::BatchParam<'_>), (Result<operator::Outcome, String>,)>(OPERATOR, "process")?;
+        types.check::<(i64,), (Result<Vec<operator::Output>, String>,)>(OPERATOR, "advance")?;
+        let has_state = exports.iter().any(|name| name == STATE);
+        if has_state {
+            types.check::<(state::Scope, u32), (Result<state::Part, String>,)>(STATE, "snapshot")?;
+            types.check::<(state::ChunkParam<'_>,), (Result<(), String>,)>(STATE, "restore")?;
+        }
+        let operator = operator::GuestIndices::new(&ready).map_err(invalid)?;
+        let state = if has_state { Some(state::GuestIndices::new(&ready).map_err(invalid)?) } else { None };
+        let inner = Inner { digest, imports, exports, ready, operator, state, described: OnceLock::new(), shared: Arc::clone(shared) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub(super) fn compiled(&self) -> &Compiled {
+        self.inner.ready.component()
+    }
+
+    /// SHA-256 of the bytes that were loaded.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.inner.digest
+    }
+
+    /// True where it exports the interface `state`.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        self.inner.state.is_some()
+    }
+
+    /// What it imports.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        &self.inner.imports
+    }
+
+    /// What it exports.
+    #[must_use]
+    pub fn exports(&self) -> &[String] {
+        &self.inner.exports
+    }
+
+    /// What it says it is, checked. A fresh instance is asked once; clones remember the answer.
+    ///
+    /// # Errors
+    /// Where it traps, or says what no description may say.
+    pub fn describe(&self) -> Result<Description, GuestError> {
+        if let Some(described) = self.inner.described.get() {
+            return Ok(described.clone());
+        }
+        let memory_bytes_max = self.inner.shared.settings.memory_bytes_max.min(DESCRIBE_MEMORY_BYTES_MAX);
+        let limits = Limits { memory_bytes_max, deadline: DESCRIBE_DEADLINE, ..Limits::default() };
+        let identity = Identity { job: String::new(), operator: String::new(), instance: 0, seed: 0 };
+        let (mut store, exports) = self.start(&limits, &identity)?;
+        store.set_hostcall_fuel(DESCRIPTION_BYTES_MAX);
+        store.set_epoch_deadline(ticks(limits.deadline, self.inner.shared.settings.tick));
+        store.data_mut().begin(Some(Call::default()));
+        let said = exports.operator.call_describe(&mut store);
+        let guest = store.data_mut();
+        guest.end();
+        let said =
+            said.map_err(|error| GuestError::ended("describe", &error, guest, limits.deadline, DESCRIPTION_BYTES_MAX)).map(description)?;
+        said.check(self.has_state()).map_err(|error| GuestError::said("describe", Fault::Lie(error.to_string()), guest))?;
+        Ok(self.inner.described.get_or_init(|| said).clone())
+    }
+
+    /// Makes a fresh instance. It must be opened before it is given rows.
+    ///
+    /// # Errors
+    /// Where `describe` fails, the limits are over those of the runtime, the pool of instances is full, or start-up code of the guest
+    /// traps.
+    pub fn instantiate(&self, limits: &Limits, identity: Identity) -> Result<Instance, GuestError> {
+        let settings = &self.inner.shared.settings;
+        if limits.memory_bytes_max > settings.memory_bytes_max {
+            let why = format!("its memory limit is {} bytes, that of the runtime {}", limits.memory_bytes_max, settings.memory_bytes_max);
+            return Err(GuestError::early("instantiate", why));
+        }
+        if limits.table_elements_max > TABLE_ELEMENTS_MAX {
+            let why = format!("its limit is {} table elements, that of the runtime {TABLE_ELEMENTS_MAX}", limits.table_elements_max);
+            return Err(GuestError::early("instantiate", why));
+        }
+        let description = self.describe()?;
+        let (store, exports) = self.start(limits, &identity)?;
+        let ticks = ticks(limits.deadline, settings.tick);
+        Ok(Instance::new(self.clone(), identity.instance, store, exports, description, limits.clone(), ticks))
+    }
+
+    fn start(&self, limits: &Limits, identity: &Identity) -> Result<(Store<Guest>, Exports), GuestError> {
+        let shared = &self.inner.shared;
+        let mut store = Store::new(&shared.engine, Guest::new(limits, identity));
+        store.limiter(|guest| &mut guest.meter);
+        store.set_epoch_deadline(ticks(limits.deadline, shared.settings.tick));
+        store.data_mut().begin(Some(Call::default()));
+        let handover_bytes_max = store.hostcall_fuel();
+        let exports = self.link(&mut store);
+        let guest = store.data_mut();
+        guest.end();
+        match exports {
+            Ok(exports) => Ok((store, exports)),
+            Err(error) => Err(GuestError::ended("instantiate", &error, guest, limits.deadline, handover_bytes_max)),
+        }
+    }
+
+    fn link(&self, store: &mut Store<Guest>) -> wasmtime::Result<Exports> {
+        let instance = self.inner.ready.instantiate(&mut *store)?;
+        let operator = self.inner.operator.load(&mut *store, &instance)?;
+        let state = match &self.inner.state {
+            Some(state) => Some(state.load(&mut *store, &instance)?),
+            None => None,
+        };
+        Ok(Exports { operator, state })
+    }
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component").field("digest", &self.inner.digest).field("has_state", &self.has_state()).finish_non_exhaustive()
+    }
+}
+
+/// Ticks after which a call is certainly past its deadline: the current tick has partly gone.
+fn ticks(deadline: Duration, tick: Duration) -> u64 {
+    let ticks = deadline.as_nanos().div_ceil(tick.as_nanos().max(1)).saturating_add(1);
+    // Deadlines far beyond the age of the universe must not wrap around when the engine adds its count to them.
+    u64::try_from(ticks).unwrap_or(u64::MAX).min(u64::MAX / 2)
+}
+
+/// Compares the types of exports with those of the contract.
+struct Types<'a> {
+    shared: &'a Shared,
+    ready: &'a InstancePre<Guest>,
+}
+
+impl Types<'_> {
+    fn check<P, R>(&self, interface: &str, function: &str) -> Result<(), LoadError>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        let refuse = |why: String| LoadError::Types { export: format!("{interface}#{function}"), why };
+        let found = self.function(interface, function).ok_or_else(|| refuse("there is no such function".to_owned()))?;
+        if found.async_() {
+            return Err(refuse("it is asynchronous".to_owned()));
+        }
+        found.typecheck::<P, R>(&self.ready.instance_type()).map_err(|error| refuse(chain(&error)))
+    }
+
+    fn function(&self, interface: &str, function: &str) -> Option<ComponentFunc> {
+        let engine = &self.shared.engine;
+        let ComponentItem::ComponentInstance(instance) = self.ready.component().component_type().get_export(engine, interface)?.ty else {
+            return None;
+        };
+        match instance.get_export(engine, function)?.ty {
+            ComponentItem::ComponentFunc(function) => Some(function),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_never_early() {
+        let tick = Duration::from_millis(5);
+        assert_eq!(ticks(Duration::ZERO, tick), 1);
+        assert_eq!(ticks(Duration::from_millis(5), tick), 2);
+        assert_eq!(ticks(Duration::from_millis(6), tick), 3);
+        assert_eq!(ticks(Duration::MAX, tick), u64::MAX / 2);
+    }
+}

@@ -1,0 +1,210 @@
+//! What can go wrong in a call of a guest, told apart: a trap, a limit, a returned error, a broken contract, no instance at all.
+//!
+//! A [`GuestError`] is never our own fault and never storage's. Texts that came from the guest are cut and cleaned of control characters.
+
+use super::guest::Guest;
+use super::limits::TEXT_BYTES_MAX;
+use std::fmt;
+use std::time::Duration;
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+
+/// Frames of a guest's backtrace that are kept.
+pub const FRAMES_MAX: usize = 32;
+/// Bytes of a function's name that are kept.
+const FRAME_BYTES_MAX: usize = 200;
+
+/// A call of a guest that did not succeed. Nothing of the call stands, and the instance is dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestError {
+    /// Which call: `instantiate`, `describe`, `open`, `process`, `advance`, `snapshot` or `restore`.
+    pub call: &'static str,
+    /// What happened.
+    pub fault: Fault,
+    /// Names of the guest's functions at the trap, innermost first; at most [`FRAMES_MAX`].
+    pub backtrace: Vec<String>,
+    /// The last lines that the instance logged, oldest first; at most [`LOG_TAIL_LINES`](super::LOG_TAIL_LINES).
+    pub log_tail: Vec<String>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The guest trapped: why.
+    Trap(String),
+    /// The call took longer than it may.
+    Deadline {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The guest was refused memory and trapped.
+    Memory {
+        /// The limit, in bytes.
+        limit: u64,
+        /// What it would have had after growing, in bytes.
+        asked: u64,
+    },
+    /// The guest overflowed its stack.
+    Stack,
+    /// The guest returned an error: its text.
+    Returned(String),
+    /// What the guest returned breaks the contract: how.
+    Lie(String),
+    /// There is no live instance to call: why.
+    Instance(String),
+}
+
+impl Fault {
+    /// One word for metrics and logs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "trap",
+            Self::Deadline { .. } => "deadline",
+            Self::Memory { .. } => "memory",
+            Self::Stack => "stack",
+            Self::Returned(_) => "returned",
+            Self::Lie(_) => "lie",
+            Self::Instance(_) => "instance",
+        }
+    }
+}
+
+impl fmt::Display for GuestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call = self.call;
+        match &self.fault {
+            Fault::Trap(why) => write!(f, "trapped in `{call}`: {why}"),
+            Fault::Deadline { limit } => write!(f, "stopped in `{call}`: over its deadline of {limit:?}"),
+            Fault::Memory { limit, asked } => {
+                write!(f, "out of memory in `{call}`: asked for {asked} bytes, the limit is {limit}")
+            }
+            Fault::Stack => write!(f, "trapped in `{call}`: stack overflow"),
+            Fault::Returned(text) => write!(f, "`{call}` returned an error: {text}"),
+            Fault::Lie(how) => write!(f, "`{call}` broke the contract: {how}"),
+            Fault::Instance(why) if call == "instantiate" => write!(f, "cannot be instantiated: {why}"),
+            Fault::Instance(why) => write!(f, "`{call}` was not called: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for GuestError {}
+
+impl GuestError {
+    /// An error from what the guest said, not from how it ended.
+    pub(super) fn said(call: &'static str, fault: Fault, guest: &Guest) -> Self {
+        Self { call, fault, backtrace: Vec::new(), log_tail: guest.log_tail() }
+    }
+
+    /// An error before any guest ran.
+    pub(super) fn early(call: &'static str, why: impl Into<String>) -> Self {
+        Self { call, fault: Fault::Instance(why.into()), backtrace: Vec::new(), log_tail: Vec::new() }
+    }
+
+    /// Tells why wasmtime ended a call. `deadline` and `handover_bytes_max` are the limits that held for it.
+    pub(super) fn ended(call: &'static str, error: &wasmtime::Error, guest: &Guest, deadline: Duration, handover_bytes_max: usize) -> Self {
+        let starting = call == "instantiate";
+        let fault = match (fault_of(error, deadline, handover_bytes_max), guest.meter.refused_bytes()) {
+            (Fault::Trap(_), Some(asked)) => Fault::Memory { limit: guest.meter.limit_bytes(), asked },
+            // The host found no room for what it passes, or the first memory is too large: no trap, but the same fault.
+            (Fault::Lie(how), Some(asked)) if starting || how.contains("realloc") => {
+                Fault::Memory { limit: guest.meter.limit_bytes(), asked }
+            }
+            (Fault::Lie(why), _) if starting => Fault::Instance(why),
+            (fault, _) => fault,
+        };
+        Self { call, fault, backtrace: frames(error), log_tail: guest.log_tail() }
+    }
+}
+
+fn fault_of(error: &wasmtime::Error, deadline: Duration, handover_bytes_max: usize) -> Fault {
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return match trap {
+            Trap::Interrupt => Fault::Deadline { limit: deadline },
+            Trap::StackOverflow => Fault::Stack,
+            Trap::UnreachableCodeReached => Fault::Trap("unreachable executed".into()),
+            Trap::StringOutOfBounds | Trap::ListOutOfBounds | Trap::InvalidDiscriminant | Trap::UnalignedPointer | Trap::InvalidChar => {
+                Fault::Lie(trap_text(*trap))
+            }
+            trap => Fault::Trap(trap_text(*trap)),
+        };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Fault::Instance(chain(error));
+    }
+    let why = chain(error);
+    // wasmtime keeps the type of this error to itself; a test holds its wording.
+    if why.contains("fuel allocated for hostcalls") {
+        return Fault::Lie(format!("output over the limit of {handover_bytes_max} bytes"));
+    }
+    Fault::Lie(why)
+}
+
+fn trap_text(trap: Trap) -> String {
+    let text = trap.to_string();
+    text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned()
+}
+
+/// The causes of an error in one line, without the backtrace that wasmtime puts on top.
+pub(super) fn chain(error: &wasmtime::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !text.starts_with("error while executing at wasm backtrace") && texts.last() != Some(&text) {
+            texts.push(text);
+        }
+    }
+    clean(&texts.join(": "), TEXT_BYTES_MAX)
+}
+
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => clean(name, FRAME_BYTES_MAX),
+        None => format!("function {}", frame.func_index()),
+    };
+    backtrace.frames().iter().take(FRAMES_MAX).map(name).collect()
+}
+
+/// A guest's text made fit to show: cut at `bytes_max`, control characters other than tab and line feed replaced.
+pub(super) fn clean(text: &str, bytes_max: usize) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+    let mut cleaned = String::with_capacity(text.len().min(bytes_max));
+    for c in text.chars().map(shown) {
+        if cleaned.len() + c.len_utf8() > bytes_max {
+            break;
+        }
+        cleaned.push(c);
+    }
+    cleaned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_at_a_character_and_cleaned() {
+        assert_eq!(clean("añb", 2), "a");
+        assert_eq!(clean("añb", 3), "añ");
+        assert_eq!(clean("a\u{1b}[31m\n", 99), "a\u{fffd}[31m\n");
+    }
+
+    #[test]
+    fn messages_name_the_call_and_the_cause() {
+        let show = |call, fault| GuestError { call, fault, backtrace: Vec::new(), log_tail: Vec::new() }.to_string();
+        assert_eq!(show("process", Fault::Trap("unreachable executed".into())), "trapped in `process`: unreachable executed");
+        assert_eq!(show("open", Fault::Returned("no `n`".into())), "`open` returned an error: no `n`");
+        assert_eq!(
+            show("advance", Fault::Deadline { limit: Duration::from_millis(50) }),
+            "stopped in `advance`: over its deadline of 50ms"
+        );
+        assert_eq!(
+            show("process", Fault::Memory { limit: 10, asked: 11 }),
+            "out of memory in `process`: asked for 11 bytes, the limit is 10"
+        );
+        assert_eq!(show("instantiate", Fault::Instance("pool is full".into())), "cannot be instantiated: pool is full");
+        assert_eq!(show("process", Fault::Instance("it is dead".into())), "`process` was not called: it is dead");
+    }
+}

@@ -1,0 +1,284 @@
+//! The host's side of one instance: what the imports of `reprise:operator/runtime` answer, what was logged and counted.
+//!
+//! No answer depends on a clock or on chance: `now` is what the caller says, `random` is a function of the identity and the call. A
+//! replay of the same call gets the same answers.
+
+use super::contract::operator::{Host, Level as WitLevel, TypesHost};
+use super::fault::clean;
+use super::limits::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, Meter, TEXT_BYTES_MAX};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Log lines that an instance holds until they are taken; the oldest go first.
+pub const LOG_LINES_MAX: usize = 2000;
+/// Log lines that a [`GuestError`](super::GuestError) carries.
+pub const LOG_TAIL_LINES: usize = 16;
+
+/// Who an instance is. Seeds its random numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Name of the job.
+    pub job: String,
+    /// Name of the operator in the topology.
+    pub operator: String,
+    /// Index of the instance, below its parallelism.
+    pub instance: u32,
+    /// Seed of the job; 0 unless its owner chose one.
+    pub seed: u64,
+}
+
+/// The circumstances of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Call {
+    /// Number of the call, the same when the call is replayed. Seeds `random`.
+    pub number: u64,
+    /// What `now` answers: milliseconds since 1970-01-01T00:00:00Z.
+    pub now_ms: i64,
+}
+
+/// How much a log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The finest.
+    Trace,
+    /// For the author.
+    Debug,
+    /// For the operator of the pipeline.
+    Info,
+    /// Something is odd.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// One line that an instance logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: Level,
+    /// The text, cut to 4 KiB and cleaned of control characters.
+    pub message: String,
+    /// Number of the call that logged it.
+    pub call: u64,
+}
+
+/// The data of a wasmtime store.
+pub(super) struct Guest {
+    pub(super) meter: Meter,
+    seed: u64,
+    call: Call,
+    random: u64,
+    log: VecDeque<LogLine>,
+    tail: VecDeque<String>,
+    lines_in_call: u32,
+    lines_dropped: u64,
+    lines_per_call_max: u32,
+    counters: BTreeMap<String, u64>,
+    counter_refused: bool,
+}
+
+impl Guest {
+    pub(super) fn new(limits: &Limits, identity: &Identity) -> Self {
+        Self {
+            meter: Meter::new(limits),
+            seed: seed(identity),
+            call: Call::default(),
+            random: 0,
+            log: VecDeque::new(),
+            tail: VecDeque::with_capacity(LOG_TAIL_LINES),
+            lines_in_call: 0,
+            lines_dropped: 0,
+            lines_per_call_max: limits.log_lines_per_call_max,
+            counters: BTreeMap::new(),
+            counter_refused: false,
+        }
+    }
+
+    /// Starts a call. Without circumstances of its own it keeps the time of the call before.
+    pub(super) fn begin(&mut self, call: Option<Call>) {
+        let stream = u64::from(call.is_none());
+        self.call = call.unwrap_or(self.call);
+        self.random = mix(self.seed ^ mix(self.call.number)) ^ stream;
+        self.lines_in_call = 0;
+        self.meter.begin();
+    }
+
+    /// Ends a call: says how many log lines were dropped.
+    pub(super) fn end(&mut self) {
+        let dropped = std::mem::take(&mut self.lines_dropped);
+        if dropped > 0 {
+            self.push(Level::Warn, format!("{dropped} more lines of this call were dropped"));
+        }
+    }
+
+    pub(super) fn log_tail(&self) -> Vec<String> {
+        self.tail.iter().cloned().collect()
+    }
+
+    pub(super) fn take_log(&mut self) -> Vec<LogLine> {
+        self.log.drain(..).collect()
+    }
+
+    pub(super) fn counters(&self) -> &BTreeMap<String, u64> {
+        &self.counters
+    }
+
+    fn push(&mut self, level: Level, message: String) {
+        if self.tail.len() == LOG_TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(message.clone());
+        if self.log.len() == LOG_LINES_MAX {
+            self.log.pop_front();
+        }
+        self.log.push_back(LogLine { level, message, call: self.call.number });
+    }
+}
+
+/// The interface `data` has no functions.
+impl TypesHost for Guest {}
+
+impl Host for Guest {
+    fn log(&mut self, level: WitLevel, message: String) {
+        if self.lines_in_call >= self.lines_per_call_max {
+            self.lines_dropped += 1;
+            return;
+        }
+        self.lines_in_call += 1;
+        let level = match level {
+            WitLevel::Trace => Level::Trace,
+            WitLevel::Debug => Level::Debug,
+            WitLevel::Info => Level::Info,
+            WitLevel::Warn => Level::Warn,
+            WitLevel::Error => Level::Error,
+        };
+        self.push(level, clean(&message, TEXT_BYTES_MAX));
+    }
+
+    fn now(&mut self) -> i64 {
+        self.call.now_ms
+    }
+
+    fn random(&mut self) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+        self.random = self.random.wrapping_add(GOLDEN_GAMMA);
+        mix(self.random)
+    }
+
+    fn count(&mut self, metric: String, add: u64) {
+        if let Some(counter) = self.counters.get_mut(&metric) {
+            *counter = counter.saturating_add(add);
+        } else if is_metric(&metric) && self.counters.len() < COUNTERS_MAX {
+            self.counters.insert(metric, add);
+        } else if !std::mem::replace(&mut self.counter_refused, true) {
+            let shown = clean(&metric, COUNTER_NAME_BYTES_MAX);
+            self.push(
+                Level::Warn,
+                format!(
+                    "the counter `{shown}` is ignored: names are 1 to {COUNTER_NAME_BYTES_MAX} bytes of [a-z0-9_], at most {COUNTERS_MAX} of them"
+                ),
+            );
+        }
+    }
+}
+
+/// 2^64 divided by the golden ratio, made odd.
+const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The finaliser of SplitMix64: a bijection that spreads every bit.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+fn seed(identity: &Identity) -> u64 {
+    let mut hash = Sha256::new();
+    for name in [&identity.job, &identity.operator] {
+        hash.update((name.len() as u64).to_le_bytes());
+        hash.update(name);
+    }
+    hash.update(identity.instance.to_le_bytes());
+    hash.update(identity.seed.to_le_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    digest[..8].iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
+
+fn is_metric(name: &str) -> bool {
+    (1..=COUNTER_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(operator: &str) -> Identity {
+        Identity { job: "j".into(), operator: operator.into(), instance: 0, seed: 0 }
+    }
+
+    fn guest() -> Guest {
+        Guest::new(&Limits { log_lines_per_call_max: 3, ..Limits::default() }, &identity("a"))
+    }
+
+    #[test]
+    fn random_numbers_follow_from_identity_and_call() {
+        let draw = |operator: &str, number| {
+            let mut guest = Guest::new(&Limits::default(), &identity(operator));
+            guest.begin(Some(Call { number, now_ms: 5 }));
+            [guest.random(), guest.random(), guest.random()]
+        };
+        assert_eq!(draw("a", 7), draw("a", 7));
+        assert_ne!(draw("a", 7), draw("a", 8));
+        assert_ne!(draw("a", 7), draw("b", 7));
+        assert_ne!(draw("a", 7)[0], draw("a", 7)[1]);
+    }
+
+    #[test]
+    fn now_is_what_the_caller_says() {
+        let mut guest = guest();
+        guest.begin(Some(Call { number: 1, now_ms: 42 }));
+        assert_eq!(guest.now(), 42);
+        guest.begin(None);
+        assert_eq!(guest.now(), 42, "a snapshot has the time of the call before");
+    }
+
+    #[test]
+    fn lines_over_the_limit_are_counted_and_dropped() {
+        let mut guest = guest();
+        for call in 0..2 {
+            guest.begin(Some(Call { number: call, now_ms: 0 }));
+            (0..5).for_each(|i| guest.log(WitLevel::Info, format!("line {i}")));
+            guest.end();
+        }
+        let log = guest.take_log();
+        assert_eq!(log.len(), 8);
+        assert_eq!(log[3].message, "2 more lines of this call were dropped");
+        assert_eq!((log[4].call, log[4].level), (1, Level::Info));
+        assert!(guest.take_log().is_empty());
+        assert_eq!(guest.log_tail().len(), 8, "the tail outlives the taking");
+    }
+
+    #[test]
+    fn the_log_is_bounded_and_keeps_the_newest() {
+        let mut guest = Guest::new(&Limits { log_lines_per_call_max: u32::MAX, ..Limits::default() }, &identity("a"));
+        (0..LOG_LINES_MAX + 10).for_each(|i| guest.log(WitLevel::Debug, i.to_string()));
+        assert_eq!(guest.log_tail().last().map(String::as_str), Some("2009"));
+        assert_eq!(guest.log_tail().len(), LOG_TAIL_LINES);
+        let log = guest.take_log();
+        assert_eq!((log.len(), log[0].message.as_str()), (LOG_LINES_MAX, "10"));
+    }
+
+    #[test]
+    fn counters_add_up_and_bad_names_are_ignored_with_one_warning() {
+        let mut guest = guest();
+        guest.count("rows_seen".into(), 2);
+        guest.count("rows_seen".into(), u64::MAX);
+        for bad in ["", "Rows", "a b", &"x".repeat(65)] {
+            guest.count(bad.into(), 1);
+        }
+        assert_eq!(guest.counters(), &BTreeMap::from([("rows_seen".to_owned(), u64::MAX)]));
+        assert_eq!(guest.take_log().len(), 1);
+        (0..100).for_each(|i| guest.count(format!("c{i}"), 1));
+        assert_eq!(guest.counters().len(), COUNTERS_MAX);
+    }
+}

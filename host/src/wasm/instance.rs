@@ -1,0 +1,380 @@
+//! One running copy of a component.
+//!
+//! | after | the instance is |
+//! |---|---|
+//! | a call that succeeded, its answer checked | ready for the next |
+//! | a trap, a limit, a returned error, a broken contract | dead: nothing of the call stands, and no further call reaches the guest |
+//!
+//! The order of calls (`open`, `restore`, then the rest) is the caller's business. Calls never overlap: they take `&mut self`.
+
+use super::component::Component;
+use super::contract::{self, lend, lend_chunk, operator, state};
+use super::fault::{Fault, GuestError, clean};
+use super::guest::{Call, Guest, LogLine};
+use super::limits::{CELL_BYTES_MAX, Limits, OUTPUTS_PER_CALL_MAX, TEXT_BYTES_MAX};
+use reprise_core::batch::Batch;
+use reprise_core::cells::Chunk;
+use reprise_core::description::Description;
+use std::collections::BTreeMap;
+use wasmtime::Store;
+
+/// Bytes that a call without rows or cells to return (`open`, `restore`) may hand over: its error text, and lines to log.
+const TEXT_HANDOVER_BYTES_MAX: usize = 1 << 20;
+/// Handed over beside the rows themselves: the list of outputs.
+const OUTPUTS_HANDOVER_BYTES: usize = OUTPUTS_PER_CALL_MAX * size_of::<operator::Output>() + TEXT_HANDOVER_BYTES_MAX;
+/// Handed over for each row of a batch that may be rejected: the entry in the list. Its text counts as output.
+const REJECTION_HANDOVER_BYTES: usize = 32;
+/// Bytes of ends that a cell takes beside its key, item and value.
+const CELL_ENDS_BYTES: u64 = 12;
+
+/// The functions that an instance exports.
+pub(super) struct Exports {
+    pub(super) operator: operator::Guest,
+    pub(super) state: Option<state::Guest>,
+}
+
+/// A row that the operator refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Index into the batch that was given.
+    pub row: u32,
+    /// What is wrong with it; at most 4 KiB.
+    pub reason: String,
+}
+
+/// What a call of `process` did, checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Rows by output port, in the order in which the guest returned them; none is empty.
+    pub outputs: Vec<(u32, Batch)>,
+    /// Rows refused, in the order in which the guest named them; each at most once.
+    pub rejected: Vec<Rejection>,
+}
+
+/// Which cells a snapshot is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every cell.
+    Full,
+    /// Those that were set or removed since the last snapshot that was read to its end.
+    Changes,
+}
+
+/// A piece of a snapshot, checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Cells; no chunk is empty.
+    pub chunks: Vec<Chunk>,
+    /// This snapshot was read to its end.
+    pub done: bool,
+}
+
+/// One running copy of a component.
+pub struct Instance {
+    store: Store<Guest>,
+    exports: Exports,
+    description: Description,
+    limits: Limits,
+    ticks: u64,
+    index: u32,
+    /// The call that killed it.
+    dead: Option<&'static str>,
+    /// Keeps the runtime, and with it the ticks, alive.
+    component: Component,
+}
+
+impl Instance {
+    pub(super) fn new(
+        component: Component,
+        index: u32,
+        store: Store<Guest>,
+        exports: Exports,
+        description: Description,
+        limits: Limits,
+        ticks: u64,
+    ) -> Self {
+        Self { store, exports, description, limits, ticks, index, dead: None, component }
+    }
+
+    /// The component it is a copy of.
+    #[must_use]
+    pub fn component(&self) -> &Component {
+        &self.component
+    }
+
+    /// What the component says it is.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// What it may use.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// True after a call that failed: it will not be called again.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.dead.is_some()
+    }
+
+    /// Makes the instance ready. `config` is JSON; `parallelism` is the number of instances of the operator.
+    ///
+    /// # Errors
+    /// [`Fault::Returned`] where the operator refuses its configuration; else a fault.
+    pub fn open(&mut self, config: &str, parallelism: u32, call: Call) -> Result<(), GuestError> {
+        let instance = self.index;
+        self.call(
+            "open",
+            Some(call),
+            TEXT_HANDOVER_BYTES_MAX,
+            |store, exports| exports.operator.call_open(store, operator::Context { config, instance, parallelism }),
+            |(), _, _| Ok(()),
+        )
+    }
+
+    /// Gives rows of one input to the operator.
+    ///
+    /// # Errors
+    /// A fault; nothing of the call stands then.
+    pub fn process(&mut self, input: u32, rows: &Batch, call: Call) -> Result<Outcome, GuestError> {
+        let inputs = self.description.inputs.len();
+        if input as usize >= inputs {
+            return Err(GuestError::early("process", format!("input {input} does not exist; the description has {inputs}")));
+        }
+        let handover = self.handover_of_outputs().saturating_add(rows.len().saturating_mul(REJECTION_HANDOVER_BYTES));
+        self.call(
+            "process",
+            Some(call),
+            handover,
+            |store, exports| exports.operator.call_process(store, input, lend(rows)),
+            |outcome, description, limits| check_outcome(outcome, rows.len(), description, limits),
+        )
+    }
+
+    /// Tells the operator that no row with a time at or below `watermark` will follow.
+    ///
+    /// # Errors
+    /// A fault; nothing of the call stands then.
+    pub fn advance(&mut self, watermark: i64, call: Call) -> Result<Vec<(u32, Batch)>, GuestError> {
+        self.call(
+            "advance",
+            Some(call),
+            self.handover_of_outputs(),
+            |store, exports| exports.operator.call_advance(store, watermark),
+            |outputs, description, limits| check_outputs(outputs, 0, description, limits),
+        )
+    }
+
+    /// Reads one piece of a snapshot. A component without state has none, and is done at once. To read a whole snapshot, use
+    /// [`Instance::read_snapshot`].
+    ///
+    /// `part_bytes_max` is what the guest is asked to keep to; twice as much is let pass, and a single cell up to
+    /// [`CELL_BYTES_MAX`](super::CELL_BYTES_MAX).
+    ///
+    /// # Errors
+    /// A fault; what was read of this snapshot before is void then.
+    pub fn snapshot(&mut self, scope: Scope, part_bytes_max: u32) -> Result<Part, GuestError> {
+        if self.exports.state.is_none() {
+            return Ok(Part { chunks: Vec::new(), done: true });
+        }
+        // A cell has at least one byte, save one a slot, so that ends take at most twelve times what cells take.
+        let bytes = u64::from(part_bytes_max).saturating_mul(2 + 2 * CELL_ENDS_BYTES).saturating_add(CELL_BYTES_MAX);
+        let handover = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(TEXT_HANDOVER_BYTES_MAX);
+        let wit_scope = match scope {
+            Scope::Full => state::Scope::Full,
+            Scope::Changes => state::Scope::Changes,
+        };
+        self.call(
+            "snapshot",
+            None,
+            handover,
+            |store, exports| match &exports.state {
+                Some(state) => state.call_snapshot(store, wit_scope, part_bytes_max),
+                None => Ok(Ok(state::Part { chunks: Vec::new(), done: true })),
+            },
+            |part, description, _| check_part(part, scope, part_bytes_max, description),
+        )
+    }
+
+    /// Gives cells of a snapshot to the operator, between `open` and the first other call.
+    ///
+    /// # Errors
+    /// [`Fault::Returned`] where the operator does not understand them; else a fault.
+    pub fn restore(&mut self, chunk: &Chunk) -> Result<(), GuestError> {
+        if self.exports.state.is_none() {
+            return Err(GuestError::early("restore", "the component keeps no state"));
+        }
+        if let Err(error) = chunk.check_slot(self.description.slots.len()) {
+            return Err(GuestError::early("restore", error.to_string()));
+        }
+        self.call(
+            "restore",
+            None,
+            TEXT_HANDOVER_BYTES_MAX,
+            |store, exports| match &exports.state {
+                Some(state) => state.call_restore(store, lend_chunk(chunk)),
+                None => Ok(Ok(())),
+            },
+            |(), _, _| Ok(()),
+        )
+    }
+
+    /// What the operator counted, by name.
+    #[must_use]
+    pub fn counters(&self) -> &BTreeMap<String, u64> {
+        self.store.data().counters()
+    }
+
+    /// Linear memory that the instance has now, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.store.data().meter.used_bytes()
+    }
+
+    /// The most linear memory that the instance ever had, in bytes. Memory never shrinks, so that this differs from
+    /// [`Instance::memory_bytes`] only where a component drops a memory.
+    #[must_use]
+    pub fn memory_peak_bytes(&self) -> u64 {
+        self.store.data().meter.peak_bytes()
+    }
+
+    /// The lines logged since the last time, oldest first; at most [`LOG_LINES_MAX`](super::LOG_LINES_MAX), the newest.
+    pub fn take_log(&mut self) -> Vec<LogLine> {
+        self.store.data_mut().take_log()
+    }
+
+    fn handover_of_outputs(&self) -> usize {
+        usize::try_from(self.limits.output_bytes_max).unwrap_or(usize::MAX).saturating_add(OUTPUTS_HANDOVER_BYTES)
+    }
+
+    /// Makes one call with its limits, and checks what it returned. Kills the instance where any of it fails.
+    fn call<T, U>(
+        &mut self,
+        name: &'static str,
+        call: Option<Call>,
+        handover_bytes_max: usize,
+        run: impl FnOnce(&mut Store<Guest>, &Exports) -> wasmtime::Result<Result<T, String>>,
+        check: impl FnOnce(T, &Description, &Limits) -> Result<U, String>,
+    ) -> Result<U, GuestError> {
+        if let Some(killer) = self.dead {
+            return Err(GuestError::early(name, format!("the instance is dead since `{killer}` failed; a new one must take its place")));
+        }
+        self.store.set_hostcall_fuel(handover_bytes_max);
+        self.store.set_epoch_deadline(self.ticks);
+        self.store.data_mut().begin(call);
+        let returned = run(&mut self.store, &self.exports);
+        let guest = self.store.data_mut();
+        guest.end();
+        let checked = match returned {
+            Ok(Ok(answer)) => check(answer, &self.description, &self.limits).map_err(|lie| GuestError::said(name, Fault::Lie(lie), guest)),
+            Ok(Err(text)) => Err(GuestError::said(name, Fault::Returned(clean(&text, TEXT_BYTES_MAX)), guest)),
+            Err(error) => Err(GuestError::ended(name, &error, guest, self.limits.deadline, handover_bytes_max)),
+        };
+        if checked.is_err() {
+            self.dead = Some(name);
+        }
+        checked
+    }
+
+    /// Kills the instance for what it did over several calls.
+    pub(super) fn condemn(&mut self, call: &'static str, lie: String) -> GuestError {
+        self.dead = Some(call);
+        GuestError::said(call, Fault::Lie(lie), self.store.data())
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance").field("component", &self.component).field("dead", &self.dead).finish_non_exhaustive()
+    }
+}
+
+/// Workers make and call instances on their own threads.
+const _: fn() = || {
+    fn sent<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    sent::<Instance>();
+    shared::<Component>();
+};
+
+fn check_outcome(outcome: operator::Outcome, rows: usize, description: &Description, limits: &Limits) -> Result<Outcome, String> {
+    let rejected = check_rejected(outcome.rejected, rows)?;
+    let reasons: u64 = rejected.iter().map(|rejection| rejection.reason.len() as u64).sum();
+    let outputs = check_outputs(outcome.outputs, reasons, description, limits)?;
+    Ok(Outcome { outputs, rejected })
+}
+
+fn check_rejected(rejected: Vec<operator::Rejection>, rows: usize) -> Result<Vec<Rejection>, String> {
+    if rejected.is_empty() {
+        return Ok(Vec::new());
+    }
+    if rejected.len() > rows {
+        return Err(format!("{} rows are rejected of {rows}", rejected.len()));
+    }
+    let mut seen = vec![false; rows];
+    let mut checked = Vec::with_capacity(rejected.len());
+    for rejection in rejected {
+        let row = rejection.row;
+        let Some(seen) = seen.get_mut(row as usize) else {
+            return Err(format!("row {row} is rejected, but the batch has {rows} rows"));
+        };
+        if std::mem::replace(seen, true) {
+            return Err(format!("row {row} is rejected twice"));
+        }
+        checked.push(Rejection { row, reason: clean(&rejection.reason, TEXT_BYTES_MAX) });
+    }
+    Ok(checked)
+}
+
+/// `bytes` have been returned already, beside the rows.
+fn check_outputs(
+    outputs: Vec<operator::Output>,
+    mut bytes: u64,
+    description: &Description,
+    limits: &Limits,
+) -> Result<Vec<(u32, Batch)>, String> {
+    if outputs.len() > OUTPUTS_PER_CALL_MAX {
+        return Err(format!("{} batches in one call; at most {OUTPUTS_PER_CALL_MAX} are allowed", outputs.len()));
+    }
+    let ports = description.outputs.len();
+    let mut checked = Vec::with_capacity(outputs.len());
+    for operator::Output { port, rows } in outputs {
+        if port as usize >= ports {
+            return Err(format!("output port {port} does not exist; the description has {ports}"));
+        }
+        let rows = contract::batch(rows).map_err(|error| format!("batch for output port {port}: {error}"))?;
+        bytes = bytes.saturating_add(rows.size_bytes() as u64);
+        if bytes > limits.output_bytes_max {
+            return Err(format!("output over the limit of {} bytes", limits.output_bytes_max));
+        }
+        if !rows.is_empty() {
+            checked.push((port, rows));
+        }
+    }
+    Ok(checked)
+}
+
+fn check_part(part: state::Part, scope: Scope, part_bytes_max: u32, description: &Description) -> Result<Part, String> {
+    let mut chunks = Vec::with_capacity(part.chunks.len());
+    let (mut cells, mut bytes) = (0, 0u64);
+    for chunk in part.chunks {
+        let chunk = contract::chunk(chunk).map_err(|error| format!("snapshot chunk: {error}"))?;
+        chunk.check_slot(description.slots.len()).map_err(|error| format!("snapshot chunk: {error}"))?;
+        if scope == Scope::Full {
+            chunk.check_full().map_err(|error| format!("snapshot chunk: {error}"))?;
+        }
+        cells += chunk.len();
+        bytes = bytes.saturating_add(chunk.size_bytes() as u64);
+        if !chunk.is_empty() {
+            chunks.push(chunk);
+        }
+    }
+    let limit = if cells <= 1 { CELL_BYTES_MAX } else { u64::from(part_bytes_max).saturating_mul(2) };
+    if bytes > limit {
+        return Err(format!("a part of the snapshot has {bytes} bytes in {cells} cells; {part_bytes_max} were asked for"));
+    }
+    Ok(Part { chunks, done: part.done })
+}

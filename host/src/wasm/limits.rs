@@ -1,0 +1,136 @@
+//! What one instance may use, and the meter that holds it to that.
+//!
+//! Every number here bounds something that a guest drives: memory, tables, time, the bytes it hands over, the lines it logs.
+
+use std::time::Duration;
+use wasmtime::ResourceLimiter;
+
+/// Elements that a table of a component may have. Address space for it is reserved when the runtime starts.
+pub const TABLE_ELEMENTS_MAX: usize = 65_536;
+/// Bytes of one cell, key and item and value together, that a snapshot may hold.
+pub const CELL_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a rejection's reason, of a log line and of a returned error that are kept; the rest is cut.
+pub const TEXT_BYTES_MAX: usize = 4096;
+/// Names of counters an instance may have.
+pub const COUNTERS_MAX: usize = 64;
+/// Bytes of the name of a counter.
+pub const COUNTER_NAME_BYTES_MAX: usize = 64;
+/// Batches that one call may return.
+pub const OUTPUTS_PER_CALL_MAX: usize = 4096;
+
+/// What one instance may use.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Linear memory. At most [`Settings::memory_bytes_max`](super::Settings).
+    pub memory_bytes_max: u64,
+    /// Wall-clock time of one call. A call is stopped between `deadline` and two ticks later, or later still where the machine is so
+    /// busy that the ticks come late; never earlier.
+    pub deadline: Duration,
+    /// What one call of `process` or `advance` may return: rows at 16 bytes plus key and value, and the reasons of rejected rows.
+    pub output_bytes_max: u64,
+    /// Elements of each table. At most [`TABLE_ELEMENTS_MAX`].
+    pub table_elements_max: usize,
+    /// Lines that one call may log; the rest is counted and dropped.
+    pub log_lines_per_call_max: u32,
+    /// What one whole snapshot may hold: bytes of keys, items and values, and 12 bytes a cell.
+    pub snapshot_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 256 << 20,
+            deadline: Duration::from_secs(5),
+            output_bytes_max: 64 << 20,
+            table_elements_max: TABLE_ELEMENTS_MAX,
+            log_lines_per_call_max: 1000,
+            snapshot_bytes_max: 4 << 30,
+        }
+    }
+}
+
+/// Counts the memory of one instance and refuses what is over the limit.
+#[derive(Debug)]
+pub(super) struct Meter {
+    memory_bytes_max: u64,
+    table_elements_max: usize,
+    used_bytes: u64,
+    peak_bytes: u64,
+    /// The size that was asked for and refused since the last [`Meter::begin`].
+    refused_bytes: Option<u64>,
+}
+
+impl Meter {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_bytes_max: limits.memory_bytes_max,
+            table_elements_max: limits.table_elements_max,
+            used_bytes: 0,
+            peak_bytes: 0,
+            refused_bytes: None,
+        }
+    }
+
+    /// Forgets refusals of earlier calls, with which the guest evidently lived.
+    pub(super) fn begin(&mut self) {
+        self.refused_bytes = None;
+    }
+
+    pub(super) fn refused_bytes(&self) -> Option<u64> {
+        self.refused_bytes
+    }
+
+    pub(super) fn limit_bytes(&self) -> u64 {
+        self.memory_bytes_max
+    }
+
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    pub(super) fn peak_bytes(&self) -> u64 {
+        self.peak_bytes
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // Sizes are summed, should a component have more than one memory.
+        let asked = self.used_bytes.saturating_sub(current as u64).saturating_add(desired as u64);
+        if asked > self.memory_bytes_max || maximum.is_some_and(|maximum| desired > maximum) {
+            self.refused_bytes = Some(asked);
+            return Ok(false);
+        }
+        self.used_bytes = asked;
+        self.peak_bytes = self.peak_bytes.max(asked);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= self.table_elements_max && maximum.is_none_or(|maximum| desired <= maximum))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_over_the_limit_is_refused_and_remembered() {
+        let mut meter = Meter::new(&Limits { memory_bytes_max: 100, ..Limits::default() });
+        assert!(meter.memory_growing(0, 60, None).unwrap());
+        assert!(!meter.memory_growing(60, 101, None).unwrap());
+        assert_eq!((meter.refused_bytes(), meter.used_bytes(), meter.peak_bytes()), (Some(101), 60, 60));
+        meter.begin();
+        assert_eq!(meter.refused_bytes(), None);
+        assert!(!meter.memory_growing(60, 90, Some(80)).unwrap(), "the memory's own maximum counts too");
+        assert!(!meter.memory_growing(0, 41, None).unwrap(), "a second memory shares the limit");
+    }
+
+    #[test]
+    fn tables_have_a_limit() {
+        let mut meter = Meter::new(&Limits { table_elements_max: 10, ..Limits::default() });
+        assert!(meter.table_growing(0, 10, None).unwrap());
+        assert!(!meter.table_growing(10, 11, None).unwrap());
+    }
+}

@@ -1,0 +1,263 @@
+//! From bytes to a component: what kind of file it is, what it imports and exports, and why it is refused.
+//!
+//! Nothing is compiled or run here. Core modules that carry component metadata (what a language's linker leaves behind) become
+//! components; imports other than those of the contract are refused by name.
+
+use super::contract::{IMPORTS, OPERATOR, PACKAGE, STATE};
+use super::fault::clean;
+use super::limits::TEXT_BYTES_MAX;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use wit_component::ComponentEncoder;
+use wit_parser::decoding::{DecodedWasm, decode};
+
+/// Bytes of a component, or of a core module, that are looked at.
+pub const COMPONENT_BYTES_MAX: usize = 256 << 20;
+
+/// Why a component is refused, or why there is no runtime to load it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file without a byte.
+    #[error("the file is empty; was the build interrupted?")]
+    Empty,
+    /// Not WebAssembly.
+    #[error("the file is not WebAssembly: it does not begin with `\\0asm`; give the built component, not its source")]
+    NotWasm,
+    /// Too large.
+    #[error("the file has {bytes} bytes; at most {COMPONENT_BYTES_MAX} are read")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A core module that does not say which world it implements.
+    #[error(
+        "the file is a core module without component metadata; build it against the world of `wit/` with a guest SDK, or turn it into a component first"
+    )]
+    PlainModule,
+    /// A core module that cannot become a component.
+    #[error("the core module cannot be made a component: {0}\n  help: it may import only what its world imports; no WASI")]
+    Componentise(String),
+    /// A component that is broken, or that uses what is switched off here.
+    #[error("the component is not valid here: {0}")]
+    Invalid(String),
+    /// Imports beyond the contract.
+    #[error("the component imports {}, which no operator is given; only `{PACKAGE}runtime@0.1.0` may be imported", quote(.alien))]
+    Imports {
+        /// What it imports beyond the contract.
+        alien: Vec<String>,
+    },
+    /// The operator interface is missing, or an interface is of another version.
+    #[error(
+        "the component must export `{OPERATOR}`, and `{STATE}` if it keeps state; it exports {}\n  help: build it against the `wit/` of this host",
+        quote(.exports)
+    )]
+    Exports {
+        /// What it does export.
+        exports: Vec<String>,
+    },
+    /// An export whose type is not that of the contract.
+    #[error("the export `{export}` has another type than the contract: {why}\n  help: build the component against the `wit/` of this host")]
+    Types {
+        /// Interface and function.
+        export: String,
+        /// The difference.
+        why: String,
+    },
+    /// A setting out of its range.
+    #[error("setting `{name}`: {why}")]
+    Setting {
+        /// Which one.
+        name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The engine cannot start: usually too little address space.
+    #[error("the WebAssembly engine cannot start: {0}\n  help: lower `instances_max`, or raise the limit on address space (`ulimit -v`)")]
+    Engine(String),
+    /// The directory of compiled components cannot be used.
+    #[error("the cache of compiled components at `{}` cannot be used; name another directory, or none", .path.display())]
+    Cache {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn quote(names: &[String]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") }
+}
+
+/// What kind of file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A component.
+    Component,
+    /// A core module with component metadata.
+    Module,
+}
+
+/// Which world of the contract a component implements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum World {
+    /// Keeps nothing between calls.
+    Stateless,
+    /// Exports the interface `state`.
+    Stateful,
+}
+
+/// What can be read off a component without compiling it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// What kind of file it is.
+    pub kind: Kind,
+    /// Everything it imports, in its own order.
+    pub imports: Vec<String>,
+    /// Everything it exports, in its own order.
+    pub exports: Vec<String>,
+    /// The world it implements; `None` where it is no operator of this version.
+    pub world: Option<World>,
+}
+
+impl Inspection {
+    /// Names of imports that are not part of the contract.
+    #[must_use]
+    pub fn alien_imports(&self) -> Vec<String> {
+        self.imports.iter().filter(|name| !IMPORTS.contains(&name.as_str())).cloned().collect()
+    }
+
+    /// Refuses what is not an operator of this version, or imports more than an operator may.
+    ///
+    /// # Errors
+    /// [`LoadError::Imports`] or [`LoadError::Exports`].
+    pub fn check(&self) -> Result<World, LoadError> {
+        let alien = self.alien_imports();
+        if !alien.is_empty() {
+            return Err(LoadError::Imports { alien });
+        }
+        let foreign = |name: &String| name.starts_with(PACKAGE) && name != OPERATOR && name != STATE;
+        match self.world {
+            Some(world) if !self.exports.iter().any(foreign) => Ok(world),
+            _ => Err(LoadError::Exports { exports: self.exports.clone() }),
+        }
+    }
+}
+
+/// Reads what a component, or a core module with component metadata, imports and exports. A component that [`Runtime::load`] would
+/// refuse can be inspected too, as long as it is one.
+///
+/// [`Runtime::load`]: super::Runtime::load
+///
+/// # Errors
+/// Where the bytes are no component, and cannot be made one.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadError> {
+    let kind = kind(bytes)?;
+    match kind {
+        Kind::Component => read(kind, bytes),
+        Kind::Module => read(kind, &componentise(bytes)?),
+    }
+}
+
+/// What kind of file it is, by its header.
+pub(super) fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
+    if bytes.is_empty() {
+        return Err(LoadError::Empty);
+    }
+    if bytes.len() > COMPONENT_BYTES_MAX {
+        return Err(LoadError::TooLarge { bytes: bytes.len() });
+    }
+    // The header: the magic number, a version of two bytes, and the layer: 0 for core modules, 1 for components.
+    match bytes {
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(Kind::Component),
+        [0, b'a', b's', b'm', _, _, 0, 0, sections @ ..] if has_metadata(sections) => Ok(Kind::Module),
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(LoadError::PlainModule),
+        _ => Err(LoadError::NotWasm),
+    }
+}
+
+/// True where some custom section of a core module holds component metadata.
+fn has_metadata(mut sections: &[u8]) -> bool {
+    while let [id, rest @ ..] = sections {
+        let Some((section, rest)) = sized(rest) else { return false };
+        if *id == 0 && sized(section).is_some_and(|(name, _)| name.starts_with(b"component-type")) {
+            return true;
+        }
+        sections = rest;
+    }
+    false
+}
+
+/// Splits bytes that begin with their length, a LEB128 number of 32 bits, from what follows.
+fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut length = 0u64;
+    for (place, byte) in bytes.iter().take(5).enumerate() {
+        length |= u64::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return bytes[place + 1..].split_at_checked(usize::try_from(length).ok()?);
+        }
+    }
+    None
+}
+
+/// Makes a core module with component metadata a component.
+pub(super) fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadError> {
+    guarded(|| {
+        let mut encoder = ComponentEncoder::default();
+        encoder.validate(true).module(module).map_err(show)?.encode().map_err(show)
+    })
+    .map_err(LoadError::Componentise)
+}
+
+/// Reads imports and exports of a component.
+pub(super) fn read(kind: Kind, component: &[u8]) -> Result<Inspection, LoadError> {
+    let decoded = guarded(|| decode(component).map_err(show)).map_err(LoadError::Invalid)?;
+    let DecodedWasm::Component(resolve, world) = decoded else {
+        return Err(LoadError::Invalid("the file holds WIT definitions, not code".into()));
+    };
+    let world = &resolve.worlds[world];
+    let imports: Vec<String> = world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
+    let exports: Vec<String> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
+    let has = |name: &str| exports.iter().any(|export| export == name);
+    let world = match (has(OPERATOR), has(STATE)) {
+        (true, true) => Some(World::Stateful),
+        (true, false) => Some(World::Stateless),
+        (false, _) => None,
+    };
+    Ok(Inspection { kind, imports, exports, world })
+}
+
+fn show(error: impl std::fmt::Display) -> String {
+    clean(&format!("{error:#}"), TEXT_BYTES_MAX)
+}
+
+/// Runs a decoder over bytes that nobody vouches for: a panic in it is a refusal of the bytes, not the end of the host.
+fn guarded<T>(decoder: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    // The decoders own all that they change, so that nothing broken is seen after a panic.
+    catch_unwind(AssertUnwindSafe(decoder)).unwrap_or_else(|_| Err("its decoder gave up".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_no_components_are_told_apart() {
+        assert!(matches!(inspect(b""), Err(LoadError::Empty)));
+        assert!(matches!(inspect(b"fn main() {}"), Err(LoadError::NotWasm)));
+        assert!(matches!(inspect(b"\0as"), Err(LoadError::NotWasm)));
+        assert!(matches!(inspect(b"\0asm\x01\0\0\0"), Err(LoadError::PlainModule)));
+        assert!(matches!(inspect(b"\0asm\x0d\0\x01\0\xff\xff"), Err(LoadError::Invalid(_))));
+        let empty = inspect(b"\0asm\x0d\0\x01\0").unwrap();
+        assert!(matches!(empty.check(), Err(LoadError::Exports { .. })));
+    }
+
+    #[test]
+    fn metadata_is_found_only_in_a_custom_section_of_that_name() {
+        assert!(has_metadata(b"\x00\x10\x0ecomponent-typex"));
+        assert!(!has_metadata(b"\x00\x05\x04name"));
+        assert!(!has_metadata(b"\x01\x0f\x0ecomponent-type"));
+        assert!(!has_metadata(b"\x00\xff\xff\xff\xff\xff"), "a length that never ends");
+        assert!(!has_metadata(b"\x00\x7f\x0ecomponent-type"), "a length past the end");
+    }
+}

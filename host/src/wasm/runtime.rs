@@ -1,0 +1,223 @@
+//! The engine that all components share, and the thread that counts its ticks.
+//!
+//! Everything that bounds guests as a whole is set here: how many there may be, how large they may become, which parts of WebAssembly
+//! they may use. What bounds one instance is in [`Limits`](super::Limits).
+
+use super::component::Component;
+use super::contract::operator::Stateless;
+use super::fault::{FRAMES_MAX, chain};
+use super::guest::Guest;
+use super::limits::TABLE_ELEMENTS_MAX;
+use super::load::{Kind, LoadError, World, componentise, kind, read};
+use super::precompiled::{Cache, Key};
+use reprise_core::ids::Digest;
+use sha2::{Digest as _, Sha256};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// Address space reserved for each memory. With 4 GiB and a guard behind them no access needs a check of its own, because a 32-bit
+/// address cannot reach past them: measured, guests run 1.5 times as fast as with a smaller reservation. It is address space, not memory:
+/// nothing is committed before a guest touches it.
+const RESERVATION_BYTES: u64 = 4 << 30;
+/// Linear memories of one component.
+const MEMORIES_MAX: u32 = 1;
+/// Tables of one component: its own, and that through which its imports are called.
+const TABLES_MAX: u32 = 4;
+/// Core instances of one component. Components that were linked from libraries (Python's, say) have a few dozen.
+const CORE_INSTANCES_MAX: u32 = 64;
+/// Host memory for the bookkeeping of one instance: a pointer or so for each function, global and table.
+const BOOKKEEPING_BYTES_MAX: usize = 8 << 20;
+/// Memories of dropped instances whose address space is kept for the next instance of the same component.
+const WARM_MAX: u32 = 16;
+
+/// Settings of a [`Runtime`].
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where compiled components are kept, in files that only this user can write. `None`: compile at every start.
+    pub cache_dir: Option<PathBuf>,
+    /// Grain of deadlines, 1 to 10 ms.
+    pub tick: Duration,
+    /// Instances that may live at the same time, 1 to 4096. 4 GiB of address space are reserved for each.
+    pub instances_max: u32,
+    /// The most linear memory that any operator may be allowed, 64 KiB to 4 GiB.
+    pub memory_bytes_max: u64,
+    /// Stack of a guest, 64 KiB to 1 MiB. It is part of the calling thread's, which needs 512 KiB beyond it.
+    pub stack_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cache_dir: None,
+            tick: Duration::from_millis(5),
+            instances_max: 256,
+            memory_bytes_max: RESERVATION_BYTES,
+            stack_bytes_max: 512 << 10,
+        }
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<(), LoadError> {
+        let refuse = |name, why: &str| Err(LoadError::Setting { name, why: why.to_owned() });
+        if !(Duration::from_millis(1)..=Duration::from_millis(10)).contains(&self.tick) {
+            return refuse("tick", "must be 1 to 10 ms");
+        }
+        if !(1..=4096).contains(&self.instances_max) {
+            return refuse("instances_max", "must be 1 to 4096");
+        }
+        if !(64 << 10..=RESERVATION_BYTES).contains(&self.memory_bytes_max) {
+            return refuse("memory_bytes_max", "must be 64 KiB to 4 GiB");
+        }
+        if !(64 << 10..=1 << 20).contains(&self.stack_bytes_max) {
+            return refuse("stack_bytes_max", "must be 64 KiB to 1 MiB");
+        }
+        Ok(())
+    }
+}
+
+/// The WebAssembly engine. Clones share it; its thread ends when the last clone, and the last component and instance, are gone.
+#[derive(Clone)]
+pub struct Runtime {
+    shared: Arc<Shared>,
+}
+
+/// What components and instances need of their runtime for as long as they live.
+pub(super) struct Shared {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<Guest>,
+    pub(super) settings: Settings,
+    cache: Option<Cache>,
+    _ticker: Ticker,
+}
+
+impl Runtime {
+    /// Starts the engine.
+    ///
+    /// # Errors
+    /// [`LoadError::Setting`], [`LoadError::Cache`], or [`LoadError::Engine`] where there is too little address space.
+    pub fn new(settings: &Settings) -> Result<Self, LoadError> {
+        settings.check()?;
+        let cache = match &settings.cache_dir {
+            Some(path) => Some(Cache::open(path).map_err(|source| LoadError::Cache { path: path.clone(), source })?),
+            None => None,
+        };
+        let engine = Engine::new(&config(settings)).map_err(|error| LoadError::Engine(chain(&error)))?;
+        let mut linker = Linker::new(&engine);
+        Stateless::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)
+            .map_err(|error| LoadError::Engine(chain(&error)))?;
+        let ticker = Ticker::start(&engine, settings.tick).map_err(|error| LoadError::Engine(error.to_string()))?;
+        let shared = Shared { engine, linker, settings: settings.clone(), cache, _ticker: ticker };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Makes a component ready: checks what it imports and exports, compiles it (or takes the compiled one from the cache), and checks
+    /// the types of its exports. No guest code runs.
+    ///
+    /// `bytes` are a component, or a core module with component metadata.
+    ///
+    /// # Errors
+    /// Where the bytes are no operator of this version, want more than an operator is given, or are broken.
+    pub fn load(&self, bytes: &[u8]) -> Result<Component, LoadError> {
+        let kind = kind(bytes)?;
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        let engine = &self.shared.engine;
+        let key = Key::new(engine, &digest);
+        let cache = self.shared.cache.as_ref();
+        // What is in the cache was checked before it was put there.
+        if let Some(compiled) = cache.and_then(|cache| cache.get(engine, key)) {
+            return Component::new(&self.shared, compiled, Digest(digest));
+        }
+        let encoded;
+        let component = match kind {
+            Kind::Component => bytes,
+            Kind::Module => {
+                encoded = componentise(bytes)?;
+                &encoded
+            }
+        };
+        let _: World = read(kind, component)?.check()?;
+        let compiled = wasmtime::component::Component::from_binary(engine, component).map_err(|e| LoadError::Invalid(chain(&e)))?;
+        let component = Component::new(&self.shared, compiled, Digest(digest))?;
+        if let Some(cache) = cache
+            && let Err(error) = cache.put(key, component.compiled())
+        {
+            tracing::warn!(%error, "cannot keep a compiled component; it will be compiled again");
+        }
+        Ok(component)
+    }
+}
+
+fn config(settings: &Settings) -> Config {
+    let mut config = Config::new();
+    // Calls are synchronous; support for concurrent ones taxes each of them.
+    config.concurrency_support(false);
+    config.epoch_interruption(true);
+    config.max_wasm_stack(settings.stack_bytes_max);
+    config.memory_reservation(RESERVATION_BYTES);
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX));
+    // The same input gives the same bytes on every machine, for replay.
+    config.cranelift_nan_canonicalization(true);
+    config.relaxed_simd_deterministic(true);
+    // What no operator needs stays out: one memory of 32-bit addresses.
+    config.wasm_memory64(false);
+    config.wasm_multi_memory(false);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings)));
+    config
+}
+
+fn pool(settings: &Settings) -> PoolingAllocationConfig {
+    let instances = settings.instances_max;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances);
+    pool.max_component_instance_size(BOOKKEEPING_BYTES_MAX);
+    pool.total_core_instances(instances.saturating_mul(CORE_INSTANCES_MAX));
+    pool.max_core_instances_per_component(CORE_INSTANCES_MAX);
+    pool.max_core_instance_size(BOOKKEEPING_BYTES_MAX);
+    pool.total_memories(instances.saturating_mul(MEMORIES_MAX));
+    pool.max_memories_per_component(MEMORIES_MAX);
+    pool.max_memories_per_module(MEMORIES_MAX);
+    pool.max_memory_size(usize::try_from(settings.memory_bytes_max).unwrap_or(usize::MAX));
+    pool.total_tables(instances.saturating_mul(TABLES_MAX));
+    pool.max_tables_per_component(TABLES_MAX);
+    pool.max_tables_per_module(TABLES_MAX);
+    pool.table_elements(TABLE_ELEMENTS_MAX);
+    pool.max_unused_warm_slots(WARM_MAX);
+    pool
+}
+
+/// The thread that counts ticks, so that calls end at their deadlines.
+struct Ticker {
+    /// Dropped to end the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: &Engine, tick: Duration) -> std::io::Result<Self> {
+        let (stop, stopped) = channel();
+        let engine = engine.weak();
+        let thread = std::thread::Builder::new().name("wasm-ticks".to_owned()).spawn(move || {
+            while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+                let Some(engine) = engine.upgrade() else { break };
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // It cannot panic; and if it did, there is nobody left to tell.
+        }
+    }
+}

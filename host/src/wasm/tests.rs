@@ -1,0 +1,10 @@
+//! Tests with guests written as WebAssembly text: each is a few instructions in the frame that [`build`] puts around them.
+//!
+//! Guests built from Rust are tested by the test binary of the workspace.
+
+mod build;
+mod calls;
+mod imports;
+mod lies;
+mod loading;
+mod snapshots;

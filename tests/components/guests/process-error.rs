@@ -1,0 +1,3 @@
+//! Answers `process` with an error when it meets poison.
+
+components::evil!("process-error", || Err("the value was poison".to_owned()));

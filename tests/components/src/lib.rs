@@ -1,0 +1,50 @@
+//! What the guests share: an operator that counts rows by key, an evil that waits for the value `poison`, and lies about what a call did.
+
+pub mod lies;
+pub mod parse;
+
+use reprise_guest::{Description, Encoding::Utf8, Keyed, Output, Record, Text};
+
+/// The value that wakes the evil.
+pub const POISON: &[u8] = b"poison";
+
+/// The description of an operator that counts.
+#[must_use]
+pub fn counting(name: &str) -> Description {
+    Description::new(name).input("rows").output("counts", Utf8, Utf8)
+}
+
+/// Counts a row under its key, and emits the running count.
+pub fn count(counts: &mut Keyed<u64>, row: Record<'_>, out: &mut Output) {
+    let count = counts.entry(row.key);
+    *count += 1;
+    out.emit(row.time, row.key, Text(*count));
+}
+
+/// A component that counts rows by key, and calls `$poison` for each row with the value `poison` before it counts it.
+#[macro_export]
+macro_rules! evil {
+    ($name:literal, $poison:expr) => {
+        #[derive(Default)]
+        struct Guest {
+            counts: reprise_guest::Keyed<u64>,
+        }
+
+        impl reprise_guest::Operator for Guest {
+            fn describe() -> reprise_guest::Description {
+                $crate::counting($name)
+            }
+
+            fn record(&mut self, row: reprise_guest::Record<'_>, out: &mut reprise_guest::Output) -> Result<(), String> {
+                if row.value == $crate::POISON {
+                    let poison: fn() -> Result<(), String> = $poison;
+                    poison()?;
+                }
+                $crate::count(&mut self.counts, row, out);
+                Ok(())
+            }
+        }
+
+        reprise_guest::export!(Guest { counts });
+    };
+}

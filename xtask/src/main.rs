@@ -1,0 +1,108 @@
+//! The project's own commands: `cargo xtask COMMAND`.
+//!
+//! Each command does all its set-up itself, so that it works on a fresh clone. This crate depends on next to nothing: it has to
+//! compile in seconds, before anything else is built.
+
+mod bench;
+mod demo;
+mod guests;
+mod paths;
+mod run;
+mod suite;
+mod tidy;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  guests   build every Wasm guest (examples/, tests/components/) to target/guests/NAME.wasm
+  test     everything that has to hold: format, tidy, guests, tests, lints; ends with a summary
+  demo     word count in two Wasm operators, killed with SIGKILL twice, compared with the expected counts
+           --times N        how often the text is repeated to make the input (default 60)
+  bench    keyed count, a native Rust program against the same logic in Wasm, side by side
+           --rows N         rows of the generated input (default 10000000)
+           --rounds N       rounds, of which the median counts (default 3)
+  golden   run the tests with UPDATE_GOLDEN=1: accept the present output as the golden files
+  tidy     rules of the source tree that no compiler checks
+  help     this text
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", arguments),
+    };
+    match command {
+        "guests" => options(rest, &[]).and_then(|_| guests::build().map(drop)),
+        "test" => options(rest, &[]).and_then(|_| suite::test()),
+        "golden" => options(rest, &[]).and_then(|_| suite::golden()),
+        "tidy" => options(rest, &[]).and_then(|_| tidy::check_repository()),
+        "demo" => {
+            let values = options(rest, &["--times"])?;
+            demo::demo(values[0].unwrap_or(demo::TIMES_DEFAULT))
+        }
+        "bench" => {
+            let values = options(rest, &["--rows", "--rounds"])?;
+            bench::bench(values[0].unwrap_or(bench::ROWS_DEFAULT), values[1].unwrap_or(bench::ROUNDS_DEFAULT))
+        }
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => bail!("there is no command `{other}`\n\n{HELP}"),
+    }
+}
+
+/// Reads `--name N` pairs: one entry for each known name, in the order of `known`. Everything else is an error.
+fn options(arguments: &[String], known: &[&str]) -> Result<Vec<Option<u64>>> {
+    let mut values = vec![None; known.len()];
+    let mut rest = arguments.iter();
+    while let Some(name) = rest.next() {
+        let Some(place) = known.iter().position(|candidate| candidate == name) else {
+            bail!("unknown argument `{name}`\n\n{HELP}");
+        };
+        let number = rest.next().and_then(|text| text.replace('_', "").parse::<u64>().ok()).filter(|number| *number > 0);
+        let Some(number) = number else {
+            bail!("`{name}` needs a whole number above 0");
+        };
+        values[place] = Some(number);
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::options;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn options_come_back_in_the_order_of_the_known_names() {
+        let values = options(&words("--rounds 2 --rows 1_000"), &["--rows", "--rounds"]).expect("both are known");
+        assert_eq!(values, [Some(1000), Some(2)]);
+    }
+
+    #[test]
+    fn unknown_missing_and_zero_values_are_refused() {
+        for text in ["--colour 1", "--rows", "--rows many", "--rows 0", "rows"] {
+            assert!(options(&words(text), &["--rows"]).is_err(), "{text}");
+        }
+    }
+}
