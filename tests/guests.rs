@@ -107,8 +107,11 @@ fn poison(component: &Component) -> (GuestError, Instance, Vec<Chunk>) {
     (error, instance, chunks)
 }
 
-/// The hostile guests, and what each of them ends in.
-fn hostile() -> [(&'static str, fn(&Fault) -> bool); 6] {
+/// A guest, and whether a fault is the one that it must end in.
+type Hostile = (&'static str, fn(&Fault) -> bool);
+
+/// The hostile guests.
+fn hostile() -> [Hostile; 6] {
     [
         ("trap-unreachable", |fault| *fault == Fault::Trap("unreachable executed".into())),
         ("panic", |fault| *fault == Fault::Trap("unreachable executed".into())),

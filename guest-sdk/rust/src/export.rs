@@ -8,8 +8,8 @@
 /// export!(Sessions { open_since, seen: 2 }); // `seen` is in version 2: the meaning of its bytes changed once
 /// ```
 ///
-/// Each field named must be a [`Value`](crate::Value), [`Keyed`](crate::Keyed) or [`KeyedItems`](crate::KeyedItems). Its name, with `-` for `_`, is its identity
-/// across versions of the operator; the order does not matter. A field that is not named is not kept.
+/// Each field named must be a [`Value`](crate::Value), [`Keyed`](crate::Keyed) or [`KeyedItems`](crate::KeyedItems). Its name, with `-`
+/// for `_`, is its identity across versions of the operator; the order does not matter. A field that is not named is not kept.
 ///
 /// The crate of a component has `crate-type = ["cdylib"]`, and exports one operator.
 #[macro_export]

@@ -162,8 +162,8 @@ impl<O: Declared> Harness<O> {
         chunks.iter().try_for_each(|chunk| self.runner.restore(chunk))
     }
 
-    /// What the host does after a fault: takes a full snapshot, and goes on with a new instance that knows nothing else. A test that calls this
-    /// at any place and sees another result has found state that was not declared.
+    /// What the host does after a fault: takes a full snapshot, and goes on with a new instance that knows nothing else. A test that calls
+    /// this at any place and sees another result has found state that was not declared.
     ///
     /// # Errors
     /// Where taking, opening or restoring fails.

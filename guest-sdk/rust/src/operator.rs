@@ -10,7 +10,8 @@ pub const END_OF_INPUT: i64 = i64::MAX;
 /// An operator. Its fields are its state, and `Default` is the operator that has seen nothing.
 ///
 /// What it emits may depend on its declared state, its input and [`runtime`](crate::runtime) alone: after a fault the host takes a new
-/// instance, restores the last snapshot and calls it again. Other fields may hold what [`Operator::open`] can make again, such as the config.
+/// instance, restores the last snapshot and calls it again. Other fields may hold what [`Operator::open`] can make again, such as the
+/// config.
 ///
 /// An `Err` from any method is a fault: nothing of the call stands, and the host starts from the last snapshot. To refuse a single row,
 /// use [`Output::reject`].

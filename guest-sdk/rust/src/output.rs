@@ -25,7 +25,7 @@ macro_rules! bytes {
         impl Bytes for $type {
             #[inline]
             fn append_to(&self, column: &mut Vec<u8>) {
-                append(column, self.as_ref());
+                column.extend_from_slice(self.as_ref());
             }
         }
     )* };
@@ -49,12 +49,6 @@ impl<T: Display> Bytes for Text<T> {
     fn append_to(&self, column: &mut Vec<u8>) {
         write!(column, "{}", self.0).expect("writing to memory does not fail");
     }
-}
-
-/// Appends a few bytes of unknown number.
-#[inline]
-fn append(column: &mut Vec<u8>, bytes: &[u8]) {
-    column.extend_from_slice(bytes);
 }
 
 /// A row that the operator refuses.
@@ -108,8 +102,8 @@ impl Output {
         batch.value_ends.push(end(&batch.values));
     }
 
-    /// Refuses a row of the input, by its [`Record::row`](crate::Record::row): it goes to quarantine with the reason, while the other rows of the call
-    /// stand. Refusing a row twice is refusing it once; refusing a row that does not exist makes the call fail.
+    /// Refuses a row of the input, by its [`Record::row`](crate::Record::row): it goes to quarantine with the reason, while the other rows
+    /// of the call stand. Refusing a row twice is refusing it once; refusing a row that does not exist makes the call fail.
     #[cold]
     pub fn reject(&mut self, row: u32, reason: impl Into<String>) {
         if row >= self.rows {

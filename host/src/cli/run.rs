@@ -64,7 +64,8 @@ pub(super) fn run(arguments: RunArguments) -> ExitCode {
         }
         Err(error) => {
             display.clear();
-            let quiet = matches!(&error, Error::Engine(Failure::Connect { error: ConnectError::ClosedPipe { .. }, .. }));
+            let closed = |failure: &Failure| matches!(failure, Failure::Connect { error: ConnectError::ClosedPipe { .. }, .. });
+            let quiet = matches!(&error, Error::Engine(failure) if closed(failure));
             if quiet { ExitCode::from(exit::code(error.kind())) } else { exit::fail(&error, json) }
         }
     }

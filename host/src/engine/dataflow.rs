@@ -51,18 +51,18 @@ pub(super) fn build<'scope>(
                 let seat = parts.seat.sources.swap_remove(at);
                 let limits = blueprint.source_limits;
                 let (control, reporter) = (&blueprint.control, &blueprint.reporter);
-                let (stream, activator) = source::build(scope.clone(), seat, blueprint.first_epoch, limits, control, reporter, probe)?;
+                let (stream, activator) = source::build(scope, seat, blueprint.first_epoch, limits, control, reporter, probe)?;
                 streams.insert((node, 0), stream);
                 activators.push(activator);
             }
             Node::Operator(index) => {
                 let instance = parts.operators.get_mut(index).and_then(Option::take).ok_or_else(|| missing("an operator"))?;
-                operator(scope.clone(), blueprint, node, index, inputs(), instance, &mut streams)?;
+                operator(scope, blueprint, node, index, inputs(), instance, &mut streams)?;
             }
             Node::Sink(index) => {
                 let at = parts.seat.sinks.iter().position(|seat| seat.index == index).ok_or_else(|| missing("a sink"))?;
                 let seat = parts.seat.sinks.swap_remove(at);
-                sink(scope.clone(), blueprint, seat, inputs(), &streams, probe)?;
+                sink(scope, blueprint, seat, inputs(), &streams, probe)?;
             }
         }
     }
@@ -123,7 +123,7 @@ fn operator<'scope, 'a>(
     streams: &mut Streams<'scope>,
 ) -> Result<(), Failure> {
     let shape = &blueprint.operators[index];
-    let mut builder = OperatorBuilder::new(shape.name.clone(), scope.clone());
+    let mut builder = OperatorBuilder::new(shape.name.clone(), scope);
     let mut pulls = Vec::new();
     for edge in inputs {
         pulls.push(connect(&mut builder, &scope, edge, streams)?);
@@ -162,7 +162,7 @@ fn sink<'scope, 'a>(
     streams: &Streams<'scope>,
     probe: &probe::Handle<Moment>,
 ) -> Result<(), Failure> {
-    let mut builder = OperatorBuilder::new(seat.name.clone(), scope.clone());
+    let mut builder = OperatorBuilder::new(seat.name.clone(), scope);
     let mut pulls = Vec::new();
     for edge in inputs {
         pulls.push(connect(&mut builder, &scope, edge, streams)?);

@@ -7,7 +7,7 @@ use super::frame::Load;
 use super::inbox::{Arrival, Inbox};
 use super::moment::Moment;
 use super::report::{EpochContent, EpochReport, Reporter};
-use crate::connect::SinkWriter;
+use crate::connect::{ConnectError, SinkWriter};
 use reprise_core::batch::Batch;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::StagedRef;
@@ -134,7 +134,11 @@ fn write(
     reporter: &Reporter,
     wake: &SyncActivator,
 ) -> Result<(), Failure> {
-    let failed = |error| Failure::Connect { kind: "sink", name: name.to_owned(), instance: at.instance, error };
+    let failed = |error| match error {
+        // The writer was called out of order: that is a fault of this module.
+        ConnectError::Order { .. } => Failure::Internal(error.to_string()),
+        error => Failure::Connect { kind: "sink", name: name.to_owned(), instance: at.instance, error },
+    };
     let mut rows = 0;
     while let Ok(command) = commands.recv() {
         if control.aborted() {

@@ -141,7 +141,7 @@ pub(super) fn build<'scope>(
     reporter: &Reporter,
     probe: &probe::Handle<Moment>,
 ) -> Result<(Stream<'scope, Moment, Frame>, Activator), Failure> {
-    let mut builder = OperatorBuilder::new(seat.name.clone(), scope.clone());
+    let mut builder = OperatorBuilder::new(seat.name.clone(), scope);
     let (output, stream) = builder.new_output::<Frame>();
     let mut output = OutputBuilder::<_, NoopBuilder<Frame>>::from(output);
     let worker = scope.worker();

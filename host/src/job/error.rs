@@ -60,7 +60,7 @@ pub enum Error {
     #[error("{failure}\n  help: the job stopped after {failures} failures in a row; its state is that of checkpoint {}, and `reprise run` takes it up again", checkpoint(*.completed))]
     Gave {
         /// The last failure.
-        failure: Failure,
+        failure: Box<Failure>,
         /// Failures in a row.
         failures: u32,
         /// The newest checkpoint.
@@ -68,7 +68,7 @@ pub enum Error {
     },
     /// A source, a sink or the engine failed.
     #[error(transparent)]
-    Engine(Failure),
+    Engine(Box<Failure>),
     /// A source or sink cannot start.
     #[error("{kind} `{name}` cannot start")]
     Connect {
@@ -141,13 +141,17 @@ impl Error {
         match self {
             Self::Read { .. } | Self::Topology(_) | Self::Describe { .. } | Self::Misfit { .. } => Kind::Topology,
             Self::Gave { .. } => Kind::Guest,
-            Self::Engine(Failure::Guest { .. }) => Kind::Guest,
-            Self::Engine(Failure::Connect { .. }) | Self::Connect { .. } => Kind::Connect,
-            Self::Engine(Failure::Limit(_)) => Kind::Limit,
+            Self::Engine(failure) => match failure.as_ref() {
+                Failure::Guest { .. } => Kind::Guest,
+                Failure::Connect { .. } => Kind::Connect,
+                Failure::Limit(_) => Kind::Limit,
+                Failure::Internal(_) => Kind::Internal,
+            },
+            Self::Connect { .. } => Kind::Connect,
             Self::Store { .. } => Kind::Storage,
             Self::Fenced { .. } | Self::Overtaken { .. } => Kind::Fenced,
             Self::NoCheckpoint { .. } => Kind::Corrupt,
-            Self::Engine(Failure::Internal(_)) | Self::Runtime(_) | Self::Internal(_) => Kind::Internal,
+            Self::Runtime(_) | Self::Internal(_) => Kind::Internal,
         }
     }
 }

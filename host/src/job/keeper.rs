@@ -41,6 +41,8 @@ pub(super) struct Keeper {
     pub watch: Watch,
     /// Manifests that are stored and whose output is not yet published.
     pub stored: BTreeMap<Epoch, Manifest>,
+    /// The newest of all manifests that this run has stored.
+    pub newest: Option<Epoch>,
     /// The sweep under way.
     pub sweep: Option<tokio::task::JoinHandle<()>>,
 }
@@ -57,8 +59,14 @@ pub(super) enum RunEnd {
 }
 
 impl Keeper {
-    /// Works until the coordinator says that the run is done, or until nobody reports any more.
-    pub async fn keep(mut self, mut events: mpsc::Receiver<Told>) -> Result<RunEnd, Error> {
+    /// Works until the coordinator says that the run is done, or until nobody reports any more. Also tells the newest checkpoint that
+    /// this run has stored.
+    pub async fn keep(mut self, events: mpsc::Receiver<Told>) -> Result<(RunEnd, Option<Epoch>), Error> {
+        let end = self.work(events).await?;
+        Ok((end, self.newest))
+    }
+
+    async fn work(&mut self, mut events: mpsc::Receiver<Told>) -> Result<RunEnd, Error> {
         let mut due = VecDeque::new();
         loop {
             let event = match due.pop_front() {
@@ -97,6 +105,7 @@ impl Keeper {
         let created = self.store.create(&paths::manifest(epoch), Bytes::from(bytes)).await;
         match created.map_err(|error| Error::Store { doing: "store a manifest", error })? {
             Created::New => {
+                self.newest = Some(epoch);
                 self.stored.insert(epoch, manifest);
                 Ok(Event::Stored(epoch))
             }
@@ -158,7 +167,7 @@ pub(super) async fn publish_one(sink: Arc<dyn Sink>, name: &str, staged: StagedR
         .await
         .map_err(|error| Error::Internal(format!("a task failed: {error}")))?;
     let failed = |error| crate::engine::Failure::Connect { kind: "sink", name: name.to_owned(), instance: 0, error };
-    published.map_err(|error| Error::Engine(failed(error)))
+    published.map_err(|error| Error::Engine(Box::new(failed(error))))
 }
 
 fn notice(manifest: &Manifest) -> CheckpointNotice {

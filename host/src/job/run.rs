@@ -65,7 +65,7 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
         let on_failure = &job.prepared.plan.topology.operators[index].on_failure;
         let policy = Policy { retries: on_failure.retries, backoff_min: on_failure.backoff_min, backoff_max: on_failure.backoff_max };
         match failures.decide(&policy, completed, Clock::unlikely_number()) {
-            Decision::Stop { failures } => return Err(Error::Gave { failure, failures, completed }),
+            Decision::Stop { failures } => return Err(Error::Gave { failure: Box::new(failure), failures, completed }),
             Decision::Retry { attempt, wait } => {
                 (job.options.watch)(Notice::Failed { report: failure.to_string(), attempt, retries: policy.retries, wait });
                 let mut stop = job.options.stop.clone();
@@ -142,7 +142,8 @@ impl Job {
         let (reporter, events) = self.recorder(generation);
         let blueprint = self.blueprint(found.first_epoch, &control, reporter);
         let mut retention = Retention::default();
-        found.manifests.iter().for_each(|m| retention.note(m));
+        // Later ones belong to a history that was given up: they would push out good ones.
+        found.manifests.iter().filter(|m| from.is_some_and(|from| m.epoch <= from)).for_each(|m| retention.note(m));
         let keeper = Keeper {
             store: self.store.clone(),
             generation,
@@ -154,6 +155,7 @@ impl Job {
             clock: self.options.clock.clone(),
             watch: Arc::clone(&self.options.watch),
             stored: BTreeMap::new(),
+            newest: None,
             sweep: None,
         };
         self.drive(blueprint, seats, keeper, events, &control, from).await
@@ -169,7 +171,6 @@ impl Job {
         control: &Arc<Control>,
         from: Option<Epoch>,
     ) -> Result<Attempt, Error> {
-        let first = blueprint.first_epoch;
         let engine = tokio::task::spawn_blocking(move || engine::run(blueprint, seats));
         let mut stop = self.options.stop.clone();
         let stopper = Arc::clone(control);
@@ -186,14 +187,12 @@ impl Job {
         let ran = engine.await.map_err(|error| Error::Internal(format!("the engine: {error}")))?;
         listener.abort();
         // A failed store makes instances fail to report: its error is the cause, theirs the consequence.
-        let end = kept?;
+        let (end, newest) = kept?;
         match (ran, end) {
             (Err(failure), _) => match failure {
-                Failure::Guest { index, .. } => {
-                    let completed = (control.completed() >= first).then(|| control.completed()).or(from);
-                    Ok(Attempt::Failed { failure, operator: index, completed })
-                }
-                other => Err(Error::Engine(other)),
+                // Only a stored checkpoint is progress: an epoch without news completes without one.
+                Failure::Guest { index, .. } => Ok(Attempt::Failed { failure, operator: index, completed: newest.or(from) }),
+                other => Err(Error::Engine(Box::new(other))),
             },
             (Ok(()), RunEnd::Finished) => Ok(Attempt::Ended(Ending::Finished)),
             (Ok(()), RunEnd::Stopped) => Ok(Attempt::Ended(Ending::Stopped)),

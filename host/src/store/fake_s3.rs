@@ -259,13 +259,13 @@ fn decoded(text: &str) -> String {
 }
 
 fn write_answer(stream: &mut TcpStream, request: &Request, Answer(status, body): Answer) -> std::io::Result<()> {
-    let head = format!(
-        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nETag: \"e\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes())?;
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nETag: \"e\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n");
+    // In one write: a second one would wait for the acknowledgement of the first.
+    let mut answer = head.into_bytes();
     if request.method != "HEAD" {
-        stream.write_all(&body)?;
+        answer.extend_from_slice(&body);
     }
-    stream.flush()
+    stream.write_all(&answer)
 }

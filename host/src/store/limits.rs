@@ -52,7 +52,7 @@ impl Limits {
         let whole = self.backoff_min.saturating_mul(1 << doublings).min(self.backoff_max);
         let half = whole / 2;
         // 32 bits are plenty for a wait, and their product with nanoseconds fits.
-        let share = half.as_nanos() * u128::from(random >> 32) >> 32;
+        let share = (half.as_nanos() * u128::from(random >> 32)) >> 32;
         half + Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX))
     }
 }

@@ -42,7 +42,7 @@ async fn bucket_conforms() {
 async fn bucket_conforms_under_faults() {
     let server = FakeS3::start();
     server.fail_every(
-        3,
+        7,
         &[Fault::Status(503), Fault::DropRequest, Fault::DropAnswer, Fault::Status(429), Fault::DropAnswer, Fault::Status(409)],
     );
     conformance::check_under_faults(&bucket(&server, Limits { retries: 20, ..hasty() }).await).await;

@@ -31,4 +31,7 @@ impl Guest for Echo {
     }
 }
 
+#[cfg(target_arch = "wasm32")]
 export!(Echo);
+#[cfg(not(target_arch = "wasm32"))]
+const _: Echo = Echo;

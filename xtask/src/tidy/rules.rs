@@ -11,6 +11,8 @@ pub const FUNCTION_LINES_MAX: usize = 70;
 
 /// Where bad guests live: they do what no other code may.
 const BAD_GUESTS: &str = "tests/components/";
+/// Folders below it whose files or folders are a guest each.
+const GUEST_FOLDERS: [&str; 2] = ["examples", "guests"];
 /// The one file with `unsafe` code.
 const UNSAFE_FILE: &str = "host/src/wasm/precompiled.rs";
 /// Words that name nothing.
@@ -84,7 +86,8 @@ pub fn file(path: &str, text: &str) -> Vec<Complaint> {
 }
 
 fn opening_and_length(file: &File, complaints: &mut Vec<Complaint>) {
-    if !file.text.starts_with("//!") {
+    // A crate may open with the text of its README, which its tests then build.
+    if !file.text.starts_with("//!") && !file.text.starts_with("#![doc = include_str!") {
         complaints.push(file.complaint(1, "does not open with `//!`: say what the file is, and what it is not".to_owned()));
     }
     let lines = file.text.lines().count();
@@ -220,7 +223,7 @@ fn is_test_program(path: &str) -> bool {
 /// The guest that this file of `tests/components/` makes: an example, or the library of a manifest that is a cdylib.
 fn guest_name(path: &str, text: &str) -> Option<String> {
     let parts: Vec<&str> = path.split('/').collect();
-    if let Some(place) = parts.iter().position(|part| *part == "examples") {
+    if let Some(place) = parts.iter().position(|part| GUEST_FOLDERS.contains(part)) {
         return match parts[place + 1..] {
             [file] => file.strip_suffix(".rs").map(str::to_owned),
             [folder, "main.rs"] => Some(folder.to_owned()),

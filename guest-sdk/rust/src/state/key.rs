@@ -4,8 +4,7 @@
 //! The hash is the same in every run: nothing an operator does may depend on chance. It is made to spread keys, not to withstand
 //! people who choose keys that collide; the host's deadline is the defence there.
 
-/// Bytes that a key may have to stand in the entry itself.
-const SHORT_BYTES_MAX: usize = 16;
+use super::short::{self, word};
 
 /// Odd numbers with no pattern in their bits (from the fractional parts of the square roots of 2, 3, 5 and 7).
 const MIX: [u64; 4] = [0x6a09_e667_f3bc_c909, 0xbb67_ae85_84ca_a73b, 0x3c6e_f372_fe94_f82b, 0xa54f_f53a_5f1d_36f1];
@@ -21,11 +20,9 @@ pub(super) struct Sought<'a> {
 impl<'a> Sought<'a> {
     #[inline]
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        if bytes.len() <= SHORT_BYTES_MAX {
-            let words = padded(bytes);
-            Self { bytes, words, hash: mix(mix(bytes.len() as u64, words[0]), words[1]) }
-        } else {
-            Self { bytes, words: [0; 2], hash: hash_long(bytes) }
+        match short::words(bytes) {
+            Some(words) => Self { bytes, words, hash: mix(mix(bytes.len() as u64, words[0]), words[1]) },
+            None => Self { bytes, words: [0; 2], hash: hash_long(bytes) },
         }
     }
 }
@@ -33,7 +30,7 @@ impl<'a> Sought<'a> {
 /// A key as it is kept.
 #[derive(Debug)]
 pub(super) enum Key {
-    Short(u8, [u8; SHORT_BYTES_MAX]),
+    Short(u8, [u8; short::BYTES_MAX]),
     Long(Box<[u8]>),
 }
 
@@ -41,8 +38,8 @@ impl Key {
     pub(super) fn new(sought: Sought<'_>) -> Self {
         let [low, high] = sought.words.map(u64::to_le_bytes);
         match sought.bytes.len() {
-            length @ 0..=SHORT_BYTES_MAX => {
-                let mut bytes = [0; SHORT_BYTES_MAX];
+            length @ 0..=short::BYTES_MAX => {
+                let mut bytes = [0; short::BYTES_MAX];
                 bytes[..8].copy_from_slice(&low);
                 bytes[8..].copy_from_slice(&high);
                 Self::Short(length as u8, bytes)
@@ -71,33 +68,6 @@ impl Key {
 
     pub(super) fn hash(&self) -> u64 {
         Sought::new(self.as_slice()).hash
-    }
-}
-
-/// Eight bytes from `at`.
-#[inline]
-fn word(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a slice of eight"))
-}
-
-/// Four bytes from `at`.
-#[inline]
-fn half(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().expect("a slice of four")))
-}
-
-/// At most 16 bytes as two words, padded with zeros. Reads whole words that overlap, and shifts out what was read twice.
-#[inline]
-fn padded(bytes: &[u8]) -> [u64; 2] {
-    let length = bytes.len();
-    match length {
-        0 => [0, 0],
-        1..4 => [
-            u64::from(bytes[0]) | u64::from(bytes[length / 2]) << (8 * (length / 2)) | u64::from(bytes[length - 1]) << (8 * (length - 1)),
-            0,
-        ],
-        4..=8 => [half(bytes, 0) | (half(bytes, length - 4) >> (8 * (8 - length))) << 32, 0],
-        _ => [word(bytes, 0), word(bytes, length - 8) >> (8 * (16 - length))],
     }
 }
 

@@ -14,6 +14,7 @@ mod items;
 mod key;
 mod keyed;
 mod part;
+mod short;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -97,8 +97,8 @@ impl PartWriter {
         Part { chunks: self.chunks, done }
     }
 
-    /// Appends a cell, removed where there is no `value`. False where it does not fit any more: then nothing was appended. The first cell of
-    /// a piece always fits.
+    /// Appends a cell, removed where there is no `value`. False where it does not fit any more: then nothing was appended. The first cell
+    /// of a piece always fits.
     ///
     /// # Errors
     /// Where the value cannot be encoded.

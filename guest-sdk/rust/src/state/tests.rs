@@ -4,7 +4,9 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-type Model = BTreeMap<(Vec<u8>, Vec<u8>), u64>;
+/// Key and item.
+type Name = (Vec<u8>, Vec<u8>);
+type Model = BTreeMap<Name, u64>;
 
 /// What the tests do to a field of state.
 trait Field: Slot + Default {
@@ -132,7 +134,7 @@ fn restore<F: Field>(chunks: &[Chunk]) -> F {
     field
 }
 
-fn check<F: Field>(steps: &[Step], model_key: fn(&[u8], &[u8]) -> (Vec<u8>, Vec<u8>)) {
+fn check<F: Field>(steps: &[Step], model_key: fn(&[u8], &[u8]) -> Name) {
     let mut model = Model::new();
     let mut field = F::default();
     let mut chain = Vec::new();

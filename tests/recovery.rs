@@ -1,0 +1,17 @@
+//! Jobs that stop, die or find their checkpoints damaged, and go on: the oracle is always the run that nothing happened to.
+//!
+//! | file | what |
+//! |---|---|
+//! | `jobs` | a job in a folder of its own: its topology, input, runs, output and stored objects |
+//! | `damage` | truncated, bit-flipped and missing objects |
+//! | `state` | deltas, other numbers of workers, checkpoints that do not fit |
+//! | `refused` | what lying guests return, and rows in quarantine |
+//! | `ends` | the end of the input, told once; old checkpoints, deleted |
+//! | `shapes` | every way to connect operators |
+
+mod damage;
+mod ends;
+mod jobs;
+mod refused;
+mod shapes;
+mod state;

@@ -1,0 +1,342 @@
+//! A job in a folder of its own. Nothing here waits for a time to pass: a run is fed its next file, or is stopped, when a checkpoint
+//! holds everything that it was fed before.
+
+use reprise::clock::Clock;
+use reprise::job::{self, CheckpointNotice, Ending, Error, Notice, Options};
+use reprise_core::cells::Chunk;
+use reprise_core::checkpoint::manifest::{Manifest, ObjectRef};
+use reprise_core::codec::{checksum, record, snapshot};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// Name of every job here.
+pub const JOB: &str = "taken-up";
+
+/// A topology file, piece by piece.
+#[derive(Clone)]
+pub struct Topology(String);
+
+impl Topology {
+    /// With checkpoints and batches as small as can be. `checkpoint`: settings of the table beside its store and interval.
+    pub fn new(checkpoint: &str) -> Self {
+        Self::every("10ms", checkpoint).with("[flow]\nbatch-rows = 16\n")
+    }
+
+    /// With a checkpoint at this interval.
+    pub fn every(interval: &str, checkpoint: &str) -> Self {
+        Self(format!("name = \"{JOB}\"\n\n[checkpoint]\nstore = \"file:./state\"\ninterval = \"{interval}\"\n{checkpoint}\n"))
+    }
+
+    fn with(mut self, piece: &str) -> Self {
+        self.0.push('\n');
+        self.0.push_str(piece);
+        self
+    }
+
+    /// A source over the files of a folder below `in`. `settings`: those of its `file` table beside `path`.
+    pub fn source(self, name: &str, settings: &str, follow: bool) -> Self {
+        let follow = if follow { "follow = true\npoll = \"10ms\"\n" } else { "" };
+        self.with(&format!("[[source]]\nname = \"{name}\"\n[source.file]\npath = \"in/{name}/*\"\n{settings}\n{follow}"))
+    }
+
+    /// A source of `key` lines.
+    pub fn keys(self, name: &str, follow: bool) -> Self {
+        self.source(name, "format = \"csv\"\nheader = false\nkey = { column = 0 }", follow)
+    }
+
+    /// An operator that gives up at its second failure in a row. `input` is TOML.
+    pub fn operator(self, name: &str, guest: &str, input: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/guests").join(guest).with_extension("wasm");
+        let failure = "on-failure = { retries = 1, backoff = \"1ms..1ms\" }\ndeadline = \"60s\"";
+        self.with(&format!("[[operator]]\nname = \"{name}\"\ncomponent = '{}'\ninput = {input}\n{failure}\n", path.display()))
+    }
+
+    /// A file sink into the folder `name`.
+    pub fn sink(self, name: &str, input: &str) -> Self {
+        self.with(&format!("[[sink]]\nname = \"{name}\"\ninput = {input}\nfile = {{ path = \"{name}\" }}\n"))
+    }
+}
+
+/// `keys` counted by key, into the sink `out`.
+pub fn counting(checkpoint: &str, follow: bool) -> Topology {
+    let topology = Topology::new(checkpoint).keys("keys", follow);
+    topology.operator("count", "running-count", r#"{ from = "keys", by = "key" }"#).sink("out", "\"count\"")
+}
+
+/// What a run is to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    GoOn,
+    Stop,
+}
+
+/// How a run ended, and what it told.
+pub struct Run {
+    pub result: Result<Ending, Error>,
+    pub notices: Vec<Notice>,
+}
+
+impl Run {
+    /// The checkpoints, in order.
+    pub fn checkpoints(&self) -> Vec<&CheckpointNotice> {
+        self.notices.iter().filter_map(|notice| if let Notice::Checkpoint(made) = notice { Some(made) } else { None }).collect()
+    }
+
+    /// Epoch and reason of every checkpoint that was passed over.
+    pub fn passed_over(&self) -> Vec<(u64, &str)> {
+        let passed = |notice| if let &Notice::PassedOver { epoch, ref reason } = notice { Some((epoch.0, reason.as_str())) } else { None };
+        self.notices.iter().filter_map(passed).collect()
+    }
+
+    /// The checkpoint that was taken up at last.
+    pub fn from(&self) -> Option<u64> {
+        let from = |notice: &Notice| if let Notice::Started { from, .. } = notice { Some(from.map(|epoch| epoch.0)) } else { None };
+        self.notices.iter().rev().find_map(from).flatten()
+    }
+
+    /// # Panics
+    /// Where the run did not end so.
+    #[track_caller]
+    pub fn expect(self, ending: Ending) -> Self {
+        match &self.result {
+            Ok(found) => assert_eq!(*found, ending),
+            Err(error) => panic!("{error}\n{error:?}"),
+        }
+        self
+    }
+
+    /// # Panics
+    /// Where the run ended without an error.
+    #[track_caller]
+    pub fn error(&self) -> &Error {
+        self.result.as_ref().expect_err("the run must fail")
+    }
+}
+
+/// The folder of a job.
+pub struct Folder {
+    folder: TempDir,
+    fed: AtomicU64,
+}
+
+impl Folder {
+    pub fn new(topology: &Topology) -> Self {
+        let folder = Self { folder: tempfile::tempdir().unwrap(), fed: AtomicU64::new(0) };
+        folder.set(topology);
+        folder
+    }
+
+    /// A copy of everything in another folder.
+    pub fn copy(&self) -> Self {
+        let copy = Self { folder: tempfile::tempdir().unwrap(), fed: AtomicU64::new(self.fed.load(Ordering::Relaxed)) };
+        copy_folder(self.folder.path(), copy.folder.path());
+        copy
+    }
+
+    pub fn set(&self, topology: &Topology) {
+        fs::write(self.path("topology.toml"), &topology.0).unwrap();
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Adds a file of lines to the folder of a source, as a whole. All of its lines are counted as rows.
+    pub fn feed<L: AsRef<str>>(&self, source: &str, file: &str, lines: impl IntoIterator<Item = L>) {
+        self.feed_with_refused(source, file, lines, 0);
+    }
+
+    /// As [`Folder::feed`], where the source will refuse so many lines.
+    pub fn feed_with_refused<L: AsRef<str>>(&self, source: &str, file: &str, lines: impl IntoIterator<Item = L>, refused: u64) {
+        let folder = self.path("in").join(source);
+        fs::create_dir_all(&folder).unwrap();
+        let mut text = String::new();
+        let mut rows = 0;
+        for line in lines {
+            text.push_str(line.as_ref());
+            text.push('\n');
+            rows += 1;
+        }
+        // No wildcard means a name that begins with a dot.
+        let draft = folder.join(format!(".{file}"));
+        fs::write(&draft, text).unwrap();
+        self.fed.fetch_add(rows - refused, Ordering::Relaxed);
+        fs::rename(draft, folder.join(file)).unwrap();
+    }
+
+    /// True where a checkpoint holds every row that was fed.
+    pub fn is_covered_by(&self, checkpoint: &CheckpointNotice) -> bool {
+        checkpoint.rows == self.fed.load(Ordering::Relaxed)
+    }
+
+    /// Runs the job; `on` is told every notice and says when to stop.
+    pub fn run_with(&self, workers: u32, mut on: impl FnMut(&Notice) -> Then + Send) -> Run {
+        let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let prepared = match job::prepare(&self.path("topology.toml"), workers, Some(cache)) {
+            Ok(prepared) => prepared,
+            Err(error) => return Run { result: Err(error), notices: Vec::new() },
+        };
+        let (told, notices) = mpsc::channel();
+        let (ask, stop) = watch::channel(false);
+        let watch: job::Watch = std::sync::Arc::new(move |notice| told.send(notice).unwrap_or(()));
+        let options = Options { workers, stop, watch, clock: Clock::Fixed(1_000) };
+        std::thread::scope(|scope| {
+            let listener = scope.spawn(move || {
+                let mut seen = Vec::new();
+                for notice in notices {
+                    if on(&notice) == Then::Stop {
+                        ask.send(true).unwrap_or(());
+                    }
+                    seen.push(notice);
+                }
+                seen
+            });
+            let result = runtime.block_on(job::run(prepared, options));
+            drop(runtime);
+            Run { result, notices: listener.join().unwrap() }
+        })
+    }
+
+    /// Runs the job to its end.
+    pub fn run(&self, workers: u32) -> Run {
+        self.run_with(workers, |_| Then::GoOn)
+    }
+
+    /// Runs a job that follows its input: feeds it one file after another, each after a checkpoint that holds all rows before, then stops.
+    pub fn run_feeding(&self, workers: u32, source: &str, files: &[(&str, Vec<String>)]) -> Run {
+        let mut files = files.iter();
+        self.run_with(workers, |notice| {
+            let Notice::Checkpoint(checkpoint) = notice else { return Then::GoOn };
+            if !self.is_covered_by(checkpoint) {
+                return Then::GoOn;
+            }
+            let Some((file, lines)) = files.next() else { return Then::Stop };
+            self.feed(source, file, lines);
+            Then::GoOn
+        })
+    }
+
+    /// The visible lines of a sink, sorted.
+    pub fn lines(&self, sink: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(sink)) else { return Vec::new() };
+        let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        let mut lines: Vec<String> = files.flat_map(|path| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Keys and values of the visible rows of a sink, sorted.
+    pub fn rows(&self, sink: &str) -> Vec<(String, String)> {
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let parse = |line: &String| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            (text(&row["key"]), text(&row["value"]))
+        };
+        let mut rows: Vec<_> = self.lines(sink).iter().map(parse).collect();
+        rows.sort();
+        rows
+    }
+
+    /// The folder of the job's objects.
+    pub fn store(&self) -> PathBuf {
+        self.path("state").join(JOB)
+    }
+
+    /// Paths of the stored objects below a folder of the store, sorted.
+    pub fn objects(&self, below: &str) -> Vec<String> {
+        let (root, mut found) = (self.store(), Vec::new());
+        list(&root.join(below), &mut found);
+        let mut names: Vec<String> = found.iter().map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// All manifests, oldest first.
+    pub fn manifests(&self) -> Vec<Manifest> {
+        self.objects("checkpoints").iter().map(|path| record::decode(&fs::read(self.store().join(path)).unwrap()).unwrap()).collect()
+    }
+
+    pub fn newest(&self) -> Manifest {
+        self.manifests().pop().expect("there is a checkpoint")
+    }
+
+    /// The bytes of an object, which must be those that its reference promises.
+    pub fn read(&self, object: &ObjectRef) -> Vec<u8> {
+        let bytes = fs::read(self.store().join(&object.path)).unwrap();
+        assert_eq!((bytes.len() as u64, checksum(&bytes)), (object.bytes, object.checksum), "{}", object.path);
+        bytes
+    }
+
+    /// The cells of an operator in a checkpoint: (slot, key, item) and value, over all instances.
+    pub fn cells(&self, manifest: &Manifest, operator: &str) -> Cells {
+        let operator = manifest.operators.iter().find(|found| found.name == operator).unwrap();
+        let mut cells = Cells::new();
+        for object in operator.instances.iter().flat_map(|instance| &instance.chain) {
+            let (_, chunks) = snapshot::read(&self.read(object)).unwrap();
+            chunks.iter().for_each(|chunk| apply(&mut cells, chunk));
+        }
+        cells
+    }
+}
+
+/// State, cell by cell.
+pub type Cells = BTreeMap<(u32, Vec<u8>, Vec<u8>), Vec<u8>>;
+
+fn apply(cells: &mut Cells, chunk: &Chunk) {
+    for cell in chunk.cells() {
+        let place = (chunk.slot(), cell.key.to_vec(), cell.item.to_vec());
+        match cell.value {
+            Some(value) => drop(cells.insert(place, value.to_vec())),
+            None => drop(cells.remove(&place)),
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, target) = { let entry = entry.unwrap(); (entry.path(), to.join(entry.file_name())) };
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+fn list(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            list(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// Keys, so many in turn, from the `from`-th to before the `to`-th.
+pub fn keys(from: usize, to: usize, different: usize) -> Vec<String> {
+    (from..to).map(|row| format!("k{}", row * 7 % different)).collect()
+}
+
+/// What an operator emits that counts rows by key and shows the count at each of them: sorted.
+pub fn running_counts<K: AsRef<str>>(keys: impl IntoIterator<Item = K>) -> Vec<(String, String)> {
+    let mut counts = BTreeMap::<String, u64>::new();
+    let mut rows: Vec<_> = keys
+        .into_iter()
+        .map(|key| {
+            let count = counts.entry(key.as_ref().to_owned()).or_default();
+            *count += 1;
+            (key.as_ref().to_owned(), count.to_string())
+        })
+        .collect();
+    rows.sort();
+    rows
+}
