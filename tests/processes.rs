@@ -1,0 +1,34 @@
+//! The real binary as a process among others: killed, asked to stop, fed through pipes, given operators that fail. The oracle is the
+//! output of a run that nothing happened to.
+//!
+//! | file | what |
+//! |---|---|
+//! | `kills` | SIGKILL, Ctrl-C, another number of workers |
+//! | `faults` | operators that trap, panic, loop, eat memory or overflow their stack |
+//! | `streams` | files that grow, standard input and output |
+//! | `commands` | `check`, `inspect`, the JSON log |
+
+mod commands;
+mod faults;
+mod kills;
+mod streams;
+
+use crate::support::Running;
+use serde_json::Value;
+
+/// The events that a run with `--log json` has told so far. The last line may be half written, and is left for later.
+fn events(running: &Running) -> Vec<Value> {
+    let told = running.told();
+    let whole = told.rfind('\n').map_or("", |end| &told[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))).collect()
+}
+
+/// The events of one kind.
+fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["event"] == kind).collect()
+}
+
+/// Rows in the newest checkpoint of a run, over the life of the job; 0 before its first one.
+fn rows_checkpointed(running: &Running) -> u64 {
+    of_kind(&events(running), "checkpoint").last().map_or(0, |event| event["rows"].as_u64().unwrap())
+}

@@ -1,0 +1,164 @@
+//! Processes that are killed or asked to stop, and taken up again.
+
+use super::{events, of_kind, rows_checkpointed};
+use crate::support::{Counting, Ended, Input, Lines, Place, Running};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::time::Duration;
+
+const SEED: u64 = 25;
+/// What SIGKILL reports.
+const SIGKILL: i32 = 9;
+/// Small steps, so that a run takes some seconds and has some dozens of checkpoints.
+const SLOW: &str = "steps-ahead = 1\nbatch-rows = 64";
+/// Time between two checkpoints in these jobs.
+const INTERVAL_MS: u64 = 50;
+
+fn slow() -> Counting {
+    Counting { flow: SLOW, ..Counting::default() }
+}
+
+fn start(place: &Place, workers: u32) -> Running {
+    place.start(&["run", "job.toml", "--workers", &workers.to_string(), "--log", "json"])
+}
+
+/// Runs until the newest checkpoint has at least so many rows, and a little further; then kills. `None` where it ended before.
+fn killed_at(place: &Place, workers: u32, rows: u64, further: Duration) -> Option<Ended> {
+    let mut running = start(place, workers);
+    if rows > 0 {
+        running.reaches("a checkpoint", |running| rows_checkpointed(running) >= rows);
+    }
+    std::thread::sleep(further);
+    running.kill();
+    let ended = running.wait();
+    (ended.signal() == Some(SIGKILL)).then_some(ended)
+}
+
+/// Rows in the newest checkpoint that a dead process told of.
+fn rows_of(ended: &Ended) -> u64 {
+    let whole = ended.stderr.rfind('\n').map_or("", |end| &ended.stderr[..end]);
+    let rows = whole.lines().filter(|line| line.contains("\"event\":\"checkpoint\"")).map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
+        event["rows"].as_u64().unwrap()
+    });
+    rows.last().unwrap_or(0)
+}
+
+/// Kills runs of a place at random moments: some after a random amount of progress, some while they take up again.
+fn kill_again_and_again(place: &Place, times: u64, rows: u64, random: &mut StdRng) {
+    // What no kill aims at, so that the last one does not come too late.
+    let reserve = rows / 10;
+    let mut reached = 0;
+    for kill in 1..=times {
+        let left = rows.saturating_sub(reserve + reached);
+        let (target, further_us) = match random.random_range(0..4) {
+            0 => (0, random.random_range(0..30_000)),
+            _ => (reached + random.random_range(0..=2 * left / (times - kill + 2)), random.random_range(0..INTERVAL_MS * 1_000)),
+        };
+        let further = Duration::from_micros(further_us);
+        println!("kill {kill} of {times}: after {target} rows and {further:?} (checkpointed so far: {reached})");
+        let ended = killed_at(place, 2, target, further).unwrap_or_else(|| panic!("the job ended before kill {kill} of {times}"));
+        reached = reached.max(rows_of(&ended));
+    }
+    assert!(reached > 0, "no run got as far as a checkpoint");
+}
+
+#[test]
+fn killed_25_times_the_output_is_that_of_an_undisturbed_run() {
+    const ROWS: usize = 2_000_000;
+    println!("seed {SEED}");
+    let input = Input::new(SEED, ROWS, 100_000, |row| (row % 1_000).to_string());
+
+    let undisturbed = slow().place(&input.text);
+    undisturbed.finish(2);
+    let expected = undisturbed.published();
+    expected.assert_equals(&input.counted, "the undisturbed run");
+
+    let place = slow().place(&input.text);
+    kill_again_and_again(&place, 25, ROWS as u64, &mut StdRng::seed_from_u64(SEED));
+    let last = place.finish(2);
+    assert!(last.stderr.contains("takes up again from checkpoint"), "{last}");
+    place.published().assert_equals(&expected, "after 25 kills");
+
+    let files = crate::support::files_below(&place.path("out"));
+    let again = place.finish(2);
+    assert!(again.stderr.contains("finished already"), "{again}");
+    assert_eq!(crate::support::files_below(&place.path("out")), files, "a second run of the finished job");
+    place.published().assert_equals(&expected, "after a second run of the finished job");
+}
+
+#[test]
+fn what_readers_see_at_any_moment_is_a_part_of_the_output() {
+    let input = Input::new(2, 300_000, 1_000, |_| "1".to_owned());
+    let place = slow().place(&input.text);
+    let mut random = StdRng::seed_from_u64(2);
+    for _ in 0..5 {
+        // The job may end before: then all of the output is looked at.
+        drop(killed_at(&place, 2, random.random_range(0..100_000), Duration::from_millis(random.random_range(0..INTERVAL_MS))));
+        assert_part(&place.published(), &input.counted);
+    }
+    place.finish(2);
+    place.published().assert_equals(&input.counted, "in the end");
+}
+
+/// Every line of `part` is in `whole`, as often.
+#[track_caller]
+fn assert_part(part: &Lines, whole: &Lines) {
+    let mut rest = whole.iter();
+    for line in part.iter() {
+        assert!(rest.any(|other| other == line), "published, but wrong or doubled: {}", String::from_utf8_lossy(line));
+    }
+}
+
+#[test]
+fn ctrl_c_makes_a_last_checkpoint() {
+    const ROWS: u64 = 500_000;
+    let input = Input::new(3, ROWS as usize, 10_000, |_| "1".to_owned());
+    let place = slow().place(&input.text);
+    for signal in ["INT", "TERM"] {
+        let mut running = start(&place, 2);
+        running.wait_until("a checkpoint", |running| rows_checkpointed(running) > 0);
+        running.signal(signal);
+        let ended = running.wait();
+        assert_eq!(ended.code(), Some(0), "{ended}");
+        let events = ended.events();
+        let last = of_kind(&events, "checkpoint").last().unwrap()["rows"].as_u64().unwrap();
+        assert!(last < ROWS, "the signal came too late to show anything: {ended}");
+        assert!(of_kind(&events, "end")[0]["text"].as_str().unwrap().contains("stopped as asked"), "{ended}");
+        assert_eq!(place.published().len() as u64, last, "all that was read is in the last checkpoint, and published");
+        assert_part(&place.published(), &input.counted);
+    }
+    let ended = place.finish(2);
+    assert!(ended.stderr.contains("takes up again from checkpoint"), "{ended}");
+    place.published().assert_equals(&input.counted, "after two stops");
+}
+
+#[test]
+fn another_number_of_workers_takes_up_what_a_killed_run_left() {
+    const ROWS: u64 = 600_000;
+    let input = Input::new(4, ROWS as usize, 20_000, |_| "1".to_owned());
+    let place = slow().place(&input.text);
+    for (workers, rows) in [(2, ROWS / 6), (3, ROWS / 3), (1, ROWS / 2), (4, 2 * ROWS / 3)] {
+        let ended = killed_at(&place, workers, rows, Duration::from_millis(20));
+        let ended = ended.unwrap_or_else(|| panic!("the job ended before it was killed at {rows} rows"));
+        assert!(rows_of(&ended) >= rows, "{ended}");
+    }
+    place.finish(1);
+    place.published().assert_equals(&input.counted, "after runs with 2, 3, 1, 4 and 1 workers");
+}
+
+#[test]
+fn a_run_that_takes_up_does_not_read_again_what_is_in_its_checkpoint() {
+    const ROWS: u64 = 400_000;
+    let input = Input::new(5, ROWS as usize, 1_000, |_| "1".to_owned());
+    let place = slow().place(&input.text);
+    let killed = killed_at(&place, 2, ROWS / 4, Duration::ZERO).expect("it is killed long before its end");
+    let known = rows_of(&killed);
+    let mut running = start(&place, 2);
+    running.wait_until("the end", |running| !of_kind(&events(running), "end").is_empty());
+    let ended = running.wait();
+    let events = ended.events();
+    let status = &of_kind(&events, "end")[0]["status"];
+    assert!(status["rows_in"].as_u64().unwrap() <= ROWS - known, "{known} rows were in a checkpoint: {status}");
+    assert_eq!(status["rows_checkpointed"], ROWS, "{status}");
+}
