@@ -1,1 +1,364 @@
-//! bytes
+//! The bytes at rest, version 1: golden files, the values that they stand for, and a second writer made from `docs/formats.md` alone.
+//!
+//! The golden files of formats are only ever added: a version that was written once is read for ever, so nothing here overwrites one,
+//! not even `UPDATE_GOLDEN=1`.
+
+use crate::golden;
+use reprise_core::cells::{Cell, Chunk};
+use reprise_core::checkpoint::manifest::{
+    Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, SinkState, SourceState, SplitPosition, StagedRef,
+};
+use reprise_core::checkpoint::paths;
+use reprise_core::codec::snapshot::{self, Head, Scope, Writer};
+use reprise_core::codec::{checksum, frame, record};
+use reprise_core::description::{Encoding, Slot, SlotKind};
+use reprise_core::ids::{Digest, Epoch, Generation, Instance};
+use reprise_core::keying;
+use std::fmt::Write as _;
+
+const REFERENCE: &str = include_str!("../docs/formats.md");
+
+/// The golden bytes: those of the file where there is one; a new file is made with `UPDATE_GOLDEN=1`.
+#[track_caller]
+fn frozen(name: &str, written: &[u8]) -> Vec<u8> {
+    let relative = format!("formats/{name}");
+    if !golden::path(&relative).exists() {
+        golden::check_bytes(&relative, written);
+    }
+    let bytes = std::fs::read(golden::path(&relative)).unwrap();
+    let same = bytes.iter().zip(written).take_while(|(a, b)| a == b).count();
+    assert!(bytes == written, "{relative}: what is written now differs at offset {same}; a new version needs a new number and a new file");
+    bytes
+}
+
+fn claim() -> Claim {
+    Claim { generation: Generation(7), writer: 0x0123_4567_89ab_cdef, host: "process 42".into(), claimed_ms: 1_700_000_000_123 }
+}
+
+fn head(scope: Scope) -> Head {
+    Head { job: "word-count".into(), operator: "count".into(), instance: Instance(1), epoch: Epoch(41), generation: Generation(7), scope }
+}
+
+/// Key, item and value; no value where the cell was removed.
+type Triple<'a> = (&'a [u8], &'a [u8], Option<&'a [u8]>);
+
+fn chunk(slot: u32, cells: &[Triple<'_>]) -> Chunk {
+    let mut chunk = Chunk::new(slot);
+    cells.iter().for_each(|&(key, item, value)| chunk.push(Cell { key, item, value }).unwrap());
+    chunk
+}
+
+fn full_chunks() -> Vec<Chunk> {
+    let counts = chunk(0, &[(b"be", b"", Some(&5u64.to_le_bytes())), (b"", b"", Some(&0u64.to_le_bytes()))]);
+    vec![counts, chunk(2, &[(b"be", b"\x00\xff", Some(b"")), (b"be", b"item", Some(b"value"))])]
+}
+
+fn delta_chunks() -> Vec<Chunk> {
+    vec![chunk(0, &[(b"be", b"", Some(&6u64.to_le_bytes())), (b"gone", b"", None), (b"not", b"", None)])]
+}
+
+fn object(head: &Head, chunks: &[Chunk]) -> Vec<u8> {
+    let mut writer = Writer::new(head).unwrap();
+    chunks.iter().for_each(|chunk| writer.chunk(chunk).unwrap());
+    writer.finish().unwrap()
+}
+
+fn reference(epoch: u64, full: bool, bytes: &[u8], entries: u64) -> ObjectRef {
+    let scope = if full { Scope::Full } else { Scope::Delta };
+    let path = paths::snapshot("count", Instance(1), Epoch(epoch), Generation(7), full);
+    ObjectRef { path, scope, bytes: bytes.len() as u64, checksum: checksum(bytes), entries }
+}
+
+fn quarantine() -> Quarantine {
+    let row = |input, origin: &str, time, key: &[u8], value: &[u8], reason: &str| QuarantinedRow {
+        input,
+        origin: origin.into(),
+        time,
+        key: key.to_vec(),
+        value: value.to_vec(),
+        reason: reason.into(),
+    };
+    let rows = vec![row(1, "", -5, b"k", b"\xff\x00", "not a number"), row(0, "in/a.txt@0 at 17", 0, b"", b"bad line", "\u{e9}")];
+    Quarantine { node: "count".into(), instance: Instance(1), epoch: Epoch(41), rows }
+}
+
+fn slot(name: &str, kind: SlotKind, version: u32, encoding: Encoding) -> Slot {
+    Slot { name: name.into(), kind, version, encoding }
+}
+
+fn manifest() -> Manifest {
+    let slots = vec![
+        slot("counts", SlotKind::Keyed, 1, Encoding::U64Le),
+        slot("mode", SlotKind::Broadcast, 3, Encoding::Json),
+        slot("seen", SlotKind::Instance, 2, Encoding::Bytes),
+    ];
+    let full = reference(40, true, &object(&Head { epoch: Epoch(40), ..head(Scope::Full) }, &full_chunks()), 4);
+    let delta = reference(41, false, &object(&head(Scope::Delta), &delta_chunks()), 3);
+    let refused = record::encode(&quarantine()).unwrap();
+    let path = paths::quarantine("count", Instance(1), Epoch(41), Generation(7), 0);
+    let refused = ObjectRef { path, scope: Scope::Full, bytes: refused.len() as u64, checksum: checksum(&refused), entries: 2 };
+    let fresh = InstanceState { watermark: i64::MIN, ..InstanceState::default() };
+    let worked = InstanceState { chain: vec![full, delta], watermark: 1_699_999_999_000, rows: 12, rejected: 2, quarantine: vec![refused] };
+    let split = |split: &str, position: &str| SplitPosition { split: split.into(), position: position.into() };
+    let staged = StagedRef { epoch: Epoch(41), token: "000000000041-7-1.json".into(), rows: 3, bytes: 99 };
+    Manifest {
+        job: "word-count".into(),
+        epoch: Epoch(41),
+        generation: Generation(7),
+        writer: 0x0123_4567_89ab_cdef,
+        parent: Some(Epoch(40)),
+        written_ms: 1_700_000_000_456,
+        topology: Digest(std::array::from_fn(|place| place as u8)),
+        workers: 2,
+        finished: false,
+        operators: vec![OperatorState { name: "count".into(), component: Digest([0xcc; 32]), slots, instances: vec![fresh, worked] }],
+        sources: vec![SourceState {
+            name: "text".into(),
+            splits: vec![split("a.txt@0", "{\"offset\":17}"), split("b.txt@0", "{}")],
+            rows: 14,
+            rejected: 0,
+            quarantine: vec![],
+        }],
+        sinks: vec![SinkState { name: "counts".into(), staged: vec![staged], rows: 10 }],
+    }
+}
+
+/// The first manifest of a job: no parent, nothing in it.
+fn empty_manifest() -> Manifest {
+    let none = Manifest { operators: vec![], sources: vec![], sinks: vec![], ..manifest() };
+    Manifest { epoch: Epoch(1), parent: None, workers: 1, finished: true, ..none }
+}
+
+#[test]
+fn every_record_is_written_and_read_as_its_golden_file_has_it() {
+    let bytes = frozen("claim-v1.bin", &record::encode(&claim()).unwrap());
+    assert_eq!(record::decode::<Claim>(&bytes).unwrap(), claim());
+    for (name, manifest) in [("manifest-v1.bin", manifest()), ("manifest-empty-v1.bin", empty_manifest())] {
+        manifest.check(&manifest.job, manifest.epoch).unwrap();
+        let bytes = frozen(name, &record::encode(&manifest).unwrap());
+        assert_eq!(record::decode::<Manifest>(&bytes).unwrap(), manifest);
+    }
+    let bytes = frozen("quarantine-v1.bin", &record::encode(&quarantine()).unwrap());
+    assert_eq!(record::decode::<Quarantine>(&bytes).unwrap(), quarantine());
+}
+
+#[test]
+fn every_snapshot_is_written_and_read_as_its_golden_file_has_it() {
+    let cases = [
+        ("snapshot-full-v1.bin", Scope::Full, full_chunks()),
+        ("snapshot-delta-v1.bin", Scope::Delta, delta_chunks()),
+        ("snapshot-empty-v1.bin", Scope::Full, vec![]),
+    ];
+    for (name, scope, chunks) in cases {
+        let bytes = frozen(name, &object(&head(scope), &chunks));
+        assert_eq!(snapshot::read(&bytes).unwrap(), (head(scope), chunks), "{name}");
+    }
+}
+
+/// Writes what `docs/formats.md` says, without the codecs.
+#[derive(Default)]
+struct ByHand(Vec<u8>);
+
+impl ByHand {
+    fn u8(mut self, number: u8) -> Self {
+        self.0.push(number);
+        self
+    }
+
+    fn u32(mut self, number: u32) -> Self {
+        self.0.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
+    fn u64(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
+    fn i64(self, number: i64) -> Self {
+        self.u64(number as u64)
+    }
+
+    fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    fn bytes(self, bytes: &[u8]) -> Self {
+        self.u64(bytes.len() as u64).raw(bytes)
+    }
+
+    fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn list<T>(self, items: &[T], write: impl FnMut(Self, &T) -> Self) -> Self {
+        items.iter().fold(self.u64(items.len() as u64), write)
+    }
+
+    fn object(self, object: &ObjectRef) -> Self {
+        let scope = u32::from(object.scope == Scope::Delta);
+        self.text(&object.path).u32(scope).u64(object.bytes).u64(object.checksum).u64(object.entries)
+    }
+
+    /// A frame around the payload written so far.
+    fn framed(self, kind: u16) -> Vec<u8> {
+        let payload = self.0;
+        let mut covered = Self::default().raw(&kind.to_le_bytes()).raw(&1u16.to_le_bytes()).u32(0).u64(payload.len() as u64).0;
+        let header = covered.clone();
+        covered.extend_from_slice(&payload);
+        Self::default().raw(b"REPRISE\0").raw(&header).u64(checksum(&covered)).raw(&payload).0
+    }
+}
+
+fn manifest_by_hand(m: &Manifest) -> Vec<u8> {
+    let out = ByHand::default().text(&m.job).u64(m.epoch.0).u64(m.generation.0).u64(m.writer);
+    let out = match m.parent {
+        None => out.u8(0),
+        Some(parent) => out.u8(1).u64(parent.0),
+    };
+    let out = out.i64(m.written_ms).raw(&m.topology.0).u32(m.workers).u8(u8::from(m.finished));
+    let out = out.list(&m.operators, |out, operator| {
+        let out = out.text(&operator.name).raw(&operator.component.0);
+        let out =
+            out.list(&operator.slots, |out, slot| out.text(&slot.name).u32(slot.kind as u32).u32(slot.version).u32(slot.encoding as u32));
+        out.list(&operator.instances, |out, instance| {
+            let out = out.list(&instance.chain, ByHand::object).i64(instance.watermark).u64(instance.rows).u64(instance.rejected);
+            out.list(&instance.quarantine, ByHand::object)
+        })
+    });
+    let out = out.list(&m.sources, |out, source| {
+        let out = out.text(&source.name).list(&source.splits, |out, split| out.text(&split.split).text(&split.position));
+        out.u64(source.rows).u64(source.rejected).list(&source.quarantine, ByHand::object)
+    });
+    let out = out.list(&m.sinks, |out, sink| {
+        let out = out.text(&sink.name);
+        let out = out.list(&sink.staged, |out, staged| out.u64(staged.epoch.0).text(&staged.token).u64(staged.rows).u64(staged.bytes));
+        out.u64(sink.rows)
+    });
+    out.framed(1)
+}
+
+fn snapshot_by_hand(head: &Head, chunks: &[Chunk]) -> Vec<u8> {
+    let out = ByHand::default().text(&head.job).text(&head.operator).u32(head.instance.0).u64(head.epoch.0).u64(head.generation.0);
+    let mut bytes = out.u32(u32::from(head.scope == Scope::Delta)).framed(3);
+    let mut cells = 0;
+    for chunk in chunks {
+        let c = chunk.columns();
+        let counts = [c.slot, c.key_ends.len() as u32, c.removed.len() as u32, 0];
+        let sizes = [c.keys.len() as u32, c.items.len() as u32, c.values.len() as u32, 0];
+        let columns = [&counts[..], &sizes, &c.key_ends, &c.item_ends, &c.value_ends, &c.removed];
+        let out = columns.into_iter().flatten().fold(ByHand::default(), |out, number| out.u32(*number));
+        bytes.extend(out.raw(&c.keys).raw(&c.items).raw(&c.values).framed(4));
+        cells += chunk.len() as u64;
+    }
+    bytes.extend(ByHand::default().u64(chunks.len() as u64).u64(cells).framed(5));
+    bytes
+}
+
+#[test]
+fn a_writer_made_from_the_reference_writes_the_same_bytes() {
+    let c = claim();
+    let by_hand = ByHand::default().u64(c.generation.0).u64(c.writer).text(&c.host).i64(c.claimed_ms).framed(2);
+    assert_eq!(by_hand, record::encode(&c).unwrap());
+    for manifest in [manifest(), empty_manifest()] {
+        assert_eq!(manifest_by_hand(&manifest), record::encode(&manifest).unwrap());
+    }
+    for (scope, chunks) in [(Scope::Full, full_chunks()), (Scope::Delta, delta_chunks()), (Scope::Full, vec![])] {
+        assert_eq!(snapshot_by_hand(&head(scope), &chunks), object(&head(scope), &chunks));
+    }
+    let q = quarantine();
+    let by_hand =
+        ByHand::default().text(&q.node).u32(q.instance.0).u64(q.epoch.0).list(&q.rows, |out, row| {
+            out.u32(row.input).text(&row.origin).i64(row.time).bytes(&row.key).bytes(&row.value).text(&row.reason)
+        });
+    assert_eq!(by_hand.framed(6), record::encode(&q).unwrap());
+}
+
+/// Sixteen bytes a line, as `docs/formats.md` shows them.
+fn dump(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for (line, bytes) in bytes.chunks(16).enumerate() {
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let shown: String = bytes.iter().map(|&byte| if (0x20..0x7f).contains(&byte) { char::from(byte) } else { '.' }).collect();
+        let line = format!("{:04x}  {:<47}  {shown}", line * 16, hex.join(" "));
+        writeln!(text, "{}", line.trim_end()).unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_reference_shows_the_bytes_of_a_claim() {
+    let shown = dump(&record::encode(&claim()).unwrap());
+    assert!(REFERENCE.contains(&shown), "docs/formats.md does not have this:\n{shown}");
+}
+
+#[test]
+fn the_reference_has_the_limits_and_numbers_of_the_code() {
+    let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
+    for expected in [
+        format!("largest payload of a frame: {}", mebibytes(frame::PAYLOAD_BYTES_MAX)),
+        format!("largest record: {}", mebibytes(record::RECORD_BYTES_MAX as u64)),
+        format!("chunks in a snapshot: {}", snapshot::CHUNKS_MAX),
+        format!("a head of {} bytes", frame::HEADER_BYTES),
+        format!("version {}", frame::VERSION),
+        format!("{} key groups", keying::KEY_GROUPS),
+    ] {
+        assert!(REFERENCE.contains(&expected), "docs/formats.md does not say: {expected}");
+    }
+    use frame::Kind::{Chunk, Claim, Manifest, Quarantine, SnapshotEnd, SnapshotHead};
+    for (kind, name) in [
+        (Manifest, "manifest"),
+        (Claim, "claim"),
+        (SnapshotHead, "snapshot head"),
+        (Chunk, "chunk"),
+        (SnapshotEnd, "snapshot end"),
+        (Quarantine, "quarantine"),
+    ] {
+        let row = format!("| {} | {name} |", kind as u16);
+        assert!(REFERENCE.contains(&row), "docs/formats.md has no row {row}");
+    }
+}
+
+#[test]
+fn the_reference_has_the_names_of_the_objects() {
+    let (instance, epoch, generation) = (Instance(1), Epoch(41), Generation(7));
+    for name in [
+        paths::claim(generation),
+        paths::manifest(epoch),
+        paths::snapshot("count", instance, epoch, generation, true),
+        paths::snapshot("count", instance, epoch, generation, false),
+        paths::quarantine("count", instance, epoch, generation, 0),
+    ] {
+        assert!(REFERENCE.contains(&format!("`{name}`")), "docs/formats.md has no example {name}");
+    }
+}
+
+/// A key of a length at which the hash takes another way, made of bytes that all differ from their neighbours.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|place| (place * 31 + 7) as u8).collect()
+}
+
+#[test]
+fn the_key_groups_of_sample_keys_are_frozen() {
+    let mut text = String::from("# key group of each sample key; `pattern N`: N bytes, byte i is (31 i + 7) modulo 256\n");
+    let mut line = |name: &str, key: &[u8]| writeln!(text, "{name} {}", keying::group(key).0).unwrap();
+    line("empty", b"");
+    for word in ["a", "b", "ab", "the", "key-0000000", "key-0000001", "caf\u{e9}", "\u{1f600}"] {
+        line(&format!("text {word}"), word.as_bytes());
+    }
+    for byte in 0..=255 {
+        line(&format!("byte {byte:02x}"), &[byte]);
+    }
+    for length in [2, 3, 4, 8, 9, 16, 17, 32, 33, 64, 65, 96, 97, 128, 129, 240, 241, 255, 256, 257, 512, 1024, 1025, 4096, 65536] {
+        line(&format!("pattern {length}"), &pattern(length));
+    }
+    let relative = "keying/groups.txt";
+    if golden::path(relative).exists() {
+        let frozen = std::fs::read_to_string(golden::path(relative)).unwrap();
+        let differs = frozen.lines().zip(text.lines()).find(|(frozen, now)| frozen != now);
+        assert!(frozen == text, "keys would go to instances that do not hold their state: {differs:?}");
+    } else {
+        golden::check(relative, &text);
+    }
+}

@@ -1,8 +1,11 @@
 //! The tests that cross crates and run the real binary: one test binary, so that it links once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stdout, reason = "what a test prints is shown where it fails")]
 
+mod formats;
 mod golden;
 mod guests;
 mod processes;
+mod recovery;
 mod support;
 mod topology;

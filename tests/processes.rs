@@ -13,12 +13,10 @@ mod faults;
 mod kills;
 mod streams;
 
-use crate::support::Running;
 use serde_json::Value;
 
-/// The events that a run with `--log json` has told so far. The last line may be half written, and is left for later.
-fn events(running: &Running) -> Vec<Value> {
-    let told = running.told();
+/// The events that a run with `--log json` has told so far. The last line may be half written, and is left out.
+fn events(told: &str) -> Vec<Value> {
     let whole = told.rfind('\n').map_or("", |end| &told[..end]);
     whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))).collect()
 }
@@ -28,7 +26,7 @@ fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["event"] == kind).collect()
 }
 
-/// Rows in the newest checkpoint of a run, over the life of the job; 0 before its first one.
-fn rows_checkpointed(running: &Running) -> u64 {
-    of_kind(&events(running), "checkpoint").last().map_or(0, |event| event["rows"].as_u64().unwrap())
+/// Rows in the newest checkpoint that a run has told of, over the life of the job; 0 before its first one.
+fn rows_checkpointed(told: &str) -> u64 {
+    of_kind(&events(told), "checkpoint").last().map_or(0, |event| event["rows"].as_u64().unwrap())
 }

@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::Duration;
 
+/// The seed of the moments, unless `REPRISE_SEED` is set to another one.
 const SEED: u64 = 25;
 /// What SIGKILL reports.
 const SIGKILL: i32 = 9;
@@ -26,22 +27,12 @@ fn start(place: &Place, workers: u32) -> Running {
 fn killed_at(place: &Place, workers: u32, rows: u64, further: Duration) -> Option<Ended> {
     let mut running = start(place, workers);
     if rows > 0 {
-        running.reaches("a checkpoint", |running| rows_checkpointed(running) >= rows);
+        running.reaches("a checkpoint", |running| rows_checkpointed(&running.told()) >= rows);
     }
     std::thread::sleep(further);
     running.kill();
     let ended = running.wait();
     (ended.signal() == Some(SIGKILL)).then_some(ended)
-}
-
-/// Rows in the newest checkpoint that a dead process told of.
-fn rows_of(ended: &Ended) -> u64 {
-    let whole = ended.stderr.rfind('\n').map_or("", |end| &ended.stderr[..end]);
-    let rows = whole.lines().filter(|line| line.contains("\"event\":\"checkpoint\"")).map(|line| {
-        let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
-        event["rows"].as_u64().unwrap()
-    });
-    rows.last().unwrap_or(0)
 }
 
 /// Kills runs of a place at random moments: some after a random amount of progress, some while they take up again.
@@ -58,7 +49,7 @@ fn kill_again_and_again(place: &Place, times: u64, rows: u64, random: &mut StdRn
         let further = Duration::from_micros(further_us);
         println!("kill {kill} of {times}: after {target} rows and {further:?} (checkpointed so far: {reached})");
         let ended = killed_at(place, 2, target, further).unwrap_or_else(|| panic!("the job ended before kill {kill} of {times}"));
-        reached = reached.max(rows_of(&ended));
+        reached = reached.max(rows_checkpointed(&ended.stderr));
     }
     assert!(reached > 0, "no run got as far as a checkpoint");
 }
@@ -66,8 +57,9 @@ fn kill_again_and_again(place: &Place, times: u64, rows: u64, random: &mut StdRn
 #[test]
 fn killed_25_times_the_output_is_that_of_an_undisturbed_run() {
     const ROWS: usize = 2_000_000;
-    println!("seed {SEED}");
-    let input = Input::new(SEED, ROWS, 100_000, |row| (row % 1_000).to_string());
+    let seed = std::env::var("REPRISE_SEED").map_or(SEED, |seed| seed.parse().expect("REPRISE_SEED is a number"));
+    println!("REPRISE_SEED={seed} draws the same moments again");
+    let input = Input::new(seed, ROWS, 100_000, |row| (row % 1_000).to_string());
 
     let undisturbed = slow().place(&input.text);
     undisturbed.finish(2);
@@ -75,7 +67,7 @@ fn killed_25_times_the_output_is_that_of_an_undisturbed_run() {
     expected.assert_equals(&input.counted, "the undisturbed run");
 
     let place = slow().place(&input.text);
-    kill_again_and_again(&place, 25, ROWS as u64, &mut StdRng::seed_from_u64(SEED));
+    kill_again_and_again(&place, 25, ROWS as u64, &mut StdRng::seed_from_u64(seed));
     let last = place.finish(2);
     assert!(last.stderr.contains("takes up again from checkpoint"), "{last}");
     place.published().assert_equals(&expected, "after 25 kills");
@@ -117,7 +109,7 @@ fn ctrl_c_makes_a_last_checkpoint() {
     let place = slow().place(&input.text);
     for signal in ["INT", "TERM"] {
         let mut running = start(&place, 2);
-        running.wait_until("a checkpoint", |running| rows_checkpointed(running) > 0);
+        running.wait_until("a checkpoint", |running| rows_checkpointed(&running.told()) > 0);
         running.signal(signal);
         let ended = running.wait();
         assert_eq!(ended.code(), Some(0), "{ended}");
@@ -141,7 +133,7 @@ fn another_number_of_workers_takes_up_what_a_killed_run_left() {
     for (workers, rows) in [(2, ROWS / 6), (3, ROWS / 3), (1, ROWS / 2), (4, 2 * ROWS / 3)] {
         let ended = killed_at(&place, workers, rows, Duration::from_millis(20));
         let ended = ended.unwrap_or_else(|| panic!("the job ended before it was killed at {rows} rows"));
-        assert!(rows_of(&ended) >= rows, "{ended}");
+        assert!(rows_checkpointed(&ended.stderr) >= rows, "{ended}");
     }
     place.finish(1);
     place.published().assert_equals(&input.counted, "after runs with 2, 3, 1, 4 and 1 workers");
@@ -153,12 +145,32 @@ fn a_run_that_takes_up_does_not_read_again_what_is_in_its_checkpoint() {
     let input = Input::new(5, ROWS as usize, 1_000, |_| "1".to_owned());
     let place = slow().place(&input.text);
     let killed = killed_at(&place, 2, ROWS / 4, Duration::ZERO).expect("it is killed long before its end");
-    let known = rows_of(&killed);
+    let known = rows_checkpointed(&killed.stderr);
     let mut running = start(&place, 2);
-    running.wait_until("the end", |running| !of_kind(&events(running), "end").is_empty());
+    running.wait_until("the end", |running| !of_kind(&events(&running.told()), "end").is_empty());
     let ended = running.wait();
     let events = ended.events();
     let status = &of_kind(&events, "end")[0]["status"];
     assert!(status["rows_in"].as_u64().unwrap() <= ROWS - known, "{known} rows were in a checkpoint: {status}");
     assert_eq!(status["rows_checkpointed"], ROWS, "{status}");
+}
+
+#[test]
+fn totals_at_the_end_of_the_input_survive_a_kill_after_some_instances_have_ended() {
+    const ROWS: u64 = 300_000;
+    let input = Input::new(6, ROWS as usize, 100, |row| (row % 10).to_string());
+    // One split: one instance of the source reads everything, the other one ends at once.
+    let topology = Counting { counter: "count-sum", source: "split = \"64MiB\"", ..slow() };
+    let undisturbed = topology.place(&input.text);
+    undisturbed.finish(2);
+    let expected = undisturbed.published();
+    assert_eq!(expected.len(), 100);
+
+    let place = topology.place(&input.text);
+    for rows in [ROWS / 4, ROWS / 2] {
+        let ended = killed_at(&place, 2, rows, Duration::ZERO).expect("it is killed long before its end");
+        assert!(rows_checkpointed(&ended.stderr) >= rows, "{ended}");
+    }
+    place.finish(2);
+    place.published().assert_equals(&expected, "totals after two kills");
 }

@@ -1,7 +1,9 @@
 //! Damaged objects: the newest checkpoint that is whole is taken up, and the output is as if nothing had been.
 
-use super::jobs::{Folder, Run, counting, keys, running_counts};
+use super::jobs::{Folder, Run, Topology, counting, keys, running_counts};
+use crate::support;
 use reprise::job::{Ending, Error, Kind};
+use reprise_core::checkpoint::manifest::Manifest;
 use std::fs;
 use std::path::Path;
 
@@ -49,7 +51,8 @@ fn stopped(full: bool) -> Folder {
     let checkpoint = format!("keep = 100\n{chain}");
     let folder = Folder::new(&counting(&checkpoint, true));
     folder.feed("keys", "0", keys(0, 400, DIFFERENT));
-    let later: Vec<(&str, Vec<String>)> = vec![("1", keys(400, 410, DIFFERENT)), ("2", keys(410, 420, DIFFERENT)), ("3", keys(420, 430, DIFFERENT))];
+    let later: Vec<(&str, Vec<String>)> =
+        vec![("1", keys(400, 410, DIFFERENT)), ("2", keys(410, 420, DIFFERENT)), ("3", keys(420, 430, DIFFERENT))];
     folder.run_feeding(2, "keys", &later).expect(Ending::Stopped);
     folder.feed("keys", "4", keys(430, ROWS, DIFFERENT));
     folder.set(&counting(&checkpoint, false));
@@ -108,7 +111,7 @@ fn strike_last_snapshot(full: bool) {
     let chain = newest.operators[0].instances.iter().map(|instance| &instance.chain).max_by_key(|chain| chain.len()).unwrap();
     let object = &chain.last().unwrap().path;
     assert!(object.ends_with(if full { ".full" } else { ".delta" }) && (chain.len() == 1) == full, "{chain:?}");
-    let is_needed = |manifest: &&reprise_core::checkpoint::manifest::Manifest| manifest.objects().any(|needed| needed.path == *object);
+    let is_needed = |manifest: &&Manifest| manifest.objects().any(|needed| needed.path == *object);
     let needing: Vec<u64> = folder.manifests().iter().filter(is_needed).map(|manifest| manifest.epoch.0).rev().collect();
     let snapshots = folder.objects("snapshots");
     let other = snapshots.iter().find(|other| *other != object).unwrap();
@@ -139,6 +142,9 @@ fn where_every_checkpoint_is_damaged_nothing_runs_and_nothing_is_published() {
         Damage::all(200)[place % 17].strike(&folder.store().join(manifest), Path::new(""));
     }
     let before = folder.lines("out");
+    let mut command = std::process::Command::new(support::binary());
+    let ended = command.args(["run", "--workers", "2"]).arg(folder.path("topology.toml")).output().unwrap();
+    assert_eq!(ended.status.code(), Some(6), "{}", String::from_utf8_lossy(&ended.stderr));
     for _ in 0..2 {
         let run = folder.run(2);
         let error = run.error();
@@ -150,20 +156,71 @@ fn where_every_checkpoint_is_damaged_nothing_runs_and_nothing_is_published() {
     }
 }
 
-#[test]
-fn a_checkpoint_damaged_after_another_was_passed_over_still_leaves_one_to_take_up() {
-    let folder = stopped(true);
-    folder.set(&counting("keep = 3\nchain-length-max = 0", true));
-    // Two of the three newest are of no use; the run goes on from the third.
-    for manifest in folder.manifests().iter().rev().take(2) {
-        let object = &manifest.operators[0].instances[0].chain[0];
-        fs::remove_file(folder.store().join(&object.path)).unwrap();
+const STAGE: usize = 50;
+
+/// A job of one checkpoint a run, each with rows of its own and a full snapshot.
+fn in_stages(keep: u32, follow: bool) -> Topology {
+    let topology = Topology::every("24h", &format!("keep = {keep}\nchain-length-max = 0")).keys("keys", follow);
+    topology.operator("count", "running-count", r#"{ from = "keys", by = "key" }"#).sink("out", "\"count\"")
+}
+
+fn run_stage(folder: &Folder, stage: usize) -> Run {
+    folder.feed("keys", &stage.to_string(), keys(stage * STAGE, (stage + 1) * STAGE, 20));
+    folder.run_for(1, 0, STAGE as u64)
+}
+
+fn expected_of_stages(stages: usize) -> Vec<(String, String)> {
+    running_counts(keys(0, stages * STAGE, 20))
+}
+
+/// Five checkpoints, of which the two newest lose a snapshot each, and a sixth, which goes on from the third. Gives the lost snapshots: path
+/// and bytes.
+fn twice_unlucky() -> (Folder, Vec<(String, Vec<u8>)>) {
+    let folder = Folder::new(&in_stages(100, true));
+    (0..5).for_each(|stage| drop(run_stage(&folder, stage)));
+    let manifests = folder.manifests();
+    assert_eq!(manifests.len(), 5);
+    let lose = |manifest: &Manifest| {
+        let path = &manifest.operators[0].instances[0].chain[0].path;
+        let bytes = fs::read(folder.store().join(path)).unwrap();
+        fs::remove_file(folder.store().join(path)).unwrap();
+        (path.clone(), bytes)
+    };
+    let lost = manifests[3..].iter().map(lose).collect();
+    folder.set(&in_stages(3, true));
+    folder.feed("keys", "5", keys(5 * STAGE, 6 * STAGE, 20));
+    let run = folder.run_for(1, 0, 3 * STAGE as u64);
+    assert_eq!((run.passed_over().len(), run.from()), (2, Some(manifests[2].epoch.0)));
+    assert_eq!(folder.rows("out"), expected_of_stages(6));
+    (folder, lost)
+}
+
+/// Cuts the manifests of the newest checkpoints and runs the job to its end.
+fn cut_and_finish(folder: &Folder, newest: usize) {
+    for manifest in folder.objects("checkpoints").iter().rev().take(newest) {
+        Damage::Cut(9).strike(&folder.store().join(manifest), Path::new(""));
     }
-    let run = folder.run_feeding(2, "keys", &[]).expect(Ending::Stopped);
-    assert_eq!(run.passed_over().len(), 2);
-    let newest = folder.objects("checkpoints").pop().unwrap();
-    Damage::Cut(9).strike(&folder.store().join(newest), Path::new(""));
-    folder.set(&counting("keep = 3", false));
-    folder.run(2).expect(Ending::Finished);
-    assert_eq!(folder.rows("out"), expected());
+    folder.set(&in_stages(3, false));
+    folder.run(1).expect(Ending::Finished);
+}
+
+#[test]
+fn checkpoints_that_were_passed_over_do_not_count_as_kept() {
+    let (folder, _) = twice_unlucky();
+    run_stage(&folder, 6);
+    let parents: Vec<_> = folder.manifests().iter().map(|manifest| manifest.parent).collect();
+    let epochs: Vec<_> = folder.manifests().iter().map(|manifest| Some(manifest.epoch)).collect();
+    assert_eq!((epochs.len(), &parents[1..]), (3, &epochs[..2]), "what is kept is one line of history");
+    cut_and_finish(&folder, 2);
+    assert_eq!(folder.rows("out"), expected_of_stages(7));
+}
+
+#[test]
+fn a_history_that_was_given_up_is_not_taken_up_when_its_objects_come_back() {
+    let (folder, lost) = twice_unlucky();
+    for (path, bytes) in lost {
+        fs::write(folder.store().join(path), bytes).unwrap();
+    }
+    cut_and_finish(&folder, 1);
+    assert_eq!(folder.rows("out"), expected_of_stages(6));
 }

@@ -1,6 +1,7 @@
 //! A job in a folder of its own. Nothing here waits for a time to pass: a run is fed its next file, or is stopped, when a checkpoint
 //! holds everything that it was fed before.
 
+use crate::support;
 use reprise::clock::Clock;
 use reprise::job::{self, CheckpointNotice, Ending, Error, Notice, Options};
 use reprise_core::cells::Chunk;
@@ -51,7 +52,7 @@ impl Topology {
 
     /// An operator that gives up at its second failure in a row. `input` is TOML.
     pub fn operator(self, name: &str, guest: &str, input: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/guests").join(guest).with_extension("wasm");
+        let path = support::guest(guest);
         let failure = "on-failure = { retries = 1, backoff = \"1ms..1ms\" }\ndeadline = \"60s\"";
         self.with(&format!("[[operator]]\nname = \"{name}\"\ncomponent = '{}'\ninput = {input}\n{failure}\n", path.display()))
     }
@@ -208,6 +209,21 @@ impl Folder {
         self.run_with(workers, |_| Then::GoOn)
     }
 
+    /// Runs a job that follows its input until so many rows have reached an operator, given by its place, then stops it. With an interval
+    /// that no test lasts, the one checkpoint is that of the stop.
+    pub fn run_for(&self, workers: u32, operator: usize, rows: u64) -> Run {
+        let run = self.run_with(workers, |notice| {
+            let Notice::Started { control, .. } = notice else { return Then::GoOn };
+            while control.operators[operator].rows_in.load(Ordering::Relaxed) < rows && !control.aborted() {
+                std::thread::yield_now();
+            }
+            Then::Stop
+        });
+        let run = run.expect(Ending::Stopped);
+        assert_eq!(run.checkpoints().len(), 1);
+        run
+    }
+
     /// Runs a job that follows its input: feeds it one file after another, each after a checkpoint that holds all rows before, then stops.
     pub fn run_feeding(&self, workers: u32, source: &str, files: &[(&str, Vec<String>)]) -> Run {
         let mut files = files.iter();
@@ -226,7 +242,8 @@ impl Folder {
     pub fn lines(&self, sink: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(sink)) else { return Vec::new() };
         let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
-        let mut lines: Vec<String> = files.flat_map(|path| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let mut lines: Vec<String> =
+            files.flat_map(|path| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()).collect();
         lines.sort();
         lines
     }
@@ -301,7 +318,10 @@ fn apply(cells: &mut Cells, chunk: &Chunk) {
 fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
-        let (path, target) = { let entry = entry.unwrap(); (entry.path(), to.join(entry.file_name())) };
+        let (path, target) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
         if path.is_dir() {
             copy_folder(&path, &target);
         } else {

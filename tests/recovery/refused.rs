@@ -1,6 +1,6 @@
 //! What is refused: lies of guests, which stop the job with its state intact, and rows, which go to quarantine once each.
 
-use super::jobs::{Folder, JOB, Topology, running_counts};
+use super::jobs::{Folder, JOB, Then, Topology, running_counts};
 use reprise::job::{Ending, Error, Kind, Notice};
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, Quarantine};
 use reprise_core::codec::{checksum, record};
@@ -115,13 +115,13 @@ fn refused_rows_are_in_quarantine_once_each_across_a_stop_and_a_restart() {
     feed(&folder, 0);
     let mut stage = 0;
     let run = folder.run_with(2, |notice| match notice {
-        Notice::Checkpoint(made) if folder.is_covered_by(made) && stage == 1 => super::jobs::Then::Stop,
+        Notice::Checkpoint(made) if folder.is_covered_by(made) && stage == 1 => Then::Stop,
         Notice::Checkpoint(made) if folder.is_covered_by(made) => {
             stage += 1;
             feed(&folder, stage);
-            super::jobs::Then::GoOn
+            Then::GoOn
         }
-        _ => super::jobs::Then::GoOn,
+        _ => Then::GoOn,
     });
     run.expect(Ending::Stopped);
     feed(&folder, 2);

@@ -1,9 +1,8 @@
 //! State: what a delta costs, other numbers of workers, and checkpoints that do not fit the topology any more.
 
-use super::jobs::{Cells, Folder, Then, Topology, counting, keys, running_counts};
+use super::jobs::{Cells, Folder, Topology, counting, keys, running_counts};
 use reprise::job::{Ending, Error, Kind, Notice};
 use reprise_core::codec::snapshot::Scope;
-use std::sync::atomic::Ordering;
 
 const MILLION: usize = 1_000_000;
 const CHANGED: usize = 10_000;
@@ -21,17 +20,9 @@ fn last_values(chain: &str) -> Topology {
         .sink("out", "\"last\"")
 }
 
-/// Runs until so many rows have reached the operator `last`, then stops: the one checkpoint is that of the stop.
-fn run_for(folder: &Folder, rows: u64) {
-    let run = folder.run_with(1, |notice| {
-        let Notice::Started { control, .. } = notice else { return Then::GoOn };
-        while control.operators[1].rows_in.load(Ordering::Relaxed) < rows && !control.aborted() {
-            std::thread::yield_now();
-        }
-        Then::Stop
-    });
-    let run = run.expect(Ending::Stopped);
-    assert_eq!(run.checkpoints().len(), 1);
+/// The bytes of state that the one checkpoint of a run wrote.
+fn run_for(folder: &Folder, rows: usize) -> u64 {
+    folder.run_for(1, 1, rows as u64).checkpoints()[0].bytes
 }
 
 fn model(values: impl Fn(usize) -> usize) -> Cells {
@@ -43,19 +34,20 @@ fn model(values: impl Fn(usize) -> usize) -> Cells {
 fn ten_thousand_changed_keys_of_a_million_cost_under_five_percent() {
     let folder = Folder::new(&last_values(""));
     folder.feed("lines", "a", (0..MILLION).map(|key| line(key, key)));
-    run_for(&folder, MILLION as u64);
+    let full_bytes = run_for(&folder, MILLION);
     let first = folder.newest();
     let chain = &first.operators[1].instances[0].chain;
     assert!(chain.len() == 1 && chain[0].scope == Scope::Full && chain[0].entries == MILLION as u64, "{chain:?}");
-    let full_bytes = chain[0].bytes;
+    assert_eq!(chain[0].bytes, full_bytes);
 
     folder.feed("lines", "b", (0..CHANGED).map(|key| line(key * 97, 7)));
-    run_for(&folder, CHANGED as u64);
+    let delta_bytes = run_for(&folder, CHANGED);
     let second = folder.newest();
     let chain = &second.operators[1].instances[0].chain;
     assert!(chain.len() == 2 && chain[1].scope == Scope::Delta && chain[1].entries == CHANGED as u64, "{chain:?}");
-    assert!(chain[1].bytes * 20 < full_bytes, "{} bytes after {full_bytes}", chain[1].bytes);
-    let changed = |key: usize| if key % 97 == 0 && key / 97 < CHANGED { 7 } else { key };
+    assert_eq!(chain[1].bytes, delta_bytes);
+    assert!(delta_bytes * 20 < full_bytes, "{delta_bytes} bytes after {full_bytes}");
+    let changed = |key: usize| if key.is_multiple_of(97) && key / 97 < CHANGED { 7 } else { key };
     assert!(folder.cells(&second, "last") == model(changed), "full snapshot and delta make up the state");
 
     // What the guest itself has after taking up both: a full snapshot once more.

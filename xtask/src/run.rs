@@ -79,19 +79,10 @@ pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     }
 }
 
-/// Prints the command, runs it and hands out what it wrote to its standard output.
+/// Runs a command, without printing it, and hands out what it wrote to its standard output: for questions that change nothing.
 ///
 /// # Errors
 /// As [`run`]; what it wrote to its standard error is in the message.
-pub fn read(command: &mut Command) -> Result<String> {
-    print(command);
-    quiet(command)
-}
-
-/// As [`read`], without printing the command: for questions that change nothing.
-///
-/// # Errors
-/// As [`read`].
 pub fn quiet(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("`{}` cannot be started", line(command)))?;
     if !output.status.success() {
@@ -160,7 +151,7 @@ mod tests {
     #[test]
     fn a_failing_command_is_an_error() {
         assert!(run(&mut Command::new("false")).is_err());
-        assert!(read(&mut Command::new("false")).is_err());
-        assert_eq!(read(Command::new("echo").arg("a b")).expect("echo works"), "a b\n");
+        assert!(quiet(&mut Command::new("false")).is_err());
+        assert_eq!(quiet(Command::new("echo").arg("a b")).expect("echo works"), "a b\n");
     }
 }

@@ -48,15 +48,15 @@ impl Batch {
         Self::default()
     }
 
-    /// An empty batch with room for `rows` rows of about `row_bytes` bytes of value each.
+    /// An empty batch with room for so many rows, bytes of all keys, and bytes of all values.
     #[must_use]
-    pub fn with_capacity(rows: usize, row_bytes: usize) -> Self {
+    pub fn with_capacity(rows: usize, keys_bytes: usize, values_bytes: usize) -> Self {
         Self {
             times: Vec::with_capacity(rows),
             key_ends: Vec::with_capacity(rows),
-            keys: Vec::new(),
+            keys: Vec::with_capacity(keys_bytes),
             value_ends: Vec::with_capacity(rows),
-            values: Vec::with_capacity(rows.saturating_mul(row_bytes)),
+            values: Vec::with_capacity(values_bytes),
         }
     }
 

@@ -58,7 +58,9 @@ impl Display {
     pub fn subscribe_to_logs(&self) {
         use tracing_subscriber::EnvFilter;
         let filter = EnvFilter::try_from_env("REPRISE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let live = self.live.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(live.is_some()).with_writer(move || Aside(live.clone()));
         // A second subscriber in one process is refused, and the first one stays.
         let _ = if self.json { subscriber.json().try_init() } else { subscriber.with_target(false).try_init() };
     }
@@ -102,6 +104,13 @@ impl Display {
 
     pub fn end(&self, text: &str) {
         self.clear();
+        {
+            // The last line tells the speed of the whole run.
+            let mut board = self.board();
+            if let Some(began) = board.began {
+                board.last = Some((began, 0));
+            }
+        }
         let (status, members) = self.status();
         if self.board().control.is_some() && !self.json {
             eprintln!("{status}");
@@ -123,6 +132,11 @@ impl Display {
                 &format!("operator `{operator}` runs another component than the checkpoint was made with"),
                 json!({ "operator": operator }),
             ),
+            Notice::Weaker { what } => self.line("weaker", what, json!({ "what": what })),
+            Notice::OtherTopology => {
+                let text = "the topology's names or wiring differ from those of the checkpoint; state is matched by name";
+                self.line("other-topology", text, json!({}));
+            }
             Notice::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
             Notice::Failed { report, attempt, retries, wait } => {
                 self.board().restarts += 1;
@@ -258,6 +272,22 @@ impl Display {
             "sinks": names(&board.sinks, &control.sinks),
         });
         (text, members)
+    }
+}
+
+/// Standard error, with the live line out of the way while something is written.
+struct Aside(Option<ProgressBar>);
+
+impl std::io::Write for Aside {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| std::io::stderr().write(bytes)),
+            None => std::io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
     }
 }
 

@@ -12,7 +12,7 @@ use std::thread::Thread;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// An operator failed. What it did in this epoch does not stand.
-    #[error("operator `{operator}` instance {instance} {error}\n  at epoch {epoch}, {context}")]
+    #[error("operator `{operator}` instance {instance} {error}\n  at epoch {epoch}, {context}{}", trail(error))]
     Guest {
         /// Its name in the topology.
         operator: String,
@@ -46,6 +46,28 @@ pub enum Failure {
     /// A fault of the host.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+/// Frames of a guest's backtrace, and lines of its log, that a report shows.
+const TRAIL_LINES: usize = 8;
+
+/// Where in the guest it happened, and what the guest said before, a line each.
+fn trail(error: &GuestError) -> String {
+    let frames = error.backtrace.iter().take(TRAIL_LINES).map(|frame| format!("\n  in {frame}"));
+    let skipped = error.log_tail.len().saturating_sub(TRAIL_LINES);
+    let log = error.log_tail.iter().skip(skipped).map(|line| format!("\n  log: {line}"));
+    frames.chain(log).collect()
+}
+
+/// Ends the run where the thread that holds it panics: the other threads would wait for ever.
+pub(super) struct Alarm<'a>(pub &'a Control, pub &'static str);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Failure::Internal(format!("{} panicked", self.1)));
+        }
+    }
 }
 
 /// Counters of one node, over all of its instances. They are for people: nothing is decided by them.

@@ -57,7 +57,7 @@ pub(super) fn build<'scope>(
             }
             Node::Operator(index) => {
                 let instance = parts.operators.get_mut(index).and_then(Option::take).ok_or_else(|| missing("an operator"))?;
-                operator(scope, blueprint, node, index, inputs(), instance, &mut streams)?;
+                operator(scope, blueprint, (node, index), inputs(), instance, &mut streams, probe)?;
             }
             Node::Sink(index) => {
                 let at = parts.seat.sinks.iter().position(|seat| seat.index == index).ok_or_else(|| missing("a sink"))?;
@@ -116,11 +116,11 @@ fn take_in(inbox: &mut Inbox, pulls: &mut [Pull]) {
 fn operator<'scope, 'a>(
     scope: Scope<'scope, Moment>,
     blueprint: &Blueprint,
-    node: Node,
-    index: usize,
+    (node, index): (Node, usize),
     inputs: impl Iterator<Item = &'a Edge>,
     mut instance: OperatorInstance,
     streams: &mut Streams<'scope>,
+    probe: &probe::Handle<Moment>,
 ) -> Result<(), Failure> {
     let shape = &blueprint.operators[index];
     let mut builder = OperatorBuilder::new(shape.name.clone(), scope);
@@ -134,6 +134,12 @@ fn operator<'scope, 'a>(
         outputs.push(OutputBuilder::<_, NoopBuilder<Frame>>::from(output));
         streams.insert((node, port as u32), stream);
     }
+    // An operator whose output nobody can read is seen by the probe through an output on which nothing is ever sent.
+    let _hidden = outputs.is_empty().then(|| {
+        let (output, stream) = builder.new_output::<Frame>();
+        stream.probe_with(probe);
+        output
+    });
     let activator = scope.worker().activator_for(builder.operator_info().address);
     let control = Arc::clone(&blueprint.control);
     builder.build_reschedule(move |_| {

@@ -24,9 +24,9 @@ pub enum Spread {
 }
 
 /// Rows for one receiver that are kept together until a batch is large enough, in rows.
-const ROWS_TOGETHER: usize = 4096;
+pub(super) const ROWS_TOGETHER: usize = 4096;
 /// The same, in bytes.
-const BYTES_TOGETHER: usize = 256 << 10;
+pub(super) const BYTES_TOGETHER: usize = 256 << 10;
 
 /// Splits frames among instances. See the module.
 #[derive(Debug)]
@@ -62,9 +62,8 @@ impl Divider {
 
 fn send<T: Clone, P: Push<Message<T, Frame>>>(waiting: &mut Batch, stamp: &Stamp<T>, pusher: &mut P) {
     if !waiting.is_empty() {
-        let room = waiting.len();
-        let bytes = waiting.values().len() / room;
-        let mut frame = Frame::rows(std::mem::replace(waiting, Batch::with_capacity(room, bytes)));
+        let next = Batch::with_capacity(waiting.len(), waiting.keys().len(), waiting.values().len());
+        let mut frame = Frame::rows(std::mem::replace(waiting, next));
         Message::push_at(&mut frame, stamp.clone(), pusher);
     }
 }
@@ -93,6 +92,10 @@ impl Distributor<Frame> for Divider {
         for (waiting, pusher) in self.waiting.iter_mut().zip(pushers) {
             send(waiting, stamp, pusher);
         }
+    }
+
+    fn relax(&mut self) {
+        self.waiting.iter_mut().for_each(|waiting| *waiting = Batch::new());
     }
 }
 

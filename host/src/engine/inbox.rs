@@ -3,6 +3,7 @@
 //! Invariant (design, section 8, no. 4): nothing of a later epoch is handed out before [`Inbox::advance`] was called, and that is called
 //! only after the snapshot of the current epoch.
 
+use super::distribute::{BYTES_TOGETHER, ROWS_TOGETHER};
 use super::frame::{Frame, Load};
 use super::moment::{Moment, epoch_of, moment};
 use reprise_core::ids::Epoch;
@@ -47,9 +48,22 @@ impl Inbox {
         self.waiting.entry(epoch_of(at)).or_default().push_back(Arrival { edge, capabilities, load });
     }
 
-    /// The next thing of the current epoch.
+    /// The next thing of the current epoch. Rows that follow each other on one edge are put together, since an exchange cuts frames small;
+    /// the capabilities of the first allow what those of the others do.
     pub fn next(&mut self) -> Option<Arrival> {
-        self.waiting.get_mut(&self.current)?.pop_front()
+        let queue = self.waiting.get_mut(&self.current)?;
+        let mut first = queue.pop_front()?;
+        if let Load::Rows(rows) = &mut first.load {
+            while let Some(Arrival { edge, load: Load::Rows(more), .. }) = queue.front()
+                && *edge == first.edge
+                && rows.len() + more.len() <= ROWS_TOGETHER
+                && rows.size_bytes() + more.size_bytes() <= BYTES_TOGETHER
+                && rows.append(more).is_ok()
+            {
+                queue.pop_front();
+            }
+        }
+        Some(first)
     }
 
     /// True where nothing of the current epoch is here or can still come.
@@ -74,23 +88,37 @@ impl Inbox {
 /// The watermark of a node: the least of what the senders on all of its edges have said.
 pub(super) struct Watermarks {
     senders: Vec<Vec<i64>>,
+    /// The least in this run.
+    least: i64,
+    /// The least over all runs: what the guest was told.
     told: i64,
+}
+
+/// A watermark that has risen in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Risen {
+    /// The new watermark. Those downstream must hear it: they forget with every run what each sender said.
+    pub watermark: i64,
+    /// The guest was not told it in an earlier run.
+    pub is_new: bool,
 }
 
 impl Watermarks {
     /// For edges with so many senders each. `told`: what the instance was told before, in an earlier run.
     pub fn new(senders: &[usize], told: i64) -> Self {
-        Self { senders: senders.iter().map(|&count| vec![i64::MIN; count]).collect(), told }
+        Self { senders: senders.iter().map(|&count| vec![i64::MIN; count]).collect(), least: i64::MIN, told }
     }
 
     /// Notes what one sender said; a new watermark of the node is returned once. `None` where nothing changes for the node.
-    pub fn note(&mut self, edge: usize, sender: usize, watermark: i64) -> Option<i64> {
+    pub fn note(&mut self, edge: usize, sender: usize, watermark: i64) -> Option<Risen> {
         let said = self.senders.get_mut(edge)?.get_mut(sender)?;
         *said = (*said).max(watermark);
         let least = self.senders.iter().flatten().copied().min()?;
-        (least > self.told).then(|| {
-            self.told = least;
-            least
+        (least > self.least).then(|| {
+            let is_new = least > self.told;
+            self.least = least;
+            self.told = self.told.max(least);
+            Risen { watermark: least, is_new }
         })
     }
 
@@ -114,17 +142,18 @@ mod tests {
         let mut marks = Watermarks::new(&[2, 1], i64::MIN);
         assert_eq!(marks.note(0, 0, 10), None);
         assert_eq!(marks.note(1, 0, 20), None);
-        assert_eq!(marks.note(0, 1, 5), Some(5));
+        assert_eq!(marks.note(0, 1, 5), Some(Risen { watermark: 5, is_new: true }));
         assert_eq!(marks.note(0, 1, 3), None, "watermarks only rise");
-        assert_eq!(marks.note(0, 1, 30), Some(10));
+        assert_eq!(marks.note(0, 1, 30), Some(Risen { watermark: 10, is_new: true }));
         assert_eq!(marks.note(7, 0, 99), None, "an edge that does not exist says nothing");
         assert_eq!(marks.told(), 10);
     }
 
     #[test]
-    fn what_was_told_in_an_earlier_run_is_not_told_again() {
+    fn what_was_told_in_an_earlier_run_is_only_passed_on() {
         let mut marks = Watermarks::new(&[1], 50);
-        assert_eq!(marks.note(0, 0, 50), None);
-        assert_eq!(marks.note(0, 0, 51), Some(51));
+        assert_eq!(marks.note(0, 0, 50), Some(Risen { watermark: 50, is_new: false }));
+        assert_eq!(marks.told(), 50);
+        assert_eq!(marks.note(0, 0, 51), Some(Risen { watermark: 51, is_new: true }));
     }
 }

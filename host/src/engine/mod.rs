@@ -25,7 +25,10 @@ mod report;
 mod sink;
 mod source;
 
+use control::Alarm;
 pub use control::{Control, Failure, NodeCounters};
+pub use moment::EPOCH_MAX;
+use moment::Moment;
 pub use operator::{Chain, OperatorBlueprint, Restored};
 pub use report::{EpochContent, EpochReport, ReportLost, Reporter};
 pub use sink::SinkSeat;
@@ -90,6 +93,7 @@ pub fn run(blueprint: Blueprint, seats: Vec<Seat>) -> Result<(), Failure> {
     let seats = Mutex::new(seats.into_iter().map(Some).collect::<Vec<_>>());
     let shared = Arc::clone(&control);
     let guards = timely::execute(config, move |worker| {
+        let _alarm = Alarm(&shared, "a worker");
         let seat = seats.lock().unwrap_or_else(PoisonError::into_inner).get_mut(worker.index()).and_then(Option::take);
         if let Err(failure) = work(worker, &blueprint, seat.unwrap_or_default()) {
             shared.fail(failure);
@@ -111,12 +115,12 @@ fn work(worker: &mut Worker, blueprint: &Blueprint, mut seat: Seat) -> Result<()
     let probe = probe::Handle::new();
     let parts = Parts { operators, seat };
     let activators = worker.dataflow(|scope| dataflow::build(scope, blueprint, parts, &probe))?;
-    let mut seen = (probe.with_frontier(|frontier| frontier.to_owned()), control.nudges());
+    let mut seen = Seen::default();
     while worker.has_dataflows() && !control.aborted() {
         worker.step_or_park(Some(REST_MAX));
         // Sources wait for things that do not activate them: room in the dataflow, each other, and the word to stop.
-        let now = (probe.with_frontier(|frontier| frontier.to_owned()), control.nudges());
-        if now != seen || control.stopping() || control.all_ended() {
+        let now = Seen::look(&probe, control);
+        if now != seen {
             seen = now;
             activators.iter().for_each(timely::scheduling::Activator::activate);
         }
@@ -125,6 +129,28 @@ fn work(worker: &mut Worker, blueprint: &Blueprint, mut seat: Seat) -> Result<()
         worker.drop_dataflow(dataflow);
     }
     Ok(())
+}
+
+/// What sources wait for: where any of it has changed, they are activated.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    frontier: Option<Moment>,
+    nudges: u64,
+    completed: Epoch,
+    stopping: bool,
+    all_ended: bool,
+}
+
+impl Seen {
+    fn look(probe: &probe::Handle<Moment>, control: &Control) -> Self {
+        Self {
+            frontier: probe.with_frontier(|frontier| frontier.first().copied()),
+            nudges: control.nudges(),
+            completed: control.completed(),
+            stopping: control.stopping(),
+            all_ended: control.all_ended(),
+        }
+    }
 }
 
 /// Opens this worker's operator instances and restores their state.

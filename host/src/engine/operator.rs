@@ -5,7 +5,7 @@
 
 use super::control::{Control, Failure, NodeCounters};
 use super::frame::{Frame, Load};
-use super::inbox::{Arrival, Inbox, Watermarks};
+use super::inbox::{Arrival, Inbox, Risen, Watermarks};
 use super::moment::Moment;
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
 use crate::clock::Clock;
@@ -143,7 +143,7 @@ impl OperatorInstance {
             instance.restore(chunk).map_err(|e| failed(e, "while its state was restored"))?;
         }
         let senders: Vec<usize> = place.edges.iter().map(|(_, senders)| *senders).collect();
-        let outputs = blueprint.description.outputs.len();
+        let outputs = blueprint.description.outputs.len().max(1);
         control.operators[place.index].state_bytes.fetch_add(state_bytes, Ordering::Relaxed);
         Ok(Self {
             at,
@@ -231,7 +231,7 @@ impl OperatorInstance {
                 // On an edge that stays on its worker there is one sender, whatever its index.
                 let sender = if self.watermarks.senders(arrival.edge) == 1 { 0 } else { sender as usize };
                 match self.watermarks.note(arrival.edge, sender, watermark) {
-                    Some(watermark) => self.advance(watermark, &arrival.capabilities, send),
+                    Some(risen) => self.advance(risen, &arrival.capabilities, send),
                     None => Ok(()),
                 }
             }
@@ -270,14 +270,17 @@ impl OperatorInstance {
         Err(Failure::Limit(format!("{text}\n  help: look at the reasons in the quarantine, or lower `checkpoint.interval`")))
     }
 
-    fn advance(&mut self, watermark: i64, capabilities: &[Capability<Moment>], send: &mut Send<'_>) -> Result<(), Failure> {
-        let call = self.call();
-        let started = Instant::now();
-        let outputs = self.instance.advance(watermark, call);
-        self.counters().busy_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        self.pass_log();
-        let outputs = outputs.map_err(|error| self.failed(error, format!("watermark {watermark}")))?;
-        self.send_rows(outputs, capabilities, send);
+    fn advance(&mut self, risen: Risen, capabilities: &[Capability<Moment>], send: &mut Send<'_>) -> Result<(), Failure> {
+        let Risen { watermark, is_new } = risen;
+        if is_new {
+            let call = self.call();
+            let started = Instant::now();
+            let outputs = self.instance.advance(watermark, call);
+            self.counters().busy_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            self.pass_log();
+            let outputs = outputs.map_err(|error| self.failed(error, format!("watermark {watermark}")))?;
+            self.send_rows(outputs, capabilities, send);
+        }
         for port in 0..self.blueprint.description.outputs.len() {
             send(capabilities, port, &mut Frame::watermark(self.at.instance, watermark, self.peers));
         }
@@ -308,19 +311,32 @@ impl OperatorInstance {
         (self.reporter)(report).map_err(|error| Failure::Internal(error.to_string()))
     }
 
+    fn read_snapshot(&mut self, scope: Scope, chunks: &mut Vec<Chunk>) -> Result<(), Failure> {
+        let read = self.instance.read_snapshot(scope, self.blueprint.part_bytes_max, &mut |chunk| chunks.push(chunk));
+        read.map(drop).map_err(|error| self.failed(error, "at the end of the epoch".into()))
+    }
+
     fn snapshot(&mut self) -> Result<Option<(snapshot::Scope, Vec<Chunk>)>, Failure> {
         if self.blueprint.description.slots.is_empty() {
             return Ok(None);
         }
-        let delta = self.chain.filter(|chain| chain.takes_delta(self.blueprint.chain_length_max));
-        let scope = if delta.is_some() { Scope::Changes } else { Scope::Full };
+        let mut delta = self.chain;
         let mut chunks = Vec::new();
-        let read = self.instance.read_snapshot(scope, self.blueprint.part_bytes_max, &mut |chunk| chunks.push(chunk));
-        read.map_err(|error| self.failed(error, "at the end of the epoch".into()))?;
-        let bytes: u64 = chunks.iter().map(|c| c.size_bytes() as u64).sum();
-        if chunks.iter().all(Chunk::is_empty) && (delta.is_some() || self.chain.is_none()) {
-            return Ok(None);
+        if let Some(chain) = delta {
+            self.read_snapshot(Scope::Changes, &mut chunks)?;
+            if chunks.iter().all(Chunk::is_empty) {
+                return Ok(None);
+            }
+            delta = Some(chain).filter(|chain| chain.takes_delta(self.blueprint.chain_length_max));
         }
+        if delta.is_none() {
+            chunks.clear();
+            self.read_snapshot(Scope::Full, &mut chunks)?;
+            if self.chain.is_none() && chunks.iter().all(Chunk::is_empty) {
+                return Ok(None);
+            }
+        }
+        let bytes: u64 = chunks.iter().map(|c| c.size_bytes() as u64).sum();
         let (chain, stored) = match delta {
             Some(chain) => (Chain { deltas: chain.deltas + 1, delta_bytes: chain.delta_bytes + bytes, ..chain }, snapshot::Scope::Delta),
             None => (Chain { deltas: 0, full_bytes: bytes, delta_bytes: 0 }, snapshot::Scope::Full),

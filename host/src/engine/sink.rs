@@ -2,7 +2,7 @@
 //!
 //! The channel between the two is bounded. When it is full the operator keeps what has arrived, the frontier stays, and the sources wait.
 
-use super::control::{Control, Failure};
+use super::control::{Alarm, Control, Failure};
 use super::frame::Load;
 use super::inbox::{Arrival, Inbox};
 use super::moment::Moment;
@@ -61,6 +61,7 @@ impl SinkInstance {
         let at = Participant { node: Node::Sink(seat.index), instance: worker };
         let (watched, name, writer) = (Arc::clone(&control), seat.name.clone(), seat.writer);
         let thread = move || {
+            let _alarm = Alarm(&watched, "a writing thread");
             if let Err(failure) = write(writer, &commands, at, &name, &watched, &reporter, &wake) {
                 watched.fail(failure);
             }

@@ -12,7 +12,7 @@
 //!    └────────────────stop asked────────────────────────────┘
 //! ```
 
-use super::control::{Control, Failure};
+use super::control::{Alarm, Control, Failure};
 use super::frame::Frame;
 use super::moment::{EPOCH_MAX, Moment, STEPS_MAX, epoch_of, moment};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
@@ -129,6 +129,8 @@ struct SourceInstance {
     watermark: i64,
     /// Others were asked to follow since the last batch was sent.
     waiting: bool,
+    /// When the timer that was set last goes off.
+    alarm: Option<Instant>,
 }
 
 /// Builds a source into the dataflow and starts its reading thread.
@@ -152,7 +154,10 @@ pub(super) fn build<'scope>(
     // The thread ends when the channel closes, at the latest at its next batch; it is not joined, since a read from standard input may never return.
     std::thread::Builder::new()
         .name(format!("read-{}", seat.name))
-        .spawn(move || read(reader, &sender, &wake, &watched))
+        .spawn(move || {
+            let _alarm = Alarm(&watched, "a reading thread");
+            read(reader, &sender, &wake, &watched);
+        })
         .map_err(|error| Failure::Internal(format!("a thread for source `{name}` cannot be started: {error}")))?;
     let activator = worker.activator_for(Rc::clone(&address));
     let mut instance = SourceInstance {
@@ -177,6 +182,7 @@ pub(super) fn build<'scope>(
         rows: 0,
         watermark: i64::MIN,
         waiting: false,
+        alarm: None,
     };
     builder.build(move |mut capabilities| {
         instance.capability = capabilities.pop().map(|c| c.delayed(&moment(first, 0)));
@@ -215,16 +221,26 @@ impl SourceInstance {
                 Ok(Read::End) => self.end(send),
                 Ok(Read::Failed(error)) => return Err(self.failed(error)),
                 Err(TryRecvError::Empty) => break,
-                // The thread gives up only when the run stops or aborts.
-                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Disconnected) if self.control.stopping() || self.control.aborted() => break,
+                Err(TryRecvError::Disconnected) => {
+                    return Err(Failure::Internal(format!("the reader of source `{}` is gone", self.name)));
+                }
             }
         }
         if self.state != State::Closed {
             self.follow();
-            let due = self.limits.interval.saturating_sub(self.epoch_began.elapsed());
-            self.activator.activate_after(due.max(Duration::from_millis(1)));
+            self.set_alarm();
         }
         Ok(())
+    }
+
+    /// Asks to be activated at the end of the epoch. Once it is over only other events can end it, and they activate by themselves.
+    fn set_alarm(&mut self) {
+        let (now, due) = (Instant::now(), self.epoch_began + self.limits.interval);
+        if due > now && self.alarm.is_none_or(|alarm| alarm <= now || due < alarm) {
+            self.alarm = Some(due);
+            self.activator.activate_after(due - now + Duration::from_millis(1));
+        }
     }
 
     fn failed(&self, error: crate::connect::ConnectError) -> Failure {
@@ -233,8 +249,10 @@ impl SourceInstance {
 
     fn epoch_is_due(&self) -> bool {
         let under_way = self.epoch.0.saturating_sub(self.control.completed().0);
+        // Who lags behind follows, so that rows of a later epoch do not wait for this clock.
+        let behind = epoch_of(self.control.furthest()) > self.epoch;
         let full = (self.state == State::Running && self.step + 2 >= STEPS_MAX) || self.refused.bytes() > REJECTED_BYTES_SOFT;
-        under_way < u64::from(self.limits.epochs_in_flight_max) && (full || self.epoch_began.elapsed() >= self.limits.interval)
+        under_way <= u64::from(self.limits.epochs_in_flight_max) && (full || behind || self.epoch_began.elapsed() >= self.limits.interval)
     }
 
     /// Backpressure: false while the dataflow has not worked off enough of what was let in.
@@ -333,6 +351,7 @@ impl SourceInstance {
         self.epoch = self.epoch.next();
         self.step = 0;
         self.epoch_began = Instant::now();
+        self.control.reach(moment(self.epoch, 0));
         if let Some(capability) = &mut self.capability {
             capability.downgrade(&moment(self.epoch, 0));
         }

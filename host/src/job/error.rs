@@ -56,6 +56,14 @@ pub enum Error {
     /// The Wasm runtime cannot start.
     #[error("the Wasm runtime cannot start")]
     Runtime(#[source] LoadError),
+    /// An operator refused its configuration or its state. It would do so again, so nothing is retried.
+    #[error(
+        "{failure}\n  help: the job did not start and its state is untouched; change the operator's `config`, or give it a component that takes this state"
+    )]
+    Refused {
+        /// What it said.
+        failure: Box<Failure>,
+    },
     /// An operator failed and the retries are used up.
     #[error("{failure}\n  help: the job stopped after {failures} failures in a row; its state is that of checkpoint {}, and `reprise run` takes it up again", checkpoint(*.completed))]
     Gave {
@@ -107,6 +115,14 @@ pub enum Error {
         /// The epoch of the manifest.
         epoch: Epoch,
     },
+    /// A newer host wrote a checkpoint.
+    #[error("checkpoint `{path}`: {error}")]
+    Newer {
+        /// The manifest.
+        path: String,
+        /// What it says.
+        error: reprise_core::codec::CodecError,
+    },
     /// No checkpoint can be used.
     #[error(
         "no checkpoint of this job can be used:{reasons}\n  help: restore the objects from a copy; to begin anew and lose the state, use another `checkpoint.store` or another `name`"
@@ -140,7 +156,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Read { .. } | Self::Topology(_) | Self::Describe { .. } | Self::Misfit { .. } => Kind::Topology,
-            Self::Gave { .. } => Kind::Guest,
+            Self::Gave { .. } | Self::Refused { .. } => Kind::Guest,
             Self::Engine(failure) => match failure.as_ref() {
                 Failure::Guest { .. } => Kind::Guest,
                 Failure::Connect { .. } => Kind::Connect,
@@ -150,7 +166,7 @@ impl Error {
             Self::Connect { .. } => Kind::Connect,
             Self::Store { .. } => Kind::Storage,
             Self::Fenced { .. } | Self::Overtaken { .. } => Kind::Fenced,
-            Self::NoCheckpoint { .. } => Kind::Corrupt,
+            Self::NoCheckpoint { .. } | Self::Newer { .. } => Kind::Corrupt,
             Self::Runtime(_) | Self::Internal(_) => Kind::Internal,
         }
     }

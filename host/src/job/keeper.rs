@@ -83,14 +83,21 @@ impl Keeper {
                     Action::Publish { epoch, staged } => due.push_back(self.publish(epoch, staged).await?),
                     Action::Completed(epoch) => self.control.set_completed(epoch),
                     Action::Done { finished } => {
-                        if let Some(sweep) = self.sweep.take() {
-                            // A sweep that failed has told the watch.
-                            let _ = sweep.await;
-                        }
+                        // The last sweep may have begun before the last checkpoint: once more.
+                        self.end_sweep().await;
+                        self.sweep();
+                        self.end_sweep().await;
                         return Ok(if finished { RunEnd::Finished } else { RunEnd::Stopped });
                     }
                 }
             }
+        }
+    }
+
+    async fn end_sweep(&mut self) {
+        if let Some(sweep) = self.sweep.take() {
+            // A sweep that failed has told the watch.
+            let _ = sweep.await;
         }
     }
 
@@ -152,6 +159,12 @@ async fn sweep(store: &Store, retention: &Retention, retired: &[Epoch], generati
         store.delete(&paths::manifest(epoch)).await?;
     }
     let stored: Vec<String> = store.list(paths::SNAPSHOTS).await?.into_iter().map(|entry| entry.path).collect();
+    for entry in store.list(paths::GENERATIONS).await? {
+        // The fence only looks for newer claims than its own.
+        if paths::claim_generation(&entry.path).is_some_and(|claimed| claimed < generation) {
+            store.delete(&entry.path).await?;
+        }
+    }
     let garbage = retention.garbage(&stored, generation);
     let count = garbage.len().min(DELETIONS_MAX);
     for path in &garbage[..count] {

@@ -34,6 +34,13 @@ pub enum Notice {
         /// What it did.
         recovered: Recovered,
     },
+    /// A source cannot be read again, or a sink shows rows before their checkpoint is complete.
+    Weaker {
+        /// The node and what is not promised, for people.
+        what: String,
+    },
+    /// The topology differs, in names, kinds or wiring, from the one that wrote the checkpoint.
+    OtherTopology,
     /// A component differs from the one that wrote the checkpoint.
     OtherComponent {
         /// The operator.

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Bytes of refused rows in one quarantine object.
+/// Bytes of refused rows in one quarantine object; one row alone may have more.
 const QUARANTINE_BYTES: usize = 16 << 20;
 /// Events that may wait for the keeper.
 const EVENTS_WAITING: usize = 1024;
@@ -113,12 +113,11 @@ impl Recorder {
         let mut objects = Vec::new();
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
+            let size = |row: &QuarantinedRow| row.value.len() + row.key.len() + row.reason.len() + row.origin.len();
             let mut bytes = 0;
             let mut part = Vec::new();
-            while bytes < QUARANTINE_BYTES
-                && let Some(row) = rows.next()
-            {
-                bytes += row.value.len() + row.key.len() + row.reason.len() + row.origin.len();
+            while let Some(row) = rows.next_if(|row| part.is_empty() || bytes + size(row) <= QUARANTINE_BYTES) {
+                bytes += size(&row);
                 part.push(row);
             }
             let entries = part.len() as u64;

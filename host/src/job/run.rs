@@ -63,6 +63,11 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
             Attempt::Failed { failure, operator, completed } => (failure, operator, completed),
         };
         let on_failure = &job.prepared.plan.topology.operators[index].on_failure;
+        // What `open` and `restore` refuse in so many words, they will refuse again.
+        let refused = matches!(&failure, Failure::Guest { error, .. } if matches!(error.call, "open" | "restore") && matches!(error.fault, wasm::Fault::Returned(_)));
+        if refused {
+            return Err(Error::Refused { failure: Box::new(failure) });
+        }
         let policy = Policy { retries: on_failure.retries, backoff_min: on_failure.backoff_min, backoff_max: on_failure.backoff_max };
         match failures.decide(&policy, completed, Clock::unlikely_number()) {
             Decision::Stop { failures } => return Err(Error::Gave { failure: Box::new(failure), failures, completed }),
@@ -97,6 +102,8 @@ enum Attempt {
 }
 
 type Readers = Vec<Vec<Box<dyn SourceReader>>>;
+/// All splits of each source, in the order of the topology file.
+type Splits = Vec<Vec<manifest::SplitPosition>>;
 
 fn cannot_start(kind: &'static str, name: &str) -> impl FnOnce(ConnectError) -> Error {
     move |error| Error::Connect { kind, name: name.to_owned(), error }
@@ -114,20 +121,32 @@ impl Job {
     async fn attempt(&self) -> Result<Attempt, Error> {
         let began = Instant::now();
         let name = &self.plan().topology.name;
+        // What can be seen without a claim is looked at first: a start that must fail should not stop a host that runs.
+        let seen = take_up::glance(&self.store, name).await?;
+        self.check_nodes(seen.as_ref(), false)?;
+        drop(self.readers(seen.as_ref())?);
         let writer = Clock::unlikely_number();
-        let host = format!("process {}", std::process::id());
+        let host = format!("process {} on {}", std::process::id(), machine());
         let generation = take_up::claim(&self.store, writer, &host, self.options.clock.now_ms()).await?;
         let mut found = take_up::find(&self.store, name).await?;
         for (epoch, reason) in found.passed_over.drain(..) {
             self.tell(Notice::PassedOver { epoch, reason });
         }
         let base = found.checkpoint.as_ref().map(|c| c.manifest.clone());
-        self.check_nodes(base.as_ref())?;
+        self.check_nodes(base.as_ref(), true)?;
         let sinks = self.recover_sinks(base.as_ref())?;
+        if self.tell_weaker()? {
+            // The same rows will be refused again.
+            take_up::clear_quarantine(&self.store, base.as_ref().map(|b| b.epoch)).await?;
+        }
         if base.as_ref().is_some_and(|b| b.finished) {
             return Ok(Attempt::Ended(Ending::AlreadyFinished));
         }
-        let readers = self.readers(base.as_ref())?;
+        if found.first_epoch.0 > engine::EPOCH_MAX {
+            let text = format!("epoch {} would be next, {} is the last one a job can have", found.first_epoch, engine::EPOCH_MAX);
+            return Err(Error::Engine(Box::new(Failure::Limit(format!("{text}\n  help: start a new job under another `name`")))));
+        }
+        let (readers, splits) = self.readers(base.as_ref())?;
         let seats = self.seats(readers, &sinks, generation, found.checkpoint.as_mut())?;
         let counts = self.plan();
         let control = Arc::new(Control::new(
@@ -141,13 +160,11 @@ impl Job {
         self.tell(Notice::Started { generation, from, control: Arc::clone(&control), took: began.elapsed() });
         let (reporter, events) = self.recorder(generation);
         let blueprint = self.blueprint(found.first_epoch, &control, reporter);
-        let mut retention = Retention::default();
-        // Later ones belong to a history that was given up: they would push out good ones.
-        found.manifests.iter().filter(|m| from.is_some_and(|from| m.epoch <= from)).for_each(|m| retention.note(m));
+        let retention = Retention::new(&found.listed, &found.manifests, from);
         let keeper = Keeper {
             store: self.store.clone(),
             generation,
-            coordinator: Coordinator::new(self.layout(generation, writer), found.first_epoch, base.as_ref()),
+            coordinator: Coordinator::new(self.layout(generation, writer, splits), found.first_epoch, base.as_ref()),
             control: Arc::clone(&control),
             sinks,
             retention,
@@ -196,13 +213,20 @@ impl Job {
             },
             (Ok(()), RunEnd::Finished) => Ok(Attempt::Ended(Ending::Finished)),
             (Ok(()), RunEnd::Stopped) => Ok(Attempt::Ended(Ending::Stopped)),
-            (Ok(()), RunEnd::Abandoned) => Err(Error::Internal("the engine ended without closing its instances".into())),
+            // A writing thread may fail on its last work, after the workers have ended.
+            (Ok(()), RunEnd::Abandoned) => Err(match control.take_failure() {
+                Some(failure) => Error::Engine(Box::new(failure)),
+                None => Error::Internal("the engine ended without closing its instances".into()),
+            }),
         }
     }
 
     /// Refuses a checkpoint that has state for nodes that the topology no longer has.
-    fn check_nodes(&self, base: Option<&Manifest>) -> Result<(), Error> {
+    fn check_nodes(&self, base: Option<&Manifest>, tell: bool) -> Result<(), Error> {
         let Some(base) = base else { return Ok(()) };
+        if tell && base.topology != digest(&self.plan().topology.digest_text()) {
+            self.tell(Notice::OtherTopology);
+        }
         let topology = &self.plan().topology;
         let misfit = |kind: &str, name: &str| Error::Misfit {
             epoch: base.epoch,
@@ -221,7 +245,7 @@ impl Job {
                 }
                 return Err(misfit("operator", &operator.name));
             };
-            if self.prepared.components[at].digest() != operator.component {
+            if tell && self.prepared.components[at].digest() != operator.component {
                 self.tell(Notice::OtherComponent { operator: operator.name.clone() });
             }
         }
@@ -243,11 +267,29 @@ impl Job {
             let old = base.and_then(|b| b.sinks.iter().find(|s| s.name == sink.name));
             let staged = old.map_or(&[][..], |s| &s.staged);
             let staged: Vec<Staged> = staged.iter().map(|s| Staged { token: s.token.clone(), rows: s.rows, bytes: s.bytes }).collect();
+            if !opened.exactly_once() {
+                self.tell(Notice::Weaker { what: format!("sink `{}` shows rows at once: after a crash some are shown again", sink.name) });
+            }
             let recovered = opened.recover(base.map(|b| b.epoch.0), &staged).map_err(cannot_start("sink", &sink.name))?;
             self.tell(Notice::SinkRecovered { sink: sink.name.clone(), recovered });
             sinks.push(NamedSink { name: sink.name.clone(), sink: opened });
         }
         Ok(sinks)
+    }
+
+    /// Says which sources cannot be read again. True where all can.
+    fn tell_weaker(&self) -> Result<bool, Error> {
+        let mut all = true;
+        for source in &self.plan().topology.sources {
+            let limits = BatchLimits { rows_max: 1, bytes_max: 1 };
+            let opened = connect::source(&source.kind, &self.prepared.base_dir, limits).map_err(cannot_start("source", &source.name))?;
+            if !opened.replays() {
+                all = false;
+                let what = format!("source `{}` cannot be read again: a crash loses the rows read since the last checkpoint", source.name);
+                self.tell(Notice::Weaker { what });
+            }
+        }
+        Ok(all)
     }
 
     fn encoding(&self, from: Node, port: u32) -> RowEncoding {
@@ -263,16 +305,17 @@ impl Job {
     }
 
     /// One reader for each source and instance: splits are dealt out in turn.
-    fn readers(&self, base: Option<&Manifest>) -> Result<Readers, Error> {
+    fn readers(&self, base: Option<&Manifest>) -> Result<(Readers, Splits), Error> {
         let topology = &self.plan().topology;
         let limits = BatchLimits { rows_max: topology.flow.batch_rows_max as usize, bytes_max: topology.flow.batch_bytes_max as usize };
         let workers = self.options.workers as usize;
-        let mut readers = Vec::new();
+        let (mut readers, mut all) = (Vec::new(), Vec::new());
         for source in &topology.sources {
             let opened = connect::source(&source.kind, &self.prepared.base_dir, limits).map_err(cannot_start("source", &source.name))?;
             let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
             let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
             let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
+            all.push(splits.iter().map(|s| manifest::SplitPosition { split: s.split.clone(), position: s.position.clone() }).collect());
             let mut dealt: Vec<Vec<SplitPosition>> = vec![Vec::new(); workers];
             for (at, split) in splits.into_iter().enumerate() {
                 dealt[at % workers].push(split);
@@ -280,7 +323,7 @@ impl Job {
             let made: Result<Vec<_>, _> = dealt.into_iter().map(|splits| opened.reader(splits)).collect();
             readers.push(made.map_err(cannot_start("source", &source.name))?);
         }
-        Ok(readers)
+        Ok((readers, all))
     }
 
     fn seats(
@@ -367,7 +410,7 @@ impl Job {
         }
     }
 
-    fn layout(&self, generation: Generation, writer: u64) -> Layout {
+    fn layout(&self, generation: Generation, writer: u64, splits: Splits) -> Layout {
         let plan = self.plan();
         let operators = plan.topology.operators.iter().enumerate().map(|(index, operator)| {
             (operator.name.clone(), self.prepared.components[index].digest(), plan.descriptions[index].slots.clone())
@@ -379,10 +422,16 @@ impl Job {
             topology: digest(&plan.topology.digest_text()),
             workers: self.options.workers,
             operators: operators.collect(),
-            sources: plan.topology.sources.iter().map(|s| s.name.clone()).collect(),
+            sources: plan.topology.sources.iter().map(|s| s.name.clone()).zip(splits).collect(),
             sinks: plan.topology.sinks.iter().map(|s| s.name.clone()).collect(),
         }
     }
+}
+
+/// The name of this machine, for people.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "an unnamed machine".into() } else { name.trim().into() }
 }
 
 fn from_manifest(split: &manifest::SplitPosition) -> SplitPosition {

@@ -10,7 +10,7 @@ use reprise_core::checkpoint::manifest::{Claim, InstanceState, Manifest, ObjectR
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::recovery::{Next, Walk};
 use reprise_core::codec::snapshot::Scope;
-use reprise_core::codec::{checksum, record, snapshot};
+use reprise_core::codec::{CodecError, checksum, record, snapshot};
 use reprise_core::description::{Description, SlotKind};
 use reprise_core::ids::{Epoch, Generation};
 use reprise_core::keying;
@@ -37,6 +37,8 @@ pub(super) struct Found {
     pub passed_over: Vec<(Epoch, String)>,
     /// Every manifest that could be read.
     pub manifests: Vec<Manifest>,
+    /// Epochs of all manifests that are there.
+    pub listed: Vec<Epoch>,
     /// The first epoch of the new run.
     pub first_epoch: Epoch,
 }
@@ -48,7 +50,10 @@ fn store(doing: &'static str) -> impl Fn(crate::store::StoreError) -> Error {
 /// Claims the next generation.
 pub(super) async fn claim(objects: &Store, writer: u64, host: &str, now_ms: i64) -> Result<Generation, Error> {
     for _ in 0..CLAIMS_MAX {
-        let generation = Generation(newest_generation(objects).await?.0 + 1);
+        let Some(next) = newest_generation(objects).await?.0.checked_add(1) else {
+            return Err(Error::Internal("the largest generation there is has been claimed: a foreign claim lies in the store".into()));
+        };
+        let generation = Generation(next);
         let claim = Claim { generation, writer, host: host.to_owned(), claimed_ms: now_ms };
         let bytes = record::encode(&claim).map_err(|error| Error::Internal(error.to_string()))?;
         let created = objects.create(&paths::claim(generation), Bytes::from(bytes)).await.map_err(store("claim a generation"))?;
@@ -65,6 +70,27 @@ pub(super) async fn newest_generation(objects: &Store) -> Result<Generation, Err
     Ok(claims.iter().filter_map(|entry| paths::claim_generation(&entry.path)).max().unwrap_or(Generation(0)))
 }
 
+/// The newest manifest that can be read, its snapshots unseen: for checks that need no claim.
+pub(super) async fn glance(objects: &Store, job: &str) -> Result<Option<Manifest>, Error> {
+    let listed = objects.list(paths::CHECKPOINTS).await.map_err(store("list checkpoints"))?;
+    for epoch in listed.iter().rev().filter_map(|entry| paths::manifest_epoch(&entry.path)) {
+        if let Ok(manifest) = read_manifest(objects, job, epoch).await? {
+            return Ok(Some(manifest));
+        }
+    }
+    Ok(None)
+}
+
+/// Deletes refused rows of epochs that do not count: those after `base`.
+pub(super) async fn clear_quarantine(objects: &Store, base: Option<Epoch>) -> Result<(), Error> {
+    for entry in objects.list(paths::QUARANTINE).await.map_err(store("list the quarantine"))? {
+        if paths::quarantine_epoch(&entry.path).is_some_and(|epoch| base.is_none_or(|base| epoch > base)) {
+            objects.delete(&entry.path).await.map_err(store("clear the quarantine"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Walks to the newest usable checkpoint.
 pub(super) async fn find(objects: &Store, job: &str) -> Result<Found, Error> {
     let listed = objects.list(paths::CHECKPOINTS).await.map_err(store("list checkpoints"))?;
@@ -73,7 +99,7 @@ pub(super) async fn find(objects: &Store, job: &str) -> Result<Found, Error> {
     for &epoch in &epochs {
         manifests.insert(epoch, read_manifest(objects, job, epoch).await?);
     }
-    let mut walk = Walk::new(epochs);
+    let mut walk = Walk::new(epochs.clone());
     let mut next = walk.start();
     let checkpoint = loop {
         match next {
@@ -94,7 +120,7 @@ pub(super) async fn find(objects: &Store, job: &str) -> Result<Found, Error> {
     };
     let passed_over = walk.passed_over().to_vec();
     let manifests = manifests.into_values().filter_map(Result::ok).collect();
-    Ok(Found { checkpoint, passed_over, manifests, first_epoch: walk.first_epoch() })
+    Ok(Found { checkpoint, passed_over, manifests, listed: epochs, first_epoch: walk.first_epoch() })
 }
 
 /// Reads and checks a manifest; what is wrong with it is told as text.
@@ -103,7 +129,12 @@ async fn read_manifest(objects: &Store, job: &str, epoch: Epoch) -> Result<Resul
     let Some(bytes) = objects.get(&path).await.map_err(store("read a manifest"))? else {
         return Ok(Err(format!("`{path}` is missing")));
     };
-    let manifest = record::decode::<Manifest>(&bytes).map_err(|error| format!("`{path}`: {error}"));
+    let decoded = record::decode::<Manifest>(&bytes);
+    if let Err(error @ CodecError::Version { .. }) = decoded {
+        // Its checksum is right: a newer host wrote it, and going back before it would undo that host's work.
+        return Err(Error::Newer { path, error });
+    }
+    let manifest = decoded.map_err(|error| format!("`{path}`: {error}"));
     Ok(manifest.and_then(|manifest| match manifest.check(job, epoch) {
         Ok(()) => Ok(manifest),
         Err(reason) => Err(format!("`{path}`: {reason}")),

@@ -151,8 +151,8 @@ pub struct Layout {
     pub workers: u32,
     /// Name, component and slots of every operator.
     pub operators: Vec<(String, Digest, Vec<Slot>)>,
-    /// Names of the sources.
-    pub sources: Vec<String>,
+    /// Names of the sources, each with all of its splits: also those that nobody has begun to read, which would be lost otherwise.
+    pub sources: Vec<(String, Vec<SplitPosition>)>,
     /// Names of the sinks.
     pub sinks: Vec<String>,
 }
@@ -176,15 +176,18 @@ pub struct Coordinator {
     /// The next epoch to complete.
     next: Epoch,
     ready: VecDeque<Manifest>,
-    writing: Option<Manifest>,
+    /// The manifest on its way to storage: its epoch, and the output that it names.
+    writing: Option<(Epoch, Vec<(usize, StagedRef)>)>,
     stored: Option<Epoch>,
+    /// The newest epoch that was said to be behind us.
+    behind: Epoch,
     unpublished: usize,
     done: bool,
 }
 
 impl Coordinator {
-    /// Begins a run at `first`, from the checkpoint `base` or afresh. With another number of workers than `base` had, every operator
-    /// must begin with a full snapshot; their chains start empty then.
+    /// Begins a run at `first`, from the checkpoint `base` or afresh. With another number of workers than `base` had, or with other slots,
+    /// an operator must begin with a full snapshot; its chains start empty then.
     #[must_use]
     pub fn new(layout: Layout, first: Epoch, base: Option<&Manifest>) -> Self {
         let workers = layout.workers;
@@ -207,6 +210,7 @@ impl Coordinator {
             ready: VecDeque::new(),
             writing: None,
             stored: parent,
+            behind: Epoch(first.0.saturating_sub(1)),
             unpublished: 0,
             done: false,
         }
@@ -222,7 +226,7 @@ impl Coordinator {
             Event::Reported(report) => {
                 self.note(report)?;
                 while !self.finished_folding() && self.all_reported(self.next) {
-                    self.fold(&mut actions);
+                    self.fold();
                 }
             }
             Event::Stored(epoch) => self.on_stored(epoch, &mut actions),
@@ -239,6 +243,7 @@ impl Coordinator {
             }
         }
         self.write_next(&mut actions);
+        self.tell_behind(&mut actions);
         if !self.done && self.finished_folding() && self.ready.is_empty() && self.writing.is_none() && self.unpublished == 0 {
             self.done = true;
             actions.push(Action::Done { finished: self.ended == self.sources });
@@ -277,7 +282,7 @@ impl Coordinator {
     }
 
     /// Puts the reports of the next epoch into the state, and queues its manifest if they say anything new.
-    fn fold(&mut self, actions: &mut Vec<Action>) {
+    fn fold(&mut self) {
         let epoch = self.next;
         self.next = epoch.next();
         let mut news = false;
@@ -291,7 +296,6 @@ impl Coordinator {
         }
         let last = self.finished_folding();
         if !news && !last {
-            actions.push(Action::Completed(epoch));
             return;
         }
         let mut manifest = self.state.clone();
@@ -300,25 +304,35 @@ impl Coordinator {
         self.ready.push_back(manifest);
     }
 
+    /// An epoch is behind us once it is folded in and no manifest of it or of an earlier one is still to be stored.
+    fn tell_behind(&mut self, actions: &mut Vec<Action>) {
+        let writing = self.writing.as_ref().map(|(epoch, _)| *epoch);
+        let open = writing.or(self.ready.front().map(|m| m.epoch)).unwrap_or(self.next);
+        let behind = Epoch(open.0.saturating_sub(1));
+        if behind > self.behind {
+            self.behind = behind;
+            actions.push(Action::Completed(behind));
+        }
+    }
+
     fn write_next(&mut self, actions: &mut Vec<Action>) {
         if self.writing.is_some() {
             return;
         }
         if let Some(mut manifest) = self.ready.pop_front() {
             manifest.parent = self.stored;
-            self.writing = Some(manifest.clone());
+            let staged =
+                |(sink, state): (usize, &SinkState)| state.staged.iter().map(move |staged| (sink, staged.clone())).collect::<Vec<_>>();
+            self.writing = Some((manifest.epoch, manifest.sinks.iter().enumerate().flat_map(staged).collect()));
             actions.push(Action::Write(Box::new(manifest)));
         }
     }
 
     fn on_stored(&mut self, epoch: Epoch, actions: &mut Vec<Action>) {
-        let Some(manifest) = self.writing.take_if(|m| m.epoch == epoch) else { return };
+        let Some((_, staged)) = self.writing.take_if(|(writing, _)| *writing == epoch) else { return };
         self.stored = Some(epoch);
-        let staged: Vec<_> =
-            manifest.sinks.into_iter().enumerate().flat_map(|(sink, s)| s.staged.into_iter().map(move |staged| (sink, staged))).collect();
         self.unpublished += 1;
         actions.push(Action::Publish { epoch, staged });
-        actions.push(Action::Completed(epoch));
     }
 }
 
@@ -327,17 +341,25 @@ fn start_state(layout: Layout, base: Option<&Manifest>) -> Manifest {
     let same_workers = base.is_some_and(|b| b.workers == layout.workers);
     let operators = layout.operators.into_iter().map(|(name, component, slots)| {
         let old = base.and_then(|b| b.operators.iter().find(|o| o.name == name));
+        let same_slots = old.is_some_and(|o| o.slots == slots);
         let instances = (0..layout.workers as usize).map(|index| match old.and_then(|o| o.instances.get(index)) {
-            Some(instance) if same_workers => InstanceState { quarantine: vec![], ..instance.clone() },
+            Some(instance) if same_workers && same_slots => InstanceState { quarantine: vec![], ..instance.clone() },
             Some(instance) => InstanceState { rows: instance.rows, rejected: instance.rejected, ..fresh_instance() },
             None => fresh_instance(),
         });
-        OperatorState { instances: instances.collect(), name, component, slots }
+        let mut instances: Vec<InstanceState> = instances.collect();
+        // Counts of instances that are no more live on in the first one.
+        for gone in old.into_iter().flat_map(|o| o.instances.iter().skip(layout.workers as usize)) {
+            instances[0].rows += gone.rows;
+            instances[0].rejected += gone.rejected;
+        }
+        OperatorState { instances, name, component, slots }
     });
-    let sources = layout.sources.into_iter().map(|name| {
-        let old = base.and_then(|b| b.sources.iter().find(|s| s.name == name)).cloned();
-        let old = old.unwrap_or(SourceState { name: String::new(), splits: vec![], rows: 0, rejected: 0, quarantine: vec![] });
-        SourceState { name, quarantine: vec![], ..old }
+    let sources = layout.sources.into_iter().map(|(name, mut splits)| {
+        splits.sort_by(|a, b| a.split.cmp(&b.split));
+        let old = base.and_then(|b| b.sources.iter().find(|s| s.name == name));
+        let (rows, rejected) = old.map_or((0, 0), |s| (s.rows, s.rejected));
+        SourceState { name, splits, rows, rejected, quarantine: vec![] }
     });
     let sinks = layout.sinks.into_iter().map(|name| {
         let rows = base.and_then(|b| b.sinks.iter().find(|s| s.name == name)).map_or(0, |s| s.rows);

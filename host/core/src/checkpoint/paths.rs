@@ -6,6 +6,8 @@ use crate::ids::{Epoch, Generation, Instance};
 pub const GENERATIONS: &str = "generations";
 /// Folder of the manifests.
 pub const CHECKPOINTS: &str = "checkpoints";
+/// Folder of the refused rows.
+pub const QUARANTINE: &str = "quarantine";
 /// Folder of the snapshots.
 pub const SNAPSHOTS: &str = "snapshots";
 
@@ -31,19 +33,26 @@ pub fn snapshot(operator: &str, instance: Instance, epoch: Epoch, generation: Ge
 /// Refused rows of one instance of a source or operator in one epoch; `part` counts the objects from 0.
 #[must_use]
 pub fn quarantine(node: &str, instance: Instance, epoch: Epoch, generation: Generation, part: usize) -> String {
-    format!("quarantine/{node}/{:012}-{:06}-{:04}-{part}", epoch.0, generation.0, instance.0)
+    format!("{QUARANTINE}/{node}/{:012}-{:06}-{:04}-{part}", epoch.0, generation.0, instance.0)
+}
+
+/// The epoch that a quarantine object's name tells, or `None` for a foreign name.
+#[must_use]
+pub fn quarantine_epoch(path: &str) -> Option<Epoch> {
+    let name = path.strip_prefix(QUARANTINE)?.rsplit('/').next()?;
+    name.split_once('-')?.0.parse().ok().map(Epoch)
 }
 
 /// The epoch that a manifest's name tells, or `None` for a foreign name.
 #[must_use]
 pub fn manifest_epoch(path: &str) -> Option<Epoch> {
-    number(path, CHECKPOINTS, ".manifest").map(Epoch)
+    number(path, CHECKPOINTS, ".manifest").map(Epoch).filter(|&epoch| manifest(epoch) == path)
 }
 
 /// The generation that a claim's name tells, or `None` for a foreign name.
 #[must_use]
 pub fn claim_generation(path: &str) -> Option<Generation> {
-    number(path, GENERATIONS, ".claim").map(Generation)
+    number(path, GENERATIONS, ".claim").map(Generation).filter(|&generation| claim(generation) == path)
 }
 
 /// Epoch and generation that a snapshot's name tells, or `None` for a foreign name.
@@ -68,7 +77,9 @@ mod tests {
         assert_eq!(manifest_epoch(&manifest(Epoch(42))), Some(Epoch(42)));
         assert_eq!(claim_generation(&claim(Generation(7))), Some(Generation(7)));
         assert_eq!(claim_generation("generations/x.claim"), None);
+        assert_eq!(quarantine_epoch(&quarantine("parse", Instance(0), Epoch(9), Generation(1), 2)), Some(Epoch(9)));
         assert_eq!(manifest_epoch("checkpoints/42.manifest.tmp"), None);
+        assert_eq!(manifest_epoch("checkpoints/0000000000042.manifest"), None, "padded otherwise than we do");
         let path = snapshot("count", Instance(1), Epoch(5), Generation(2), false);
         assert_eq!(path, "snapshots/count/0001/000000000005-000002.delta");
         assert_eq!(snapshot_origin(&path), Some((Epoch(5), Generation(2))));

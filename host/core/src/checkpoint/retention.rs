@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Default)]
 pub struct Retention {
     needs: BTreeMap<Epoch, BTreeSet<String>>,
+    given_up: Vec<Epoch>,
 }
 
 impl Retention {
@@ -18,9 +19,32 @@ impl Retention {
         self.needs.insert(manifest.epoch, chains.map(|object| object.path.clone()).collect());
     }
 
+    /// Begins with the manifests that a run finds: `listed` are the epochs of all, `readable` those that could be read, `base` is the one it
+    /// takes up. Those in the line of `base` count; the others belong to histories that were given up, and go at the first
+    /// [`Self::retire`].
+    #[must_use]
+    pub fn new(listed: &[Epoch], readable: &[Manifest], base: Option<Epoch>) -> Self {
+        let mut retention = Self::default();
+        let by_epoch: BTreeMap<Epoch, &Manifest> = readable.iter().map(|m| (m.epoch, m)).collect();
+        let mut next = base;
+        while let Some(epoch) = next {
+            next = match by_epoch.get(&epoch) {
+                Some(manifest) => {
+                    retention.note(manifest);
+                    manifest.parent
+                }
+                // Nobody can tell its parent: the one before it may well be.
+                None if listed.contains(&epoch) => by_epoch.range(..epoch).next_back().map(|(before, _)| *before),
+                None => None,
+            };
+        }
+        retention.given_up = listed.iter().copied().filter(|epoch| !retention.needs.contains_key(epoch)).collect();
+        retention
+    }
+
     /// Manifests to delete so that the newest `keep` stay, oldest first. They are forgotten here; delete them, then ask [`Self::garbage`].
     pub fn retire(&mut self, keep: usize) -> Vec<Epoch> {
-        let mut retired = Vec::new();
+        let mut retired = std::mem::take(&mut self.given_up);
         while self.needs.len() > keep.max(1) {
             if let Some((epoch, _)) = self.needs.pop_first() {
                 retired.push(epoch);

@@ -4,8 +4,8 @@ use super::{CodecError, frame};
 use bincode::config::{Configuration, Fixint, LittleEndian};
 use frame::Kind;
 
-/// Largest record, in bytes.
-pub const RECORD_BYTES_MAX: usize = 64 << 20;
+/// Largest record, in bytes: as much as a frame takes, since one refused row may be large.
+pub const RECORD_BYTES_MAX: usize = frame::PAYLOAD_BYTES_MAX as usize;
 
 const CONFIG: Configuration<LittleEndian, Fixint, bincode::config::Limit<RECORD_BYTES_MAX>> =
     bincode::config::standard().with_fixed_int_encoding().with_limit::<RECORD_BYTES_MAX>();

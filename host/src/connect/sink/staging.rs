@@ -236,7 +236,12 @@ fn read_epoch(path: &Path) -> Result<Option<u64>, ConnectError> {
 /// Writes a small file as a whole or not at all.
 fn replace(path: &Path, text: &str) -> Result<(), ConnectError> {
     let draft = path.with_extension("new");
-    fs::write(&draft, text).map_err(ConnectError::io("write", &draft))?;
+    let write = |draft: &Path| {
+        let mut file = fs::File::create(draft)?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        file.sync_all()
+    };
+    write(&draft).map_err(ConnectError::io("write", &draft))?;
     fs::rename(&draft, path).map_err(ConnectError::io("write", path))
 }
 

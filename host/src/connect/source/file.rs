@@ -99,6 +99,10 @@ impl Source for FilesSource {
             file.followed |= position.size.is_none();
             file.size = file.size.max(position.size.unwrap_or(0));
         }
+        if !plan.follow && !known.is_empty() && known.iter().all(|split| FilePosition::parse(split).is_ok_and(|p| p.is_done())) {
+            // Operators may have been told that the input has ended: files that came later must not reopen it.
+            return Ok(known.to_vec());
+        }
         let names = plan.listing.names()?;
         if names.is_empty() && known.is_empty() && !plan.follow {
             return Err(ConnectError::Missing {

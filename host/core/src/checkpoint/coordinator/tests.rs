@@ -11,7 +11,7 @@ fn layout(workers: u32) -> Layout {
         topology: Digest([0; 32]),
         workers,
         operators: vec![("count".into(), Digest([1; 32]), vec![])],
-        sources: vec!["text".into()],
+        sources: vec![("text".into(), vec![SplitPosition { split: "s9".into(), position: "unread".into() }])],
         sinks: vec!["out".into()],
     }
 }
@@ -103,7 +103,9 @@ proptest! {
         prop_assert!(end.finished);
         prop_assert_eq!(end.epoch, Epoch(epochs));
         prop_assert_eq!(end.sources[0].rows, epochs * u64::from(workers));
-        prop_assert!(end.sources[0].splits.iter().all(|s| s.position == epochs.to_string()));
+        let (unread, read): (Vec<_>, Vec<_>) = end.sources[0].splits.iter().partition(|s| s.split == "s9");
+        prop_assert!(read.len() == workers as usize && read.iter().all(|s| s.position == epochs.to_string()));
+        prop_assert!(unread.len() == 1 && unread[0].position == "unread", "a split that nobody has begun is kept");
         for instance in &end.operators[0].instances {
             prop_assert_eq!(instance.chain.len() as u64, epochs);
             prop_assert_eq!(instance.chain[0].scope, Scope::Full);
