@@ -88,7 +88,7 @@ fn snapshot(instance: &mut Instance, scope: Scope) -> Vec<Chunk> {
 
 fn restored(component: &Component, chunks: &[Chunk]) -> Instance {
     let mut instance = open(component, &limits());
-    chunks.iter().for_each(|chunk| instance.restore(chunk).unwrap());
+    chunks.iter().for_each(|chunk| instance.restore(1, chunk).unwrap());
     instance
 }
 
@@ -299,6 +299,66 @@ fn a_large_state_comes_out_in_parts_and_goes_in_again() {
     assert_eq!(chunks.iter().map(|chunk| chunk.size_bytes() as u64).sum::<u64>(), size.bytes);
     let mut second = restored(&component, &chunks);
     assert_eq!(cells(&snapshot(&mut second, Scope::Full)), cells(&chunks));
+}
+
+#[test]
+fn cells_of_another_version_are_refused_or_migrated() {
+    let mut first = start("running-count");
+    emitted(&mut first, &BEFORE);
+    let chunks = snapshot(&mut first, Scope::Full);
+    let error = start("running-count").restore(2, &chunks[0]).unwrap_err();
+    assert_eq!(error.call, "restore");
+    assert!(matches!(&error.fault, Fault::Returned(text) if text.starts_with("state `counts`: its cells are of version 2")), "{error}");
+    let mut second = restored(&load("migrating-count"), &chunks);
+    assert_eq!(emitted(&mut second, &AFTER), counts(&[("a", 3), ("b", 2), ("d", 1)]));
+    let error = start("migrating-count").restore(2, &chunks[0]).unwrap_err();
+    assert!(matches!(&error.fault, Fault::Returned(text) if text.contains("state `counts`, key ")), "{error}");
+    let error = start("migrating-count").restore(0, &chunks[0]).unwrap_err();
+    assert!(matches!(&error.fault, Fault::Returned(text) if text.contains("version 0 was never in use")), "{error}");
+}
+
+/// The keys of rows that count up from 0, and the largest batch.
+fn keys_and_batch_bytes_max(outputs: &[(u32, Batch)]) -> (u64, usize) {
+    let mut keys = 0u64;
+    for row in outputs.iter().flat_map(|(_, rows)| rows.rows()) {
+        assert_eq!(row.key, keys.to_le_bytes());
+        keys += 1;
+    }
+    (keys, outputs.iter().map(|(_, rows)| rows.size_bytes()).max().unwrap_or(0))
+}
+
+#[test]
+fn two_hundred_mebibytes_of_output_pass_a_limit_of_sixty_four_a_piece() {
+    const MEBIBYTES: usize = 200;
+    let component = load("large-output");
+    let asked = vec![("k", "v"); MEBIBYTES - 1];
+    let now: Vec<_> = asked.iter().copied().chain([("k", "now")]).collect();
+    for output_bytes_max in [64 << 20, 100 << 10] {
+        let limits = Limits { memory_bytes_max: 512 << 20, output_bytes_max, ..limits() };
+        let mut instance = open(&component, &limits);
+        let outcome = instance.process(0, &batch(&now), call(1)).unwrap();
+        let (keys, batch_bytes_max) = keys_and_batch_bytes_max(&outcome.outputs);
+        assert_eq!(keys, MEBIBYTES as u64 * 1024);
+        assert!(batch_bytes_max as u64 <= output_bytes_max && batch_bytes_max <= 4 << 20, "{batch_bytes_max}");
+        instance.process(0, &batch(&asked), call(2)).unwrap();
+        assert_eq!(keys_and_batch_bytes_max(&instance.advance(i64::MAX, call(3)).unwrap()).0, (MEBIBYTES as u64 - 1) * 1024);
+    }
+    let mut instance = open(&component, &Limits { memory_bytes_max: 512 << 20, call_output_bytes_max: 100 << 20, ..limits() });
+    let error = instance.process(0, &batch(&now), call(1)).unwrap_err();
+    assert_eq!(error.to_string(), "`resume` broke the contract: the output of `process` is over the limit of 104857600 bytes in all");
+}
+
+#[test]
+fn output_without_end_is_told() {
+    let component = load("lie-more");
+    let mut instance = open(&component, &limits());
+    emitted(&mut instance, &BEFORE);
+    let chunks = snapshot(&mut instance, Scope::Full);
+    let error = instance.process(0, &batch(&[POISON]), call(2)).unwrap_err();
+    assert_eq!(error.call, "resume");
+    assert!(matches!(&error.fault, Fault::Lie(how) if how.contains("goes on after 17 pieces without a row")), "{error}");
+    assert!(instance.is_dead());
+    assert_eq!(emitted(&mut restored(&component, &chunks), &AFTER), counts(&[("a", 3), ("b", 2), ("d", 1)]), "nothing of the call stands");
 }
 
 #[test]

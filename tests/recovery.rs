@@ -8,6 +8,7 @@
 //! | `refused` | what lying guests return, and rows in quarantine |
 //! | `ends` | the end of the input, told once; old checkpoints, deleted |
 //! | `shapes` | every way to connect operators |
+//! | `versions` | components whose state has another version than that of the checkpoint |
 
 mod damage;
 mod ends;
@@ -15,3 +16,4 @@ mod jobs;
 mod refused;
 mod shapes;
 mod state;
+mod versions;

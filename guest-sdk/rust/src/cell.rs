@@ -43,6 +43,16 @@ pub trait Cell: Default + 'static {
     /// # Errors
     /// Where the bytes are not what `encode` writes; the job does not start, and shows this text.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
+
+    /// Makes the cell from bytes that an older version of the operator wrote, whose slot had that `version`. Where it is not written, cells
+    /// of older versions are refused. Cells of newer versions always are.
+    ///
+    /// # Errors
+    /// Where that version is not known, or the bytes are not what it wrote; the job does not start, and shows this text.
+    fn migrate(version: u32, bytes: &[u8]) -> Result<Self, String> {
+        let _ = (version, bytes);
+        Err("write `Cell::migrate` for the type of its cells, or run the version of the operator that wrote them".to_owned())
+    }
 }
 
 macro_rules! number {

@@ -4,7 +4,7 @@ use crate::bindings::exports::reprise::operator::operator as wit_operator;
 use crate::bindings::exports::reprise::operator::state as wit_state;
 use crate::bindings::reprise::operator::data as wit;
 use crate::operator::{Context, Declared, Encoding, Port};
-use crate::output::Outcome;
+use crate::output::{Emitted, Outcome};
 use crate::rows::Batch;
 use crate::runner::{Runner, SlotDescription};
 use crate::state::{Chunk, Scope, SlotKind};
@@ -40,7 +40,12 @@ fn outputs_out(outputs: Vec<(u32, Batch)>) -> Vec<wit::Output> {
 
 fn outcome_out(outcome: Outcome) -> wit::Outcome {
     let rejected = outcome.rejected.into_iter().map(|rejection| wit::Rejection { row: rejection.row, reason: rejection.reason });
-    wit::Outcome { outputs: outputs_out(outcome.outputs), rejected: rejected.collect() }
+    let Emitted { outputs, more } = outcome.emitted;
+    wit::Outcome { outputs: outputs_out(outputs), rejected: rejected.collect(), more }
+}
+
+fn emitted_out(emitted: Emitted) -> wit::Emitted {
+    wit::Emitted { outputs: outputs_out(emitted.outputs), more: emitted.more }
 }
 
 fn encoding_out(encoding: Encoding) -> wit::Encoding {
@@ -81,16 +86,20 @@ impl<O: Exported> wit_operator::Guest for Component<O> {
 
     fn open(context: wit_operator::Context) -> Result<(), String> {
         log_panics();
-        let wit_operator::Context { config, instance, parallelism } = context;
-        O::with(|runner| runner.open(&Context { config, instance, parallelism }))
+        let wit_operator::Context { config, instance, parallelism, output_max_bytes } = context;
+        O::with(|runner| runner.open(&Context { config, instance, parallelism }, output_max_bytes as usize))
     }
 
     fn process(input: u32, rows: wit::Batch) -> Result<wit::Outcome, String> {
         O::with(|runner| runner.process(input, &batch_in(rows))).map(outcome_out)
     }
 
-    fn advance(watermark: i64) -> Result<Vec<wit::Output>, String> {
-        O::with(|runner| runner.advance(watermark)).map(outputs_out)
+    fn advance(watermark: i64) -> Result<wit::Emitted, String> {
+        O::with(|runner| runner.advance(watermark)).map(emitted_out)
+    }
+
+    fn resume() -> Result<wit::Emitted, String> {
+        Ok(emitted_out(O::with(Runner::resume)))
     }
 }
 
@@ -108,9 +117,9 @@ impl<O: Exported> wit_state::Guest for Component<O> {
         Ok(wit_state::Part { chunks: part.chunks.into_iter().map(chunk_out).collect(), done: part.done })
     }
 
-    fn restore(chunk: wit_state::Chunk) -> Result<(), String> {
+    fn restore(version: u32, chunk: wit_state::Chunk) -> Result<(), String> {
         let wit_state::Chunk { slot, key_ends, keys, item_ends, items, value_ends, values, removed } = chunk;
         let chunk = Chunk { slot, key_ends, keys, item_ends, items, value_ends, values, removed };
-        O::with(|runner| runner.restore(&chunk))
+        O::with(|runner| runner.restore(version, &chunk))
     }
 }

@@ -4,12 +4,13 @@
 //! what only a sandbox has: limits of memory and time, and traps.
 
 use crate::operator::{Context, Declared};
+use crate::output::PIECE_BYTES_MAX;
 use crate::rows::Batch;
 use crate::runner::{Runner, SlotDescription};
 use crate::runtime::Level;
 use crate::runtime::host::STAND_IN;
 pub use crate::state::{Chunk, Scope};
-use crate::{Description, Rejection};
+use crate::{Description, Emitted, Rejection};
 
 /// Bytes of a piece of a snapshot where a test does not say.
 const PART_BYTES_MAX: usize = 1 << 20;
@@ -55,6 +56,8 @@ pub struct Harness<O: Declared> {
     runner: Runner<O>,
     context: Context,
     ports: usize,
+    /// Versions of the slots.
+    versions: Vec<u32>,
 }
 
 impl<O: Declared> Harness<O> {
@@ -72,8 +75,10 @@ impl<O: Declared> Harness<O> {
     /// What `open` says.
     pub fn with_context(context: Context) -> Result<Self, String> {
         let mut runner = Runner::default();
-        runner.open(&context)?;
-        Ok(Self { runner, context, ports: O::describe().outputs.len() })
+        runner.open(&context, PIECE_BYTES_MAX)?;
+        let (description, slots) = Runner::<O>::describe();
+        let versions = slots.iter().map(|slot| slot.version).collect();
+        Ok(Self { runner, context, ports: description.outputs.len(), versions })
     }
 
     /// What the operator tells the host of itself.
@@ -119,7 +124,7 @@ impl<O: Declared> Harness<O> {
             batch.value_ends.push(batch.values.len() as u32);
         }
         let outcome = self.runner.process(input, &batch)?;
-        Ok(Answer { outputs: self.rows(&outcome.outputs), rejected: outcome.rejected })
+        Ok(Answer { outputs: self.rows(outcome.emitted), rejected: outcome.rejected })
     }
 
     /// Tells a watermark; [`END_OF_INPUT`](crate::END_OF_INPUT) is the last one.
@@ -127,8 +132,8 @@ impl<O: Declared> Harness<O> {
     /// # Errors
     /// What the operator says.
     pub fn advance(&mut self, watermark: i64) -> Result<Answer, String> {
-        let outputs = self.runner.advance(watermark)?;
-        Ok(Answer { outputs: self.rows(&outputs), rejected: Vec::new() })
+        let emitted = self.runner.advance(watermark)?;
+        Ok(Answer { outputs: self.rows(emitted), rejected: Vec::new() })
     }
 
     /// Takes a snapshot, read to its end.
@@ -159,7 +164,17 @@ impl<O: Declared> Harness<O> {
     /// # Errors
     /// Where a chunk cannot be understood.
     pub fn restore(&mut self, chunks: &[Chunk]) -> Result<(), String> {
-        chunks.iter().try_for_each(|chunk| self.runner.restore(chunk))
+        let version = |chunk: &Chunk| self.versions.get(chunk.slot as usize).copied().unwrap_or_default();
+        chunks.iter().try_for_each(|chunk| self.runner.restore(version(chunk), chunk))
+    }
+
+    /// Sets the cells of chunks that an older version of the operator wrote, whose slots had this version: what the host does when a job goes
+    /// on with a new version of its component.
+    ///
+    /// # Errors
+    /// Where a chunk cannot be understood.
+    pub fn restore_version(&mut self, version: u32, chunks: &[Chunk]) -> Result<(), String> {
+        chunks.iter().try_for_each(|chunk| self.runner.restore(version, chunk))
     }
 
     /// What the host does after a fault: takes a full snapshot, and goes on with a new instance that knows nothing else. A test that calls
@@ -174,13 +189,19 @@ impl<O: Declared> Harness<O> {
         Ok(fresh)
     }
 
-    fn rows(&self, outputs: &[(u32, Batch)]) -> Vec<Vec<Row>> {
+    /// All rows that a call emitted, by output; `emitted` is the first piece.
+    fn rows(&mut self, mut emitted: Emitted) -> Vec<Vec<Row>> {
+        let row = |record: crate::Record<'_>| Row { time: record.time, key: record.key.to_vec(), value: record.value.to_vec() };
         let mut ports = vec![Vec::new(); self.ports];
-        for (port, batch) in outputs {
-            let row = |record: crate::Record<'_>| Row { time: record.time, key: record.key.to_vec(), value: record.value.to_vec() };
-            ports[*port as usize] = batch.rows(0).into_iter().map(row).collect();
+        loop {
+            for (port, batch) in &emitted.outputs {
+                ports[*port as usize].extend(batch.rows(0).into_iter().map(row));
+            }
+            if !emitted.more {
+                return ports;
+            }
+            emitted = self.runner.resume();
         }
-        ports
     }
 }
 

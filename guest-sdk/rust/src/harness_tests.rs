@@ -3,7 +3,7 @@
 use crate::harness::{Chunk, Harness, Scope, counter, set_now, take_log};
 use crate::runtime::{self, Level};
 use crate::state::SlotKind;
-use crate::{Context, Description, END_OF_INPUT, Encoding, Json, Keyed, KeyedItems, Operator, Output, Record, Text, Value, export};
+use crate::{Cell, Context, Description, END_OF_INPUT, Encoding, Json, Keyed, KeyedItems, Operator, Output, Record, Text, Value, export};
 
 /// Counts by key, by key and value, and in all; keeps the last reasons.
 #[derive(Debug, Default)]
@@ -170,7 +170,103 @@ fn chunks_that_cannot_be_understood_are_refused_with_the_name_of_the_slot() {
         values: b"no".to_vec(),
         ..Chunk::default()
     };
-    assert_eq!(harness.restore(&[chunk(1)]), Err("state `by-key`: expected 8 bytes, found 2, key \"k\"".to_owned()));
-    assert!(harness.restore(&[chunk(2)]).unwrap_err().starts_with("state `by-value`: "));
+    assert_eq!(harness.restore(&[chunk(1)]), Err("state `by-key`, key \"k\": expected 8 bytes, found 2".to_owned()));
+    assert!(harness.restore(&[chunk(2)]).unwrap_err().starts_with("state `by-value`, key \"k\": "));
     assert_eq!(harness.restore(&[chunk(3)]), Err("there is no state slot 3; the operator declares 3".to_owned()));
+}
+
+#[test]
+fn much_output_comes_whole() {
+    const ROWS: i64 = 5000;
+    let mut harness = opened();
+    let long = "v".repeat(2000);
+    let answer = harness.process((0..ROWS).map(|i| (i, "a", &long))).unwrap();
+    assert_eq!(answer.outputs[0].len() as i64, ROWS);
+    let prefix = "p".repeat(4000);
+    let mut harness = Harness::<Everything>::new(&format!("\"{prefix}\"")).unwrap();
+    let pairs = harness.process((0..ROWS).map(|i| (i, "a", "x"))).unwrap().pairs();
+    assert!(pairs.iter().zip(1..).all(|((_, value), count)| *value == format!("{prefix}{count}")));
+    assert_eq!(pairs.len() as i64, ROWS);
+}
+
+/// Sums by key. Its state was a count of 64 bits, once, and is a sum with a count now.
+#[derive(Debug, Default)]
+struct Sums {
+    by_key: Keyed<Sum>,
+    plain: Keyed<u64>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    count: u64,
+    sum: i64,
+}
+
+impl Cell for Sum {
+    const ENCODING: Encoding = Encoding::Bytes;
+
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), String> {
+        self.count.encode(bytes)?;
+        self.sum.encode(bytes)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let (count, sum) = bytes.split_at_checked(8).ok_or("a sum has 16 bytes")?;
+        Ok(Self { count: u64::decode(count)?, sum: i64::decode(sum)? })
+    }
+
+    fn migrate(version: u32, bytes: &[u8]) -> Result<Self, String> {
+        match version {
+            1 => Ok(Self { count: u64::decode(bytes)?, sum: 0 }),
+            _ => Err("nobody knows what it meant".to_owned()),
+        }
+    }
+}
+
+impl Operator for Sums {
+    fn describe() -> Description {
+        Description::new("sums").input("rows")
+    }
+}
+
+export!(Sums { by_key: 3, plain: 2 });
+
+fn one_cell(slot: u32, value: &[u8]) -> Chunk {
+    Chunk {
+        slot,
+        key_ends: vec![1],
+        keys: b"k".to_vec(),
+        item_ends: vec![0],
+        value_ends: vec![value.len() as u32],
+        values: value.to_vec(),
+        ..Chunk::default()
+    }
+}
+
+#[test]
+fn cells_of_an_older_version_are_migrated() {
+    let mut sums = Harness::<Sums>::new("{}").unwrap();
+    sums.restore_version(1, &[one_cell(0, &7u64.to_le_bytes())]).unwrap();
+    assert_eq!(sums.operator().by_key.get(b"k"), Some(&Sum { count: 7, sum: 0 }));
+    assert_eq!(sums.snapshot(Scope::Changes).unwrap(), []);
+    let bytes = [8u64.to_le_bytes(), 9u64.to_le_bytes()].concat();
+    sums.restore(&[one_cell(0, &bytes)]).unwrap();
+    assert_eq!(sums.operator().by_key.get(b"k"), Some(&Sum { count: 8, sum: 9 }));
+}
+
+#[test]
+fn cells_of_another_version_are_refused_with_slot_versions_and_advice() {
+    let mut sums = Harness::<Sums>::new("{}").unwrap();
+    let mut refuse = |version, slot| sums.restore_version(version, &[one_cell(slot, &7u64.to_le_bytes())]).unwrap_err();
+    assert_eq!(refuse(2, 0), "state `by-key`, key \"k\": of version 2, this is version 3; nobody knows what it meant");
+    assert_eq!(
+        refuse(1, 1),
+        "state `plain`, key \"k\": of version 1, this is version 2; write `Cell::migrate` for the type of its cells, or run the version of \
+         the operator that wrote them"
+    );
+    assert_eq!(
+        refuse(4, 0),
+        "state `by-key`: its cells are of version 4, and this operator knows no version after 3; run the version of the operator that wrote \
+         them"
+    );
 }

@@ -19,7 +19,7 @@ pub mod state;
 
 pub use cell::{Cell, Json};
 pub use operator::{Context, Declared, Description, END_OF_INPUT, Encoding, Operator, Port};
-pub use output::{Bytes, Outcome, Output, Rejection, Text};
+pub use output::{Bytes, Emitted, Outcome, Output, Rejection, Text};
 pub use rows::{Batch, Record, Rows, RowsIter};
 pub use runner::{Runner, SlotDescription};
 pub use state::{Keyed, KeyedItems, Value};

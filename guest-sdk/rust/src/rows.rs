@@ -30,6 +30,28 @@ impl Batch {
         self.times.is_empty()
     }
 
+    /// Bytes that the rows take: keys, values and 16 bytes a row for its time and ends.
+    #[inline]
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.keys.len() + self.values.len() + self.times.len() * 16
+    }
+
+    /// Takes the last row away and appends it to `to`.
+    pub(crate) fn move_last_to(&mut self, to: &mut Self) {
+        fn last(ends: &mut Vec<u32>, bytes: &mut Vec<u8>, to_ends: &mut Vec<u32>, to_bytes: &mut Vec<u8>) {
+            ends.pop();
+            let start = ends.last().map_or(0, |&end| end as usize);
+            to_bytes.extend_from_slice(&bytes[start..]);
+            to_ends.push(to_bytes.len() as u32);
+            bytes.truncate(start);
+        }
+        if let Some(time) = self.times.pop() {
+            to.times.push(time);
+            last(&mut self.key_ends, &mut self.keys, &mut to.key_ends, &mut to.keys);
+            last(&mut self.value_ends, &mut self.values, &mut to.value_ends, &mut to.values);
+        }
+    }
+
     /// The rows, as the rows of input `input`.
     #[must_use]
     pub fn rows(&self, input: u32) -> Rows<'_> {

@@ -3,9 +3,9 @@
 
 use crate::Encoding;
 use crate::operator::{Context, Declared, Description};
-use crate::output::{Outcome, Output};
+use crate::output::{Emitted, Outcome, Output, PIECE_BYTES_MAX};
 use crate::rows::Batch;
-use crate::state::{Chunk, Part, PartWriter, Scope, SlotKind};
+use crate::state::{Chunk, Part, PartWriter, Scope, SlotKind, Written};
 
 /// What is told of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +58,12 @@ impl<O: Declared> Runner<O> {
         &self.operator
     }
 
-    /// Opens the operator.
+    /// Opens the operator. `output_bytes_max` is what the host takes at once.
     ///
     /// # Errors
     /// What the operator says, or that it wrote state: what `open` writes would hide what `restore` brings afterwards.
-    pub fn open(&mut self, context: &Context) -> Result<(), String> {
+    pub fn open(&mut self, context: &Context, output_bytes_max: usize) -> Result<(), String> {
+        self.output.limit(output_bytes_max.min(PIECE_BYTES_MAX));
         self.operator.open(context)?;
         match self.operator.slots().into_iter().find(|declared| !declared.slot.is_empty()) {
             Some(declared) => Err(format!("`open` wrote to the state `{}`; state is restored after `open`", name_of(declared.name))),
@@ -76,22 +77,25 @@ impl<O: Declared> Runner<O> {
     /// What the operator says.
     pub fn process(&mut self, input: u32, batch: &Batch) -> Result<Outcome, String> {
         self.reading = None;
-        self.output.start(batch.len());
+        self.output.start(batch.len())?;
         let done = self.operator.process(input, batch.rows(input), &mut self.output);
-        let outcome = self.output.finish();
-        done.and(outcome)
+        self.output.finish(done)
     }
 
     /// Tells the operator a watermark. What it does is emitted only: there are no rows to refuse.
     ///
     /// # Errors
     /// What the operator says.
-    pub fn advance(&mut self, watermark: i64) -> Result<Vec<(u32, Batch)>, String> {
+    pub fn advance(&mut self, watermark: i64) -> Result<Emitted, String> {
         self.reading = None;
-        self.output.start(0);
+        self.output.start(0)?;
         let done = self.operator.advance(watermark, &mut self.output);
-        let outcome = self.output.finish();
-        done.and(outcome).map(|outcome| outcome.outputs)
+        self.output.finish(done).map(|outcome| outcome.emitted)
+    }
+
+    /// Hands out the next piece of what the last call emitted.
+    pub fn resume(&mut self) -> Emitted {
+        self.output.resume()
     }
 
     /// Hands out the next piece of a snapshot. Any other call in between starts the snapshot anew.
@@ -121,20 +125,32 @@ impl<O: Declared> Runner<O> {
         Ok(part.finish(true))
     }
 
-    /// Sets the cells of a chunk.
+    /// Sets the cells of a chunk. `version` is that of the slot when they were written.
     ///
     /// # Errors
-    /// Where the slot is unknown or a cell cannot be decoded; names the slot.
-    pub fn restore(&mut self, chunk: &Chunk) -> Result<(), String> {
+    /// Where the slot is unknown or a cell cannot be read; names the slot.
+    pub fn restore(&mut self, version: u32, chunk: &Chunk) -> Result<(), String> {
         self.reading = None;
         let mut slots = self.operator.slots();
         let count = slots.len();
         let Some(declared) = slots.get_mut(chunk.slot as usize) else {
             return Err(format!("there is no state slot {}; the operator declares {count}", chunk.slot));
         };
+        let own = declared.version;
+        if version > own {
+            let error = format!(
+                "its cells are of version {version}, and this operator knows no version after {own}; run the version of the operator that \
+                 wrote them"
+            );
+            return Err(in_slot(declared.name, &error));
+        }
+        let older = (version < own).then_some(version);
         for (key, item, value) in chunk.cells().map_err(|error| in_slot(declared.name, &error))? {
-            let restored = declared.slot.restore(key, item, value);
-            restored.map_err(|error| format!("{}, key \"{}\"", in_slot(declared.name, &error), key.escape_ascii()))?;
+            let restored = declared.slot.restore(key, item, value.map(|bytes| Written { bytes, older }));
+            restored.map_err(|error| {
+                let versions = older.map_or_else(String::new, |older| format!("of version {older}, this is version {own}; "));
+                format!("state `{}`, key \"{}\": {versions}{error}", name_of(declared.name), key.escape_ascii())
+            })?;
         }
         Ok(())
     }

@@ -49,8 +49,9 @@ pub struct OperatorBlueprint {
 /// The state that an instance begins with.
 #[derive(Debug, Default)]
 pub struct Restored {
-    /// Chunks in the order in which they are to be restored, with the slot numbers of the present component.
-    pub chunks: Vec<Chunk>,
+    /// Chunks in the order in which they are to be restored, with the slot numbers of the present component. Before each the version
+    /// that its slot had in the component which wrote it.
+    pub chunks: Vec<(u32, Chunk)>,
     /// The watermark that the instance had been told; `i64::MIN` for none.
     pub watermark: i64,
     /// The chain that deltas may be added to; `None` where the next snapshot must be full.
@@ -138,9 +139,9 @@ impl OperatorInstance {
         let call = Call { number: calls, now_ms: clock.now_ms() };
         instance.open(&blueprint.config, place.peers as u32, call).map_err(|e| failed(e, "before its first row"))?;
         let mut state_bytes = 0;
-        for chunk in &restored.chunks {
+        for (version, chunk) in &restored.chunks {
             state_bytes += chunk.size_bytes() as i64;
-            instance.restore(chunk).map_err(|e| failed(e, "while its state was restored"))?;
+            instance.restore(*version, chunk).map_err(|e| failed(e, "while its state was restored"))?;
         }
         let senders: Vec<usize> = place.edges.iter().map(|(_, senders)| *senders).collect();
         let outputs = blueprint.description.outputs.len().max(1);

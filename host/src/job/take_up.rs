@@ -202,7 +202,7 @@ impl Checkpoint {
                 );
                 return Err(misfit(what, "give the component a slot of that name and kind, or the operator another name"));
             };
-            slots.push((now as u32, slot.kind));
+            slots.push(Moved { to: now as u32, kind: slot.kind, version: slot.version });
         }
         let mut chains: Vec<(Vec<Chunk>, &InstanceState)> = Vec::new();
         for instance in &old.instances {
@@ -215,7 +215,7 @@ impl Checkpoint {
         let same_slots = old.slots == description.slots;
         if old.instances.len() == workers as usize {
             let own = chains.into_iter().map(|(chunks, instance)| Restored {
-                chunks: chunks.into_iter().map(|chunk| renumber(chunk, &slots)).collect(),
+                chunks: chunks.into_iter().map(|chunk| slots[chunk.slot() as usize].of(chunk)).collect(),
                 watermark: instance.watermark,
                 chain: same_slots.then(|| sizes(instance)).flatten(),
             });
@@ -234,9 +234,20 @@ fn fresh() -> Restored {
     Restored { watermark: i64::MIN, ..Restored::default() }
 }
 
-fn renumber(chunk: Chunk, slots: &[(u32, SlotKind)]) -> Chunk {
-    let slot = slots[chunk.slot() as usize].0;
-    chunk.with_slot(slot)
+/// Where the cells of a slot of the checkpoint go.
+struct Moved {
+    /// Number of the slot in the present component.
+    to: u32,
+    kind: SlotKind,
+    /// The version that the slot had when its cells were written.
+    version: u32,
+}
+
+impl Moved {
+    /// A chunk as it is to be restored.
+    fn of(&self, chunk: Chunk) -> (u32, Chunk) {
+        (self.version, chunk.with_slot(self.to))
+    }
 }
 
 fn sizes(instance: &InstanceState) -> Option<Chain> {
@@ -246,27 +257,27 @@ fn sizes(instance: &InstanceState) -> Option<Chain> {
 }
 
 /// Deals the cells of all old instances out to another number of new ones. The error is a slot that cannot be dealt out.
-fn spread(chains: impl Iterator<Item = Vec<Chunk>>, slots: &[(u32, SlotKind)], watermark: i64, workers: u32) -> Result<Vec<Restored>, u32> {
+fn spread(chains: impl Iterator<Item = Vec<Chunk>>, slots: &[Moved], watermark: i64, workers: u32) -> Result<Vec<Restored>, u32> {
     let mut dealt: Vec<Restored> = (0..workers).map(|_| Restored { watermark, ..Restored::default() }).collect();
     let owners = keying::owners(workers);
     for (old_instance, chain) in chains.enumerate() {
         for chunk in chain {
-            let (slot, kind) = slots[chunk.slot() as usize];
-            match kind {
+            let slot = &slots[chunk.slot() as usize];
+            match slot.kind {
                 SlotKind::Instance if chunk.is_empty() => {}
                 SlotKind::Instance => return Err(chunk.slot()),
                 // The same everywhere: the first instance's copy serves all.
                 SlotKind::Broadcast if old_instance > 0 => {}
-                SlotKind::Broadcast => dealt.iter_mut().for_each(|to| to.chunks.push(chunk.clone().with_slot(slot))),
+                SlotKind::Broadcast => dealt.iter_mut().for_each(|to| to.chunks.push(slot.of(chunk.clone()))),
                 SlotKind::Keyed => {
-                    let mut parts: Vec<Chunk> = (0..workers).map(|_| Chunk::new(slot)).collect();
+                    let mut parts: Vec<Chunk> = (0..workers).map(|_| Chunk::new(chunk.slot())).collect();
                     for cell in chunk.cells() {
                         let part = &mut parts[owners[keying::group(cell.key).0 as usize] as usize];
                         part.push(cell).expect("a part is no larger than the chunk it comes from");
                     }
                     for (to, part) in dealt.iter_mut().zip(parts) {
                         if !part.is_empty() {
-                            to.chunks.push(part);
+                            to.chunks.push(slot.of(part));
                         }
                     }
                 }
@@ -289,14 +300,18 @@ mod tests {
         chunk
     }
 
+    fn moved(to: u32, kind: SlotKind) -> [Moved; 1] {
+        [Moved { to, kind, version: 2 }]
+    }
+
     #[test]
     fn keyed_cells_move_to_the_owners_of_their_keys() {
-        let dealt = spread([vec![keyed(0..100)], vec![keyed(100..200)]].into_iter(), &[(3, SlotKind::Keyed)], 7, 3).unwrap();
+        let dealt = spread([vec![keyed(0..100)], vec![keyed(100..200)]].into_iter(), &moved(3, SlotKind::Keyed), 7, 3).unwrap();
         let mut cells = 0;
         for (instance, restored) in dealt.iter().enumerate() {
             assert_eq!((restored.watermark, restored.chain.is_none()), (7, true));
-            for chunk in &restored.chunks {
-                assert_eq!(chunk.slot(), 3);
+            for (version, chunk) in &restored.chunks {
+                assert_eq!((*version, chunk.slot()), (2, 3));
                 assert!(chunk.cells().all(|c| keying::owner(keying::group(c.key), 3) == instance as u32));
                 cells += chunk.len();
             }
@@ -306,8 +321,8 @@ mod tests {
 
     #[test]
     fn broadcast_cells_are_copied_and_instance_cells_cannot_move() {
-        let dealt = spread([vec![keyed(0..2)], vec![keyed(0..2)]].into_iter(), &[(0, SlotKind::Broadcast)], 0, 3).unwrap();
-        assert!(dealt.iter().all(|restored| restored.chunks == [keyed(0..2)]));
-        assert_eq!(spread([vec![keyed(0..2)]].into_iter(), &[(0, SlotKind::Instance)], 0, 2).unwrap_err(), 0);
+        let dealt = spread([vec![keyed(0..2)], vec![keyed(0..2)]].into_iter(), &moved(0, SlotKind::Broadcast), 0, 3).unwrap();
+        assert!(dealt.iter().all(|restored| restored.chunks == [(2, keyed(0..2))]));
+        assert_eq!(spread([vec![keyed(0..2)]].into_iter(), &moved(0, SlotKind::Instance), 0, 2).unwrap_err(), 0);
     }
 }

@@ -51,11 +51,12 @@ impl Component {
         types.check::<(), (operator::Description,)>(OPERATOR, "describe")?;
         types.check::<(operator::Context<'_>,), (Result<(), String>,)>(OPERATOR, "open")?;
         types.check::<(u32, operator::BatchParam<'_>), (Result<operator::Outcome, String>,)>(OPERATOR, "process")?;
-        types.check::<(i64,), (Result<Vec<operator::Output>, String>,)>(OPERATOR, "advance")?;
+        types.check::<(i64,), (Result<operator::Emitted, String>,)>(OPERATOR, "advance")?;
+        types.check::<(), (Result<operator::Emitted, String>,)>(OPERATOR, "resume")?;
         let has_state = exports.iter().any(|name| name == STATE);
         if has_state {
             types.check::<(state::Scope, u32), (Result<state::Part, String>,)>(STATE, "snapshot")?;
-            types.check::<(state::ChunkParam<'_>,), (Result<(), String>,)>(STATE, "restore")?;
+            types.check::<(u32, state::ChunkParam<'_>), (Result<(), String>,)>(STATE, "restore")?;
         }
         let operator = operator::GuestIndices::new(&ready).map_err(invalid)?;
         let state = if has_state { Some(state::GuestIndices::new(&ready).map_err(invalid)?) } else { None };

@@ -26,7 +26,7 @@ pub(super) mod operator {
         ownership: Borrowing { duplicate_if_necessary: true },
     });
     pub use self::exports::reprise::operator::operator::{Context, Description, Guest, GuestIndices, SlotKind};
-    pub use self::reprise::operator::data::{BatchParam, BatchResult, Encoding, Host as TypesHost, Outcome, Output, Rejection};
+    pub use self::reprise::operator::data::{BatchParam, BatchResult, Emitted, Encoding, Host as TypesHost, Outcome, Output, Rejection};
     pub use self::reprise::operator::runtime::{Host, Level};
 }
 

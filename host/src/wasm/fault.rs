@@ -16,7 +16,7 @@ const FRAME_BYTES_MAX: usize = 200;
 /// A call of a guest that did not succeed. Nothing of the call stands, and the instance is dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestError {
-    /// Which call: `instantiate`, `describe`, `open`, `process`, `advance`, `snapshot` or `restore`.
+    /// Which call: `instantiate`, `describe`, `open`, `process`, `advance`, `resume`, `snapshot` or `restore`.
     pub call: &'static str,
     /// What happened.
     pub fault: Fault,

@@ -103,6 +103,11 @@ impl Guest {
         self.meter.begin();
     }
 
+    /// Goes on with a call for the next piece of its output: it is the same call, with the same numbers and the same count of lines.
+    pub(super) fn resume(&mut self) {
+        self.meter.begin();
+    }
+
     /// Ends a call: says how many log lines were dropped.
     pub(super) fn end(&mut self) {
         let dropped = std::mem::take(&mut self.lines_dropped);
@@ -231,6 +236,25 @@ mod tests {
         assert_ne!(draw("a", 7), draw("a", 8));
         assert_ne!(draw("a", 7), draw("b", 7));
         assert_ne!(draw("a", 7)[0], draw("a", 7)[1]);
+    }
+
+    #[test]
+    fn a_call_that_is_resumed_goes_on_with_its_numbers_its_time_and_its_lines() {
+        let whole = || {
+            let mut guest = guest();
+            guest.begin(Some(Call { number: 7, now_ms: 5 }));
+            guest
+        };
+        let (mut at_once, mut resumed) = (whole(), whole());
+        let numbers = [at_once.random(), at_once.random()];
+        let first = resumed.random();
+        resumed.log(WitLevel::Info, "line".into());
+        resumed.end();
+        resumed.resume();
+        assert_eq!(([first, resumed.random()], resumed.now()), (numbers, 5));
+        (0..3).for_each(|_| resumed.log(WitLevel::Info, "line".into()));
+        resumed.end();
+        assert_eq!(resumed.take_log().len(), 4, "three lines, and one that says that a line was dropped");
     }
 
     #[test]

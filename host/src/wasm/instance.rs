@@ -11,7 +11,7 @@ use super::component::Component;
 use super::contract::{self, lend, lend_chunk, operator, state};
 use super::fault::{Fault, GuestError, clean};
 use super::guest::{Call, Guest, LogLine};
-use super::limits::{CELL_BYTES_MAX, Limits, OUTPUTS_PER_CALL_MAX, TEXT_BYTES_MAX};
+use super::limits::{CELL_BYTES_MAX, CELL_ENDS_BYTES, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX};
 use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
 use reprise_core::description::Description;
@@ -21,16 +21,32 @@ use wasmtime::Store;
 /// Bytes that a call without rows or cells to return (`open`, `restore`) may hand over: its error text, and lines to log.
 const TEXT_HANDOVER_BYTES_MAX: usize = 1 << 20;
 /// Handed over beside the rows themselves: the list of outputs.
-const OUTPUTS_HANDOVER_BYTES: usize = OUTPUTS_PER_CALL_MAX * size_of::<operator::Output>() + TEXT_HANDOVER_BYTES_MAX;
+const OUTPUTS_HANDOVER_BYTES: usize = OUTPUTS_PER_PIECE_MAX * size_of::<operator::Output>() + TEXT_HANDOVER_BYTES_MAX;
 /// Handed over for each row of a batch that may be rejected: the entry in the list. Its text counts as output.
 const REJECTION_HANDOVER_BYTES: usize = 32;
-/// Bytes of ends that a cell takes beside its key, item and value.
-const CELL_ENDS_BYTES: u64 = 12;
 
 /// The functions that an instance exports.
 pub(super) struct Exports {
     pub(super) operator: operator::Guest,
     pub(super) state: Option<state::Guest>,
+}
+
+/// How a call stands to the one before it.
+enum Begin {
+    /// A call of its own.
+    Call(Call),
+    /// A call that gets no rows, at the time of the one before.
+    Aside,
+    /// The next piece of the one before: its deadline goes on.
+    Resumed,
+}
+
+/// A piece of what a call emitted, checked.
+pub(super) struct Piece {
+    /// Rows by output port; none is empty.
+    pub(super) outputs: Vec<(u32, Batch)>,
+    /// There is more.
+    pub(super) more: bool,
 }
 
 /// A row that the operator refused.
@@ -126,16 +142,17 @@ impl Instance {
     /// [`Fault::Returned`] where the operator refuses its configuration; else a fault.
     pub fn open(&mut self, config: &str, parallelism: u32, call: Call) -> Result<(), GuestError> {
         let instance = self.index;
+        let output_max_bytes = u32::try_from(self.limits.output_bytes_max).unwrap_or(u32::MAX);
         self.call(
             "open",
-            Some(call),
+            Begin::Call(call),
             TEXT_HANDOVER_BYTES_MAX,
-            |store, exports| exports.operator.call_open(store, operator::Context { config, instance, parallelism }),
+            |store, exports| exports.operator.call_open(store, operator::Context { config, instance, parallelism, output_max_bytes }),
             |(), _, _| Ok(()),
         )
     }
 
-    /// Gives rows of one input to the operator.
+    /// Gives rows of one input to the operator. Takes all pieces of its output before it returns: what is returned stands.
     ///
     /// # Errors
     /// A fault; nothing of the call stands then.
@@ -145,27 +162,34 @@ impl Instance {
             return Err(GuestError::early("process", format!("input {input} does not exist; the description has {inputs}")));
         }
         let handover = self.handover_of_outputs().saturating_add(rows.len().saturating_mul(REJECTION_HANDOVER_BYTES));
-        self.call(
+        let (rejected, first) = self.call(
             "process",
-            Some(call),
+            Begin::Call(call),
             handover,
             |store, exports| exports.operator.call_process(store, input, lend(rows)),
             |outcome, description, limits| check_outcome(outcome, rows.len(), description, limits),
-        )
+        )?;
+        Ok(Outcome { outputs: self.take_output("process", first)?, rejected })
     }
 
-    /// Tells the operator that no row with a time at or below `watermark` will follow.
+    /// Tells the operator that no row with a time at or below `watermark` will follow. Takes all pieces of its output before it returns.
     ///
     /// # Errors
     /// A fault; nothing of the call stands then.
     pub fn advance(&mut self, watermark: i64, call: Call) -> Result<Vec<(u32, Batch)>, GuestError> {
-        self.call(
+        let first = self.call(
             "advance",
-            Some(call),
+            Begin::Call(call),
             self.handover_of_outputs(),
             |store, exports| exports.operator.call_advance(store, watermark),
-            |outputs, description, limits| check_outputs(outputs, 0, description, limits),
-        )
+            check_emitted,
+        )?;
+        self.take_output("advance", first)
+    }
+
+    /// Reads the next piece of what the last call emitted.
+    pub(super) fn resume(&mut self) -> Result<Piece, GuestError> {
+        self.call("resume", Begin::Resumed, self.handover_of_outputs(), |store, exports| exports.operator.call_resume(store), check_emitted)
     }
 
     /// Reads one piece of a snapshot. A component without state has none, and is done at once. To read a whole snapshot, use
@@ -180,8 +204,8 @@ impl Instance {
         if self.exports.state.is_none() {
             return Ok(Part { chunks: Vec::new(), done: true });
         }
-        // A cell has at least one byte, save one a slot, so that ends take at most twelve times what cells take.
-        let bytes = u64::from(part_bytes_max).saturating_mul(2 + 2 * CELL_ENDS_BYTES).saturating_add(CELL_BYTES_MAX);
+        // Twice what is asked for, half as much again for the list of removed cells, and one large cell.
+        let bytes = u64::from(part_bytes_max).saturating_mul(3).saturating_add(CELL_BYTES_MAX);
         let handover = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(TEXT_HANDOVER_BYTES_MAX);
         let wit_scope = match scope {
             Scope::Full => state::Scope::Full,
@@ -189,7 +213,7 @@ impl Instance {
         };
         self.call(
             "snapshot",
-            None,
+            Begin::Aside,
             handover,
             |store, exports| match &exports.state {
                 Some(state) => state.call_snapshot(store, wit_scope, part_bytes_max),
@@ -199,11 +223,12 @@ impl Instance {
         )
     }
 
-    /// Gives cells of a snapshot to the operator, between `open` and the first other call.
+    /// Gives cells of a snapshot to the operator, between `open` and the first other call. `version` is the slot's version in the
+    /// description of the component that took the snapshot.
     ///
     /// # Errors
     /// [`Fault::Returned`] where the operator does not understand them; else a fault.
-    pub fn restore(&mut self, chunk: &Chunk) -> Result<(), GuestError> {
+    pub fn restore(&mut self, version: u32, chunk: &Chunk) -> Result<(), GuestError> {
         if self.exports.state.is_none() {
             return Err(GuestError::early("restore", "the component keeps no state"));
         }
@@ -212,10 +237,10 @@ impl Instance {
         }
         self.call(
             "restore",
-            None,
+            Begin::Aside,
             TEXT_HANDOVER_BYTES_MAX,
             |store, exports| match &exports.state {
-                Some(state) => state.call_restore(store, lend_chunk(chunk)),
+                Some(state) => state.call_restore(store, version, lend_chunk(chunk)),
                 None => Ok(Ok(())),
             },
             |(), _, _| Ok(()),
@@ -254,7 +279,7 @@ impl Instance {
     fn call<T, U>(
         &mut self,
         name: &'static str,
-        call: Option<Call>,
+        begin: Begin,
         handover_bytes_max: usize,
         run: impl FnOnce(&mut Store<Guest>, &Exports) -> wasmtime::Result<Result<T, String>>,
         check: impl FnOnce(T, &Description, &Limits) -> Result<U, String>,
@@ -263,8 +288,11 @@ impl Instance {
             return Err(GuestError::early(name, format!("the instance is dead since `{killer}` failed; a new one must take its place")));
         }
         self.store.set_hostcall_fuel(handover_bytes_max);
-        self.store.set_epoch_deadline(self.ticks);
-        self.store.data_mut().begin(call);
+        match begin {
+            Begin::Call(call) => self.begin(Some(call)),
+            Begin::Aside => self.begin(None),
+            Begin::Resumed => self.store.data_mut().resume(),
+        }
         let returned = run(&mut self.store, &self.exports);
         let guest = self.store.data_mut();
         guest.end();
@@ -277,6 +305,12 @@ impl Instance {
             self.dead = Some(name);
         }
         checked
+    }
+
+    /// Starts the deadline of a call, and its circumstances.
+    fn begin(&mut self, call: Option<Call>) {
+        self.store.set_epoch_deadline(self.ticks);
+        self.store.data_mut().begin(call);
     }
 
     /// Kills the instance for what it did over several calls.
@@ -300,11 +334,17 @@ const _: fn() = || {
     shared::<Component>();
 };
 
-fn check_outcome(outcome: operator::Outcome, rows: usize, description: &Description, limits: &Limits) -> Result<Outcome, String> {
+type RejectedAndFirst = (Vec<Rejection>, Piece);
+
+fn check_outcome(outcome: operator::Outcome, rows: usize, description: &Description, limits: &Limits) -> Result<RejectedAndFirst, String> {
     let rejected = check_rejected(outcome.rejected, rows)?;
     let reasons: u64 = rejected.iter().map(|rejection| rejection.reason.len() as u64).sum();
     let outputs = check_outputs(outcome.outputs, reasons, description, limits)?;
-    Ok(Outcome { outputs, rejected })
+    Ok((rejected, Piece { outputs, more: outcome.more }))
+}
+
+fn check_emitted(emitted: operator::Emitted, description: &Description, limits: &Limits) -> Result<Piece, String> {
+    Ok(Piece { outputs: check_outputs(emitted.outputs, 0, description, limits)?, more: emitted.more })
 }
 
 fn check_rejected(rejected: Vec<operator::Rejection>, rows: usize) -> Result<Vec<Rejection>, String> {
@@ -336,8 +376,8 @@ fn check_outputs(
     description: &Description,
     limits: &Limits,
 ) -> Result<Vec<(u32, Batch)>, String> {
-    if outputs.len() > OUTPUTS_PER_CALL_MAX {
-        return Err(format!("{} batches in one call; at most {OUTPUTS_PER_CALL_MAX} are allowed", outputs.len()));
+    if outputs.len() > OUTPUTS_PER_PIECE_MAX {
+        return Err(format!("{} batches in one piece; at most {OUTPUTS_PER_PIECE_MAX} are allowed", outputs.len()));
     }
     let ports = description.outputs.len();
     let mut checked = Vec::with_capacity(outputs.len());
@@ -367,12 +407,12 @@ fn check_part(part: state::Part, scope: Scope, part_bytes_max: u32, description:
             chunk.check_full().map_err(|error| format!("snapshot chunk: {error}"))?;
         }
         cells += chunk.len();
-        bytes = bytes.saturating_add(chunk.size_bytes() as u64);
+        bytes = bytes.saturating_add(chunk.size_bytes() as u64 + chunk.len() as u64 * CELL_ENDS_BYTES);
         if !chunk.is_empty() {
             chunks.push(chunk);
         }
     }
-    let limit = if cells <= 1 { CELL_BYTES_MAX } else { u64::from(part_bytes_max).saturating_mul(2) };
+    let limit = if cells <= 1 { CELL_BYTES_MAX + CELL_ENDS_BYTES } else { u64::from(part_bytes_max).saturating_mul(2) };
     if bytes > limit {
         return Err(format!("a part of the snapshot has {bytes} bytes in {cells} cells; {part_bytes_max} were asked for"));
     }

@@ -15,19 +15,24 @@ pub const TEXT_BYTES_MAX: usize = 4096;
 pub const COUNTERS_MAX: usize = 64;
 /// Bytes of the name of a counter.
 pub const COUNTER_NAME_BYTES_MAX: usize = 64;
-/// Batches that one call may return.
-pub const OUTPUTS_PER_CALL_MAX: usize = 4096;
+/// Batches that one piece of a call's output may hold.
+pub const OUTPUTS_PER_PIECE_MAX: usize = 4096;
+/// What a cell counts beside its bytes, for the ends in its chunk.
+pub(super) const CELL_ENDS_BYTES: u64 = 12;
 
 /// What one instance may use.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Linear memory. At most [`Settings::memory_bytes_max`](super::Settings).
     pub memory_bytes_max: u64,
-    /// Wall-clock time of one call. A call is stopped between `deadline` and two ticks later, or later still where the machine is so
+    /// Wall-clock time of one call, all pieces of its output included. A call is stopped between `deadline` and two ticks later, or later still where the machine is so
     /// busy that the ticks come late; never earlier.
     pub deadline: Duration,
-    /// What one call of `process` or `advance` may return: rows at 16 bytes plus key and value, and the reasons of rejected rows.
+    /// What `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
+    /// guest is told, and hands out more than that in pieces.
     pub output_bytes_max: u64,
+    /// What all pieces of one call may hold together; a batch counts [`BATCH_BYTES`](super::BATCH_BYTES) more there.
+    pub call_output_bytes_max: u64,
     /// Elements of each table. At most [`TABLE_ELEMENTS_MAX`].
     pub table_elements_max: usize,
     /// Lines that one call may log; the rest is counted and dropped.
@@ -42,6 +47,7 @@ impl Default for Limits {
             memory_bytes_max: 256 << 20,
             deadline: Duration::from_secs(5),
             output_bytes_max: 64 << 20,
+            call_output_bytes_max: 4 << 30,
             table_elements_max: TABLE_ELEMENTS_MAX,
             log_lines_per_call_max: 1000,
             snapshot_bytes_max: 4 << 30,

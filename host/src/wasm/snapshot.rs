@@ -2,14 +2,13 @@
 
 use super::fault::GuestError;
 use super::instance::{Instance, Scope};
+use super::limits::CELL_ENDS_BYTES;
 use reprise_core::cells::Chunk;
 
 /// Parts without a cell that a guest may return in a row, before it counts as one that never ends.
 pub const EMPTY_PARTS_MAX: u32 = 16;
 /// Parts that a snapshot may have.
 pub const PARTS_MAX: u32 = 1 << 20;
-/// What a cell counts beside its bytes, for the ends in its chunk.
-const CELL_ENDS_BYTES: u64 = 12;
 
 /// What a snapshot held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -7,4 +7,5 @@ mod calls;
 mod imports;
 mod lies;
 mod loading;
+mod pieces;
 mod snapshots;

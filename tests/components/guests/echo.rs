@@ -3,7 +3,7 @@
 wit_bindgen::generate!({ path: "../../wit", world: "stateless" });
 
 use exports::reprise::operator::operator::{Context, Description, Guest, Port};
-use reprise::operator::data::{Batch, Encoding, Outcome, Output};
+use reprise::operator::data::{Batch, Emitted, Encoding, Outcome, Output};
 
 struct Echo;
 
@@ -23,11 +23,15 @@ impl Guest for Echo {
     }
 
     fn process(_: u32, rows: Batch) -> Result<Outcome, String> {
-        Ok(Outcome { outputs: vec![Output { port: 0, rows }], rejected: Vec::new() })
+        Ok(Outcome { outputs: vec![Output { port: 0, rows }], rejected: Vec::new(), more: false })
     }
 
-    fn advance(_: i64) -> Result<Vec<Output>, String> {
-        Ok(Vec::new())
+    fn advance(_: i64) -> Result<Emitted, String> {
+        Ok(Emitted { outputs: Vec::new(), more: false })
+    }
+
+    fn resume() -> Result<Emitted, String> {
+        Err("there is never more".to_owned())
     }
 }
 

@@ -8,7 +8,7 @@ use reprise_guest::{Declared, Description, Keyed, Operator, Output, Record, Runn
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 
-pub use reprise_guest::bindings::reprise::operator::data::{Batch, Outcome, Output as PortRows, Rejection};
+pub use reprise_guest::bindings::reprise::operator::data::{Batch, Emitted, Outcome, Output as PortRows, Rejection};
 pub use state::{Chunk, Part};
 
 /// What a guest lies about.
@@ -19,6 +19,11 @@ pub trait Lie {
     /// Falsifies what a call of `process` with poison in it did.
     fn outcome(outcome: &mut Outcome) {
         let _ = outcome;
+    }
+
+    /// Falsifies a further piece of output, after poison was met.
+    fn emitted(emitted: &mut Emitted) {
+        let _ = emitted;
     }
 
     /// Falsifies a piece of a snapshot, after poison was met.
@@ -120,8 +125,16 @@ impl<L: Lie> operator::Guest for Liar<L> {
         Ok(outcome)
     }
 
-    fn advance(watermark: i64) -> Result<Vec<PortRows>, String> {
+    fn advance(watermark: i64) -> Result<Emitted, String> {
         <Inner as operator::Guest>::advance(watermark)
+    }
+
+    fn resume() -> Result<Emitted, String> {
+        let mut emitted = <Inner as operator::Guest>::resume()?;
+        if POISONED.get() {
+            L::emitted(&mut emitted);
+        }
+        Ok(emitted)
     }
 }
 
@@ -134,8 +147,8 @@ impl<L: Lie> state::Guest for Liar<L> {
         Ok(part)
     }
 
-    fn restore(chunk: Chunk) -> Result<(), String> {
-        <Inner as state::Guest>::restore(chunk)
+    fn restore(version: u32, chunk: Chunk) -> Result<(), String> {
+        <Inner as state::Guest>::restore(version, chunk)
     }
 }
 

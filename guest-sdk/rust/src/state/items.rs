@@ -1,6 +1,6 @@
 //! State of any number of cells a record key, each under an item: windows, timers, places in a list.
 
-use super::{PartWriter, Scope, Slot, SlotKind};
+use super::{PartWriter, Scope, Slot, SlotKind, Written};
 use crate::{Cell, Encoding};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -197,8 +197,8 @@ impl<V: Cell> Slot for KeyedItems<V> {
         }
     }
 
-    fn restore(&mut self, key: &[u8], item: &[u8], value: Option<&[u8]>) -> Result<(), String> {
-        let value = value.map(V::decode).transpose()?;
+    fn restore(&mut self, key: &[u8], item: &[u8], value: Option<Written<'_>>) -> Result<(), String> {
+        let value = value.map(Written::read::<V>).transpose()?;
         if value.is_some() && self.keys.get(key).is_none_or(|items| !items.contains_key(item)) {
             self.insert(key, item);
         }

@@ -1,7 +1,7 @@
 //! State of one cell a record key.
 
 use super::key::{Key, Sought};
-use super::{PartWriter, Scope, Slot, SlotKind};
+use super::{PartWriter, Scope, Slot, SlotKind, Written};
 use crate::{Cell, Encoding};
 use hashbrown::HashTable;
 
@@ -215,11 +215,11 @@ impl<V: Cell> Slot for Keyed<V> {
         }
     }
 
-    fn restore(&mut self, key: &[u8], item: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+    fn restore(&mut self, key: &[u8], item: &[u8], value: Option<Written<'_>>) -> Result<(), String> {
         if !item.is_empty() {
             return Err("a slot with one value a key has no items".to_owned());
         }
-        let value = value.map(V::decode).transpose()?;
+        let value = value.map(Written::read::<V>).transpose()?;
         let sought = Sought::new(key);
         let found = self.find(&sought);
         match (found, value) {

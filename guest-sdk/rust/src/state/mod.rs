@@ -24,7 +24,7 @@ pub use keyed::Keyed;
 pub use part::{Chunk, Part, PartWriter};
 pub use value::Value;
 
-use crate::Encoding;
+use crate::{Cell, Encoding};
 
 /// Who keeps a cell when the number of instances changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,29 @@ pub trait Slot {
     ///
     /// # Errors
     /// Where the bytes cannot be decoded.
-    fn restore(&mut self, key: &[u8], item: &[u8], value: Option<&[u8]>) -> Result<(), String>;
+    fn restore(&mut self, key: &[u8], item: &[u8], value: Option<Written<'_>>) -> Result<(), String>;
+}
+
+/// The bytes of a cell, and who wrote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written<'a> {
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// The version of the slot that they are of, where it is older than the present one.
+    pub older: Option<u32>,
+}
+
+impl Written<'_> {
+    /// Makes the cell of them.
+    ///
+    /// # Errors
+    /// What the type of the cell says.
+    pub fn read<V: Cell>(self) -> Result<V, String> {
+        match self.older {
+            None => V::decode(self.bytes),
+            Some(version) => V::migrate(version, self.bytes),
+        }
+    }
 }
 
 /// A slot under its name.

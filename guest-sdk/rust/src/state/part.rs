@@ -1,5 +1,8 @@
 //! Pieces of snapshots: cells in columns, filled up to a number of bytes.
 
+/// What a cell counts beside its bytes, for its three ends.
+const ENDS_BYTES: usize = 12;
+
 /// Cells of one slot, as `wit/state.wit` has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chunk {
@@ -108,7 +111,7 @@ impl PartWriter {
         if let Some(value) = value {
             value.encode(&mut chunk.values)?;
         }
-        let bytes = key.len() + item.len() + (chunk.values.len() - start);
+        let bytes = key.len() + item.len() + (chunk.values.len() - start) + ENDS_BYTES;
         if self.cells > 0 && self.used_bytes + bytes > self.bytes_max {
             chunk.values.truncate(start);
             return Ok(false);

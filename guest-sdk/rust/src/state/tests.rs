@@ -98,7 +98,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (key.clone(), item.clone(), 0..4u64).prop_map(|(key, item, number)| Step::Add(key, item, number)),
         5 => (key, item).prop_map(|(key, item)| Step::Remove(key, item)),
         1 => Just(Step::KeepEven),
-        3 => (scope.clone(), 0..64usize).prop_map(|(scope, bytes_max)| Step::Snapshot(scope, bytes_max)),
+        3 => (scope.clone(), 0..200usize).prop_map(|(scope, bytes_max)| Step::Snapshot(scope, bytes_max)),
         1 => scope.prop_map(Step::Abandon),
         1 => Just(Step::Restart),
     ];
@@ -114,7 +114,7 @@ fn read(field: &mut dyn Slot, scope: Scope, bytes_max: usize) -> Vec<Chunk> {
         part.start_slot(0);
         let done = field.read(scope, &mut part).unwrap();
         for chunk in part.finish(done).chunks {
-            let bytes = chunk.keys.len() + chunk.items.len() + chunk.values.len();
+            let bytes = chunk.keys.len() + chunk.items.len() + chunk.values.len() + 12 * chunk.key_ends.len();
             assert!(bytes <= bytes_max || chunk.key_ends.len() == 1);
             assert!(scope == Scope::Changes || chunk.removed.is_empty());
             chunks.push(chunk);
@@ -129,6 +129,7 @@ fn read(field: &mut dyn Slot, scope: Scope, bytes_max: usize) -> Vec<Chunk> {
 fn restore<F: Field>(chunks: &[Chunk]) -> F {
     let mut field = F::default();
     for (key, item, value) in chunks.iter().flat_map(|chunk| chunk.cells().unwrap()) {
+        let value = value.map(|bytes| Written { bytes, older: None });
         Slot::restore(&mut field, key, item, value).unwrap();
     }
     field
@@ -153,20 +154,20 @@ fn check<F: Field>(steps: &[Step], model_key: fn(&[u8], &[u8]) -> Name) {
             Step::Snapshot(Scope::Changes, bytes_max) => chain.extend(read(&mut field, Scope::Changes, *bytes_max)),
             Step::Abandon(scope) => {
                 field.rewind();
-                field.read(*scope, &mut PartWriter::new(8)).unwrap();
+                field.read(*scope, &mut PartWriter::new(30)).unwrap();
             }
             Step::Restart => {
-                chain.extend(read(&mut field, Scope::Changes, 16));
+                chain.extend(read(&mut field, Scope::Changes, 60));
                 field = restore(&chain);
-                assert!(read(&mut field, Scope::Changes, 16).is_empty(), "restored cells are not changed");
+                assert!(read(&mut field, Scope::Changes, 60).is_empty(), "restored cells are not changed");
             }
         }
         assert_eq!(field.cells(), model);
         assert_eq!(field.len(), model.len());
     }
-    chain.extend(read(&mut field, Scope::Changes, 16));
+    chain.extend(read(&mut field, Scope::Changes, 60));
     assert_eq!(restore::<F>(&chain).cells(), model);
-    assert_eq!(restore::<F>(&read(&mut field, Scope::Full, 16)).cells(), model);
+    assert_eq!(restore::<F>(&read(&mut field, Scope::Full, 60)).cells(), model);
 }
 
 proptest! {

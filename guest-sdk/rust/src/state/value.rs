@@ -1,6 +1,6 @@
 //! State of one cell.
 
-use super::{PartWriter, Scope, Slot, SlotKind};
+use super::{PartWriter, Scope, Slot, SlotKind, Written};
 use crate::{Cell, Encoding};
 
 /// One cell of state, kept by the instance. Until it is set it is the default of its type.
@@ -77,12 +77,12 @@ impl<T: Cell> Slot for Value<T> {
         self.changed = false;
     }
 
-    fn restore(&mut self, key: &[u8], item: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+    fn restore(&mut self, key: &[u8], item: &[u8], value: Option<Written<'_>>) -> Result<(), String> {
         if !key.is_empty() || !item.is_empty() {
             return Err("a slot with one value has neither keys nor items".to_owned());
         }
         self.present = value.is_some();
-        self.value = value.map(T::decode).transpose()?.unwrap_or_default();
+        self.value = value.map(Written::read::<T>).transpose()?.unwrap_or_default();
         Ok(())
     }
 }

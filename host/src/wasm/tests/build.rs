@@ -11,13 +11,15 @@ pub const STATE: &str = "reprise:operator/state@0.1.0";
 
 /// Bodies of a guest's functions. The default does nothing, successfully.
 ///
-/// Bodies see: `$zeros` (an address with 64 zero bytes: an empty success of any result), `$answer` (outputs and rejections as a result),
+/// Bodies see: `$zeros` (an address with 64 zero bytes: an empty success of any result), `$answer` (outputs and rejections as a result;
+/// with 0 or 1 for the address of the rejections it is outputs and `more`), `$more` (a result of `process`, with `more` set),
 /// `$failure` (an error text as a result), `$echo` (the parameters of `process` as one batch for port 0), and the imports.
 pub struct Wat {
     pub world: &'static str,
     pub open: String,
     pub process: String,
     pub advance: String,
+    pub resume: String,
     pub snapshot: String,
     pub restore: String,
     /// Further definitions.
@@ -36,6 +38,7 @@ impl Default for Wat {
             open: zeros(),
             process: zeros(),
             advance: zeros(),
+            resume: zeros(),
             snapshot: zeros(),
             restore: zeros(),
             more: String::new(),
@@ -83,7 +86,7 @@ impl Wat {
         bytes += &data(NAMES, b"inout");
         self.description.iter().for_each(|(at, text)| bytes += &data(*at, text));
         let state = if self.world == "stateful" { self.state() } else { String::new() };
-        let Self { open, process, advance, more, memory, .. } = self;
+        let Self { open, process, advance, resume, more, memory, .. } = self;
         let text = format!(
             r#"(module
             (import "reprise:operator/runtime@0.1.0" "log" (func $log (param i32 i32 i32)))
@@ -107,6 +110,7 @@ impl Wat {
                 (i32.store (i32.const 2052) (local.get 0)) (i32.store (i32.const 2056) (local.get 1))
                 (i32.store (i32.const 2060) (local.get 2)) (i32.store (i32.const 2064) (local.get 3))
                 (i32.const 2048))
+            (func $more (param i32) (result i32) (i32.store8 (i32.const 2068) (i32.const 1)) (local.get 0))
             (func $failure (param i32 i32) (result i32)
                 (i32.store (i32.const 2048) (i32.const 1))
                 (i32.store (i32.const 2052) (local.get 0)) (i32.store (i32.const 2056) (local.get 1))
@@ -116,10 +120,11 @@ impl Wat {
                 {copy}
                 (call $answer (i32.const 2112) (i32.const 1) (i32.const 0) (i32.const 0)))
             (func (export "{OPERATOR}#describe") (result i32) (i32.const {DESCRIPTION}))
-            (func (export "{OPERATOR}#open") (param i32 i32 i32 i32) (result i32) {open})
+            (func (export "{OPERATOR}#open") (param i32 i32 i32 i32 i32) (result i32) {open})
             (func (export "{OPERATOR}#process") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {process})
             (func (export "cabi_post_{OPERATOR}#process") (param i32) (global.set $top (i32.const 65536)))
             (func (export "{OPERATOR}#advance") (param i64) (result i32) {advance})
+            (func (export "{OPERATOR}#resume") (result i32) {resume})
             {state}
             {more}
             {bytes})"#,
@@ -132,7 +137,7 @@ impl Wat {
         let Self { snapshot, restore, .. } = self;
         format!(
             r#"(func (export "{STATE}#snapshot") (param i32 i32) (result i32) {snapshot})
-            (func (export "{STATE}#restore") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {restore})"#
+            (func (export "{STATE}#restore") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {restore})"#
         )
     }
 

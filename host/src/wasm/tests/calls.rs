@@ -138,7 +138,7 @@ fn a_dead_instance_stays_dead_and_is_never_called() {
     refused(instance.process(0, &rows(1), call(2)).map(drop), "process");
     refused(instance.advance(1, call(2)).map(drop), "advance");
     refused(instance.snapshot(crate::wasm::Scope::Full, 1).map(drop), "snapshot");
-    refused(instance.restore(&reprise_core::cells::Chunk::new(0)), "restore");
+    refused(instance.restore(1, &reprise_core::cells::Chunk::new(0)), "restore");
 }
 
 #[test]

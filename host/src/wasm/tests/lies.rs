@@ -72,7 +72,7 @@ fn output_over_the_limit_is_refused_whether_handed_over_or_not() {
 fn too_many_batches_are_refused() {
     let mut guest = process("(call $answer (i32.const 131072) (i32.const 4097) (i32.const 0) (i32.const 0))");
     guest.memory = "(memory (export \"memory\") 8)".into();
-    assert_eq!(lie(&guest), "4097 batches in one call; at most 4096 are allowed");
+    assert_eq!(lie(&guest), "4097 batches in one piece; at most 4096 are allowed");
 }
 
 #[test]

@@ -56,8 +56,9 @@ fn a_part_far_over_the_size_asked_for_is_refused() {
     // Two cells, the second with a value of 200 bytes.
     let chunk = [0, 3072, 2, 3072, 2, 3080, 2, 0, 0, 3088, 2, 3072, 200, 0, 0];
     let guest = hands_out(1, chunk, &[1, 2, 0, 0, 0, 200]);
-    assert!(lie(guest.start().snapshot(Scope::Full, 100)).contains("202 bytes in 2 cells; 100 were asked for"));
-    guest.start().snapshot(Scope::Full, 101).unwrap();
+    // Each cell counts 12 bytes for its ends.
+    assert!(lie(guest.start().snapshot(Scope::Full, 112)).contains("226 bytes in 2 cells; 112 were asked for"));
+    guest.start().snapshot(Scope::Full, 113).unwrap();
     // One cell alone may be larger than what was asked for.
     let chunk = [0, 3072, 1, 3072, 1, 3076, 1, 0, 0, 3080, 1, 3072, 200, 0, 0];
     hands_out(1, chunk, &[1, 0, 200]).start().snapshot(Scope::Full, 10).unwrap();
@@ -82,22 +83,31 @@ fn a_component_without_state_has_an_empty_snapshot_and_takes_none() {
     let mut instance = Wat::default().start();
     let size = instance.read_snapshot(Scope::Full, 100, &mut |_| panic!("a chunk")).unwrap();
     assert_eq!(size.cells, 0);
-    assert_eq!(instance.restore(&Chunk::new(0)).unwrap_err().to_string(), "`restore` was not called: the component keeps no state");
+    assert_eq!(instance.restore(1, &Chunk::new(0)).unwrap_err().to_string(), "`restore` was not called: the component keeps no state");
     instance.process(0, &rows(1), call(1)).unwrap();
 }
 
 #[test]
 fn cells_of_an_unknown_slot_reach_no_guest() {
     let mut instance = snapshot("(global.get $zeros)").start();
-    let error = instance.restore(&Chunk::new(1)).unwrap_err();
+    let error = instance.restore(1, &Chunk::new(1)).unwrap_err();
     assert_eq!(error.to_string(), "`restore` was not called: slot 1 does not exist; the description has 1");
-    instance.restore(&Chunk::new(0)).unwrap();
+    instance.restore(1, &Chunk::new(0)).unwrap();
 }
 
 #[test]
 fn a_guest_may_refuse_what_it_is_to_restore() {
     let mut guest = snapshot("(global.get $zeros)");
     guest.restore = "(call $failure (i32.const 1280) (i32.const 2))".into();
-    let error = guest.start().restore(&Chunk::new(0)).unwrap_err();
+    let error = guest.start().restore(1, &Chunk::new(0)).unwrap_err();
     assert_eq!((error.call, error.fault), ("restore", Fault::Returned("in".into())));
+}
+
+#[test]
+fn the_guest_is_told_which_version_wrote_the_cells() {
+    let mut guest = snapshot("(global.get $zeros)");
+    guest.restore = "(if (i32.ne (local.get 0) (i32.const 7)) (then unreachable)) (global.get $zeros)".into();
+    let mut instance = guest.start();
+    instance.restore(7, &Chunk::new(0)).unwrap();
+    assert_eq!(instance.restore(6, &Chunk::new(0)).unwrap_err().fault.kind(), "trap");
 }
