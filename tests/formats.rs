@@ -99,7 +99,7 @@ fn manifest() -> Manifest {
     let refused = ObjectRef { path, scope: Scope::Full, bytes: refused.len() as u64, checksum: checksum(&refused), entries: 2 };
     let fresh = InstanceState { watermark: i64::MIN, ..InstanceState::default() };
     let worked = InstanceState { chain: vec![full, delta], watermark: 1_699_999_999_000, rows: 12, rejected: 2, quarantine: vec![refused] };
-    let split = |split: &str, position: &str| SplitPosition { split: split.into(), position: position.into() };
+    let split = |split: &str, position: &str| SplitPosition { split: split.into(), position: position.into(), instance: Instance(1) };
     let staged = StagedRef { epoch: Epoch(41), token: "000000000041-7-1.json".into(), rows: 3, bytes: 99 };
     Manifest {
         job: "word-count".into(),
@@ -228,7 +228,7 @@ fn manifest_by_hand(m: &Manifest) -> Vec<u8> {
         })
     });
     let out = out.list(&m.sources, |out, source| {
-        let out = out.text(&source.name).list(&source.splits, |out, split| out.text(&split.split).text(&split.position));
+        let out = out.text(&source.name).list(&source.splits, |out, split| out.text(&split.split).text(&split.position).u32(split.instance.0));
         out.u64(source.rows).u64(source.rejected).list(&source.quarantine, ByHand::object)
     });
     let out = out.list(&m.sinks, |out, sink| {

@@ -39,6 +39,9 @@ pub trait Source: Send + Sync {
     /// Where inputs are missing, unreadable, or not what they were.
     fn splits(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError>;
 
+    /// True where nothing of this split is left to read, now or later.
+    fn is_done(&self, split: &SplitPosition) -> bool;
+
     /// A reader over these splits (possibly none), for one instance. No split may be given to two readers.
     ///
     /// # Errors

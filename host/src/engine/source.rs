@@ -19,7 +19,7 @@ use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Repo
 use crate::connect::{SourceBatch, SourceReader, Step};
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::{QuarantinedRow, SplitPosition};
-use reprise_core::ids::Epoch;
+use reprise_core::ids::{Epoch, Instance};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -334,8 +334,9 @@ impl SourceInstance {
 
     fn end_epoch(&mut self, closed: bool) -> Result<(), Failure> {
         let splits = std::mem::take(&mut self.moved);
+        let instance = Instance(self.at.instance);
         let content = EpochContent::Source {
-            splits: splits.into_iter().map(|(split, position)| SplitPosition { split, position }).collect(),
+            splits: splits.into_iter().map(|(split, position)| SplitPosition { split, position, instance }).collect(),
             rows: std::mem::take(&mut self.rows),
             rejected: self.refused.take(),
             ended: closed && self.state == State::Ended,

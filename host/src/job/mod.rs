@@ -6,6 +6,7 @@
 //!                      └──────────────── wait, at most `retries` times in a row ─┘
 //! ```
 
+mod deal;
 mod error;
 mod keeper;
 mod notice;

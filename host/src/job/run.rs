@@ -1,5 +1,6 @@
 //! Runs a prepared job: one attempt after another, until it ends or gives up.
 
+use super::deal;
 use super::error::Error;
 use super::keeper::{Keeper, NamedSink, RunEnd};
 use super::notice::{Notice, Watch};
@@ -15,7 +16,7 @@ use reprise_core::checkpoint::coordinator::{Coordinator, Layout, Node as Reporti
 use reprise_core::checkpoint::manifest::{self, Manifest};
 use reprise_core::checkpoint::retention::Retention;
 use reprise_core::failure::{Decision, Failures, Policy};
-use reprise_core::ids::{Digest, Epoch, Generation};
+use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use reprise_core::topology::{Node, Plan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -304,7 +305,7 @@ impl Job {
         }
     }
 
-    /// One reader for each source and instance: splits are dealt out in turn.
+    /// One reader for each source and instance.
     fn readers(&self, base: Option<&Manifest>) -> Result<(Readers, Splits), Error> {
         let topology = &self.plan().topology;
         let limits = BatchLimits { rows_max: topology.flow.batch_rows_max as usize, bytes_max: topology.flow.batch_bytes_max as usize };
@@ -315,11 +316,16 @@ impl Job {
             let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
             let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
             let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
-            all.push(splits.iter().map(|s| manifest::SplitPosition { split: s.split.clone(), position: s.position.clone() }).collect());
+            let same = base.filter(|b| b.workers == self.options.workers).and(old);
+            let owners = deal::owners(opened.as_ref(), &splits, same.map_or(&[], |s| &s.splits), self.options.workers);
             let mut dealt: Vec<Vec<SplitPosition>> = vec![Vec::new(); workers];
-            for (at, split) in splits.into_iter().enumerate() {
-                dealt[at % workers].push(split);
+            let mut noted = Vec::new();
+            for (split, owner) in splits.into_iter().zip(owners) {
+                let (name, position) = (split.split.clone(), split.position.clone());
+                noted.push(manifest::SplitPosition { split: name, position, instance: Instance(owner) });
+                dealt[owner as usize].push(split);
             }
+            all.push(noted);
             let made: Result<Vec<_>, _> = dealt.into_iter().map(|splits| opened.reader(splits)).collect();
             readers.push(made.map_err(cannot_start("source", &source.name))?);
         }

@@ -106,6 +106,9 @@ pub struct SplitPosition {
     pub split: String,
     /// The position, JSON text of the connector's own making.
     pub position: String,
+    /// The instance that reads it. With the same number of workers it stays there, so that no instance gets rows of a split after it was
+    /// told a watermark on the word of others.
+    pub instance: Instance,
 }
 
 /// Output of one sink.

@@ -99,7 +99,7 @@ impl Source for FilesSource {
             file.followed |= position.size.is_none();
             file.size = file.size.max(position.size.unwrap_or(0));
         }
-        if !plan.follow && !known.is_empty() && known.iter().all(|split| FilePosition::parse(split).is_ok_and(|p| p.is_done())) {
+        if !plan.follow && !known.is_empty() && known.iter().all(|split| self.is_done(split)) {
             // Operators may have been told that the input has ended: files that came later must not reopen it.
             return Ok(known.to_vec());
         }
@@ -124,6 +124,10 @@ impl Source for FilesSource {
         let seen = files.into_keys().chain(names).collect();
         *plan.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         Ok(splits)
+    }
+
+    fn is_done(&self, split: &SplitPosition) -> bool {
+        FilePosition::parse(split).is_ok_and(|position| position.is_done())
     }
 
     fn reader(&self, splits: Vec<SplitPosition>) -> Result<Box<dyn SourceReader>, ConnectError> {

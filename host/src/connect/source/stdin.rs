@@ -88,6 +88,10 @@ impl Source for StdinSource {
         Ok(if known.is_empty() { vec![Position::default().to_split()] } else { known.to_vec() })
     }
 
+    fn is_done(&self, _: &SplitPosition) -> bool {
+        false
+    }
+
     fn reader(&self, splits: Vec<SplitPosition>) -> Result<Box<dyn SourceReader>, ConnectError> {
         Ok(Box::new(self.reader_of(&splits, Box::new(std::io::stdin()))?))
     }

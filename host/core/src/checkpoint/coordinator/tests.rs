@@ -1,6 +1,7 @@
 //! The coordinator against its invariants, under reports in random order.
 
 use super::*;
+use crate::ids::Instance;
 use proptest::prelude::*;
 
 fn layout(workers: u32) -> Layout {
@@ -11,7 +12,7 @@ fn layout(workers: u32) -> Layout {
         topology: Digest([0; 32]),
         workers,
         operators: vec![("count".into(), Digest([1; 32]), vec![])],
-        sources: vec![("text".into(), vec![SplitPosition { split: "s9".into(), position: "unread".into() }])],
+        sources: vec![("text".into(), vec![SplitPosition { split: "s9".into(), position: "unread".into(), instance: Instance(0) }])],
         sinks: vec!["out".into()],
     }
 }
@@ -23,7 +24,7 @@ fn object(epoch: u64, full: bool) -> ObjectRef {
 fn report(node: Node, instance: u32, epoch: u64, closed: bool) -> Report {
     let content = match node {
         Node::Source(_) => Content::Source {
-            splits: vec![SplitPosition { split: format!("s{instance}"), position: epoch.to_string() }],
+            splits: vec![SplitPosition { split: format!("s{instance}"), position: epoch.to_string(), instance: Instance(instance) }],
             rows: 1,
             rejected: 0,
             quarantine: vec![],
