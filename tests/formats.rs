@@ -228,7 +228,8 @@ fn manifest_by_hand(m: &Manifest) -> Vec<u8> {
         })
     });
     let out = out.list(&m.sources, |out, source| {
-        let out = out.text(&source.name).list(&source.splits, |out, split| out.text(&split.split).text(&split.position).u32(split.instance.0));
+        let out =
+            out.text(&source.name).list(&source.splits, |out, split| out.text(&split.split).text(&split.position).u32(split.instance.0));
         out.u64(source.rows).u64(source.rejected).list(&source.quarantine, ByHand::object)
     });
     let out = out.list(&m.sinks, |out, sink| {

@@ -191,7 +191,10 @@ mod tests {
         Head { job: "j".into(), operator: "o".into(), instance: Instance(1), epoch: Epoch(2), generation: Generation(3), scope }
     }
 
-    fn object(cells: &[(Vec<u8>, Vec<u8>, Option<Vec<u8>>)]) -> (Vec<Chunk>, Vec<u8>) {
+    /// Key, item, value.
+    type Owned = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
+
+    fn object(cells: &[Owned]) -> (Vec<Chunk>, Vec<u8>) {
         let mut writer = Writer::new(&head(Scope::Delta)).unwrap();
         let mut chunks = Vec::new();
         for (slot, group) in cells.chunks(3).enumerate() {
