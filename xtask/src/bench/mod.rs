@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the keyed count, as a native program and as two Wasm operators under the host.
 //!
 //! Both parse lines `key,value,time`, and count and sum the values by key, over 100 thousand keys with Zipf's frequencies; see [`input`].
-//! The native program is `native-keyed-count` in this crate: one thread, no checkpoints, nothing to recover. The rounds run all
+//! The native program is `benches/native-keyed-count.rs`: one thread, no checkpoints, nothing to recover. The rounds run all
 //! variants one after the other, so that whatever else the machine does befalls all of them; medians are compared. Every run must give
 //! the same counts as the native one.
 //!
