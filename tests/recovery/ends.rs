@@ -97,3 +97,20 @@ fn old_checkpoints_and_what_only_they_needed_are_deleted() {
         assert_eq!(folder.rows("out"), running_counts(all));
     }
 }
+
+#[test]
+fn who_asks_to_stop_while_an_operator_fails_gets_a_last_checkpoint() {
+    let job = |guest| {
+        let topology = Topology::new("").source("lines", "", false).operator("pass", "echo", "\"lines\"");
+        topology.operator("suspect", guest, r#"{ from = "pass", by = "key" }"#).sink("out", "\"suspect\"")
+    };
+    let folder = Folder::new(&job("trap-unreachable"));
+    folder.feed("lines", "a", ["good", "poison", "good"]);
+    let stopped = folder.run_with(2, |notice| if let Notice::Failed { .. } = notice { Then::Stop } else { Then::GoOn });
+    let stopped = stopped.expect(Ending::Stopped);
+    assert_eq!(stopped.checkpoints().last().map(|made| (made.rows, made.finished)), Some((0, false)));
+    assert!(folder.rows("out").is_empty(), "the row that fails was not read again");
+    folder.set(&job("running-count"));
+    folder.run(2).expect(Ending::Finished);
+    assert_eq!(folder.rows("out"), running_counts([""; 3]));
+}

@@ -34,13 +34,14 @@ pub(super) fn run(arguments: RunArguments) -> ExitCode {
     };
     let shown = Arc::clone(&display);
     let result = runtime.block_on(async move {
+        // From here on a signal ends the job as it should, even while components are compiled.
+        let (ask, stop) = watch::channel(false);
+        let listener = tokio::spawn(listen(ask, Arc::clone(&shown)));
         let file = arguments.file.clone();
         let cache = arguments.cache.dir();
         let prepared = tokio::task::spawn_blocking(move || job::prepare(&file, workers, cache)).await;
         let prepared = prepared.map_err(|error| Error::Internal(error.to_string()))??;
         shown.begin(&prepared.plan, workers);
-        let (ask, stop) = watch::channel(false);
-        let listener = tokio::spawn(listen(ask, Arc::clone(&shown)));
         let ticker = tokio::spawn(Arc::clone(&shown).tick());
         let watch: job::Watch = {
             let shown = Arc::clone(&shown);

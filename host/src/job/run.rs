@@ -75,12 +75,20 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
             Decision::Retry { attempt, wait } => {
                 (job.options.watch)(Notice::Failed { report: failure.to_string(), attempt, retries: policy.retries, wait });
                 let mut stop = job.options.stop.clone();
+                // Whoever asks to stop meanwhile still gets a last checkpoint, by an attempt that reads nothing.
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
-                    _ = stop.wait_for(|stop| *stop) => return Ok(Ending::Stopped),
+                    () = asked(&mut stop) => {}
                 }
             }
         }
+    }
+}
+
+/// Waits until somebody asks to stop; for ever where nobody can.
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -193,10 +201,8 @@ impl Job {
         let mut stop = self.options.stop.clone();
         let stopper = Arc::clone(control);
         let listener = tokio::spawn(async move {
-            // An error means that nobody can ask any more.
-            if stop.wait_for(|stop| *stop).await.is_ok() {
-                stopper.stop();
-            }
+            asked(&mut stop).await;
+            stopper.stop();
         });
         let kept = keeper.keep(events).await;
         if kept.is_err() {
