@@ -111,6 +111,7 @@ fn manifest() -> Manifest {
         topology: Digest(std::array::from_fn(|place| place as u8)),
         workers: 2,
         finished: false,
+        taken_over: true,
         operators: vec![OperatorState { name: "count".into(), component: Digest([0xcc; 32]), slots, instances: vec![fresh, worked] }],
         sources: vec![SourceState {
             name: "text".into(),
@@ -126,7 +127,7 @@ fn manifest() -> Manifest {
 /// The first manifest of a job: no parent, nothing in it.
 fn empty_manifest() -> Manifest {
     let none = Manifest { operators: vec![], sources: vec![], sinks: vec![], ..manifest() };
-    Manifest { epoch: Epoch(1), parent: None, workers: 1, finished: true, ..none }
+    Manifest { epoch: Epoch(1), parent: None, workers: 1, finished: true, taken_over: false, ..none }
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn manifest_by_hand(m: &Manifest) -> Vec<u8> {
         None => out.u8(0),
         Some(parent) => out.u8(1).u64(parent.0),
     };
-    let out = out.i64(m.written_ms).raw(&m.topology.0).u32(m.workers).u8(u8::from(m.finished));
+    let out = out.i64(m.written_ms).raw(&m.topology.0).u32(m.workers).u8(u8::from(m.finished)).u8(u8::from(m.taken_over));
     let out = out.list(&m.operators, |out, operator| {
         let out = out.text(&operator.name).raw(&operator.component.0);
         let out =

@@ -274,8 +274,13 @@ impl Folder {
         names
     }
 
-    /// All manifests, oldest first.
+    /// The manifests of completed checkpoints, oldest first: without those that runs took over with.
     pub fn manifests(&self) -> Vec<Manifest> {
+        self.all_manifests().into_iter().filter(|manifest| !manifest.taken_over).collect()
+    }
+
+    /// All manifests, oldest first.
+    pub fn all_manifests(&self) -> Vec<Manifest> {
         self.objects("checkpoints").iter().map(|path| record::decode(&fs::read(self.store().join(path)).unwrap()).unwrap()).collect()
     }
 

@@ -41,7 +41,7 @@ fn a_component_of_the_version_before_refuses_the_cells_by_the_name_of_their_slot
     folder.feed("keys", "b", keys(100, 200, 9));
     folder.set(&migrating(true));
     folder.run_feeding(2, "keys", &[]).expect(Ending::Stopped);
-    let before = (folder.lines("out"), folder.objects("checkpoints"));
+    let before = (folder.lines("out"), folder.manifests());
     folder.feed("keys", "c", keys(200, 300, 9));
     folder.set(&counting("", false));
     let run = folder.run(2);
@@ -49,7 +49,7 @@ fn a_component_of_the_version_before_refuses_the_cells_by_the_name_of_their_slot
     assert_eq!(error.kind(), Kind::Guest);
     let expected = "state `counts`: its cells are of version 2, and this operator knows no version after 1";
     assert!(error.to_string().contains(expected), "{error}");
-    assert_eq!((folder.lines("out"), folder.objects("checkpoints")), before);
+    assert_eq!((folder.lines("out"), folder.manifests()), before);
     folder.set(&migrating(false));
     folder.run(2).expect(Ending::Finished);
     assert_eq!(folder.rows("out"), running_counts(keys(0, 300, 9)));

@@ -1,6 +1,7 @@
 //! One instance of a source: a thread that reads, and a dataflow operator that lets its batches in.
 //!
-//! The operator decides alone when its next epoch begins: when the interval has passed and not too many epochs are under way. It stays at
+//! The operator decides alone when its next epoch begins: when the interval has passed and something was read, or another source has gone
+//! ahead, and not too many epochs are under way. It stays at
 //! most so many steps and bytes ahead of the slowest part of the dataflow; what it does not let in stays in the bounded channel, and
 //! the reading thread waits there.
 //!
@@ -252,7 +253,13 @@ impl SourceInstance {
         // Who lags behind follows, so that rows of a later epoch do not wait for this clock.
         let behind = epoch_of(self.control.furthest()) > self.epoch;
         let full = (self.state == State::Running && self.step + 2 >= STEPS_MAX) || self.refused.bytes() > REJECTED_BYTES_SOFT;
-        under_way <= u64::from(self.limits.epochs_in_flight_max) && (full || behind || self.epoch_began.elapsed() >= self.limits.interval)
+        under_way <= u64::from(self.limits.epochs_in_flight_max)
+            && (full || behind || (self.has_news() && self.epoch_began.elapsed() >= self.limits.interval))
+    }
+
+    /// There is something to keep: an idle source ends no epoch, so that an idle job writes nothing.
+    fn has_news(&self) -> bool {
+        self.rows > 0 || !self.moved.is_empty() || self.refused.bytes() > 0
     }
 
     /// Backpressure: false while the dataflow has not worked off enough of what was let in.
@@ -352,7 +359,12 @@ impl SourceInstance {
         self.epoch = self.epoch.next();
         self.step = 0;
         self.epoch_began = Instant::now();
+        let first = epoch_of(self.control.furthest()) < self.epoch;
         self.control.reach(moment(self.epoch, 0));
+        if first {
+            // Those with nothing to read would stay in the epoch before, and rows of this one would wait for them.
+            self.control.nudge();
+        }
         if let Some(capability) = &mut self.capability {
             capability.downgrade(&moment(self.epoch, 0));
         }

@@ -3,17 +3,15 @@
 use super::error::Error;
 use super::notice::{CheckpointNotice, Notice, Watch};
 use super::recorder::Told;
-use super::take_up::newest_generation;
+use super::take_up::{newest_generation, put_manifest};
 use crate::clock::Clock;
 use crate::connect::{ConnectError, Sink, Staged};
 use crate::engine::Control;
-use crate::store::{Created, Store};
-use bytes::Bytes;
+use crate::store::Store;
 use reprise_core::checkpoint::coordinator::{Action, Coordinator, Event};
 use reprise_core::checkpoint::manifest::{Manifest, StagedRef};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::retention::Retention;
-use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -108,16 +106,17 @@ impl Keeper {
         }
         let epoch = manifest.epoch;
         manifest.written_ms = self.clock.now_ms();
-        let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a manifest: {error}")))?;
-        let created = self.store.create(&paths::manifest(epoch), Bytes::from(bytes)).await;
-        match created.map_err(|error| Error::Store { doing: "store a manifest", error })? {
-            Created::New => {
-                self.newest = Some(epoch);
-                self.stored.insert(epoch, manifest);
-                Ok(Event::Stored(epoch))
-            }
-            Created::Exists => Err(Error::Overtaken { epoch }),
+        if !put_manifest(&self.store, &manifest).await? {
+            return Err(Error::Overtaken { epoch });
         }
+        // Who was fenced off between the look and the create must not publish. Who claims from now on finds this manifest.
+        let theirs = newest_generation(&self.store).await?;
+        if theirs > self.generation {
+            return Err(Error::Fenced { ours: self.generation, theirs });
+        }
+        self.newest = Some(epoch);
+        self.stored.insert(epoch, manifest);
+        Ok(Event::Stored(epoch))
     }
 
     async fn publish(&mut self, epoch: Epoch, staged: Vec<(usize, StagedRef)>) -> Result<Event, Error> {

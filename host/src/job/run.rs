@@ -6,13 +6,13 @@ use super::keeper::{Keeper, NamedSink, RunEnd};
 use super::notice::{Notice, Watch};
 use super::prepare::Prepared;
 use super::recorder::{self, Recorder};
-use super::take_up::{self, Checkpoint};
+use super::take_up::{self, Checkpoint, Found};
 use crate::clock::Clock;
 use crate::connect::{self, BatchLimits, ConnectError, RowEncoding, Sink, SourceReader, SplitPosition, Staged};
 use crate::engine::{self, Blueprint, Control, Failure, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
 use crate::store::{self, Store};
 use crate::wasm;
-use reprise_core::checkpoint::coordinator::{Coordinator, Layout, Node as Reporting, Participant};
+use reprise_core::checkpoint::coordinator::{self, Coordinator, Layout, Node as Reporting, Participant};
 use reprise_core::checkpoint::manifest::{self, Manifest};
 use reprise_core::checkpoint::retention::Retention;
 use reprise_core::failure::{Decision, Failures, Policy};
@@ -59,9 +59,9 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
     let job = Job { prepared, options, store };
     let mut failures = Failures::default();
     loop {
-        let (failure, index, completed) = match job.attempt().await? {
+        let (failure, index, completed, progress) = match job.attempt().await? {
             Attempt::Ended(ending) => return Ok(ending),
-            Attempt::Failed { failure, operator, completed } => (failure, operator, completed),
+            Attempt::Failed { failure, operator, completed, progress } => (failure, operator, completed, progress),
         };
         let on_failure = &job.prepared.plan.topology.operators[index].on_failure;
         // What `open` and `restore` refuse in so many words, they will refuse again.
@@ -70,7 +70,7 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
             return Err(Error::Refused { failure: Box::new(failure) });
         }
         let policy = Policy { retries: on_failure.retries, backoff_min: on_failure.backoff_min, backoff_max: on_failure.backoff_max };
-        match failures.decide(&policy, completed, Clock::unlikely_number()) {
+        match failures.decide(&policy, progress, Clock::unlikely_number()) {
             Decision::Stop { failures } => return Err(Error::Gave { failure: Box::new(failure), failures, completed }),
             Decision::Retry { attempt, wait } => {
                 (job.options.watch)(Notice::Failed { report: failure.to_string(), attempt, retries: policy.retries, wait });
@@ -107,6 +107,8 @@ enum Attempt {
         operator: usize,
         /// The newest checkpoint.
         completed: Option<Epoch>,
+        /// The attempt stored a checkpoint of its own.
+        progress: bool,
     },
 }
 
@@ -137,7 +139,7 @@ impl Job {
         let writer = Clock::unlikely_number();
         let host = format!("process {} on {}", std::process::id(), machine());
         let generation = take_up::claim(&self.store, writer, &host, self.options.clock.now_ms()).await?;
-        let mut found = take_up::find(&self.store, name).await?;
+        let mut found = self.take_over(generation, writer).await?;
         for (epoch, reason) in found.passed_over.drain(..) {
             self.tell(Notice::PassedOver { epoch, reason });
         }
@@ -151,10 +153,6 @@ impl Job {
         if base.as_ref().is_some_and(|b| b.finished) {
             return Ok(Attempt::Ended(Ending::AlreadyFinished));
         }
-        if found.first_epoch.0 > engine::EPOCH_MAX {
-            let text = format!("epoch {} would be next, {} is the last one a job can have", found.first_epoch, engine::EPOCH_MAX);
-            return Err(Error::Engine(Box::new(Failure::Limit(format!("{text}\n  help: start a new job under another `name`")))));
-        }
         let (readers, splits) = self.readers(base.as_ref())?;
         let seats = self.seats(readers, &sinks, generation, found.checkpoint.as_mut())?;
         let counts = self.plan();
@@ -166,14 +164,15 @@ impl Job {
             counts.topology.sinks.len(),
         ));
         let from = base.as_ref().map(|b| b.epoch);
+        let taken = found.manifests.last();
         self.tell(Notice::Started { generation, from, control: Arc::clone(&control), took: began.elapsed() });
         let (reporter, events) = self.recorder(generation);
         let blueprint = self.blueprint(found.first_epoch, &control, reporter);
-        let retention = Retention::new(&found.listed, &found.manifests, from);
+        let retention = Retention::new(&found.listed, &found.manifests, taken.map(|m| m.epoch));
         let keeper = Keeper {
             store: self.store.clone(),
             generation,
-            coordinator: Coordinator::new(self.layout(generation, writer, splits), found.first_epoch, base.as_ref()),
+            coordinator: Coordinator::new(self.layout(generation, writer, splits), found.first_epoch, taken),
             control: Arc::clone(&control),
             sinks,
             retention,
@@ -185,6 +184,35 @@ impl Job {
             sweep: None,
         };
         self.drive(blueprint, seats, keeper, events, &control, from).await
+    }
+
+    /// Finds the newest usable checkpoint, and puts a manifest of this run after it before anything else is touched: a host that still runs
+    /// the job would write that very number next, finds it taken, and stops. Where it was faster, its checkpoint is the newest one.
+    async fn take_over(&self, generation: Generation, writer: u64) -> Result<Found, Error> {
+        let name = &self.plan().topology.name;
+        for _ in 0..take_up::CLAIMS_MAX {
+            let mut found = take_up::find(&self.store, name).await?;
+            if found.checkpoint.as_ref().is_some_and(|c| c.manifest.finished) {
+                return Ok(found);
+            }
+            let epoch = found.first_epoch;
+            if epoch.0 >= engine::EPOCH_MAX {
+                let text = format!("epoch {epoch} would be next, {} is the last one a job can have", engine::EPOCH_MAX);
+                return Err(Error::Engine(Box::new(Failure::Limit(format!("{text}\n  help: start a new job under another `name`")))));
+            }
+            let mut taken = match &found.checkpoint {
+                Some(checkpoint) => checkpoint.manifest.take_over(epoch, generation, writer),
+                None => coordinator::beginning(self.layout(generation, writer, Vec::new()), epoch),
+            };
+            taken.written_ms = self.options.clock.now_ms();
+            if take_up::put_manifest(&self.store, &taken).await? {
+                found.listed.push(epoch);
+                found.manifests.push(taken);
+                found.first_epoch = epoch.next();
+                return Ok(found);
+            }
+        }
+        Err(Error::Internal(format!("{} manifests were lost to other hosts, one after another", take_up::CLAIMS_MAX)))
     }
 
     /// Lets engine and keeper work side by side; when one fails, the other is stopped.
@@ -214,8 +242,10 @@ impl Job {
         let (end, newest) = kept?;
         match (ran, end) {
             (Err(failure), _) => match failure {
-                // Only a stored checkpoint is progress: an epoch without news completes without one.
-                Failure::Guest { index, .. } => Ok(Attempt::Failed { failure, operator: index, completed: newest.or(from) }),
+                // Only a checkpoint of this run is progress; the manifest that it took over with is none.
+                Failure::Guest { index, .. } => {
+                    Ok(Attempt::Failed { failure, operator: index, completed: newest.or(from), progress: newest.is_some() })
+                }
                 other => Err(Error::Engine(Box::new(other))),
             },
             (Ok(()), RunEnd::Finished) => Ok(Attempt::Ended(Ending::Finished)),
@@ -252,6 +282,7 @@ impl Job {
                 }
                 return Err(misfit("operator", &operator.name));
             };
+            take_up::moves(operator, &self.plan().descriptions[at], base.epoch)?;
             if tell && self.prepared.components[at].digest() != operator.component {
                 self.tell(Notice::OtherComponent { operator: operator.name.clone() });
             }
@@ -434,7 +465,13 @@ impl Job {
             topology: digest(&plan.topology.digest_text()),
             workers: self.options.workers,
             operators: operators.collect(),
-            sources: plan.topology.sources.iter().map(|s| s.name.clone()).zip(splits).collect(),
+            sources: plan
+                .topology
+                .sources
+                .iter()
+                .map(|s| s.name.clone())
+                .zip(splits.into_iter().chain(std::iter::repeat(Vec::new())))
+                .collect(),
             sinks: plan.topology.sinks.iter().map(|s| s.name.clone()).collect(),
         }
     }

@@ -11,7 +11,7 @@ use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::recovery::{Next, Walk};
 use reprise_core::codec::snapshot::Scope;
 use reprise_core::codec::{CodecError, checksum, record, snapshot};
-use reprise_core::description::{Description, SlotKind};
+use reprise_core::description::{Description, Slot, SlotKind};
 use reprise_core::ids::{Epoch, Generation};
 use reprise_core::keying;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// Objects that are read at the same time.
 const READS_AT_ONCE: usize = 8;
 /// Claims that are tried before giving up: each loss means that another host claimed in between.
-const CLAIMS_MAX: u32 = 16;
+pub(super) const CLAIMS_MAX: u32 = 16;
 
 /// A checkpoint that was read whole.
 pub(super) struct Checkpoint {
@@ -89,6 +89,13 @@ pub(super) async fn clear_quarantine(objects: &Store, base: Option<Epoch>) -> Re
         }
     }
     Ok(())
+}
+
+/// Stores a manifest. False where there is one of that epoch already.
+pub(super) async fn put_manifest(objects: &Store, manifest: &Manifest) -> Result<bool, Error> {
+    let bytes = record::encode(manifest).map_err(|error| Error::Internal(format!("a manifest: {error}")))?;
+    let created = objects.create(&paths::manifest(manifest.epoch), Bytes::from(bytes)).await;
+    Ok(created.map_err(store("store a manifest"))? == Created::New)
 }
 
 /// Walks to the newest usable checkpoint.
@@ -192,18 +199,7 @@ impl Checkpoint {
             return Ok((0..workers).map(|_| fresh()).collect());
         };
         let misfit = |what: String, help: &str| Error::Misfit { epoch, what, help: help.into() };
-        let mut slots = Vec::new();
-        for slot in &old.slots {
-            let now = description.slots.iter().position(|now| now.name == slot.name && now.kind == slot.kind);
-            let Some(now) = now else {
-                let what = format!(
-                    "operator `{operator}` has state in the {:?} slot `{}`, which its component no longer has",
-                    slot.kind, slot.name
-                );
-                return Err(misfit(what, "give the component a slot of that name and kind, or the operator another name"));
-            };
-            slots.push(Moved { to: now as u32, kind: slot.kind, version: slot.version });
-        }
+        let slots = moves(old, description, epoch)?;
         let mut chains: Vec<(Vec<Chunk>, &InstanceState)> = Vec::new();
         for instance in &old.instances {
             let mut chain = Vec::new();
@@ -234,8 +230,26 @@ fn fresh() -> Restored {
     Restored { watermark: i64::MIN, ..Restored::default() }
 }
 
+/// Where the cells of each slot of a checkpoint go in a component that describes itself so.
+///
+/// # Errors
+/// A slot that the component does not have.
+pub(super) fn moves(old: &OperatorState, description: &Description, epoch: Epoch) -> Result<Vec<Moved>, Error> {
+    let operator = &old.name;
+    let to = |slot: &Slot| {
+        let now = description.slots.iter().position(|now| now.name == slot.name && now.kind == slot.kind);
+        let misfit = || Error::Misfit {
+            epoch,
+            what: format!("operator `{operator}` has state in the {:?} slot `{}`, which its component no longer has", slot.kind, slot.name),
+            help: "give the component a slot of that name and kind, or the operator another name".into(),
+        };
+        Ok(Moved { to: now.ok_or_else(misfit)? as u32, kind: slot.kind, version: slot.version })
+    };
+    old.slots.iter().map(to).collect()
+}
+
 /// Where the cells of a slot of the checkpoint go.
-struct Moved {
+pub(super) struct Moved {
     /// Number of the slot in the present component.
     to: u32,
     kind: SlotKind,

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Reported(e) from all ──> Write(manifest e) ──> Stored(e) ──> Publish(e), Completed(e) ──> Published(e)
-//!        nothing new in e ──> Completed(e)                       all closed and published ──> Done
+//!                                                             all closed and published ──> Done
 //! ```
 //! Invariants:
 //! 1. A manifest is written only after every participant reported its epoch.
@@ -281,23 +281,20 @@ impl Coordinator {
         self.participants.values().all(|p| p.closed && p.waiting.is_empty())
     }
 
-    /// Puts the reports of the next epoch into the state, and queues its manifest if they say anything new.
+    /// Puts the reports of the next epoch into the state, and queues its manifest. No epoch is left out: a host that was fenced off would
+    /// write the next number, and must find it taken.
     fn fold(&mut self) {
         let epoch = self.next;
         self.next = epoch.next();
-        let mut news = false;
         for instance in self.state.operators.iter_mut().flat_map(|o| &mut o.instances) {
             instance.quarantine.clear();
         }
         self.state.sources.iter_mut().for_each(|s| s.quarantine.clear());
         let reports: Vec<_> = self.participants.values_mut().filter_map(|p| p.waiting.remove(&epoch)).collect();
         for report in reports {
-            news |= apply(&mut self.state, report);
+            apply(&mut self.state, report);
         }
         let last = self.finished_folding();
-        if !news && !last {
-            return;
-        }
         let mut manifest = self.state.clone();
         manifest.epoch = epoch;
         manifest.finished = last && self.ended == self.sources;
@@ -378,20 +375,28 @@ fn start_state(layout: Layout, base: Option<&Manifest>) -> Manifest {
         topology: layout.topology,
         workers: layout.workers,
         finished: false,
+        taken_over: false,
     }
+}
+
+/// The manifest with which the first run of a job begins: no state, and no split begun.
+#[must_use]
+pub fn beginning(layout: Layout, epoch: Epoch) -> Manifest {
+    let mut manifest = start_state(layout, None);
+    manifest.sources.iter_mut().for_each(|s| s.splits.clear());
+    Manifest { epoch, taken_over: true, ..manifest }
 }
 
 fn fresh_instance() -> InstanceState {
     InstanceState { watermark: i64::MIN, ..InstanceState::default() }
 }
 
-/// Puts one report into the state. True where it says anything new.
-fn apply(state: &mut Manifest, report: Report) -> bool {
+/// Puts one report into the state.
+fn apply(state: &mut Manifest, report: Report) {
     let index = report.from.instance as usize;
     match (report.from.node, report.content) {
         (Node::Source(place), Content::Source { splits, rows, rejected, quarantine, .. }) => {
-            let Some(source) = state.sources.get_mut(place) else { return false };
-            let news = !splits.is_empty() || !quarantine.is_empty();
+            let Some(source) = state.sources.get_mut(place) else { return };
             for split in splits {
                 match source.splits.binary_search_by(|known| known.split.cmp(&split.split)) {
                     Ok(at) => source.splits[at] = split,
@@ -401,11 +406,9 @@ fn apply(state: &mut Manifest, report: Report) -> bool {
             source.rows += rows;
             source.rejected += rejected;
             source.quarantine.extend(quarantine);
-            news
         }
         (Node::Operator(place), Content::Operator { snapshot, watermark, rows, rejected, quarantine }) => {
-            let Some(instance) = state.operators.get_mut(place).and_then(|o| o.instances.get_mut(index)) else { return false };
-            let news = snapshot.is_some() || !quarantine.is_empty() || rows > 0 || watermark != instance.watermark;
+            let Some(instance) = state.operators.get_mut(place).and_then(|o| o.instances.get_mut(index)) else { return };
             if let Some(object) = snapshot {
                 if object.scope == Scope::Full {
                     instance.chain.clear();
@@ -416,16 +419,13 @@ fn apply(state: &mut Manifest, report: Report) -> bool {
             instance.rows += rows;
             instance.rejected += rejected;
             instance.quarantine.extend(quarantine);
-            news
         }
         (Node::Sink(place), Content::Sink { staged, rows }) => {
-            let Some(sink) = state.sinks.get_mut(place) else { return false };
+            let Some(sink) = state.sinks.get_mut(place) else { return };
             sink.rows += rows;
-            let news = staged.is_some() || rows > 0;
             sink.staged.extend(staged);
-            news
         }
-        _ => false,
+        _ => {}
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Manifest {
     pub workers: u32,
     /// The input had ended and everything was worked off: there is nothing to take up.
     pub finished: bool,
+    /// Written at the start of a run, with the state of its parent: it takes the place that a host which was thought dead would write to.
+    pub taken_over: bool,
     /// The operators, in the order of the topology file.
     pub operators: Vec<OperatorState>,
     /// The sources, in the order of the topology file.
@@ -187,6 +189,15 @@ pub struct QuarantinedRow {
 }
 
 impl Manifest {
+    /// The same state, taken over by another run: its first manifest, before it touches anything that the old run may still use.
+    #[must_use]
+    pub fn take_over(&self, epoch: Epoch, generation: Generation, writer: u64) -> Self {
+        let mut taken = Self { epoch, generation, writer, parent: Some(self.epoch), taken_over: true, ..self.clone() };
+        taken.operators.iter_mut().flat_map(|o| &mut o.instances).for_each(|i| i.quarantine.clear());
+        taken.sources.iter_mut().for_each(|s| s.quarantine.clear());
+        taken
+    }
+
     /// Every stored object that the checkpoint needs for taking up again, and its quarantine.
     pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
         let instances = self.operators.iter().flat_map(|o| &o.instances);

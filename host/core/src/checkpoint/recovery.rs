@@ -93,6 +93,7 @@ mod tests {
             topology: Digest([0; 32]),
             workers: 1,
             finished: false,
+            taken_over: false,
             operators: vec![],
             sources: vec![],
             sinks: vec![],

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Default)]
 pub struct Retention {
     needs: BTreeMap<Epoch, BTreeSet<String>>,
+    /// Of these, the ones that a run took over with: they have the state of their parents, and do not count as kept.
+    taken_over: BTreeSet<Epoch>,
     given_up: Vec<Epoch>,
 }
 
@@ -16,6 +18,9 @@ impl Retention {
     /// Notes a manifest that exists.
     pub fn note(&mut self, manifest: &Manifest) {
         let chains = manifest.operators.iter().flat_map(|o| &o.instances).flat_map(|i| &i.chain);
+        if manifest.taken_over {
+            self.taken_over.insert(manifest.epoch);
+        }
         self.needs.insert(manifest.epoch, chains.map(|object| object.path.clone()).collect());
     }
 
@@ -45,8 +50,9 @@ impl Retention {
     /// Manifests to delete so that the newest `keep` stay, oldest first. They are forgotten here; delete them, then ask [`Self::garbage`].
     pub fn retire(&mut self, keep: usize) -> Vec<Epoch> {
         let mut retired = std::mem::take(&mut self.given_up);
-        while self.needs.len() > keep.max(1) {
+        while self.needs.len() - self.taken_over.len() > keep.max(1) {
             if let Some((epoch, _)) = self.needs.pop_first() {
+                self.taken_over.remove(&epoch);
                 retired.push(epoch);
             }
         }
