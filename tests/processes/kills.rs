@@ -126,6 +126,43 @@ fn ctrl_c_makes_a_last_checkpoint() {
 }
 
 #[test]
+fn a_host_that_froze_and_was_replaced_publishes_nothing_more() {
+    const ROWS: u64 = 600_000;
+    let input = Input::new(8, ROWS as usize, 10_000, |_| "1".to_owned());
+    let place = slow().place(&input.text);
+    let mut running = start(&place, 2);
+    for round in 1..=4 {
+        running.wait_until("some checkpoints", |running| rows_checkpointed(&running.told()) >= round * ROWS / 8);
+        running.signal("STOP");
+        let mut next = start(&place, 2);
+        let had = round * ROWS / 8;
+        next.wait_until("a checkpoint of the new host", |next| rows_checkpointed(&next.told()) > had);
+        running.signal("CONT");
+        let ended = running.wait();
+        assert_eq!(ended.code(), Some(5), "{ended}");
+        running = next;
+    }
+    let ended = running.wait();
+    assert_eq!(ended.code(), Some(0), "{ended}");
+    place.published().assert_equals(&input.counted, "after four frozen hosts");
+}
+
+#[test]
+fn of_two_hosts_that_start_together_one_goes_on() {
+    const ROWS: u64 = 200_000;
+    let input = Input::new(9, ROWS as usize, 10_000, |_| "1".to_owned());
+    for _ in 0..5 {
+        let place = slow().place(&input.text);
+        let hosts = [start(&place, 1), start(&place, 1)];
+        let [one, other] = hosts.map(crate::support::Running::wait);
+        // The other one is fenced off; where the first has ended before the second began, there is nothing left to do.
+        let codes = (one.code(), other.code());
+        assert!(matches!(codes, (Some(0), Some(5 | 0)) | (Some(5), Some(0))), "{one}\n{other}");
+        place.published().assert_equals(&input.counted, "after a race");
+    }
+}
+
+#[test]
 fn another_number_of_workers_takes_up_what_a_killed_run_left() {
     const ROWS: u64 = 600_000;
     let input = Input::new(4, ROWS as usize, 20_000, |_| "1".to_owned());

@@ -205,6 +205,11 @@ impl Job {
                 None => coordinator::beginning(self.layout(generation, writer, Vec::new()), epoch),
             };
             taken.written_ms = self.options.clock.now_ms();
+            // After the find: whoever's manifest was found had claimed before it wrote it.
+            let theirs = take_up::newest_generation(&self.store).await?;
+            if theirs > generation {
+                return Err(Error::Fenced { ours: generation, theirs });
+            }
             if take_up::put_manifest(&self.store, &taken).await? {
                 found.listed.push(epoch);
                 found.manifests.push(taken);

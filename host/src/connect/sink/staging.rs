@@ -233,9 +233,9 @@ fn read_epoch(path: &Path) -> Result<Option<u64>, ConnectError> {
     }
 }
 
-/// Writes a small file as a whole or not at all.
+/// Writes a small file as a whole or not at all, durable. The draft's name is this process's own: two hosts may start at the same moment.
 fn replace(path: &Path, text: &str) -> Result<(), ConnectError> {
-    let draft = path.with_extension("new");
+    let draft = path.with_extension(format!("new-{}", std::process::id()));
     let write = |draft: &Path| {
         let mut file = fs::File::create(draft)?;
         std::io::Write::write_all(&mut file, text.as_bytes())?;
