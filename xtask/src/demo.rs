@@ -126,12 +126,12 @@ impl Stage {
         command.spawn().context("the host cannot be started")
     }
 
-    /// Runs the job and kills it when it has completed a checkpoint that was not there before.
+    /// Runs the job and kills it when it has completed a checkpoint of its own. The first manifest of a run only takes over what was there.
     fn run_until_checkpoint(&self) -> Result<End> {
         let before = self.newest_manifest();
         let start = Instant::now();
         let mut child = self.start()?;
-        let ended = wait(&mut child, || self.newest_manifest() > before)?;
+        let ended = wait(&mut child, || self.newest_manifest() > before + 1)?;
         let status = match ended {
             Some(status) => status,
             None => {
@@ -148,10 +148,11 @@ impl Stage {
         Ok(End::Finished)
     }
 
-    /// The name of the newest manifest; names sort by epoch.
-    fn newest_manifest(&self) -> Option<String> {
-        let manifests = files(&self.checkpoints(), "manifest").ok()?;
-        manifests.last().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned())
+    /// The epoch of the newest manifest, which is its name; 0 where there is none.
+    fn newest_manifest(&self) -> u64 {
+        let manifests = files(&self.checkpoints(), "manifest").unwrap_or_default();
+        let epoch = |path: &std::path::PathBuf| path.file_stem()?.to_str()?.parse().ok();
+        manifests.iter().filter_map(epoch).max().unwrap_or(0)
     }
 
     /// Shows what a kill left behind.
