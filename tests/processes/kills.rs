@@ -1,6 +1,6 @@
 //! Processes that are killed or asked to stop, and taken up again.
 
-use super::{events, of_kind, rows_checkpointed};
+use super::{of_kind, rows_checkpointed};
 use crate::support::{Counting, Ended, Input, Lines, Place, Running};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -183,9 +183,7 @@ fn a_run_that_takes_up_does_not_read_again_what_is_in_its_checkpoint() {
     let place = slow().place(&input.text);
     let killed = killed_at(&place, 2, ROWS / 4, Duration::ZERO).expect("it is killed long before its end");
     let known = rows_checkpointed(&killed.stderr);
-    let mut running = start(&place, 2);
-    running.wait_until("the end", |running| !of_kind(&events(&running.told()), "end").is_empty());
-    let ended = running.wait();
+    let ended = start(&place, 2).wait();
     let events = ended.events();
     let status = &of_kind(&events, "end")[0]["status"];
     assert!(status["rows_in"].as_u64().unwrap() <= ROWS - known, "{known} rows were in a checkpoint: {status}");
