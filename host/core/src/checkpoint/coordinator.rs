@@ -12,12 +12,14 @@
 //! 2. Manifests are written one at a time, in the order of epochs.
 //! 3. Output is published only after the manifest that names it is stored; until it is known to be published, every later
 //!    manifest names it again.
+//! 4. A chain is shortened only by a full snapshot made of exactly the objects that it replaces.
 
+use super::chain::ChainLimits;
 use super::manifest::{InstanceState, Manifest, ObjectRef, OperatorState, SinkState, SourceState, SplitPosition, StagedRef};
 use crate::codec::snapshot::Scope;
 use crate::description::Slot;
 use crate::ids::{Digest, Epoch, Generation};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Who reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +101,22 @@ pub enum Event {
     Stored(Epoch),
     /// All output that the manifest of this epoch names is published.
     Published(Epoch),
+    /// A chain was compacted: `object` has the cells of everything in it up to and with the object at the path `last`.
+    Compacted {
+        /// Whose chain.
+        at: Participant,
+        /// The last object that is replaced.
+        last: String,
+        /// What replaces it and all before it.
+        object: ObjectRef,
+    },
+    /// A chain could not be compacted. It is tried again after a later checkpoint.
+    NotCompacted {
+        /// Whose chain.
+        at: Participant,
+        /// An object of it is damaged or gone: a new full snapshot must replace the chain.
+        damaged: bool,
+    },
 }
 
 /// What to do.
@@ -115,6 +133,17 @@ pub enum Action {
     },
     /// The epoch is behind us: sources may go further.
     Completed(Epoch),
+    /// Fold these objects into a full snapshot named after the epoch, then tell [`Event::Compacted`] or [`Event::NotCompacted`].
+    Compact {
+        /// Whose chain.
+        at: Participant,
+        /// The newest checkpoint that has this chain.
+        epoch: Epoch,
+        /// The chain, as that checkpoint has it.
+        chain: Vec<ObjectRef>,
+    },
+    /// Let the next snapshot of this instance be a full one.
+    AskFull(Participant),
     /// The last checkpoint is stored and published.
     Done {
         /// All input had ended.
@@ -155,6 +184,8 @@ pub struct Layout {
     pub sources: Vec<(String, Vec<SplitPosition>)>,
     /// Names of the sinks.
     pub sinks: Vec<String>,
+    /// How long chains may get.
+    pub chain: ChainLimits,
 }
 
 #[derive(Debug, Default)]
@@ -176,8 +207,11 @@ pub struct Coordinator {
     /// The next epoch to complete.
     next: Epoch,
     ready: VecDeque<Manifest>,
-    /// The manifest on its way to storage: its epoch, and the output that it names.
-    writing: Option<(Epoch, Vec<(usize, StagedRef)>)>,
+    /// The manifest on its way to storage.
+    writing: Option<Manifest>,
+    chain_limits: ChainLimits,
+    /// Whose chains are being compacted.
+    compacting: BTreeSet<Participant>,
     stored: Option<Epoch>,
     /// The newest epoch that was said to be behind us.
     behind: Epoch,
@@ -201,7 +235,10 @@ impl Coordinator {
         }
         let sources = layout.sources.len() * workers as usize;
         let parent = base.map(|b| b.epoch);
+        let chain_limits = layout.chain;
         Self {
+            chain_limits,
+            compacting: BTreeSet::new(),
             participants,
             state: start_state(layout, base),
             ended: 0,
@@ -239,6 +276,18 @@ impl Coordinator {
                     for sink in &mut manifest.sinks {
                         sink.staged.retain(|staged| staged.epoch > epoch);
                     }
+                }
+            }
+            Event::Compacted { at, last, object } => {
+                self.compacting.remove(&at);
+                for manifest in std::iter::once(&mut self.state).chain(&mut self.ready) {
+                    shorten(manifest, at, &last, &object);
+                }
+            }
+            Event::NotCompacted { at, damaged } => {
+                self.compacting.remove(&at);
+                if damaged {
+                    actions.push(Action::AskFull(at));
                 }
             }
         }
@@ -303,7 +352,7 @@ impl Coordinator {
 
     /// An epoch is behind us once it is folded in and no manifest of it or of an earlier one is still to be stored.
     fn tell_behind(&mut self, actions: &mut Vec<Action>) {
-        let writing = self.writing.as_ref().map(|(epoch, _)| *epoch);
+        let writing = self.writing.as_ref().map(|manifest| manifest.epoch);
         let open = writing.or(self.ready.front().map(|m| m.epoch)).unwrap_or(self.next);
         let behind = Epoch(open.0.saturating_sub(1));
         if behind > self.behind {
@@ -313,23 +362,53 @@ impl Coordinator {
     }
 
     fn write_next(&mut self, actions: &mut Vec<Action>) {
-        if self.writing.is_some() {
+        if self.writing.is_some() || self.ready.front().is_some_and(|next| self.must_wait(next)) {
             return;
         }
         if let Some(mut manifest) = self.ready.pop_front() {
             manifest.parent = self.stored;
-            let staged =
-                |(sink, state): (usize, &SinkState)| state.staged.iter().map(move |staged| (sink, staged.clone())).collect::<Vec<_>>();
-            self.writing = Some((manifest.epoch, manifest.sinks.iter().enumerate().flat_map(staged).collect()));
+            self.writing = Some(manifest.clone());
             actions.push(Action::Write(Box::new(manifest)));
         }
     }
 
+    /// A chain of this manifest has outrun its compaction.
+    fn must_wait(&self, manifest: &Manifest) -> bool {
+        self.compacting.iter().any(|at| chain_of(manifest, *at).is_some_and(|chain| self.chain_limits.is_over(chain)))
+    }
+
     fn on_stored(&mut self, epoch: Epoch, actions: &mut Vec<Action>) {
-        let Some((_, staged)) = self.writing.take_if(|(writing, _)| *writing == epoch) else { return };
+        let Some(manifest) = self.writing.take_if(|writing| writing.epoch == epoch) else { return };
         self.stored = Some(epoch);
         self.unpublished += 1;
-        actions.push(Action::Publish { epoch, staged });
+        let staged = |(sink, state): (usize, &SinkState)| state.staged.iter().map(move |staged| (sink, staged.clone())).collect::<Vec<_>>();
+        actions.push(Action::Publish { epoch, staged: manifest.sinks.iter().enumerate().flat_map(staged).collect() });
+        if manifest.finished || self.chain_limits.length_max == 0 {
+            return;
+        }
+        for (place, operator) in manifest.operators.iter().enumerate() {
+            for (instance, state) in (0..).zip(&operator.instances) {
+                let at = Participant { node: Node::Operator(place), instance };
+                if self.chain_limits.is_due(&state.chain) && self.compacting.insert(at) {
+                    actions.push(Action::Compact { at, epoch, chain: state.chain.clone() });
+                }
+            }
+        }
+    }
+}
+
+fn chain_of(manifest: &Manifest, at: Participant) -> Option<&Vec<ObjectRef>> {
+    let Node::Operator(place) = at.node else { return None };
+    Some(&manifest.operators.get(place)?.instances.get(at.instance as usize)?.chain)
+}
+
+/// Puts a full snapshot in the place of the beginning of a chain. A chain that has begun anew meanwhile stays as it is.
+fn shorten(manifest: &mut Manifest, at: Participant, last: &str, object: &ObjectRef) {
+    let Node::Operator(place) = at.node else { return };
+    let instance = manifest.operators.get_mut(place).and_then(|o| o.instances.get_mut(at.instance as usize));
+    let Some(InstanceState { chain, .. }) = instance else { return };
+    if let Some(end) = chain.iter().position(|link| link.path == last) {
+        chain.splice(..=end, [object.clone()]);
     }
 }
 

@@ -189,10 +189,17 @@ pub struct QuarantinedRow {
 }
 
 impl Manifest {
-    /// The same state, taken over by another run: its first manifest, before it touches anything that the old run may still use.
+    /// The newest epoch whose rows are in the state: a manifest that took over has those of its parent. `None`: no row is.
+    #[must_use]
+    pub fn covered(&self) -> Option<Epoch> {
+        if self.taken_over { self.parent } else { Some(self.epoch) }
+    }
+
+    /// The same state, taken over by another run: its first manifest, before it touches anything that the old run may still use. Its parent
+    /// is the checkpoint whose state it has: manifests that only took over do not stand between the two.
     #[must_use]
     pub fn take_over(&self, epoch: Epoch, generation: Generation, writer: u64) -> Self {
-        let mut taken = Self { epoch, generation, writer, parent: Some(self.epoch), taken_over: true, ..self.clone() };
+        let mut taken = Self { epoch, generation, writer, parent: self.covered(), taken_over: true, ..self.clone() };
         taken.operators.iter_mut().flat_map(|o| &mut o.instances).for_each(|i| i.quarantine.clear());
         taken.sources.iter_mut().for_each(|s| s.quarantine.clear());
         taken

@@ -47,6 +47,18 @@ impl Walk {
         if self.older.is_empty() { Next::Fresh } else { self.step(None) }
     }
 
+    /// The first thing to do where only this checkpoint will do.
+    pub fn only(&mut self, epoch: Epoch) -> Next {
+        self.older = vec![epoch];
+        self.step(None)
+    }
+
+    /// The checkpoint that was last said to be loaded.
+    #[must_use]
+    pub fn at(&self) -> Option<Epoch> {
+        self.at
+    }
+
     /// The checkpoint at hand is unusable. `manifest`: its manifest, where at least that could be read; the walk then goes to its
     /// parent, since manifests between the two belong to a history that was given up.
     pub fn unusable(&mut self, manifest: Option<&Manifest>, reason: String) -> Next {

@@ -14,6 +14,7 @@ fn layout(workers: u32) -> Layout {
         operators: vec![("count".into(), Digest([1; 32]), vec![])],
         sources: vec![("text".into(), vec![SplitPosition { split: "s9".into(), position: "unread".into(), instance: Instance(0) }])],
         sinks: vec!["out".into()],
+        chain: ChainLimits { length_max: 1_000, bytes_max: u64::MAX },
     }
 }
 
@@ -83,6 +84,8 @@ fn play(workers: u32, epochs: u64, order: &[u32], store_late: &[bool]) -> Manife
                     owed.push_back(Event::Published(epoch));
                 }
                 Action::Completed(_) => {}
+                Action::Compact { at, .. } => owed.push_back(Event::NotCompacted { at, damaged: false }),
+                Action::AskFull(at) => panic!("nothing of {at:?} is damaged"),
                 Action::Done { finished } => done = Some(finished),
             }
         }

@@ -1,0 +1,144 @@
+//! Snapshot chains: when one is due to be compacted, and how its cells are folded into one full snapshot.
+//!
+//! A chain is a full snapshot and the deltas after it. The host compacts it without the guest: it knows cells by slot, key and item. So
+//! a guest is asked for a full snapshot only where it begins a chain.
+//!
+//! Costs: a compaction reads and writes the state once. It is due at the latest when the deltas together have as many bytes as the
+//! full snapshot, so over time it moves no more bytes than the deltas themselves.
+
+use super::manifest::ObjectRef;
+use crate::cells::{Cell, Chunk};
+use crate::columns::ColumnError;
+use std::collections::HashSet;
+
+/// Deltas below which a chain is left alone however large they are: reading it back costs little.
+const DELTAS_MIN: u32 = 4;
+/// How many times `length_max` a chain may have, and `DELTAS_MIN` more, before new checkpoints wait for its compaction.
+const SLACK: u32 = 4;
+/// Bytes of a chunk that [`fold`] makes; one cell alone may have more.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// The limits of a chain. They come from the topology.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainLimits {
+    /// Deltas after which a chain is compacted. 0: every snapshot is full, and nothing is ever compacted.
+    pub length_max: u32,
+    /// Bytes of deltas after which it is compacted.
+    pub bytes_max: u64,
+}
+
+impl ChainLimits {
+    /// The chain should be compacted.
+    #[must_use]
+    pub fn is_due(&self, chain: &[ObjectRef]) -> bool {
+        let Some((full, deltas)) = chain.split_first() else { return false };
+        let (count, bytes) = (deltas.len() as u32, deltas.iter().map(|d| d.bytes).fold(0, u64::saturating_add));
+        count > 0 && (count >= self.length_max || bytes >= self.bytes_max || (count >= DELTAS_MIN && bytes > full.bytes))
+    }
+
+    /// The chain has outrun its compaction: no checkpoint should make it longer.
+    #[must_use]
+    pub fn is_over(&self, chain: &[ObjectRef]) -> bool {
+        chain.len() as u64 > u64::from(self.length_max) * u64::from(SLACK) + u64::from(DELTAS_MIN)
+    }
+}
+
+/// The cells that the chunks of a chain, in their order, come to: of every cell the last value, and none that was removed.
+///
+/// Memory: the chunks themselves, and some 50 bytes a cell beside them.
+///
+/// # Errors
+/// A chunk over the limits of columns; chunks of [`CHUNK_BYTES`] are far from them, unless one cell has gigabytes.
+pub fn fold(chunks: &[Chunk]) -> Result<Vec<Chunk>, ColumnError> {
+    let mut seen: HashSet<(u32, &[u8], &[u8])> = HashSet::with_capacity(chunks.iter().map(Chunk::len).max().unwrap_or(0));
+    let mut open: Vec<(u32, Chunk)> = Vec::new();
+    let mut folded = Vec::new();
+    // From the newest to the oldest: what is seen first is what counts.
+    for chunk in chunks.iter().rev() {
+        let slot = chunk.slot();
+        for cell in chunk.cells() {
+            if !seen.insert((slot, cell.key, cell.item)) {
+                continue;
+            }
+            let Some(value) = cell.value else { continue };
+            let at = match open.iter().position(|(of, _)| *of == slot) {
+                Some(at) => at,
+                None => {
+                    open.push((slot, Chunk::new(slot)));
+                    open.len() - 1
+                }
+            };
+            let target = &mut open[at].1;
+            target.push(Cell { value: Some(value), ..cell })?;
+            if target.size_bytes() >= CHUNK_BYTES {
+                folded.push(std::mem::replace(target, Chunk::new(slot)));
+            }
+        }
+    }
+    folded.extend(open.into_iter().map(|(_, chunk)| chunk).filter(|chunk| !chunk.is_empty()));
+    Ok(folded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::snapshot::Scope;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn chain(sizes: &[u64]) -> Vec<ObjectRef> {
+        let scope = |at| if at == 0 { Scope::Full } else { Scope::Delta };
+        let object = |(at, &bytes): (usize, &u64)| ObjectRef { path: format!("o{at}"), scope: scope(at), bytes, checksum: 0, entries: 1 };
+        sizes.iter().enumerate().map(object).collect()
+    }
+
+    #[test]
+    fn a_chain_is_due_by_length_by_bytes_and_by_proportion() {
+        let limits = ChainLimits { length_max: 8, bytes_max: 1000 };
+        assert!(!limits.is_due(&[]));
+        assert!(!limits.is_due(&chain(&[5_000])), "a full snapshot alone cannot be shortened");
+        assert!(!limits.is_due(&chain(&[5_000, 1, 1, 1, 1, 1, 1, 1])));
+        assert!(limits.is_due(&chain(&[5_000, 1, 1, 1, 1, 1, 1, 1, 1])), "8 deltas");
+        assert!(limits.is_due(&chain(&[5_000, 999, 1])), "1000 bytes");
+        assert!(!limits.is_due(&chain(&[10, 9, 9, 9])), "so few deltas are left alone");
+        assert!(limits.is_due(&chain(&[10, 9, 1, 1, 1])), "as large as the full snapshot");
+        assert!(!limits.is_over(&chain(&[1; 36])));
+        assert!(limits.is_over(&chain(&[1; 37])));
+    }
+
+    proptest! {
+        #[test]
+        fn folding_is_the_same_as_replaying(
+            writes in prop::collection::vec(prop::collection::vec((0u32..3, 0u8..6, 0u8..3, prop::option::of(0u8..200)), 0..20), 0..8),
+        ) {
+            let mut model = BTreeMap::new();
+            let mut chunks = Vec::new();
+            for write in &writes {
+                for slot in 0..3 {
+                    let mut chunk = Chunk::new(slot);
+                    // A cell occurs once in a chunk.
+                    let cells: BTreeMap<(u8, u8), Option<u8>> =
+                        write.iter().filter(|(of, ..)| *of == slot).map(|&(_, key, item, value)| ((key, item), value)).collect();
+                    for ((key, item), value) in cells {
+                        let bytes = value.map(|v| vec![v; 3]);
+                        chunk.push(Cell { key: &[key], item: &[item], value: bytes.as_deref() }).unwrap();
+                        match bytes {
+                            Some(bytes) => drop(model.insert((slot, vec![key], vec![item]), bytes)),
+                            None => drop(model.remove(&(slot, vec![key], vec![item]))),
+                        }
+                    }
+                    chunks.push(chunk);
+                }
+            }
+            let mut folded = BTreeMap::new();
+            for chunk in fold(&chunks).unwrap() {
+                for cell in chunk.cells() {
+                    let value = cell.value.expect("a full snapshot removes nothing").to_vec();
+                    let twice = folded.insert((chunk.slot(), cell.key.to_vec(), cell.item.to_vec()), value);
+                    prop_assert!(twice.is_none());
+                }
+            }
+            prop_assert_eq!(folded, model);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The opening of a run: it claims the job, finds the checkpoint to take up, and puts a manifest of its own after it.
+//!
+//! ```text
+//! Claims ──> Claim(g) ──lost──> Claims ...
+//!               └──ours──> Manifests ──> Verify(newest) ──unusable──> Verify(parent) ... ──none left──> Refuse
+//!                              ▲             └──usable, or no manifest──> Claims ──newer──> Fenced
+//!                              └──exists── Create(newest + 1) <──────────────┘ none newer
+//!                                              └──new──> Claims ──newer──> Fenced
+//!                                                           └──none newer──> TakenUp
+//! ```
+//! A host that still runs the job would write the very number that is created here. It finds it taken and stops; where it was faster, its
+//! checkpoint is the newest one, and is found in the next round.
+//!
+//! The claims are looked at once more after the find, since whoever's manifest was found had claimed before it wrote it; and after the create, since
+//! a host that froze before it may have been replaced, and the number it created may have been used and retired meanwhile.
+//!
+//! A host that restarts a run of its own claims the generation right after its own, or none: it never takes the job back from a successor.
+
+use super::manifest::Manifest;
+use super::recovery::{Next, Walk};
+use crate::ids::{Epoch, Generation};
+use std::collections::BTreeMap;
+
+/// Claims, and rounds after the find, that are tried before giving up: each loss means that another host was faster.
+pub const ROUNDS_MAX: u32 = 16;
+
+/// Which checkpoint to begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// The newest one that can be used.
+    Newest,
+    /// That of this epoch and no other. Later ones are given up.
+    Epoch(Epoch),
+    /// A savepoint, which was read and verified. Checkpoints after it are given up.
+    Savepoint(Box<Manifest>),
+}
+
+/// What is asked of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The newest generation that was claimed.
+    Claims,
+    /// Create the claim of this generation if it is absent.
+    Claim(Generation),
+    /// List and read all manifests.
+    Manifests,
+    /// Read and verify everything that this checkpoint needs.
+    Verify(Epoch),
+    /// Create this manifest if it is absent. `written_ms` is for the caller to fill.
+    Create(Box<Manifest>),
+}
+
+/// What the store answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Ask::Claims`]; 0 where there is no claim.
+    Claims(Generation),
+    /// To [`Ask::Claim`]: true where it is ours.
+    Claim(bool),
+    /// To [`Ask::Manifests`]: each with its epoch, or why it cannot be used.
+    Manifests(BTreeMap<Epoch, Result<Manifest, String>>),
+    /// To [`Ask::Verify`]: an error tells what is wrong.
+    Verify(Result<(), String>),
+    /// To [`Ask::Create`]: true where it is ours.
+    Create(bool),
+}
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// Ask the store, and tell [`Opening::step`].
+    Ask(Ask),
+    /// The run may begin.
+    TakenUp(Box<TakenUp>),
+    /// It may not.
+    Refused(Refusal),
+}
+
+/// The job, taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenUp {
+    /// The generation of this run.
+    pub generation: Generation,
+    /// The checkpoint that was taken up; `None` at the beginning of a job.
+    pub base: Option<Manifest>,
+    /// The manifest of this run that follows it. `None` where the base is finished: there is nothing to run.
+    pub taken: Option<Manifest>,
+    /// Checkpoints that were passed over, newest first, with the reason.
+    pub passed_over: Vec<(Epoch, String)>,
+    /// Every manifest that can be read, `taken` included.
+    pub readable: Vec<Manifest>,
+    /// Epochs of all manifests there are.
+    pub listed: Vec<Epoch>,
+}
+
+/// Why a run may not begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// A newer host has claimed the job.
+    Fenced {
+        /// The generation that this host had or was about to have.
+        ours: Generation,
+        /// Its generation.
+        theirs: Generation,
+    },
+    /// No checkpoint can be used, or not the one that was asked for. Each with the reason, newest first.
+    NoCheckpoint(Vec<(Epoch, String)>),
+    /// Other hosts were faster, time and again.
+    Lost,
+    /// Numbers have come to their end.
+    Exhausted,
+}
+
+#[derive(Debug)]
+enum State {
+    Claims,
+    Claiming(Generation),
+    Manifests,
+    Walking(Found),
+    Fence(Found, Option<Box<Manifest>>),
+    Creating(Found, Option<Box<Manifest>>, Box<Manifest>),
+    Created(Found, Option<Box<Manifest>>, Box<Manifest>),
+    Over,
+}
+
+#[derive(Debug)]
+struct Found {
+    manifests: BTreeMap<Epoch, Result<Manifest, String>>,
+    walk: Walk,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Opening {
+    from: From,
+    /// What a job without a checkpoint begins with; epoch and generation are set here.
+    beginning: Manifest,
+    /// The generation of this host's run before, where this is a restart of it.
+    before: Option<Generation>,
+    generation: Generation,
+    epoch_max: Epoch,
+    rounds: u32,
+    state: State,
+}
+
+impl Opening {
+    /// Begins. `beginning`: the manifest with which a new job begins, see [`super::coordinator::beginning`]; its `writer` is the one of this
+    /// run. `before`: the generation of this host's last run, where it restarts it by itself. `epoch_max`: the last epoch that a job can have.
+    #[must_use]
+    pub fn new(from: From, beginning: Manifest, before: Option<Generation>, epoch_max: Epoch) -> (Self, Turn) {
+        let opening = Self { from, beginning, before, generation: Generation(0), epoch_max, rounds: 0, state: State::Claims };
+        (opening, Turn::Ask(Ask::Claims))
+    }
+
+    /// Takes the answer to the last question. An answer to another question is passed over: the question is asked again.
+    pub fn step(&mut self, answer: Answer) -> Turn {
+        match (std::mem::replace(&mut self.state, State::Over), answer) {
+            (State::Claims, Answer::Claims(newest)) => self.claim(newest),
+            (State::Claiming(ours), Answer::Claim(true)) => {
+                self.generation = ours;
+                self.rounds = 0;
+                self.find()
+            }
+            (State::Claiming(theirs), Answer::Claim(false)) => match self.before {
+                Some(ours) => Turn::Refused(Refusal::Fenced { ours, theirs }),
+                None => self.again(State::Claims, Ask::Claims),
+            },
+            (State::Manifests, Answer::Manifests(manifests)) => self.begin_walk(manifests),
+            (State::Walking(found), Answer::Verify(outcome)) => self.verified(found, outcome),
+            (State::Fence(..) | State::Created(..), Answer::Claims(theirs)) if theirs > self.generation => {
+                Turn::Refused(Refusal::Fenced { ours: self.generation, theirs })
+            }
+            (State::Fence(found, base), Answer::Claims(_)) => self.create(found, base),
+            (State::Created(found, base, taken), Answer::Claims(_)) => self.taken_up(found, base, Some(taken)),
+            (State::Creating(found, base, taken), Answer::Create(true)) => {
+                self.state = State::Created(found, base, taken);
+                Turn::Ask(Ask::Claims)
+            }
+            (State::Creating(..), Answer::Create(false)) => self.again(State::Manifests, Ask::Manifests),
+            (state, _) => {
+                let ask = Self::question(&state);
+                self.state = state;
+                ask.map_or(Turn::Refused(Refusal::Lost), Turn::Ask)
+            }
+        }
+    }
+
+    fn question(state: &State) -> Option<Ask> {
+        Some(match state {
+            State::Claims | State::Fence(..) | State::Created(..) => Ask::Claims,
+            State::Claiming(generation) => Ask::Claim(*generation),
+            State::Manifests => Ask::Manifests,
+            State::Walking(found) => Ask::Verify(found.walk.at()?),
+            State::Creating(_, _, taken) => Ask::Create(taken.clone()),
+            State::Over => return None,
+        })
+    }
+
+    fn again(&mut self, state: State, ask: Ask) -> Turn {
+        self.rounds += 1;
+        if self.rounds >= ROUNDS_MAX {
+            return Turn::Refused(Refusal::Lost);
+        }
+        self.state = state;
+        Turn::Ask(ask)
+    }
+
+    fn claim(&mut self, newest: Generation) -> Turn {
+        if let Some(ours) = self.before.filter(|ours| newest > *ours) {
+            return Turn::Refused(Refusal::Fenced { ours, theirs: newest });
+        }
+        let Some(next) = newest.0.checked_add(1) else { return Turn::Refused(Refusal::Exhausted) };
+        self.state = State::Claiming(Generation(next));
+        Turn::Ask(Ask::Claim(Generation(next)))
+    }
+
+    fn find(&mut self) -> Turn {
+        self.state = State::Manifests;
+        Turn::Ask(Ask::Manifests)
+    }
+
+    fn begin_walk(&mut self, manifests: BTreeMap<Epoch, Result<Manifest, String>>) -> Turn {
+        let mut walk = Walk::new(manifests.keys().copied().collect());
+        match &self.from {
+            From::Newest => {
+                let next = walk.start();
+                self.walk_on(Found { manifests, walk }, next)
+            }
+            From::Epoch(epoch) => {
+                let next = walk.only(*epoch);
+                self.walk_on(Found { manifests, walk }, next)
+            }
+            From::Savepoint(manifest) => {
+                let base = Some(manifest.clone());
+                self.fence(Found { manifests, walk }, base)
+            }
+        }
+    }
+
+    fn walk_on(&mut self, mut found: Found, mut next: Next) -> Turn {
+        loop {
+            let reason = match next {
+                Next::Fresh => return self.fence(found, None),
+                Next::Refuse => return Turn::Refused(Refusal::NoCheckpoint(found.walk.passed_over().to_vec())),
+                Next::Load(epoch) => match found.manifests.get(&epoch) {
+                    Some(Ok(_)) => {
+                        self.state = State::Walking(found);
+                        return Turn::Ask(Ask::Verify(epoch));
+                    }
+                    Some(Err(reason)) => reason.clone(),
+                    None => "there is no such checkpoint".to_owned(),
+                },
+            };
+            next = found.walk.unusable(None, reason);
+        }
+    }
+
+    fn verified(&mut self, mut found: Found, outcome: Result<(), String>) -> Turn {
+        let manifest = found.walk.at().and_then(|epoch| found.manifests.get(&epoch)?.as_ref().ok().cloned());
+        match outcome {
+            Ok(()) => self.fence(found, manifest.map(Box::new)),
+            Err(reason) => {
+                let next = found.walk.unusable(manifest.as_ref(), reason);
+                self.walk_on(found, next)
+            }
+        }
+    }
+
+    fn fence(&mut self, found: Found, base: Option<Box<Manifest>>) -> Turn {
+        if base.as_ref().is_some_and(|base| base.finished) {
+            return self.taken_up(found, base, None);
+        }
+        self.state = State::Fence(found, base);
+        Turn::Ask(Ask::Claims)
+    }
+
+    fn create(&mut self, found: Found, base: Option<Box<Manifest>>) -> Turn {
+        let after_base = base.as_ref().map_or(Epoch(1), |base| base.epoch.next());
+        let epoch = found.walk.first_epoch().max(after_base);
+        if epoch >= self.epoch_max {
+            return Turn::Refused(Refusal::Exhausted);
+        }
+        let taken = match &base {
+            Some(base) => base.take_over(epoch, self.generation, self.beginning.writer),
+            None => Manifest { epoch, generation: self.generation, taken_over: true, ..self.beginning.clone() },
+        };
+        self.state = State::Creating(found, base, Box::new(taken.clone()));
+        Turn::Ask(Ask::Create(Box::new(taken)))
+    }
+
+    fn taken_up(&mut self, found: Found, base: Option<Box<Manifest>>, taken: Option<Box<Manifest>>) -> Turn {
+        let mut listed: Vec<Epoch> = found.manifests.keys().copied().collect();
+        let mut readable: Vec<Manifest> = found.manifests.into_values().filter_map(Result::ok).collect();
+        let taken = taken.map(|taken| *taken);
+        listed.extend(taken.as_ref().map(|t| t.epoch));
+        readable.extend(taken.clone());
+        Turn::TakenUp(Box::new(TakenUp {
+            generation: self.generation,
+            base: base.map(|base| *base),
+            taken,
+            passed_over: found.walk.passed_over().to_vec(),
+            readable,
+            listed,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Openings against scripted stores.
+
+use super::*;
+use crate::checkpoint::chain::ChainLimits;
+use crate::checkpoint::coordinator::{self, Layout};
+use crate::ids::Digest;
+
+const LAST: Epoch = Epoch(1_000);
+
+fn beginning() -> Manifest {
+    let layout = Layout {
+        job: "j".into(),
+        generation: Generation(0),
+        writer: 42,
+        topology: Digest([0; 32]),
+        workers: 1,
+        operators: vec![],
+        sources: vec![],
+        sinks: vec![],
+        chain: ChainLimits { length_max: 16, bytes_max: u64::MAX },
+    };
+    coordinator::beginning(layout, Epoch(0))
+}
+
+fn manifest(epoch: u64, parent: Option<u64>) -> Manifest {
+    Manifest { epoch: Epoch(epoch), parent: parent.map(Epoch), taken_over: false, generation: Generation(3), ..beginning() }
+}
+
+fn all(manifests: &[Manifest]) -> Answer {
+    Answer::Manifests(manifests.iter().map(|m| (m.epoch, Ok(m.clone()))).collect())
+}
+
+/// Answers in order; gives what comes after the last one.
+fn play(from: From, before: Option<u64>, answers: Vec<Answer>) -> Turn {
+    let (mut opening, mut turn) = Opening::new(from, beginning(), before.map(Generation), LAST);
+    for answer in answers {
+        assert!(matches!(turn, Turn::Ask(_)), "{turn:?} comes before {answer:?}");
+        turn = opening.step(answer);
+    }
+    turn
+}
+
+fn claims(newest: u64) -> Answer {
+    Answer::Claims(Generation(newest))
+}
+
+#[test]
+fn a_new_job_begins_with_a_manifest_of_its_own() {
+    let turn = play(From::Newest, None, vec![claims(0), Answer::Claim(true), all(&[]), claims(1), Answer::Create(true), claims(1)]);
+    let Turn::TakenUp(up) = turn else { panic!("{turn:?}") };
+    let taken = up.taken.expect("there is something to run");
+    assert_eq!((up.base, taken.epoch, taken.generation, taken.writer, taken.parent), (None, Epoch(1), Generation(1), 42, None));
+    assert!(taken.taken_over && taken.covered().is_none());
+}
+
+#[test]
+fn the_newest_checkpoint_is_taken_up_and_followed() {
+    let found = all(&[manifest(4, Some(3)), manifest(5, Some(4))]);
+    let answers = vec![claims(3), Answer::Claim(true), found, Answer::Verify(Ok(())), claims(4), Answer::Create(true), claims(4)];
+    let Turn::TakenUp(up) = play(From::Newest, None, answers) else { panic!("not taken up") };
+    let taken = up.taken.expect("there is something to run");
+    assert_eq!((taken.epoch, taken.parent, taken.generation), (Epoch(6), Some(Epoch(5)), Generation(4)));
+    assert_eq!(up.listed, [Epoch(4), Epoch(5), Epoch(6)]);
+}
+
+#[test]
+fn a_take_over_of_a_take_over_follows_the_checkpoint_before_both() {
+    let stale = manifest(5, Some(4)).take_over(Epoch(6), Generation(4), 1);
+    let found = all(&[manifest(5, Some(4)), stale]);
+    let answers = vec![claims(4), Answer::Claim(true), found, Answer::Verify(Ok(())), claims(5), Answer::Create(true), claims(5)];
+    let Turn::TakenUp(up) = play(From::Newest, None, answers) else { panic!("not taken up") };
+    assert_eq!(up.base.expect("the newest one").covered(), Some(Epoch(5)), "no row of epoch 6 is in it");
+    let taken = up.taken.expect("there is something to run");
+    assert_eq!((taken.epoch, taken.parent, taken.covered()), (Epoch(7), Some(Epoch(5)), Some(Epoch(5))));
+}
+
+#[test]
+fn a_host_that_was_fenced_while_it_found_its_checkpoint_creates_nothing() {
+    let answers = vec![claims(0), Answer::Claim(true), all(&[]), claims(2)];
+    let fenced = Turn::Refused(Refusal::Fenced { ours: Generation(1), theirs: Generation(2) });
+    assert_eq!(play(From::Newest, None, answers), fenced);
+}
+
+#[test]
+fn a_host_that_was_fenced_while_it_created_its_manifest_does_not_begin() {
+    let answers = vec![claims(0), Answer::Claim(true), all(&[]), claims(1), Answer::Create(true), claims(2)];
+    let fenced = Turn::Refused(Refusal::Fenced { ours: Generation(1), theirs: Generation(2) });
+    assert_eq!(play(From::Newest, None, answers), fenced);
+}
+
+#[test]
+fn a_number_that_the_old_host_was_faster_to_write_is_found_in_the_next_round() {
+    let first = vec![claims(3), Answer::Claim(true), all(&[manifest(4, None)]), Answer::Verify(Ok(())), claims(4), Answer::Create(false)];
+    let second = vec![all(&[manifest(4, None), manifest(5, Some(4))]), Answer::Verify(Ok(())), claims(4), Answer::Create(true), claims(4)];
+    let Turn::TakenUp(up) = play(From::Newest, None, [first, second].concat()) else { panic!("not taken up") };
+    assert_eq!(up.base.map(|b| b.epoch), Some(Epoch(5)));
+}
+
+#[test]
+fn a_restart_never_takes_the_job_back_from_a_successor() {
+    let fenced = |theirs| Turn::Refused(Refusal::Fenced { ours: Generation(3), theirs: Generation(theirs) });
+    assert_eq!(play(From::Newest, Some(3), vec![claims(4)]), fenced(4));
+    assert_eq!(play(From::Newest, Some(3), vec![claims(3), Answer::Claim(false)]), fenced(4));
+    assert!(matches!(play(From::Newest, Some(3), vec![claims(3), Answer::Claim(true)]), Turn::Ask(Ask::Manifests)));
+}
+
+#[test]
+fn claims_that_are_lost_time_and_again_end_in_a_refusal() {
+    let rounds = (0..ROUNDS_MAX).flat_map(|round| [claims(u64::from(round)), Answer::Claim(false)]).collect();
+    assert_eq!(play(From::Newest, None, rounds), Turn::Refused(Refusal::Lost));
+}
+
+#[test]
+fn a_finished_job_is_not_taken_over() {
+    let finished = Manifest { finished: true, ..manifest(4, None) };
+    let turn = play(From::Newest, None, vec![claims(0), Answer::Claim(true), all(&[finished]), Answer::Verify(Ok(()))]);
+    assert!(matches!(turn, Turn::TakenUp(up) if up.taken.is_none() && up.base.is_some()));
+}
+
+#[test]
+fn an_older_checkpoint_that_was_asked_for_is_the_only_one_that_will_do() {
+    let found = || all(&[manifest(4, None), manifest(5, Some(4)), manifest(6, Some(5))]);
+    let start = || vec![claims(0), Answer::Claim(true), found()];
+    let turn = play(From::Epoch(Epoch(5)), None, [start(), vec![Answer::Verify(Ok(())), claims(1)]].concat());
+    let Turn::Ask(Ask::Create(taken)) = turn else { panic!("{turn:?}") };
+    assert_eq!((taken.epoch, taken.parent), (Epoch(7), Some(Epoch(5))));
+    let turn = play(From::Epoch(Epoch(5)), None, [start(), vec![Answer::Verify(Err("damaged".into()))]].concat());
+    assert_eq!(turn, Turn::Refused(Refusal::NoCheckpoint(vec![(Epoch(5), "damaged".into())])));
+    let turn = play(From::Epoch(Epoch(9)), None, start());
+    assert!(matches!(turn, Turn::Refused(Refusal::NoCheckpoint(reasons)) if reasons[0].0 == Epoch(9)));
+}
+
+#[test]
+fn a_savepoint_goes_on_past_every_number_that_is_taken_here_or_there() {
+    let save = |epoch| From::Savepoint(Box::new(manifest(epoch, None)));
+    let here = |epoch| play(save(epoch), None, vec![claims(0), Answer::Claim(true), all(&[manifest(8, None)]), claims(1)]);
+    assert!(matches!(here(5), Turn::Ask(Ask::Create(m)) if m.epoch == Epoch(9) && m.covered() == Some(Epoch(5))));
+    assert!(matches!(here(20), Turn::Ask(Ask::Create(m)) if m.epoch == Epoch(21) && m.covered() == Some(Epoch(20))));
+}
