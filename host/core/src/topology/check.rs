@@ -11,7 +11,7 @@ use super::model::{
 };
 use super::problem::{Problems, quote};
 use super::source::{STDIN, check_file, check_path, word_help};
-use super::table::{Given, Placed};
+use super::table::Given;
 use super::wiring::{NodeKind, Vertex, check_wiring};
 use crate::description::{NAME_BYTES_MAX, is_name};
 
