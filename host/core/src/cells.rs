@@ -227,9 +227,66 @@ impl Chunk {
     }
 }
 
+/// Chunks that follow each other are joined up to this size as they are stored. It is the least that a topology may set as the size of a
+/// snapshot's part, so that an instance is handed no larger chunk than it may have given.
+pub const JOINED_BYTES_MAX: usize = 64 << 10;
+
+impl Chunk {
+    /// Bytes of all columns.
+    fn stored_bytes(&self) -> usize {
+        let c = &self.columns;
+        self.size_bytes() + size_of::<u32>() * (3 * c.key_ends.len() + c.removed.len())
+    }
+
+    /// Appends the cells of another chunk of the same slot, where both together have at most `bytes_max`. Gives it back where they do not fit.
+    fn join(&mut self, other: Chunk, bytes_max: usize) -> Result<(), Chunk> {
+        if self.slot() != other.slot() || self.stored_bytes() + other.stored_bytes() > bytes_max {
+            return Err(other);
+        }
+        let cells = self.len() as u32;
+        let (to, from) = (&mut self.columns, other.columns);
+        for (to_ends, to_bytes, from_ends, from_bytes) in [
+            (&mut to.key_ends, &mut to.keys, from.key_ends, from.keys),
+            (&mut to.item_ends, &mut to.items, from.item_ends, from.items),
+            (&mut to.value_ends, &mut to.values, from.value_ends, from.values),
+        ] {
+            // No overflow: `bytes_max` is far below 4 GiB.
+            let start = to_bytes.len() as u32;
+            to_ends.extend(from_ends.into_iter().map(|end| start + end));
+            to_bytes.extend_from_slice(&from_bytes);
+        }
+        to.removed.extend(from.removed.into_iter().map(|index| cells + index));
+        Ok(())
+    }
+}
+
+/// Puts the chunks of each slot side by side, in the order in which they came, and joins small ones up to [`JOINED_BYTES_MAX`]. Empty ones
+/// are left out.
+///
+/// A guest may hand out its cells one by one. Of two neighbours that come out, both together have more than the limit, so the number of
+/// chunks depends on the bytes of the state and not on how it was cut.
+#[must_use]
+pub fn merge_neighbours(mut chunks: Vec<Chunk>) -> Vec<Chunk> {
+    chunks.retain(|chunk| !chunk.is_empty());
+    // Stable: the order within a slot may matter, the order of slots does not.
+    chunks.sort_by_key(Chunk::slot);
+    let mut merged: Vec<Chunk> = Vec::new();
+    for chunk in chunks {
+        let left = match merged.last_mut() {
+            Some(last) => last.join(chunk, JOINED_BYTES_MAX),
+            None => Err(chunk),
+        };
+        if let Err(chunk) = left {
+            merged.push(chunk);
+        }
+    }
+    merged
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn sample() -> Chunk {
         let mut chunk = Chunk::new(1);
@@ -246,6 +303,53 @@ mod tests {
         assert_eq!(cells[0], Cell { key: b"a", item: b"", value: Some(b"1") });
         assert_eq!(cells[1], Cell { key: b"b", item: b"x", value: None });
         assert_eq!(cells[2], Cell { key: b"c", item: b"", value: Some(b"") });
+    }
+
+    #[test]
+    fn one_cell_a_chunk_is_no_reason_for_as_many_chunks() {
+        let one = |number: u32| {
+            let mut chunk = Chunk::new(number % 3);
+            let value = number.to_le_bytes();
+            let value = (!number.is_multiple_of(5)).then_some(&value[..]);
+            chunk.push(Cell { key: b"", item: b"", value }).unwrap();
+            chunk
+        };
+        let count = (1 << 20) + 1;
+        let merged = merge_neighbours((0..count).map(one).collect());
+        assert_eq!(merged.iter().map(Chunk::len).sum::<usize>(), count as usize);
+        // At most 20 bytes a cell.
+        assert!(merged.len() <= 3 + 2 * 20 * count as usize / JOINED_BYTES_MAX, "{} chunks", merged.len());
+    }
+
+    proptest! {
+        #[test]
+        fn merged_chunks_hold_the_cells_of_each_slot_in_their_order(
+            given in proptest::collection::vec((0..3u32, proptest::collection::vec((0..4usize, proptest::option::of(0..30_000usize)), 0..6)), 0..30),
+        ) {
+            let chunks: Vec<Chunk> = given.iter().map(|(slot, cells)| {
+                let mut chunk = Chunk::new(*slot);
+                for (place, (key, value)) in cells.iter().enumerate() {
+                    let value = value.map(|length| vec![place as u8; length]);
+                    chunk.push(Cell { key: &vec![b'k'; *key], item: &[*key as u8], value: value.as_deref() }).unwrap();
+                }
+                chunk
+            }).collect();
+            let merged = merge_neighbours(chunks.clone());
+            for slot in 0..3 {
+                let cells = |chunks: &[Chunk]| -> Vec<(Vec<u8>, Vec<u8>, Option<Vec<u8>>)> {
+                    let of_slot = chunks.iter().filter(|chunk| chunk.slot() == slot);
+                    of_slot.flat_map(Chunk::cells).map(|cell| (cell.key.to_vec(), cell.item.to_vec(), cell.value.map(<[u8]>::to_vec))).collect()
+                };
+                prop_assert_eq!(cells(&merged), cells(&chunks));
+            }
+            for chunk in &merged {
+                prop_assert_eq!(&Chunk::from_columns(chunk.columns().clone()).unwrap(), chunk);
+            }
+            for pair in merged.windows(2) {
+                let bytes = pair[0].stored_bytes() + pair[1].stored_bytes();
+                prop_assert!(pair[0].slot() != pair[1].slot() || bytes > JOINED_BYTES_MAX);
+            }
+        }
     }
 
     #[test]

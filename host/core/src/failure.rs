@@ -2,6 +2,10 @@
 //!
 //! A failure counts against a limit only while nothing gets done: a checkpoint completed since the last failure means that the job
 //! got past it, and the count starts anew.
+//!
+//! [`breaker`] is the other decision: whether to call something that fails at all.
+
+pub mod breaker;
 
 use std::time::Duration;
 

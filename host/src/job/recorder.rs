@@ -5,7 +5,7 @@ use super::error::Error;
 use crate::engine::{EpochContent, EpochReport, ReportLost, Reporter};
 use crate::store::{Created, Store};
 use bytes::Bytes;
-use reprise_core::cells::Chunk;
+use reprise_core::cells::{Chunk, merge_neighbours};
 use reprise_core::checkpoint::coordinator::{Content, Event, Node, Participant, Report};
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
 use reprise_core::checkpoint::paths;
@@ -99,7 +99,7 @@ impl Recorder {
         let head = snapshot::Head { job: self.job.clone(), operator, instance, epoch, generation: self.generation, scope };
         let encode = move || {
             let mut writer = snapshot::Writer::new(&head)?;
-            chunks.iter().try_for_each(|chunk| writer.chunk(chunk))?;
+            merge_neighbours(chunks).iter().try_for_each(|chunk| writer.chunk(chunk))?;
             let entries = writer.cells();
             Ok((writer.finish()?, entries))
         };

@@ -52,7 +52,13 @@ pub enum Ending {
 /// See [`Error`]. Whatever the error, the state is that of the last complete checkpoint.
 pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> {
     let settings = &prepared.plan.topology.checkpoint;
-    let limits = store::Limits { timeout: settings.timeout, retries: settings.retries, ..store::Limits::default() };
+    let limits = store::Limits {
+        timeout: settings.timeout,
+        retries: settings.retries,
+        backoff_min: settings.backoff_min,
+        backoff_max: settings.backoff_max,
+        ..store::Limits::default()
+    };
     let opened = Store::open(&settings.store, &prepared.base_dir, &prepared.plan.topology.name, limits).await;
     let store = opened.map_err(|error| Error::Store { doing: "open the store", error })?;
     store.probe().await.map_err(|error| Error::Store { doing: "use the store", error })?;

@@ -11,7 +11,7 @@ use super::model::{
 };
 use super::problem::{Problems, quote};
 use super::source::{STDIN, check_file, check_path, word_help};
-use super::table::{Given, Placed};
+use super::table::Given;
 use super::wiring::{NodeKind, Vertex, check_wiring};
 use crate::description::{NAME_BYTES_MAX, is_name};
 
@@ -63,15 +63,24 @@ fn check_name(given: &Given<String>, owner_at: usize, owner: (&str, &str), probl
 fn check_checkpoint(draft: Option<&DraftCheckpoint>, problems: &mut Problems<'_>) -> Checkpoint {
     let blank = DraftCheckpoint { store: Given::Broken, ..DraftCheckpoint::default() };
     let draft = draft.unwrap_or(&blank);
+    let (backoff_min, backoff_max) = limits::STORE_BACKOFF.take(&draft.backoff, problems);
     Checkpoint {
         store: check_store(&draft.store, draft.at, problems),
         interval: limits::INTERVAL.take(&draft.interval, problems),
         keep: limits::KEEP.take(&draft.keep, problems),
         chain_length_max: limits::CHAIN_LENGTH.take(&draft.chain_length_max, problems),
+        chain_bytes_max: limits::CHAIN_BYTES.take(&draft.chain_bytes_max, problems).0,
         epochs_in_flight_max: limits::EPOCHS_IN_FLIGHT.take(&draft.epochs_in_flight_max, problems),
         part_bytes_max: limits::SNAPSHOT_PART.take(&draft.snapshot_part, problems).0,
         timeout: limits::TIMEOUT.take(&draft.timeout, problems),
         retries: limits::STORE_RETRIES.take(&draft.retries, problems),
+        backoff_min,
+        backoff_max,
+        breaker_failures: limits::BREAKER_FAILURES.take(&draft.breaker_failures, problems),
+        breaker_pause: limits::BREAKER_PAUSE.take(&draft.breaker_pause, problems),
+        outage_max: limits::OUTAGE.take(&draft.outage_max, problems),
+        uncheckpointed_bytes_max: limits::UNCHECKPOINTED.take(&draft.uncheckpointed_max, problems).0,
+        savepoint_poll: limits::SAVEPOINT_POLL.take(&draft.savepoint_poll, problems),
     }
 }
 
@@ -231,7 +240,7 @@ fn check_exchange(given: &Given<String>, problems: &mut Problems<'_>) -> Exchang
 }
 
 fn check_failure(draft: &DraftFailure, problems: &mut Problems<'_>) -> OnFailure {
-    let (backoff_min, backoff_max) = check_backoff(draft.backoff.get(), problems);
+    let (backoff_min, backoff_max) = limits::CALL_BACKOFF.take(&draft.backoff, problems);
     if let Some(word) = draft.then.get().filter(|word| Then::from_word(&word.value).is_none()) {
         let (message, help) = match word.value.as_str() {
             "quarantine" | "pause" => (format!("`then = \"{}\"` is not there yet", word.value), "use \"stop\"".to_owned()),
@@ -240,24 +249,6 @@ fn check_failure(draft: &DraftFailure, problems: &mut Problems<'_>) -> OnFailure
         problems.add(word.at, message, Some(help));
     }
     OnFailure { retries: limits::CALL_RETRIES.take(&draft.retries, problems), backoff_min, backoff_max, then: Then::Stop }
-}
-
-fn check_backoff(given: Option<&Placed<String>>, problems: &mut Problems<'_>) -> (std::time::Duration, std::time::Duration) {
-    let defaults = (limits::BACKOFF_MIN.default, limits::BACKOFF_MAX.default);
-    let Some(Placed { value, at }) = given else { return defaults };
-    let Some((min, max)) = value.split_once("..") else {
-        let help = Some("write the first and the longest pause, such as \"10ms..1s\"".to_owned());
-        problems.add(*at, format!("`backoff`: \"{}\" is not a range of durations", quote(value)), help);
-        return defaults;
-    };
-    let min = limits::BACKOFF_MIN.check(&min.to_owned(), *at, problems);
-    let max = limits::BACKOFF_MAX.check(&max.to_owned(), *at, problems);
-    let (Some(min), Some(max)) = (min, max) else { return defaults };
-    if min > max {
-        let help = Some("write the shorter pause first".to_owned());
-        problems.add(*at, format!("`backoff`: \"{}\" begins with the longer pause", quote(value)), help);
-    }
-    (min, max)
 }
 
 fn check_sink(draft: &DraftSink, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Option<Sink> {

@@ -29,10 +29,17 @@ pub(super) struct DraftCheckpoint {
     pub interval: Given<String>,
     pub keep: Given<i64>,
     pub chain_length_max: Given<i64>,
+    pub chain_bytes_max: Given<String>,
     pub epochs_in_flight_max: Given<i64>,
     pub snapshot_part: Given<String>,
     pub timeout: Given<String>,
     pub retries: Given<i64>,
+    pub backoff: Given<String>,
+    pub breaker_failures: Given<i64>,
+    pub breaker_pause: Given<String>,
+    pub outage_max: Given<String>,
+    pub uncheckpointed_max: Given<String>,
+    pub savepoint_poll: Given<String>,
 }
 
 #[derive(Debug, Default)]
@@ -185,10 +192,17 @@ fn read_checkpoint(given: Given<Section<'_>>, reader: &mut Reader<'_>) -> Option
         interval: section.text(reader, "interval", "\"1s\""),
         keep: section.integer(reader, "keep", "3"),
         chain_length_max: section.integer(reader, "chain-length-max", "16"),
+        chain_bytes_max: section.text(reader, "chain-bytes-max", "\"8GiB\""),
         epochs_in_flight_max: section.integer(reader, "epochs-in-flight-max", "4"),
         snapshot_part: section.text(reader, "snapshot-part", "\"4MiB\""),
         timeout: section.text(reader, "timeout", "\"30s\""),
         retries: section.integer(reader, "retries", "5"),
+        backoff: section.text(reader, "backoff", "\"50ms..5s\""),
+        breaker_failures: section.integer(reader, "breaker-failures", "5"),
+        breaker_pause: section.text(reader, "breaker-pause", "\"2s\""),
+        outage_max: section.text(reader, "outage-max", "\"24h\""),
+        uncheckpointed_max: section.text(reader, "uncheckpointed-max", "\"1GiB\""),
+        savepoint_poll: section.text(reader, "savepoint-poll", "\"2s\""),
     };
     section.finish(reader);
     Some(draft)

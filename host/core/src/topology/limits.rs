@@ -4,7 +4,7 @@
 
 use super::problem::{Problems, quote};
 use super::quantity::{QuantityError, duration, show_duration, show_size, size};
-use super::table::Given;
+use super::table::{Given, Placed};
 use std::time::Duration;
 
 const KIB: u64 = 1 << 10;
@@ -130,6 +130,45 @@ impl<Q: Quantity> Limit<Q> {
     }
 }
 
+/// The ranges of a `backoff`, which is written as a pair such as `"10ms..1s"`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Range {
+    /// The first pause.
+    pub min: Limit<Duration>,
+    /// The longest pause.
+    pub max: Limit<Duration>,
+}
+
+impl Range {
+    const fn new(table: &'static str, (min, max): (Duration, Duration)) -> Self {
+        let each = (ms(1), HOUR);
+        Self { min: Limit::new(table, "backoff", min, each), max: Limit::new(table, "backoff", max, each) }
+    }
+
+    fn show(&self) -> String {
+        format!("{}..{}", self.min.default.show(), self.max.default.show())
+    }
+
+    /// The two values that were given, else the defaults. After a problem, the defaults stand in.
+    pub(super) fn take(&self, given: &Given<String>, problems: &mut Problems<'_>) -> (Duration, Duration) {
+        let defaults = (self.min.default, self.max.default);
+        let Some(Placed { value, at }) = given.get() else { return defaults };
+        let Some((min, max)) = value.split_once("..") else {
+            let help = Some(format!("write the first and the longest pause, such as \"{}\"", self.show()));
+            problems.add(*at, format!("`backoff`: \"{}\" is not a range of durations", quote(value)), help);
+            return defaults;
+        };
+        let min = self.min.check(&min.to_owned(), *at, problems);
+        let max = self.max.check(&max.to_owned(), *at, problems);
+        let (Some(min), Some(max)) = (min, max) else { return defaults };
+        if min > max {
+            let help = Some("write the shorter pause first".to_owned());
+            problems.add(*at, format!("`backoff`: \"{}\" begins with the longer pause", quote(value)), help);
+        }
+        (min, max)
+    }
+}
+
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -142,6 +181,16 @@ pub(super) const SNAPSHOT_PART: Limit<Bytes> =
     Limit::new("checkpoint", "snapshot-part", Bytes(4 * MIB), (Bytes(64 * KIB), Bytes(64 * MIB)));
 pub(super) const TIMEOUT: Limit<Duration> = Limit::new("checkpoint", "timeout", ms(30_000), (ms(100), HOUR));
 pub(super) const STORE_RETRIES: Limit<u32> = Limit::new("checkpoint", "retries", 5, (0, 100));
+/// The first and the longest pause between attempts of a storage call.
+pub(super) const STORE_BACKOFF: Range = Range::new("checkpoint", (ms(50), ms(5_000)));
+pub(super) const BREAKER_FAILURES: Limit<u32> = Limit::new("checkpoint", "breaker-failures", 5, (1, 1_000));
+pub(super) const BREAKER_PAUSE: Limit<Duration> = Limit::new("checkpoint", "breaker-pause", ms(2_000), (ms(10), HOUR));
+pub(super) const OUTAGE: Limit<Duration> =
+    Limit::new("checkpoint", "outage-max", HOUR.saturating_mul(24), (ms(0), HOUR.saturating_mul(24 * 366)));
+pub(super) const UNCHECKPOINTED: Limit<Bytes> =
+    Limit::new("checkpoint", "uncheckpointed-max", Bytes(GIB), (Bytes(64 * KIB), Bytes(1_024 * GIB)));
+pub(super) const CHAIN_BYTES: Limit<Bytes> = Limit::new("checkpoint", "chain-bytes-max", Bytes(8 * GIB), (Bytes(KIB), Bytes(1_024 * GIB)));
+pub(super) const SAVEPOINT_POLL: Limit<Duration> = Limit::new("checkpoint", "savepoint-poll", ms(2_000), (ms(10), HOUR));
 
 pub(super) const STEPS_AHEAD: Limit<u32> = Limit::new("flow", "steps-ahead", 16, (1, 1_024));
 pub(super) const BYTES_AHEAD: Limit<Bytes> = Limit::new("flow", "bytes-ahead", Bytes(16 * MIB), (Bytes(64 * KIB), Bytes(4 * GIB)));
@@ -158,10 +207,8 @@ pub(super) const DEADLINE: Limit<Duration> = Limit::new("operator", "deadline", 
 pub(super) const OUTPUT: Limit<Bytes> = Limit::new("operator", "output-max", Bytes(64 * MIB), (Bytes(KIB), Bytes(GIB)));
 
 pub(super) const CALL_RETRIES: Limit<u32> = Limit::new("operator.on-failure", "retries", 3, (0, 1_000));
-/// The first pause of `backoff`.
-pub(super) const BACKOFF_MIN: Limit<Duration> = Limit::new("operator.on-failure", "backoff", ms(10), (ms(1), HOUR));
-/// The longest pause of `backoff`.
-pub(super) const BACKOFF_MAX: Limit<Duration> = Limit::new("operator.on-failure", "backoff", ms(1_000), (ms(1), HOUR));
+/// The first and the longest pause before a retry of a call.
+pub(super) const CALL_BACKOFF: Range = Range::new("operator.on-failure", (ms(10), ms(1_000)));
 
 /// One setting with a range, as a topology file would write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +236,14 @@ pub fn limits() -> Vec<LimitRow> {
         SNAPSHOT_PART.row(),
         TIMEOUT.row(),
         STORE_RETRIES.row(),
+        STORE_BACKOFF.min.row(),
+        STORE_BACKOFF.max.row(),
+        BREAKER_FAILURES.row(),
+        BREAKER_PAUSE.row(),
+        OUTAGE.row(),
+        UNCHECKPOINTED.row(),
+        CHAIN_BYTES.row(),
+        SAVEPOINT_POLL.row(),
         STEPS_AHEAD.row(),
         BYTES_AHEAD.row(),
         BATCH_ROWS.row(),
@@ -201,8 +256,8 @@ pub fn limits() -> Vec<LimitRow> {
         DEADLINE.row(),
         OUTPUT.row(),
         CALL_RETRIES.row(),
-        BACKOFF_MIN.row(),
-        BACKOFF_MAX.row(),
+        CALL_BACKOFF.min.row(),
+        CALL_BACKOFF.max.row(),
     ]
 }
 
@@ -213,7 +268,7 @@ mod tests {
     #[test]
     fn a_quantity_is_taken_refused_or_defaulted() {
         let mut problems = Problems::new("");
-        let given = |text: &str| Given::Is(super::super::table::Placed { value: text.to_owned(), at: 0 });
+        let given = |text: &str| Given::Is(Placed { value: text.to_owned(), at: 0 });
         assert_eq!(INTERVAL.take(&Given::Absent, &mut problems), ms(1_000));
         assert_eq!(INTERVAL.take(&given("10ms"), &mut problems), ms(10));
         assert!(problems.is_empty());
@@ -226,13 +281,15 @@ mod tests {
 
     #[test]
     fn every_default_is_within_its_range() {
-        for limit in [KEEP, CHAIN_LENGTH, EPOCHS_IN_FLIGHT, STORE_RETRIES, STEPS_AHEAD, BATCH_ROWS, CALL_RETRIES] {
+        for limit in [KEEP, CHAIN_LENGTH, EPOCHS_IN_FLIGHT, STORE_RETRIES, BREAKER_FAILURES, STEPS_AHEAD, BATCH_ROWS, CALL_RETRIES] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
-        for limit in [SNAPSHOT_PART, BYTES_AHEAD, BATCH_BYTES, SPLIT, ROW, MEMORY, OUTPUT] {
+        for limit in [SNAPSHOT_PART, UNCHECKPOINTED, CHAIN_BYTES, BYTES_AHEAD, BATCH_BYTES, SPLIT, ROW, MEMORY, OUTPUT] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
-        for limit in [INTERVAL, TIMEOUT, LATENESS, POLL, DEADLINE, BACKOFF_MIN, BACKOFF_MAX] {
+        let backoffs = [STORE_BACKOFF, CALL_BACKOFF].into_iter().flat_map(|range| [range.min, range.max]);
+        let times = [INTERVAL, TIMEOUT, BREAKER_PAUSE, OUTAGE, SAVEPOINT_POLL, LATENESS, POLL, DEADLINE];
+        for limit in times.into_iter().chain(backoffs) {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
     }

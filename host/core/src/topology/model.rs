@@ -33,6 +33,8 @@ pub struct Checkpoint {
     pub keep: u32,
     /// Deltas that may follow a full snapshot.
     pub chain_length_max: u32,
+    /// Bytes of the deltas of one chain after which it is compacted, whatever its length.
+    pub chain_bytes_max: u64,
     /// Epochs whose checkpoint has begun and not ended.
     pub epochs_in_flight_max: u32,
     /// Bytes that one call of `snapshot` may return.
@@ -41,6 +43,20 @@ pub struct Checkpoint {
     pub timeout: Duration,
     /// How often a storage call is tried again.
     pub retries: u32,
+    /// Pause before the first of these retries.
+    pub backoff_min: Duration,
+    /// Longest pause between two attempts.
+    pub backoff_max: Duration,
+    /// Attempts that failed in a row, of whatever calls, after which the store is left alone for a while.
+    pub breaker_failures: u32,
+    /// For how long, before one call is let through again.
+    pub breaker_pause: Duration,
+    /// How long the job waits for a store that does not answer before it stops.
+    pub outage_max: Duration,
+    /// Bytes that sources may read past the newest stored checkpoint before they pause.
+    pub uncheckpointed_bytes_max: u64,
+    /// Time between two looks for a requested savepoint.
+    pub savepoint_poll: Duration,
 }
 
 /// How much may be in flight.

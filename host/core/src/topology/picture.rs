@@ -1,6 +1,8 @@
 //! A plan as text: for people (`Plan::render`), and in a form that stands for what matters to state (`Topology::digest_text`).
 
-use super::model::{Exchange, Field, FileSource, Input, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField, Topology};
+use super::model::{
+    Checkpoint, Exchange, Field, FileSource, Input, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField, Topology,
+};
 use super::plan::{Edge, Node, Plan};
 use super::problem::quote;
 use super::quantity::{show_count, show_duration, show_size};
@@ -58,10 +60,7 @@ impl Plan {
         line(&mut out, "store", &quote(&checkpoint.store));
         let retained = format!("every {}, the last {} are kept", show_duration(checkpoint.interval), checkpoint.keep);
         line(&mut out, "when", &retained);
-        let (chain, part) = (plural(checkpoint.chain_length_max as usize, "delta"), show_size(checkpoint.part_bytes_max));
-        let epochs = plural(checkpoint.epochs_in_flight_max as usize, "epoch");
-        line(&mut out, "limits", &format!("{chain} after a full snapshot, {epochs} in flight, parts of {part}"));
-        line(&mut out, "storage", &format!("{} for one call, {}", show_duration(checkpoint.timeout), retries(checkpoint.retries)));
+        render_limits(&mut out, checkpoint);
         out.push_str("\nin flight\n");
         let (steps, bytes) = (plural(flow.steps_ahead_max as usize, "step"), show_size(flow.bytes_ahead_max));
         line(&mut out, "ahead", &format!("{steps} and {bytes} for each source instance"));
@@ -147,6 +146,26 @@ impl Plan {
         };
         line(out, "failure", &text);
     }
+}
+
+fn render_limits(out: &mut String, checkpoint: &Checkpoint) {
+    let (chain, part) = (plural(checkpoint.chain_length_max as usize, "delta"), show_size(checkpoint.part_bytes_max));
+    let chain = format!("{chain} or {} after a full snapshot", show_size(checkpoint.chain_bytes_max));
+    let epochs = plural(checkpoint.epochs_in_flight_max as usize, "epoch");
+    line(out, "limits", &format!("{chain}, {epochs} in flight, parts of {part}"));
+    let again = match checkpoint.retries {
+        0 => retries(0),
+        number => {
+            format!("{} after {} to {}", retries(number), show_duration(checkpoint.backoff_min), show_duration(checkpoint.backoff_max))
+        }
+    };
+    line(out, "storage", &format!("{} for one call, {again}", show_duration(checkpoint.timeout)));
+    let (failures, pause) = (plural(checkpoint.breaker_failures as usize, "failure"), show_duration(checkpoint.breaker_pause));
+    line(out, "breaker", &format!("after {failures} in a row, lets one call through every {pause} or more"));
+    let (bytes, outage) = (show_size(checkpoint.uncheckpointed_bytes_max), show_duration(checkpoint.outage_max));
+    let stop = if checkpoint.outage_max.is_zero() { "the job stops at once".to_owned() } else { format!("the job stops after {outage}") };
+    line(out, "outage", &format!("sources pause after {bytes}, {stop}"));
+    line(out, "requests", &format!("looked for every {}", show_duration(checkpoint.savepoint_poll)));
 }
 
 fn line(out: &mut String, label: &str, text: &str) {
