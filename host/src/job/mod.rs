@@ -10,6 +10,7 @@ mod deal;
 mod error;
 mod keeper;
 mod notice;
+mod objects;
 mod prepare;
 mod recorder;
 mod run;

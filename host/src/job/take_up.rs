@@ -1,6 +1,7 @@
 //! Taking up again: the claim of a generation, the walk to the newest usable checkpoint, and its state, instance by instance.
 
 use super::error::Error;
+use super::objects::{read_manifest, verify};
 use crate::engine::{Chain, Restored};
 use crate::store::{Created, Store};
 use bytes::Bytes;
@@ -9,8 +10,8 @@ use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::manifest::{Claim, InstanceState, Manifest, ObjectRef, OperatorState};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::recovery::{Next, Walk};
+use reprise_core::codec::record;
 use reprise_core::codec::snapshot::Scope;
-use reprise_core::codec::{CodecError, checksum, record, snapshot};
 use reprise_core::description::{Description, Slot, SlotKind};
 use reprise_core::ids::{Epoch, Generation};
 use reprise_core::keying;
@@ -130,24 +131,6 @@ pub(super) async fn find(objects: &Store, job: &str) -> Result<Found, Error> {
     Ok(Found { checkpoint, passed_over, manifests, listed: epochs, first_epoch: walk.first_epoch() })
 }
 
-/// Reads and checks a manifest; what is wrong with it is told as text.
-async fn read_manifest(objects: &Store, job: &str, epoch: Epoch) -> Result<Result<Manifest, String>, Error> {
-    let path = paths::manifest(epoch);
-    let Some(bytes) = objects.get(&path).await.map_err(store("read a manifest"))? else {
-        return Ok(Err(format!("`{path}` is missing")));
-    };
-    let decoded = record::decode::<Manifest>(&bytes);
-    if let Err(error @ CodecError::Version { .. }) = decoded {
-        // Its checksum is right: a newer host wrote it, and going back before it would undo that host's work.
-        return Err(Error::Newer { path, error });
-    }
-    let manifest = decoded.map_err(|error| format!("`{path}`: {error}"));
-    Ok(manifest.and_then(|manifest| match manifest.check(job, epoch) {
-        Ok(()) => Ok(manifest),
-        Err(reason) => Err(format!("`{path}`: {reason}")),
-    }))
-}
-
 type Chunks = BTreeMap<String, Vec<Chunk>>;
 
 /// Reads and verifies every snapshot that a manifest needs; what is wrong is told as text.
@@ -170,24 +153,6 @@ async fn read_snapshots(objects: &Store, job: &str, manifest: &Manifest) -> Resu
         }
     }
     Ok(Ok(chunks))
-}
-
-fn verify(bytes: Option<&[u8]>, job: &str, operator: &OperatorState, instance: u32, object: &ObjectRef) -> Result<Vec<Chunk>, String> {
-    let path = &object.path;
-    let bytes = bytes.ok_or_else(|| format!("`{path}` is missing"))?;
-    if bytes.len() as u64 != object.bytes {
-        return Err(format!("`{path}` has {} bytes, {} were written", bytes.len(), object.bytes));
-    }
-    if checksum(bytes) != object.checksum {
-        return Err(format!("`{path}` is damaged: its checksum does not fit"));
-    }
-    let (head, chunks) = snapshot::read(bytes).map_err(|error| format!("`{path}`: {error}"))?;
-    if head.job != job || head.operator != operator.name || head.instance.0 != instance || head.scope != object.scope {
-        return Err(format!("`{path}` belongs to operator `{}` instance {} of job `{}`", head.operator, head.instance, head.job));
-    }
-    let slots = operator.slots.len();
-    chunks.iter().try_for_each(|chunk| chunk.check_slot(slots)).map_err(|error| format!("`{path}`: {error}"))?;
-    Ok(chunks)
 }
 
 impl Checkpoint {

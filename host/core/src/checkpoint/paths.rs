@@ -10,6 +10,10 @@ pub const CHECKPOINTS: &str = "checkpoints";
 pub const QUARANTINE: &str = "quarantine";
 /// Folder of the snapshots.
 pub const SNAPSHOTS: &str = "snapshots";
+/// Folder of the savepoints: manifests that are kept until a user deletes them.
+pub const SAVEPOINTS: &str = "savepoints";
+/// Longest name of a savepoint.
+pub const SAVEPOINT_NAME_BYTES_MAX: usize = 64;
 
 /// The claim of a generation. Numbers are padded so that names sort as numbers do.
 #[must_use]
@@ -63,6 +67,22 @@ pub fn snapshot_origin(path: &str) -> Option<(Epoch, Generation)> {
     Some((Epoch(epoch.parse().ok()?), Generation(generation.parse().ok()?)))
 }
 
+/// The manifest of a savepoint, or `None` where the name is not allowed: 1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_` and `.`, the
+/// first of which is no `.`.
+#[must_use]
+pub fn savepoint(name: &str) -> Option<String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let fits = (1..=SAVEPOINT_NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed);
+    fits.then(|| format!("{SAVEPOINTS}/{name}.manifest"))
+}
+
+/// The name of the savepoint whose manifest this is, or `None` for a foreign name.
+#[must_use]
+pub fn savepoint_name(path: &str) -> Option<&str> {
+    let name = path.strip_prefix(SAVEPOINTS)?.strip_prefix('/')?.strip_suffix(".manifest")?;
+    savepoint(name).is_some_and(|own| own == path).then_some(name)
+}
+
 fn number(path: &str, folder: &str, ending: &str) -> Option<u64> {
     let digits = path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(ending)?;
     (digits.len() >= 12 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
@@ -83,5 +103,20 @@ mod tests {
         let path = snapshot("count", Instance(1), Epoch(5), Generation(2), false);
         assert_eq!(path, "snapshots/count/0001/000000000005-000002.delta");
         assert_eq!(snapshot_origin(&path), Some((Epoch(5), Generation(2))));
+    }
+
+    #[test]
+    fn savepoints_have_names_that_every_store_takes() {
+        for name in ["a", "before-upgrade", "v1.2_3", &"n".repeat(64)] {
+            let path = savepoint(name).unwrap();
+            assert_eq!(path, format!("savepoints/{name}.manifest"));
+            assert_eq!(savepoint_name(&path), Some(name));
+        }
+        for name in ["", ".", "..", ".hidden", "a/b", "a b", "ä", "a%b", &"n".repeat(65)] {
+            assert_eq!(savepoint(name), None, "{name}");
+            assert_eq!(savepoint_name(&format!("savepoints/{name}.manifest")), None, "{name}");
+        }
+        assert_eq!(savepoint_name("savepoints/a.manifest.tmp"), None);
+        assert_eq!(savepoint_name("checkpoints/a.manifest"), None);
     }
 }
