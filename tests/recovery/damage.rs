@@ -192,8 +192,10 @@ fn twice_unlucky() -> (Folder, Vec<(String, Vec<u8>)>) {
     let run = folder.run_for(1, 0, 3 * STAGE as u64);
     // The two, and the manifest between them, with which a run took over what is lost. The next one has the state of the third.
     assert_eq!(run.passed_over().len(), 3);
-    let from = folder.all_manifests().into_iter().find(|manifest| Some(manifest.epoch.0) == run.from()).unwrap();
-    assert_eq!((from.taken_over, from.parent), (true, Some(manifests[2].epoch)));
+    assert_eq!(run.from(), Some(manifests[2].epoch.0 + 1));
+    let is_follower = |manifest: &Manifest| manifest.taken_over && manifest.epoch > manifests[4].epoch;
+    let follower = folder.all_manifests().into_iter().find(is_follower).expect("the run put a manifest of its own after the lost ones");
+    assert_eq!(follower.parent, Some(manifests[2].epoch), "what merely took over does not stand between a checkpoint and what follows it");
     assert_eq!(folder.rows("out"), expected_of_stages(6));
     (folder, lost)
 }

@@ -6,8 +6,11 @@ mod exit;
 mod inspect;
 mod progress;
 mod run;
+mod savepoint;
 
+use crate::job::Start;
 use clap::{Parser, Subcommand, ValueEnum};
+use reprise_core::ids::Epoch;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,6 +31,14 @@ enum Command {
         which is as safe as any crash. Rows of the sink `stdout` go to standard output, everything else to standard error."
     )]
     Run(RunArguments),
+    /// Make a savepoint of a job: a checkpoint that is kept until you drop it.
+    #[command(
+        after_help = "Examples:\n  reprise savepoint topology.toml before-upgrade\n  reprise savepoint topology.toml before-upgrade --stop\n  \
+        reprise run topology.toml --from before-upgrade\n  reprise savepoint topology.toml before-upgrade --drop\n\n\
+        The host that runs the job makes it; the request goes through the store, so it may run elsewhere. Paths in a savepoint are\n\
+        relative: a copy of the job's folder or prefix is as good as the original."
+    )]
+    Savepoint(SavepointArguments),
     /// Check a topology file and its components, and print the plan.
     #[command(after_help = "Examples:\n  reprise check topology.toml\n  reprise check topology.toml --json")]
     Check(CheckArguments),
@@ -43,9 +54,38 @@ struct RunArguments {
     /// Worker threads; each runs one instance of everything. Default: the number of processors, at most 8.
     #[arg(long, short, value_parser = clap::value_parser!(u32).range(1..=256))]
     workers: Option<u32>,
+    /// Begin with this checkpoint instead of the newest one: an epoch, or the name of a savepoint. Output of later epochs is taken back and
+    /// produced again; a restart with the same option goes back once more.
+    #[arg(long, value_name = "NAME|EPOCH", value_parser = start)]
+    from: Option<Start>,
     /// How to tell what goes on.
     #[arg(long, value_enum, default_value_t = Log::Auto)]
     log: Log,
+    #[command(flatten)]
+    cache: Cache,
+}
+
+#[derive(Debug, clap::Args)]
+struct SavepointArguments {
+    /// The topology file.
+    file: PathBuf,
+    /// Name of the savepoint: up to 64 of the characters a-z, A-Z, 0-9, `-`, `_` and `.`.
+    name: String,
+    /// Stop the job: the savepoint is its last checkpoint.
+    #[arg(long, conflicts_with_all = ["offline", "drop"])]
+    stop: bool,
+    /// No host runs the job: make the savepoint here, of the newest checkpoint. A host that runs the job after all is stopped.
+    #[arg(long, conflicts_with = "drop")]
+    offline: bool,
+    /// Remove the savepoint.
+    #[arg(long)]
+    drop: bool,
+    /// How long to wait for the host that runs the job, in seconds.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    wait: u64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     cache: Cache,
 }
@@ -100,11 +140,20 @@ enum Log {
     Json,
 }
 
+/// A number is an epoch; anything else is the name of a savepoint.
+fn start(text: &str) -> Result<Start, String> {
+    if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+        return text.parse().map(|epoch| Start::Epoch(Epoch(epoch))).map_err(|error| error.to_string());
+    }
+    Ok(Start::Savepoint(text.to_owned()))
+}
+
 /// Parses the arguments of the process and does as they say.
 #[must_use]
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Savepoint(arguments) => savepoint::savepoint(arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
     }

@@ -147,12 +147,46 @@ impl Display {
                     json!({ "report": report, "attempt": attempt, "retries": retries, "wait_ms": wait.as_millis() as u64 }),
                 );
             }
+            Notice::StorageOut { .. } | Notice::StorageBack { .. } | Notice::SourcesPaused { .. } | Notice::SourcesResumed => {
+                self.storage(notice);
+            }
+            Notice::Savepoint { name, epoch, is_new } => {
+                let text = match is_new {
+                    true => format!("savepoint `{name}` keeps checkpoint {epoch}"),
+                    false => format!("savepoint `{name}` was there already and stays as it is"),
+                };
+                self.line("savepoint", &text, json!({ "name": name, "epoch": epoch, "is_new": is_new }));
+            }
             Notice::Swept { manifests, objects } => {
                 tracing::debug!(manifests, objects, "old checkpoints were deleted");
             }
             Notice::SweepFailed { reason } => {
                 tracing::warn!(reason, "old checkpoints could not be deleted; the next sweep tries again");
             }
+        }
+    }
+
+    /// What a store that does not answer means for the job.
+    fn storage(&self, notice: &Notice) {
+        match notice {
+            Notice::StorageOut { doing, reason, outage_max } => {
+                let seconds = outage_max.as_secs();
+                let text =
+                    format!("storage does not answer: cannot {doing}: {reason}\n  the job goes on and tries again for up to {seconds} s");
+                self.line("storage-out", &text, json!({ "doing": doing, "reason": reason, "outage_max_s": seconds }));
+            }
+            Notice::StorageBack { after } => {
+                let text = format!("storage answers again after {:.1} s", after.as_secs_f32());
+                self.line("storage-back", &text, json!({ "after_ms": after.as_millis() as u64 }));
+            }
+            Notice::SourcesPaused { bytes } => {
+                let text = format!(
+                    "sources wait: {bytes} bytes of what they have read are in no stored checkpoint (`checkpoint.uncheckpointed-max`)"
+                );
+                self.line("sources-paused", &text, json!({ "bytes": bytes }));
+            }
+            Notice::SourcesResumed => self.line("sources-resumed", "sources read again", json!({})),
+            _ => {}
         }
     }
 

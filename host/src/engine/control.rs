@@ -3,7 +3,9 @@
 use super::moment::Moment;
 use crate::connect::ConnectError;
 use crate::wasm::GuestError;
+use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::ids::Epoch;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
@@ -96,6 +98,10 @@ pub struct Control {
     sources_running: AtomicUsize,
     furthest: AtomicU64,
     nudges: AtomicU64,
+    wanted: AtomicU64,
+    unstored_bytes: AtomicU64,
+    unstored_bytes_max: u64,
+    full_wanted: Mutex<BTreeSet<Participant>>,
     failure: Mutex<Option<Failure>>,
     threads: Mutex<Vec<Thread>>,
     /// Counters of the sources, in the order of the topology file.
@@ -107,9 +113,10 @@ pub struct Control {
 }
 
 impl Control {
-    /// The control of a run whose first epoch is `first`, over so many sources, operators and sinks.
+    /// The control of a run whose first epoch is `first`, over so many sources, operators and sinks. `unstored_bytes_max`: what sources may
+    /// read past the newest stored checkpoint.
     #[must_use]
-    pub fn new(first: Epoch, workers: usize, sources: usize, operators: usize, sinks: usize) -> Self {
+    pub fn new(first: Epoch, workers: usize, unstored_bytes_max: u64, (sources, operators, sinks): (usize, usize, usize)) -> Self {
         let counters = |count| (0..count).map(|_| NodeCounters::default()).collect();
         Self {
             abort: AtomicBool::new(false),
@@ -118,6 +125,10 @@ impl Control {
             sources_running: AtomicUsize::new(sources * workers),
             furthest: AtomicU64::new(0),
             nudges: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
+            unstored_bytes: AtomicU64::new(0),
+            unstored_bytes_max,
+            full_wanted: Mutex::new(BTreeSet::new()),
             failure: Mutex::new(None),
             threads: Mutex::new(Vec::new()),
             sources: counters(sources),
@@ -173,6 +184,55 @@ impl Control {
     pub fn set_completed(&self, epoch: Epoch) {
         self.completed.fetch_max(epoch.0, Ordering::AcqRel);
         self.wake();
+    }
+
+    /// Asks the sources to end the epoch they are in, whatever its age, and gives that epoch. Whoever waits for a checkpoint that has
+    /// everything up to now waits for this one.
+    pub fn want_epoch(&self) -> Epoch {
+        let open = super::moment::epoch_of(self.furthest()).max(self.completed().next());
+        self.wanted.fetch_max(open.0, Ordering::AcqRel);
+        self.nudge();
+        open
+    }
+
+    /// The newest epoch that somebody waits for.
+    pub(super) fn wanted(&self) -> Epoch {
+        Epoch(self.wanted.load(Ordering::Acquire))
+    }
+
+    /// Bytes that sources have let in and no stored checkpoint has yet.
+    #[must_use]
+    pub fn unstored_bytes(&self) -> u64 {
+        self.unstored_bytes.load(Ordering::Acquire)
+    }
+
+    /// True while sources read nothing because too much of what they have read is in no stored checkpoint.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.unstored_bytes() >= self.unstored_bytes_max
+    }
+
+    /// A source instance has let in so many bytes.
+    pub(super) fn add_unstored(&self, bytes: u64) {
+        self.unstored_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// So many of them are in a stored checkpoint now.
+    pub(super) fn subtract_unstored(&self, bytes: u64) {
+        let before = self.unstored_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        if before >= self.unstored_bytes_max && before - bytes < self.unstored_bytes_max {
+            self.wake();
+        }
+    }
+
+    /// Lets the next snapshot of an operator instance be a full one.
+    pub fn ask_full(&self, at: Participant) {
+        self.full_wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(at);
+    }
+
+    /// True once after each [`Self::ask_full`].
+    pub(super) fn takes_full(&self, at: Participant) -> bool {
+        self.full_wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(&at)
     }
 
     /// One source instance has come to the end of its input. True where it was the last.

@@ -29,7 +29,7 @@ use control::Alarm;
 pub use control::{Control, Failure, NodeCounters};
 pub use moment::EPOCH_MAX;
 use moment::Moment;
-pub use operator::{Chain, OperatorBlueprint, Restored};
+pub use operator::{OperatorBlueprint, Restored};
 pub use report::{EpochContent, EpochReport, ReportLost, Reporter};
 pub use sink::SinkSeat;
 pub use source::{SourceLimits, SourceSeat};
@@ -139,6 +139,7 @@ struct Seen {
     completed: Epoch,
     stopping: bool,
     all_ended: bool,
+    full: bool,
 }
 
 impl Seen {
@@ -149,6 +150,7 @@ impl Seen {
             completed: control.completed(),
             stopping: control.stopping(),
             all_ended: control.all_ended(),
+            full: control.is_full(),
         }
     }
 }

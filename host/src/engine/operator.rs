@@ -54,26 +54,8 @@ pub struct Restored {
     pub chunks: Vec<(u32, Chunk)>,
     /// The watermark that the instance had been told; `i64::MIN` for none.
     pub watermark: i64,
-    /// The chain that deltas may be added to; `None` where the next snapshot must be full.
-    pub chain: Option<Chain>,
-}
-
-/// Sizes of an instance's snapshot chain.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Chain {
-    /// Deltas since the full snapshot.
-    pub deltas: u32,
-    /// Bytes of the full snapshot.
-    pub full_bytes: u64,
-    /// Bytes of the deltas.
-    pub delta_bytes: u64,
-}
-
-impl Chain {
-    /// A delta may follow: the chain is not too long, and its deltas are not yet larger than the full snapshot.
-    fn takes_delta(&self, length_max: u32) -> bool {
-        self.deltas < length_max && (self.delta_bytes <= self.full_bytes || self.deltas == 0)
-    }
+    /// Deltas may follow what was restored; else the next snapshot must be full.
+    pub continues: bool,
 }
 
 /// What an instance sends: capabilities, output port, frame.
@@ -93,11 +75,11 @@ pub(super) struct OperatorInstance {
     instance: Instance,
     pub inbox: Inbox,
     watermarks: Watermarks,
-    chain: Option<Chain>,
+    /// There is a chain that deltas may be added to.
+    continues: bool,
     calls: u64,
     refused: Refused,
     rows: u64,
-    state_bytes: i64,
     closed: bool,
 }
 
@@ -157,11 +139,10 @@ impl OperatorInstance {
             instance,
             inbox: Inbox::new(first, outputs),
             watermarks: Watermarks::new(&senders, restored.watermark),
-            chain: restored.chain,
+            continues: restored.continues,
             calls,
             refused: Refused::default(),
             rows: 0,
-            state_bytes,
             closed: false,
             blueprint,
         })
@@ -321,32 +302,20 @@ impl OperatorInstance {
         if self.blueprint.description.slots.is_empty() {
             return Ok(None);
         }
-        let mut delta = self.chain;
+        // The host compacts chains: it needs no full snapshot from the guest, unless it may not keep deltas, or an object was lost.
+        let mut scope = if self.continues && !self.control.takes_full(self.at) { Scope::Changes } else { Scope::Full };
         let mut chunks = Vec::new();
-        if let Some(chain) = delta {
-            self.read_snapshot(Scope::Changes, &mut chunks)?;
-            if chunks.iter().all(Chunk::is_empty) {
-                return Ok(None);
-            }
-            delta = Some(chain).filter(|chain| chain.takes_delta(self.blueprint.chain_length_max));
-        }
-        if delta.is_none() {
+        self.read_snapshot(scope, &mut chunks)?;
+        if scope == Scope::Changes && self.blueprint.chain_length_max == 0 && !chunks.iter().all(Chunk::is_empty) {
             chunks.clear();
-            self.read_snapshot(Scope::Full, &mut chunks)?;
-            if self.chain.is_none() && chunks.iter().all(Chunk::is_empty) {
-                return Ok(None);
-            }
+            scope = Scope::Full;
+            self.read_snapshot(scope, &mut chunks)?;
         }
-        let bytes: u64 = chunks.iter().map(|c| c.size_bytes() as u64).sum();
-        let (chain, stored) = match delta {
-            Some(chain) => (Chain { deltas: chain.deltas + 1, delta_bytes: chain.delta_bytes + bytes, ..chain }, snapshot::Scope::Delta),
-            None => (Chain { deltas: 0, full_bytes: bytes, delta_bytes: 0 }, snapshot::Scope::Full),
-        };
-        self.chain = Some(chain);
-        let held = (chain.full_bytes + chain.delta_bytes) as i64;
-        self.counters().state_bytes.fetch_add(held - self.state_bytes, Ordering::Relaxed);
-        self.state_bytes = held;
-        Ok(Some((stored, chunks)))
+        if chunks.iter().all(Chunk::is_empty) && (scope == Scope::Changes || !self.continues) {
+            return Ok(None);
+        }
+        self.continues = true;
+        Ok(Some((if scope == Scope::Full { snapshot::Scope::Full } else { snapshot::Scope::Delta }, chunks)))
     }
 }
 

@@ -124,6 +124,8 @@ struct SourceInstance {
     epoch_began: Instant,
     ahead: VecDeque<(Moment, u64)>,
     ahead_bytes: u64,
+    /// Bytes let in by epoch, of those that are in no stored checkpoint.
+    unstored: VecDeque<(Epoch, u64)>,
     moved: BTreeMap<String, String>,
     refused: Refused,
     rows: u64,
@@ -178,6 +180,7 @@ pub(super) fn build<'scope>(
         epoch_began: Instant::now(),
         ahead: VecDeque::new(),
         ahead_bytes: 0,
+        unstored: VecDeque::new(),
         moved: BTreeMap::new(),
         refused: Refused::default(),
         rows: 0,
@@ -253,8 +256,10 @@ impl SourceInstance {
         // Who lags behind follows, so that rows of a later epoch do not wait for this clock.
         let behind = epoch_of(self.control.furthest()) > self.epoch;
         let full = (self.state == State::Running && self.step + 2 >= STEPS_MAX) || self.refused.bytes() > REJECTED_BYTES_SOFT;
+        // Only a checkpoint makes room; one that somebody waits for is made whatever there is to keep.
+        let asked = (self.control.is_full() && self.has_news()) || self.control.wanted() >= self.epoch;
         under_way <= u64::from(self.limits.epochs_in_flight_max)
-            && (full || behind || (self.has_news() && self.epoch_began.elapsed() >= self.limits.interval))
+            && (full || behind || asked || (self.has_news() && self.epoch_began.elapsed() >= self.limits.interval))
     }
 
     /// There is something to keep: an idle source ends no epoch, so that an idle job writes nothing.
@@ -271,8 +276,11 @@ impl SourceInstance {
             self.ahead_bytes -= bytes;
             self.ahead.pop_front();
         }
+        while let Some((_, bytes)) = self.unstored.pop_front_if(|(epoch, _)| *epoch <= self.control.completed()) {
+            self.control.subtract_unstored(bytes);
+        }
         let room = self.ahead.len() < self.limits.steps_ahead_max as usize && self.ahead_bytes < self.limits.bytes_ahead_max;
-        room && self.step + 2 < STEPS_MAX && self.refused.bytes() < REJECTED_BYTES_MAX
+        room && self.step + 2 < STEPS_MAX && self.refused.bytes() < REJECTED_BYTES_MAX && !self.control.is_full()
     }
 
     fn send(&mut self, frame: &mut Frame, bytes: u64, send: &mut Send<'_>) {
@@ -311,6 +319,7 @@ impl SourceInstance {
         counters.rows_in.fetch_add(rows + batch.rejected.len() as u64, Ordering::Relaxed);
         counters.rows_out.fetch_add(rows, Ordering::Relaxed);
         counters.rejected.fetch_add(batch.rejected.len() as u64, Ordering::Relaxed);
+        self.count_unstored(bytes + batch.rejected.iter().map(|row| row.bytes.len() as u64).sum::<u64>());
         for row in batch.rejected {
             let origin = format!("{} at {}", row.split, row.offset);
             let row = QuarantinedRow { input: 0, origin, time: 0, key: vec![], value: row.bytes, reason: row.reason };
@@ -329,6 +338,14 @@ impl SourceInstance {
             self.send(&mut Frame::watermark(self.at.instance, batch.watermark, self.peers), 0, send);
         }
         Ok(())
+    }
+
+    fn count_unstored(&mut self, bytes: u64) {
+        self.control.add_unstored(bytes);
+        match self.unstored.back_mut() {
+            Some((epoch, so_far)) if *epoch == self.epoch => *so_far += bytes,
+            _ => self.unstored.push_back((self.epoch, bytes)),
+        }
     }
 
     fn end(&mut self, send: &mut Send<'_>) {

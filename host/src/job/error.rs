@@ -141,6 +141,19 @@ pub enum Error {
         /// What to do.
         help: String,
     },
+    /// A savepoint cannot be made or removed.
+    #[error("savepoint `{name}` {what}\n  help: {help}")]
+    Savepoint {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        help: String,
+    },
+    /// The run was given up while this was under way: something else is the cause.
+    #[error("the run was given up")]
+    Abandoned,
     /// A fault of the host.
     #[error("internal: {0}")]
     Internal(String),
@@ -155,7 +168,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Read { .. } | Self::Topology(_) | Self::Describe { .. } | Self::Misfit { .. } => Kind::Topology,
+            Self::Read { .. } | Self::Topology(_) | Self::Describe { .. } | Self::Misfit { .. } | Self::Savepoint { .. } => Kind::Topology,
             Self::Gave { .. } | Self::Refused { .. } => Kind::Guest,
             Self::Engine(failure) => match failure.as_ref() {
                 Failure::Guest { .. } => Kind::Guest,
@@ -167,7 +180,7 @@ impl Error {
             Self::Store { .. } => Kind::Storage,
             Self::Fenced { .. } | Self::Overtaken { .. } => Kind::Fenced,
             Self::NoCheckpoint { .. } | Self::Newer { .. } => Kind::Corrupt,
-            Self::Runtime(_) | Self::Internal(_) => Kind::Internal,
+            Self::Runtime(_) | Self::Abandoned | Self::Internal(_) => Kind::Internal,
         }
     }
 }

@@ -1,24 +1,34 @@
-//! Carries out what the coordinator decides: writes manifests, publishes output, deletes what nothing needs any more.
+//! Carries out what the tenure decides: writes manifests, publishes output, compacts chains, keeps savepoints, deletes what nothing needs
+//! any more.
 
+use super::compact::{self, Compaction};
 use super::error::Error;
 use super::notice::{CheckpointNotice, Notice, Watch};
+use super::patience::Patience;
 use super::recorder::Told;
-use super::take_up::{newest_generation, put_manifest};
+use super::savepoint;
+use super::sweep;
 use crate::clock::Clock;
 use crate::connect::{ConnectError, Sink, Staged};
 use crate::engine::Control;
 use crate::store::Store;
-use reprise_core::checkpoint::coordinator::{Action, Coordinator, Event};
-use reprise_core::checkpoint::manifest::{Manifest, StagedRef};
+use reprise_core::checkpoint::coordinator::Participant;
+use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState, StagedRef};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::retention::Retention;
+use reprise_core::checkpoint::tenure::{Deed, End, Fact, Tenure};
+use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
 
-/// Deletions that one sweep makes; the rest is left to the next one.
-const DELETIONS_MAX: usize = 10_000;
+/// Facts of compactions that may wait for the keeper; there is one compaction at most for each instance.
+const FACTS_WAITING: usize = 1024;
+
+/// Time between two looks whether sources wait for storage.
+const FULL_LOOK: Duration = Duration::from_millis(500);
 
 /// A sink of the job, with its name in the topology.
 pub(super) struct NamedSink {
@@ -26,23 +36,22 @@ pub(super) struct NamedSink {
     pub sink: Arc<dyn Sink>,
 }
 
-/// See the module.
+/// What a keeper is made of.
 pub(super) struct Keeper {
     pub store: Store,
+    pub patience: Arc<Patience>,
     pub generation: Generation,
-    pub coordinator: Coordinator,
+    pub tenure: Tenure,
     pub control: Arc<Control>,
     pub sinks: Vec<NamedSink>,
     pub retention: Retention,
     pub keep: usize,
     pub clock: Clock,
     pub watch: Watch,
-    /// Manifests that are stored and whose output is not yet published.
-    pub stored: BTreeMap<Epoch, Manifest>,
-    /// The newest of all manifests that this run has stored.
-    pub newest: Option<Epoch>,
-    /// The sweep under way.
-    pub sweep: Option<tokio::task::JoinHandle<()>>,
+    /// How often requests are looked for.
+    pub poll: Duration,
+    /// A savepoint that the last checkpoint of this run becomes.
+    pub savepoint: Option<String>,
 }
 
 /// How a run ended.
@@ -57,39 +66,208 @@ pub(super) enum RunEnd {
 }
 
 impl Keeper {
-    /// Works until the coordinator says that the run is done, or until nobody reports any more. Also tells the newest checkpoint that
-    /// this run has stored.
-    pub async fn keep(mut self, events: mpsc::Receiver<Told>) -> Result<(RunEnd, Option<Epoch>), Error> {
-        let end = self.work(events).await?;
-        Ok((end, self.newest))
+    /// Works until the tenure says that the run is done, or until nobody reports any more. Also tells the newest checkpoint that this run
+    /// has stored.
+    pub async fn keep(self, events: mpsc::Receiver<Told>) -> Result<(RunEnd, Option<Epoch>), Error> {
+        let (side, facts) = mpsc::channel(FACTS_WAITING);
+        let mut work = Work {
+            keeper: self,
+            side,
+            turn: Arc::new(Semaphore::new(1)),
+            newest: None,
+            sweep: None,
+            compactions: BTreeMap::new(),
+            requests: BTreeSet::new(),
+        };
+        let teller = tokio::spawn(tell_full(Arc::clone(&work.keeper.control), Arc::clone(&work.keeper.watch)));
+        let ended = work.run(events, facts).await;
+        teller.abort();
+        match ended {
+            Ok(end) => Ok((end, work.newest)),
+            Err(Error::Abandoned) => Ok((RunEnd::Abandoned, work.newest)),
+            Err(error) => Err(error),
+        }
     }
+}
 
-    async fn work(&mut self, mut events: mpsc::Receiver<Told>) -> Result<RunEnd, Error> {
+struct Work {
+    keeper: Keeper,
+    side: mpsc::Sender<Told>,
+    turn: Arc<Semaphore>,
+    /// The newest of all manifests that this run has stored.
+    newest: Option<Epoch>,
+    /// The sweep under way.
+    sweep: Option<tokio::task::JoinHandle<()>>,
+    /// Objects that compactions make or made; with the newest manifest that cannot name them yet, once they are made.
+    compactions: BTreeMap<String, Option<Epoch>>,
+    /// Requests that are being answered, by the name of the savepoint.
+    requests: BTreeSet<String>,
+}
+
+impl Work {
+    async fn run(&mut self, mut events: mpsc::Receiver<Told>, mut facts: mpsc::Receiver<Told>) -> Result<RunEnd, Error> {
         let mut due = VecDeque::new();
+        if let Some(name) = self.keeper.savepoint.take() {
+            due.push_back(Fact::Asked { name, epoch: Epoch(u64::MAX) });
+        }
+        self.sweep();
+        let mut poll = tokio::time::interval(self.keeper.poll);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let event = match due.pop_front() {
-                Some(event) => event,
-                None => match events.recv().await {
-                    Some(told) => told?,
-                    None => return Ok(RunEnd::Abandoned),
+            let fact = match due.pop_front() {
+                Some(fact) => fact,
+                None => tokio::select! {
+                    biased;
+                    told = events.recv() => match told {
+                        Some(told) => told?,
+                        None => return Ok(RunEnd::Abandoned),
+                    },
+                    // The sender is ours: there is always another one.
+                    Some(told) = facts.recv() => told?,
+                    _ = poll.tick() => {
+                        due.extend(self.look_for_requests().await);
+                        continue;
+                    }
                 },
             };
-            let actions = self.coordinator.step(event).map_err(|violation| Error::Internal(violation.to_string()))?;
-            for action in actions {
-                match action {
-                    Action::Write(manifest) => due.push_back(self.write(*manifest).await?),
-                    Action::Publish { epoch, staged } => due.push_back(self.publish(epoch, staged).await?),
-                    Action::Completed(epoch) => self.control.set_completed(epoch),
-                    Action::Done { finished } => {
-                        // The last sweep may have begun before the last checkpoint: once more.
-                        self.end_sweep().await;
-                        self.sweep();
-                        self.end_sweep().await;
-                        return Ok(if finished { RunEnd::Finished } else { RunEnd::Stopped });
-                    }
+            for deed in self.step(fact)? {
+                if let Deed::Done { finished } = deed {
+                    // The last sweep may have begun before the last checkpoint: once more.
+                    self.end_sweep().await;
+                    self.sweep();
+                    self.end_sweep().await;
+                    return Ok(if finished { RunEnd::Finished } else { RunEnd::Stopped });
                 }
+                due.extend(self.carry_out(deed).await?);
             }
         }
+    }
+
+    fn step(&mut self, fact: Fact) -> Result<Vec<Deed>, Error> {
+        if let Fact::Compacted { object, .. } = &fact
+            && let Some(made) = self.compactions.get_mut(&object.path)
+        {
+            // The manifest that is under way cannot name it yet; the one after it does.
+            *made = Some(self.newest.map_or(Epoch(0), Epoch::next));
+        }
+        let ours = self.keeper.generation;
+        self.keeper.tenure.step(fact).map_err(|end| match end {
+            End::Fenced { theirs } => Error::Fenced { ours, theirs },
+            End::Overtaken { epoch } => Error::Overtaken { epoch },
+            End::Violation(violation) => Error::Internal(violation.to_string()),
+        })
+    }
+
+    async fn carry_out(&mut self, deed: Deed) -> Result<Option<Fact>, Error> {
+        Ok(match deed {
+            Deed::Look => Some(Fact::Newest(compact::newest_generation(&self.keeper.store, &self.keeper.patience).await?)),
+            Deed::Create(manifest) => Some(Fact::Created(self.create(*manifest).await?)),
+            Deed::Publish { manifest, staged } => Some(self.publish(*manifest, staged).await?),
+            Deed::Completed(epoch) => {
+                self.keeper.control.set_completed(epoch);
+                None
+            }
+            Deed::Compact { at, epoch, operator, chain } => {
+                self.compact(at, epoch, operator, chain);
+                None
+            }
+            Deed::AskFull(at) => {
+                self.keeper.control.ask_full(at);
+                None
+            }
+            Deed::Save { name, manifest } => {
+                self.save(name, *manifest).await?;
+                None
+            }
+            Deed::Done { .. } => None,
+        })
+    }
+
+    async fn create(&mut self, mut manifest: Manifest) -> Result<bool, Error> {
+        manifest.written_ms = self.keeper.clock.now_ms();
+        let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a manifest: {error}")))?;
+        let path = paths::manifest(manifest.epoch);
+        let ours = compact::create(&self.keeper.store, &self.keeper.patience, &path, bytes, true).await?;
+        if ours {
+            self.newest = Some(manifest.epoch);
+        }
+        Ok(ours)
+    }
+
+    async fn publish(&mut self, manifest: Manifest, staged: Vec<(usize, StagedRef)>) -> Result<Fact, Error> {
+        let epoch = manifest.epoch;
+        for (place, staged) in staged {
+            let Some(NamedSink { name, sink }) = self.keeper.sinks.get(place) else { continue };
+            publish_one(Arc::clone(sink), name, staged).await?;
+        }
+        self.keeper.retention.note(&manifest);
+        self.compactions.retain(|_, made| made.is_none_or(|made| epoch <= made));
+        for (counters, operator) in self.keeper.control.operators.iter().zip(&manifest.operators) {
+            let bytes: u64 = operator.instances.iter().flat_map(|i| &i.chain).map(|object| object.bytes).sum();
+            counters.state_bytes.store(bytes as i64, std::sync::atomic::Ordering::Relaxed);
+        }
+        (self.keeper.watch)(Notice::Checkpoint(notice(&manifest)));
+        self.sweep();
+        Ok(Fact::Published(epoch))
+    }
+
+    fn compact(&mut self, at: Participant, epoch: Epoch, operator: OperatorState, chain: Vec<ObjectRef>) {
+        self.compactions.insert(compact::path(&operator.name, at, epoch, self.keeper.generation), None);
+        let compaction = Compaction {
+            store: self.keeper.store.clone(),
+            patience: Arc::clone(&self.keeper.patience),
+            job: self.keeper.tenure.job().to_owned(),
+            generation: self.keeper.generation,
+            turn: Arc::clone(&self.turn),
+            operator,
+            at,
+            epoch,
+            chain,
+        };
+        let side = self.side.clone();
+        tokio::spawn(async move {
+            let told = compaction.run().await;
+            // Nobody listens any more where the run is over.
+            let _ = side.send(told).await;
+        });
+    }
+
+    async fn save(&mut self, name: String, manifest: Manifest) -> Result<(), Error> {
+        let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a savepoint: {error}")))?;
+        let Some(path) = paths::savepoint(&name) else { return Ok(()) };
+        // Held before it is written: no sweep that begins from now on may delete what it needs.
+        self.keeper.retention.hold(&name, &manifest);
+        let is_new = compact::create(&self.keeper.store, &self.keeper.patience, &path, bytes, true).await?;
+        if let Some(request) = paths::request(&name).filter(|_| self.requests.contains(&name)) {
+            compact::remove(&self.keeper.store, &request).await;
+        }
+        (self.keeper.watch)(Notice::Savepoint { name, epoch: manifest.epoch, is_new });
+        Ok(())
+    }
+
+    /// Requests that were not there before. A store that does not answer is asked again later.
+    async fn look_for_requests(&mut self) -> Vec<Fact> {
+        let found = match savepoint::requests(&self.keeper.store).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(cause = %error, "requests cannot be listed now");
+                return Vec::new();
+            }
+        };
+        let mut facts = Vec::new();
+        for request in found {
+            if !self.requests.insert(request.name.clone()) {
+                continue;
+            }
+            let epoch = if request.stop {
+                self.keeper.control.stop();
+                Epoch(u64::MAX)
+            } else {
+                self.keeper.control.want_epoch()
+            };
+            facts.push(Fact::Asked { name: request.name, epoch });
+        }
+        facts
     }
 
     async fn end_sweep(&mut self) {
@@ -99,53 +277,24 @@ impl Keeper {
         }
     }
 
-    async fn write(&mut self, mut manifest: Manifest) -> Result<Event, Error> {
-        let theirs = newest_generation(&self.store).await?;
-        if theirs > self.generation {
-            return Err(Error::Fenced { ours: self.generation, theirs });
-        }
-        let epoch = manifest.epoch;
-        manifest.written_ms = self.clock.now_ms();
-        if !put_manifest(&self.store, &manifest).await? {
-            return Err(Error::Overtaken { epoch });
-        }
-        // Who was fenced off between the look and the create must not publish. Who claims from now on finds this manifest.
-        let theirs = newest_generation(&self.store).await?;
-        if theirs > self.generation {
-            return Err(Error::Fenced { ours: self.generation, theirs });
-        }
-        self.newest = Some(epoch);
-        self.stored.insert(epoch, manifest);
-        Ok(Event::Stored(epoch))
-    }
-
-    async fn publish(&mut self, epoch: Epoch, staged: Vec<(usize, StagedRef)>) -> Result<Event, Error> {
-        for (place, staged) in staged {
-            let Some(NamedSink { name, sink }) = self.sinks.get(place) else { continue };
-            publish_one(Arc::clone(sink), name, staged).await?;
-        }
-        if let Some(manifest) = self.stored.remove(&epoch) {
-            self.retention.note(&manifest);
-            (self.watch)(Notice::Checkpoint(notice(&manifest)));
-            self.sweep();
-        }
-        Ok(Event::Published(epoch))
-    }
-
-    /// Deletes in the background what is not retained: manifests first, then the snapshots that only they needed. A crash in between
-    /// leaves garbage, which the next sweep finds.
+    /// Deletes in the background what is not retained.
     fn sweep(&mut self) {
         if self.sweep.as_ref().is_some_and(|sweep| !sweep.is_finished()) {
             return;
         }
-        let retired = self.retention.retire(self.keep);
+        let retired = self.keeper.retention.retire(self.keeper.keep);
         if retired.is_empty() {
             return;
         }
-        let (store, watch, generation) = (self.store.clone(), Arc::clone(&self.watch), self.generation);
-        let reached = self.retention.clone();
+        let watch = Arc::clone(&self.keeper.watch);
+        let sweep = sweep::Sweep {
+            store: self.keeper.store.clone(),
+            retention: self.keeper.retention.clone(),
+            spared: self.compactions.keys().cloned().collect(),
+            generation: self.keeper.generation,
+        };
         self.sweep = Some(tokio::spawn(async move {
-            match sweep(&store, &reached, &retired, generation).await {
+            match sweep.run(&retired).await {
                 Ok(objects) => watch(Notice::Swept { manifests: retired.len(), objects }),
                 Err(error) => watch(Notice::SweepFailed { reason: error.to_string() }),
             }
@@ -153,23 +302,22 @@ impl Keeper {
     }
 }
 
-async fn sweep(store: &Store, retention: &Retention, retired: &[Epoch], generation: Generation) -> Result<usize, crate::store::StoreError> {
-    for &epoch in retired {
-        store.delete(&paths::manifest(epoch)).await?;
-    }
-    let stored: Vec<String> = store.list(paths::SNAPSHOTS).await?.into_iter().map(|entry| entry.path).collect();
-    for entry in store.list(paths::GENERATIONS).await? {
-        // The fence only looks for newer claims than its own.
-        if paths::claim_generation(&entry.path).is_some_and(|claimed| claimed < generation) {
-            store.delete(&entry.path).await?;
+/// Says that sources wait for storage, and when they read again. A wait that is shorter than a look is not worth a word.
+async fn tell_full(control: Arc<Control>, watch: Watch) {
+    let (mut was_full, mut told) = (false, false);
+    loop {
+        tokio::time::sleep(FULL_LOOK).await;
+        let is_full = control.is_full();
+        if is_full && was_full && !told {
+            told = true;
+            watch(Notice::SourcesPaused { bytes: control.unstored_bytes() });
         }
+        if !is_full && told {
+            told = false;
+            watch(Notice::SourcesResumed);
+        }
+        was_full = is_full;
     }
-    let garbage = retention.garbage(&stored, generation);
-    let count = garbage.len().min(DELETIONS_MAX);
-    for path in &garbage[..count] {
-        store.delete(path).await?;
-    }
-    Ok(count)
 }
 
 /// Publishes one staged output, on a thread that may block.

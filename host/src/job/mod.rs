@@ -6,17 +6,24 @@
 //!                      └──────────────── wait, at most `retries` times in a row ─┘
 //! ```
 
+mod compact;
 mod deal;
 mod error;
 mod keeper;
 mod notice;
 mod objects;
+mod opening;
+mod patience;
 mod prepare;
 mod recorder;
 mod run;
+mod savepoint;
+mod sweep;
 mod take_up;
 
 pub use error::{Error, Kind};
 pub use notice::{CheckpointNotice, Notice, Watch};
-pub use prepare::{Prepared, prepare};
+pub use opening::Start;
+pub use prepare::{Prepared, open_store, prepare, workers_of};
 pub use run::{Ending, Options, run};
+pub use savepoint::{ask as ask_for_savepoint, remove as remove_savepoint};

@@ -59,6 +59,36 @@ pub enum Notice {
         /// Wait before it.
         wait: Duration,
     },
+    /// The store does not answer. The job goes on with what it can, and tries again.
+    StorageOut {
+        /// What was tried.
+        doing: &'static str,
+        /// Why it failed.
+        reason: String,
+        /// How long the job waits before it stops.
+        outage_max: Duration,
+    },
+    /// The store answers again.
+    StorageBack {
+        /// How long it did not.
+        after: Duration,
+    },
+    /// Sources read nothing: too much of what they have read is in no stored checkpoint.
+    SourcesPaused {
+        /// How much.
+        bytes: u64,
+    },
+    /// Sources read again.
+    SourcesResumed,
+    /// A savepoint was asked for and is there.
+    Savepoint {
+        /// Its name.
+        name: String,
+        /// The checkpoint that it keeps.
+        epoch: Epoch,
+        /// False where there was one of that name already, which stays as it is.
+        is_new: bool,
+    },
     /// Old checkpoints were deleted.
     Swept {
         /// Manifests.

@@ -1,6 +1,8 @@
 //! From a topology file to a plan with loaded components: everything that can be checked before a row is read.
 
 use super::error::Error;
+use super::opening;
+use crate::store::{self, Store};
 use crate::wasm::{Component, Runtime, Settings};
 use reprise_core::description::Description;
 use reprise_core::topology::{self, Plan, Problem, Topology};
@@ -16,16 +18,61 @@ pub struct Prepared {
     pub base_dir: PathBuf,
 }
 
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })
+}
+
+/// The folder in which relative paths of a topology file start.
+fn folder(path: &Path) -> PathBuf {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
+}
+
+/// Opens the store of a topology, with the limits that it sets.
+pub(super) async fn store(topology: &Topology, base_dir: &Path) -> Result<Store, Error> {
+    let settings = &topology.checkpoint;
+    let limits = store::Limits {
+        timeout: settings.timeout,
+        retries: settings.retries,
+        backoff_min: settings.backoff_min,
+        backoff_max: settings.backoff_max,
+        ..store::Limits::default()
+    };
+    let opened = Store::open(&settings.store, base_dir, &topology.name, limits).await;
+    opened.map_err(|error| Error::Store { doing: "open the store", error })
+}
+
+/// Opens the store of the job of a topology file. Components are not looked at.
+///
+/// # Errors
+/// Mistakes of the topology, and a store that cannot be opened.
+pub async fn open_store(path: &Path) -> Result<Store, Error> {
+    let text = read(path)?;
+    let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &path.display().to_string(), &text));
+    let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
+    store(&topology, &folder(path)).await
+}
+
+/// Instances that the newest checkpoint of a topology file's job has of everything; 1 where there is none.
+///
+/// # Errors
+/// As [`open_store`], and [`Error::Store`].
+pub async fn workers_of(path: &Path) -> Result<u32, Error> {
+    let store = open_store(path).await?;
+    let text = read(path)?;
+    let name = topology::parse(&text, &|name| std::env::var(name).ok()).map(|topology| topology.name).unwrap_or_default();
+    Ok(opening::glance(&store, &name).await?.map_or(1, |manifest| manifest.workers))
+}
+
 /// Reads, checks and plans a topology, and loads its components.
 ///
 /// # Errors
 /// Every mistake of the topology at once, with its line; a component that cannot be loaded is one of them.
 pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> Result<Prepared, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let text = read(path)?;
     let shown = path.display().to_string();
     let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &shown, &text));
     let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
-    let base_dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
+    let base_dir = folder(path);
     let runtime = Runtime::new(&settings(&topology, instances_max, cache_dir)).map_err(Error::Runtime)?;
 
     let (mut components, mut descriptions, mut problems) = (Vec::new(), Vec::new(), Vec::new());

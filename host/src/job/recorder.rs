@@ -1,14 +1,16 @@
 //! Makes durable what instances report, and passes it on: one task for each participant, so that its reports stay in order while those of
 //! others overtake them.
 
+use super::compact;
 use super::error::Error;
+use super::patience::Patience;
 use crate::engine::{EpochContent, EpochReport, ReportLost, Reporter};
-use crate::store::{Created, Store};
-use bytes::Bytes;
+use crate::store::Store;
 use reprise_core::cells::{Chunk, merge_neighbours};
-use reprise_core::checkpoint::coordinator::{Content, Event, Node, Participant, Report};
+use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
 use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::{checksum, record, snapshot};
 use reprise_core::ids::{Epoch, Generation, Instance};
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ const EVENTS_WAITING: usize = 1024;
 /// Where objects go, and under which names.
 pub(super) struct Recorder {
     pub store: Store,
+    pub patience: Arc<Patience>,
     pub job: String,
     pub generation: Generation,
     /// Names of the sources, in the order of the topology file.
@@ -32,7 +35,7 @@ pub(super) struct Recorder {
 }
 
 /// What the keeper is told.
-pub(super) type Told = Result<Event, Error>;
+pub(super) type Told = Result<Fact, Error>;
 
 /// Starts a task for each participant. `waiting`: reports of one participant that may wait for storage; more is a fault of the host, since
 /// sources do not begin more epochs than that.
@@ -46,7 +49,7 @@ pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting:
         let (recorder, told) = (Arc::clone(&recorder), told.clone());
         tokio::spawn(async move {
             while let Some(report) = reports.recv().await {
-                let event = recorder.record(report).await.map(Event::Reported);
+                let event = recorder.record(report).await.map(Fact::Reported);
                 let failed = event.is_err();
                 if told.send(event).await.is_err() || failed {
                     return;
@@ -132,15 +135,12 @@ impl Recorder {
 
     async fn put(&self, path: String, scope: snapshot::Scope, bytes: Vec<u8>, entries: u64) -> Result<ObjectRef, Error> {
         let object = ObjectRef { scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
-        let created = self.store.create(&object.path, Bytes::from(bytes)).await;
-        match created.map_err(|error| Error::Store { doing: "store an object", error })? {
-            Created::New => Ok(object),
-            Created::Exists => Err(Error::Internal(format!("`{}` exists already, though its name is ours alone", object.path))),
-        }
+        compact::put(&self.store, &self.patience, &object.path, bytes, false).await?;
+        Ok(object)
     }
 }
 
 /// Runs work that takes processor time off the threads that wait for I/O.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("a task failed: {error}")))
 }

@@ -4,22 +4,28 @@ use super::deal;
 use super::error::Error;
 use super::keeper::{Keeper, NamedSink, RunEnd};
 use super::notice::{Notice, Watch};
-use super::prepare::Prepared;
+use super::opening::{self, Checkpoint, Opened, Opener, Start};
+use super::patience::Patience;
+use super::prepare::{self, Prepared};
 use super::recorder::{self, Recorder};
-use super::take_up::{self, Checkpoint, Found};
+use super::savepoint;
+use super::take_up;
 use crate::clock::Clock;
 use crate::connect::{self, BatchLimits, ConnectError, RowEncoding, Sink, SourceReader, SplitPosition, Staged};
 use crate::engine::{self, Blueprint, Control, Failure, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
-use crate::store::{self, Store};
+use crate::store::Store;
 use crate::wasm;
+use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Coordinator, Layout, Node as Reporting, Participant};
 use reprise_core::checkpoint::manifest::{self, Manifest};
+use reprise_core::checkpoint::opening::TakenUp;
 use reprise_core::checkpoint::retention::Retention;
+use reprise_core::checkpoint::tenure::Tenure;
 use reprise_core::failure::{Decision, Failures, Policy};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use reprise_core::topology::{Node, Plan};
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -33,6 +39,10 @@ pub struct Options {
     pub watch: Watch,
     /// Processing time.
     pub clock: Clock,
+    /// The checkpoint to begin with; `None`: the newest one that can be used.
+    pub start: Option<Start>,
+    /// Name of a savepoint that the last checkpoint of the run becomes.
+    pub savepoint: Option<String>,
 }
 
 /// How a job ended.
@@ -51,21 +61,14 @@ pub enum Ending {
 /// # Errors
 /// See [`Error`]. Whatever the error, the state is that of the last complete checkpoint.
 pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> {
-    let settings = &prepared.plan.topology.checkpoint;
-    let limits = store::Limits {
-        timeout: settings.timeout,
-        retries: settings.retries,
-        backoff_min: settings.backoff_min,
-        backoff_max: settings.backoff_max,
-        ..store::Limits::default()
-    };
-    let opened = Store::open(&settings.store, &prepared.base_dir, &prepared.plan.topology.name, limits).await;
-    let store = opened.map_err(|error| Error::Store { doing: "open the store", error })?;
+    let store = prepare::store(&prepared.plan.topology, &prepared.base_dir).await?;
     store.probe().await.map_err(|error| Error::Store { doing: "use the store", error })?;
-    let job = Job { prepared, options, store };
+    let job = Job { prepared, options, store, own: AtomicU64::new(0) };
     let mut failures = Failures::default();
+    let mut first = true;
     loop {
-        let (failure, index, completed, progress) = match job.attempt().await? {
+        let attempt = job.attempt(std::mem::take(&mut first)).await?;
+        let (failure, index, completed, progress) = match attempt {
             Attempt::Ended(ending) => return Ok(ending),
             Attempt::Failed { failure, operator, completed, progress } => (failure, operator, completed, progress),
         };
@@ -102,6 +105,17 @@ struct Job {
     prepared: Prepared,
     options: Options,
     store: Store,
+    /// The generation of this host's last attempt; 0 before the first.
+    own: AtomicU64,
+}
+
+/// Ends the engine where nobody waits for it any more.
+struct AbortOnDrop(Arc<Control>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 enum Attempt {
@@ -135,95 +149,102 @@ impl Job {
         (self.options.watch)(notice);
     }
 
-    async fn attempt(&self) -> Result<Attempt, Error> {
+    /// `first`: the attempt that the start of the host makes, as against a restart of its own.
+    async fn attempt(&self, first: bool) -> Result<Attempt, Error> {
         let began = Instant::now();
         let name = &self.plan().topology.name;
-        // What can be seen without a claim is looked at first: a start that must fail should not stop a host that runs.
-        let seen = take_up::glance(&self.store, name).await?;
-        self.check_nodes(seen.as_ref(), false)?;
-        drop(self.readers(seen.as_ref())?);
-        let writer = Clock::unlikely_number();
-        let host = format!("process {} on {}", std::process::id(), machine());
-        let generation = take_up::claim(&self.store, writer, &host, self.options.clock.now_ms()).await?;
-        let mut found = self.take_over(generation, writer).await?;
-        for (epoch, reason) in found.passed_over.drain(..) {
-            self.tell(Notice::PassedOver { epoch, reason });
+        let start = self.options.start.as_ref().filter(|_| first);
+        if start.is_none() {
+            // What can be seen without a claim is looked at first: a start that must fail should not stop a host that runs.
+            let seen = opening::glance(&self.store, name).await?;
+            self.check_nodes(seen.as_ref(), false)?;
+            drop(self.readers(seen.as_ref())?);
         }
-        let base = found.checkpoint.as_ref().map(|c| c.manifest.clone());
-        self.check_nodes(base.as_ref(), true)?;
-        let sinks = self.recover_sinks(base.as_ref())?;
+        let writer = Clock::unlikely_number();
+        let opener = Opener {
+            store: &self.store,
+            job: name,
+            clock: &self.options.clock,
+            host: format!("process {} on {}", std::process::id(), machine()),
+            own: &self.own,
+            epoch_max: Epoch(engine::EPOCH_MAX),
+        };
+        let beginning = coordinator::beginning(self.layout(Generation(0), writer, Vec::new()), Epoch(0));
+        let Opened { up, mut checkpoint } = opener.open(start, beginning).await?;
+        for (epoch, reason) in &up.passed_over {
+            self.tell(Notice::PassedOver { epoch: *epoch, reason: reason.clone() });
+        }
+        let base = up.base.as_ref();
+        self.check_nodes(base, true)?;
+        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(base).await };
+        let sinks = self.recover_sinks(base, taken)?;
+        let covered = base.and_then(Manifest::covered);
         if self.tell_weaker()? {
             // The same rows will be refused again.
-            take_up::clear_quarantine(&self.store, base.as_ref().map(|b| b.epoch)).await?;
+            let topology = &self.plan().topology;
+            let nodes = topology.sources.iter().map(|s| s.name.as_str()).chain(topology.operators.iter().map(|o| o.name.as_str()));
+            opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), covered, up.generation).await?;
         }
-        if base.as_ref().is_some_and(|b| b.finished) {
-            return Ok(Attempt::Ended(Ending::AlreadyFinished));
-        }
-        let (readers, splits) = self.readers(base.as_ref())?;
-        let seats = self.seats(readers, &sinks, generation, found.checkpoint.as_mut())?;
-        let counts = self.plan();
-        let control = Arc::new(Control::new(
-            found.first_epoch,
-            self.options.workers as usize,
-            counts.topology.sources.len(),
-            counts.topology.operators.len(),
-            counts.topology.sinks.len(),
-        ));
-        let from = base.as_ref().map(|b| b.epoch);
-        let taken = found.manifests.last();
-        self.tell(Notice::Started { generation, from, control: Arc::clone(&control), took: began.elapsed() });
-        let (reporter, events) = self.recorder(generation);
-        let blueprint = self.blueprint(found.first_epoch, &control, reporter);
-        let retention = Retention::new(&found.listed, &found.manifests, taken.map(|m| m.epoch));
+        let (readers, splits) = self.readers(base)?;
+        let seats = self.seats(readers, &sinks, up.generation, checkpoint.as_mut())?;
+        let first_epoch = taken.epoch.next();
+        let (topology, settings) = (&self.plan().topology, &self.plan().topology.checkpoint);
+        let nodes = (topology.sources.len(), topology.operators.len(), topology.sinks.len());
+        let control = Arc::new(Control::new(first_epoch, self.options.workers as usize, settings.uncheckpointed_bytes_max, nodes));
+        let _dropped = AbortOnDrop(Arc::clone(&control));
+        let patience = Arc::new(Patience::new(settings.outage_max, Arc::clone(&control), Arc::clone(&self.options.watch)));
+        self.tell(Notice::Started {
+            generation: up.generation,
+            from: base.map(|b| b.epoch),
+            control: Arc::clone(&control),
+            took: began.elapsed(),
+        });
+        let (reporter, events) = self.recorder(up.generation, &patience);
+        let blueprint = self.blueprint(first_epoch, &control, reporter);
+        let mut published = taken.clone();
+        // What it names was published just now.
+        published.sinks.iter_mut().for_each(|sink| sink.staged.clear());
+        let coordinator = Coordinator::new(self.layout(up.generation, writer, splits), first_epoch, Some(taken));
         let keeper = Keeper {
             store: self.store.clone(),
-            generation,
-            coordinator: Coordinator::new(self.layout(generation, writer, splits), found.first_epoch, taken),
+            patience,
+            generation: up.generation,
+            tenure: Tenure::new(coordinator, published),
             control: Arc::clone(&control),
             sinks,
-            retention,
-            keep: counts.topology.checkpoint.keep as usize,
+            retention: self.retention(&up).await?,
+            keep: settings.keep as usize,
             clock: self.options.clock.clone(),
             watch: Arc::clone(&self.options.watch),
-            stored: BTreeMap::new(),
-            newest: None,
-            sweep: None,
+            poll: settings.savepoint_poll,
+            savepoint: self.options.savepoint.clone(),
         };
-        self.drive(blueprint, seats, keeper, events, &control, from).await
+        self.drive(blueprint, seats, keeper, events, &control, base.map(|b| b.epoch)).await
     }
 
-    /// Finds the newest usable checkpoint, and puts a manifest of this run after it before anything else is touched: a host that still runs
-    /// the job would write that very number next, finds it taken, and stops. Where it was faster, its checkpoint is the newest one.
-    async fn take_over(&self, generation: Generation, writer: u64) -> Result<Found, Error> {
-        let name = &self.plan().topology.name;
-        for _ in 0..take_up::CLAIMS_MAX {
-            let mut found = take_up::find(&self.store, name).await?;
-            if found.checkpoint.as_ref().is_some_and(|c| c.manifest.finished) {
-                return Ok(found);
-            }
-            let epoch = found.first_epoch;
-            if epoch.0 >= engine::EPOCH_MAX {
-                let text = format!("epoch {epoch} would be next, {} is the last one a job can have", engine::EPOCH_MAX);
-                return Err(Error::Engine(Box::new(Failure::Limit(format!("{text}\n  help: start a new job under another `name`")))));
-            }
-            let mut taken = match &found.checkpoint {
-                Some(checkpoint) => checkpoint.manifest.take_over(epoch, generation, writer),
-                None => coordinator::beginning(self.layout(generation, writer, Vec::new()), epoch),
-            };
-            taken.written_ms = self.options.clock.now_ms();
-            // After the find: whoever's manifest was found had claimed before it wrote it.
-            let theirs = take_up::newest_generation(&self.store).await?;
-            if theirs > generation {
-                return Err(Error::Fenced { ours: generation, theirs });
-            }
-            if take_up::put_manifest(&self.store, &taken).await? {
-                found.listed.push(epoch);
-                found.manifests.push(taken);
-                found.first_epoch = epoch.next();
-                return Ok(found);
+    /// What the checkpoints and savepoints there are need.
+    async fn retention(&self, up: &TakenUp) -> Result<Retention, Error> {
+        let mut retention = Retention::new(&up.listed, &up.readable, up.taken.as_ref().map(|taken| taken.epoch));
+        for (name, read) in opening::savepoints(&self.store, &self.plan().topology.name).await? {
+            match read {
+                Ok(manifest) => retention.hold(&name, &manifest),
+                Err(reason) => {
+                    tracing::warn!(savepoint = name, reason, "a savepoint cannot be read; no snapshot is deleted while it is there");
+                    retention.hold_unread(&name);
+                }
             }
         }
-        Err(Error::Internal(format!("{} manifests were lost to other hosts, one after another", take_up::CLAIMS_MAX)))
+        Ok(retention)
+    }
+
+    /// There is nothing to run, but there may be output to publish and a savepoint to keep.
+    async fn end_of_a_finished_job(&self, base: Option<&Manifest>) -> Result<Attempt, Error> {
+        let Some(base) = base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
+        self.recover_sinks(Some(base), base)?;
+        if let Some(name) = &self.options.savepoint {
+            savepoint::keep(&self.store, name, base).await?;
+        }
+        Ok(Attempt::Ended(Ending::AlreadyFinished))
     }
 
     /// Lets engine and keeper work side by side; when one fails, the other is stopped.
@@ -293,7 +314,9 @@ impl Job {
                 }
                 return Err(misfit("operator", &operator.name));
             };
-            take_up::moves(operator, &self.plan().descriptions[at], base.epoch)?;
+            if take_up::has_state(operator) {
+                take_up::moves(operator, &self.plan().descriptions[at], base.epoch)?;
+            }
             if tell && self.prepared.components[at].digest() != operator.component {
                 self.tell(Notice::OtherComponent { operator: operator.name.clone() });
             }
@@ -306,7 +329,7 @@ impl Job {
         Ok(())
     }
 
-    fn recover_sinks(&self, base: Option<&Manifest>) -> Result<Vec<NamedSink>, Error> {
+    fn recover_sinks(&self, base: Option<&Manifest>, taken: &Manifest) -> Result<Vec<NamedSink>, Error> {
         let plan = self.plan();
         let mut sinks = Vec::new();
         for (index, sink) in plan.topology.sinks.iter().enumerate() {
@@ -319,7 +342,8 @@ impl Job {
             if !opened.exactly_once() {
                 self.tell(Notice::Weaker { what: format!("sink `{}` shows rows at once: after a crash some are shown again", sink.name) });
             }
-            let recovered = opened.recover(base.map(|b| b.epoch.0), &staged).map_err(cannot_start("sink", &sink.name))?;
+            let recovered =
+                opened.recover(base.and_then(Manifest::covered).map(|epoch| epoch.0), &staged).map_err(cannot_start("sink", &sink.name))?;
             self.tell(Notice::SinkRecovered { sink: sink.name.clone(), recovered });
             sinks.push(NamedSink { name: sink.name.clone(), sink: opened });
         }
@@ -364,8 +388,8 @@ impl Job {
             let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
             let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
             let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
-            let same = base.filter(|b| b.workers == self.options.workers).and(old);
-            let owners = deal::owners(opened.as_ref(), &splits, same.map_or(&[], |s| &s.splits), self.options.workers);
+            let same = base.filter(|b| b.workers == self.options.workers && b.covered().is_some()).and(old);
+            let owners = deal::owners(opened.as_ref(), &splits, same.map(|s| &s.splits[..]), self.options.workers);
             let mut dealt: Vec<Vec<SplitPosition>> = vec![Vec::new(); workers];
             let mut noted = Vec::new();
             for (split, owner) in splits.into_iter().zip(owners) {
@@ -411,10 +435,15 @@ impl Job {
         Ok(seats)
     }
 
-    fn recorder(&self, generation: Generation) -> (engine::Reporter, tokio::sync::mpsc::Receiver<recorder::Told>) {
+    fn recorder(
+        &self,
+        generation: Generation,
+        patience: &Arc<Patience>,
+    ) -> (engine::Reporter, tokio::sync::mpsc::Receiver<recorder::Told>) {
         let topology = &self.plan().topology;
         let recorder = Recorder {
             store: self.store.clone(),
+            patience: Arc::clone(patience),
             job: topology.name.clone(),
             generation,
             sources: topology.sources.iter().map(|s| s.name.clone()).collect(),
@@ -484,6 +513,10 @@ impl Job {
                 .zip(splits.into_iter().chain(std::iter::repeat(Vec::new())))
                 .collect(),
             sinks: plan.topology.sinks.iter().map(|s| s.name.clone()).collect(),
+            chain: ChainLimits {
+                length_max: plan.topology.checkpoint.chain_length_max,
+                bytes_max: plan.topology.checkpoint.chain_bytes_max,
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::{Created, Entry, Store, StoreError};
+use super::{Created, Creation, Entry, Store, StoreError};
 
 /// Creators that race for one object.
 const RACERS: usize = 50;
@@ -59,6 +59,11 @@ async fn create_get_and_delete(store: &Store) {
     assert_eq!(read(store, "a/b").await, None);
     assert_eq!(create(store, "a/b", "third").await, Created::New, "a deleted path is free");
 
+    let again = Creation { again: true, whole: true };
+    let twice = |bytes: &'static str| store.create_as("a/b", Bytes::from_static(bytes.as_bytes()), again);
+    assert_eq!(twice("third").await.expect("it can be created"), Created::New, "our own bytes of an earlier try count as ours");
+    assert_eq!(twice("fourth").await.expect("it can be created"), Created::Exists);
+
     assert_eq!(create(store, "empty", Bytes::new()).await, Created::New);
     assert_eq!(create(store, "empty", "x").await, Created::Exists);
     assert_eq!(read(store, "empty").await, Some(Bytes::new()));
@@ -105,6 +110,8 @@ async fn lists(store: &Store) {
     assert_eq!(paths(store, "s").await, ["s/10", "s/9", "s/a/10", "s/a/2"], "a prefix is whole segments");
     assert_eq!(paths(store, "s/").await, paths(store, "s").await);
     assert_eq!(paths(store, "t").await, [""; 0], "an object is not within itself");
+    let after: Vec<String> = store.list_after("s", "s/a").await.expect("it can be listed").into_iter().map(|entry| entry.path).collect();
+    assert_eq!(after, ["s/a/10", "s/a/2"], "what sorts before is left out");
     let entries = store.list("s/a").await.expect("it can be listed");
     assert_eq!(entries, [("s/a/10", 6), ("s/a/2", 5)].map(|(path, size_bytes)| Entry { path: path.to_owned(), size_bytes }));
     // More than one page or block of anything.

@@ -41,6 +41,15 @@ pub enum Created {
     Exists,
 }
 
+/// How to create an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Creation {
+    /// An earlier create of these bytes at this path ended unknown: where they are there, they count as ours.
+    pub again: bool,
+    /// Never in parts, whatever its length: for names that several creators may have.
+    pub whole: bool,
+}
+
 /// What is at a path, compared with some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
@@ -58,14 +67,22 @@ impl Store {
     /// [`StoreError::TooLarge`] if there are more than [`Limits::object_bytes_max`] bytes; otherwise as every call. After
     /// [`StoreError::Unavailable`] and [`StoreError::Timeout`] the object may exist, or appear later; a new call finds out.
     pub async fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        self.create_as(path, bytes, Creation::default()).await
+    }
+
+    /// As [`Store::create`], with a say in how.
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    pub async fn create_as(&self, path: &str, bytes: Bytes, how: Creation) -> Result<Created, StoreError> {
         let location = self.location("create", path)?;
         let mut attempts = Attempts::new(self, "create", path);
         if bytes.len() as u64 > self.limits.object_bytes_max {
             return Err(attempts.too_large(bytes.len() as u64));
         }
-        let mut unknown = false;
+        let mut unknown = how.again;
         loop {
-            let failure = match self.put(&location, &bytes, &attempts).await {
+            let failure = match self.put(&location, &bytes, how.whole, &attempts).await {
                 Ok(()) => return Ok(Created::New),
                 Err(Failure::Error(object_store::Error::AlreadyExists { .. })) => Failure::Vanished,
                 Err(failure) => {
@@ -83,8 +100,8 @@ impl Store {
         }
     }
 
-    async fn put(&self, location: &Path, bytes: &Bytes, attempts: &Attempts<'_>) -> Result<(), Failure> {
-        if self.large_bytes.is_some_and(|large| bytes.len() > large) {
+    async fn put(&self, location: &Path, bytes: &Bytes, whole: bool, attempts: &Attempts<'_>) -> Result<(), Failure> {
+        if !whole && self.large_bytes.is_some_and(|large| bytes.len() > large) {
             return self.put_large(location, bytes, attempts).await;
         }
         let options = PutOptions::from(PutMode::Create);

@@ -43,7 +43,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use attempts::Attempts;
-pub use create::{Created, LARGE_BYTES};
+pub use create::{Created, Creation, LARGE_BYTES};
 pub use error::StoreError;
 pub use limits::Limits;
 
@@ -127,11 +127,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::TooMany`] if there are more than [`Limits::list_max`]; otherwise as every call.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        self.list_from(prefix, None).await
+    }
+
+    /// As [`Store::list`], without the objects whose path sorts before `after` or is `after`.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<Entry>, StoreError> {
+        self.list_from(prefix, Some(after)).await
+    }
+
+    async fn list_from(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Entry>, StoreError> {
         let within = prefix.strip_suffix('/').unwrap_or(prefix);
+        let after = after.map(|after| self.location("list", after)).transpose()?;
         let location = if within.is_empty() { Path::from_iter(self.prefix.split('/')) } else { self.location("list", within)? };
         let mut attempts = Attempts::new(self, "list", within);
         loop {
-            match self.list_once(&location, &attempts).await {
+            match self.list_once(&location, after.as_ref(), &attempts).await {
                 Ok(Some(mut entries)) => {
                     entries.sort();
                     return Ok(entries);
@@ -143,12 +156,24 @@ impl Store {
     }
 
     /// Nothing if there are more than the limit allows.
-    async fn list_once(&self, location: &Path, attempts: &Attempts<'_>) -> Result<Option<Vec<Entry>>, attempts::Failure> {
+    async fn list_once(
+        &self,
+        location: &Path,
+        after: Option<&Path>,
+        attempts: &Attempts<'_>,
+    ) -> Result<Option<Vec<Entry>>, attempts::Failure> {
         let mut entries = Vec::new();
-        let mut found = self.objects.list(Some(location));
+        let mut found = match after {
+            Some(after) => self.objects.list_with_offset(Some(location), after),
+            None => self.objects.list(Some(location)),
+        };
         while let Some(meta) = attempts.once(0, async { found.next().await.transpose() }).await? {
             let inside = meta.location.as_ref().strip_prefix(self.prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
             let Some(path) = inside else { continue };
+            // Not every server knows where to start.
+            if after.is_some_and(|after| meta.location <= *after) {
+                continue;
+            }
             if entries.len() >= self.limits.list_max {
                 return Ok(None);
             }

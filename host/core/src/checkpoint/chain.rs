@@ -56,7 +56,8 @@ pub fn fold(chunks: &[Chunk]) -> Result<Vec<Chunk>, ColumnError> {
     // From the newest to the oldest: what is seen first is what counts.
     for chunk in chunks.iter().rev() {
         let slot = chunk.slot();
-        for cell in chunk.cells() {
+        let cells: Vec<Cell<'_>> = chunk.cells().collect();
+        for cell in cells.into_iter().rev() {
             if !seen.insert((slot, cell.key, cell.item)) {
                 continue;
             }

@@ -139,6 +139,8 @@ pub enum Action {
         at: Participant,
         /// The newest checkpoint that has this chain.
         epoch: Epoch,
+        /// The operator, as that checkpoint has it; without its instances.
+        operator: OperatorState,
         /// The chain, as that checkpoint has it.
         chain: Vec<ObjectRef>,
     },
@@ -390,7 +392,9 @@ impl Coordinator {
             for (instance, state) in (0..).zip(&operator.instances) {
                 let at = Participant { node: Node::Operator(place), instance };
                 if self.chain_limits.is_due(&state.chain) && self.compacting.insert(at) {
-                    actions.push(Action::Compact { at, epoch, chain: state.chain.clone() });
+                    let operator =
+                        OperatorState { name: operator.name.clone(), slots: operator.slots.clone(), instances: vec![], ..*operator };
+                    actions.push(Action::Compact { at, epoch, operator, chain: state.chain.clone() });
                 }
             }
         }

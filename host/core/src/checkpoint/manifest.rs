@@ -154,6 +154,23 @@ impl Record for Claim {
     const KIND: Kind = Kind::Claim;
 }
 
+/// A request for a savepoint, left in the store for the host that runs the job.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Request {
+    /// Name of the savepoint.
+    pub name: String,
+    /// Stop the job with it.
+    pub stop: bool,
+    /// Random number of whoever asks.
+    pub writer: u64,
+    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever asks.
+    pub asked_ms: i64,
+}
+
+impl Record for Request {
+    const KIND: Kind = Kind::Request;
+}
+
 /// Rows that one instance refused in one epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Quarantine {

@@ -12,6 +12,8 @@ pub const QUARANTINE: &str = "quarantine";
 pub const SNAPSHOTS: &str = "snapshots";
 /// Folder of the savepoints: manifests that are kept until a user deletes them.
 pub const SAVEPOINTS: &str = "savepoints";
+/// Folder of the requests to a running host.
+pub const REQUESTS: &str = "requests";
 /// Longest name of a savepoint.
 pub const SAVEPOINT_NAME_BYTES_MAX: usize = 64;
 
@@ -40,11 +42,24 @@ pub fn quarantine(node: &str, instance: Instance, epoch: Epoch, generation: Gene
     format!("{QUARANTINE}/{node}/{:012}-{:06}-{:04}-{part}", epoch.0, generation.0, instance.0)
 }
 
-/// The epoch that a quarantine object's name tells, or `None` for a foreign name.
+/// Epoch and generation that a quarantine object's name tells, or `None` for a foreign name.
 #[must_use]
-pub fn quarantine_epoch(path: &str) -> Option<Epoch> {
+pub fn quarantine_origin(path: &str) -> Option<(Epoch, Generation)> {
     let name = path.strip_prefix(QUARANTINE)?.rsplit('/').next()?;
-    name.split_once('-')?.0.parse().ok().map(Epoch)
+    let mut parts = name.split('-');
+    Some((Epoch(parts.next()?.parse().ok()?), Generation(parts.next()?.parse().ok()?)))
+}
+
+/// The name before which all quarantine objects of a node sort that are of epochs up to and with `epoch`.
+#[must_use]
+pub fn quarantine_after(node: &str, epoch: Option<Epoch>) -> String {
+    format!("{QUARANTINE}/{node}/{:012}", epoch.map_or(Epoch(0), Epoch::next).0)
+}
+
+/// The request for a savepoint of that name, or `None` where the name is not allowed.
+#[must_use]
+pub fn request(name: &str) -> Option<String> {
+    savepoint(name).map(|_| format!("{REQUESTS}/{name}.savepoint"))
 }
 
 /// The epoch that a manifest's name tells, or `None` for a foreign name.
@@ -97,7 +112,7 @@ mod tests {
         assert_eq!(manifest_epoch(&manifest(Epoch(42))), Some(Epoch(42)));
         assert_eq!(claim_generation(&claim(Generation(7))), Some(Generation(7)));
         assert_eq!(claim_generation("generations/x.claim"), None);
-        assert_eq!(quarantine_epoch(&quarantine("parse", Instance(0), Epoch(9), Generation(1), 2)), Some(Epoch(9)));
+        assert_eq!(quarantine_origin(&quarantine("parse", Instance(0), Epoch(9), Generation(1), 2)), Some((Epoch(9), Generation(1))));
         assert_eq!(manifest_epoch("checkpoints/42.manifest.tmp"), None);
         assert_eq!(manifest_epoch("checkpoints/0000000000042.manifest"), None, "padded otherwise than we do");
         let path = snapshot("count", Instance(1), Epoch(5), Generation(2), false);

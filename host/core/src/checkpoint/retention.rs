@@ -12,16 +12,37 @@ pub struct Retention {
     /// Of these, the ones that a run took over with: they have the state of their parents, and do not count as kept.
     taken_over: BTreeSet<Epoch>,
     given_up: Vec<Epoch>,
+    /// What each savepoint needs; `None` where nobody can tell.
+    held: BTreeMap<String, Option<BTreeSet<String>>>,
+}
+
+fn needs(manifest: &Manifest) -> BTreeSet<String> {
+    let chains = manifest.operators.iter().flat_map(|o| &o.instances).flat_map(|i| &i.chain);
+    chains.map(|object| object.path.clone()).collect()
 }
 
 impl Retention {
     /// Notes a manifest that exists.
     pub fn note(&mut self, manifest: &Manifest) {
-        let chains = manifest.operators.iter().flat_map(|o| &o.instances).flat_map(|i| &i.chain);
         if manifest.taken_over {
             self.taken_over.insert(manifest.epoch);
         }
-        self.needs.insert(manifest.epoch, chains.map(|object| object.path.clone()).collect());
+        self.needs.insert(manifest.epoch, needs(manifest));
+    }
+
+    /// Holds what a savepoint needs.
+    pub fn hold(&mut self, name: &str, manifest: &Manifest) {
+        self.held.insert(name.to_owned(), Some(needs(manifest)));
+    }
+
+    /// Notes a savepoint that cannot be read. Nobody can tell what it needs, so nothing is garbage while it is there.
+    pub fn hold_unread(&mut self, name: &str) {
+        self.held.insert(name.to_owned(), None);
+    }
+
+    /// Forgets the savepoints that are no more.
+    pub fn let_go_of_all_but(&mut self, names: &BTreeSet<&str>) {
+        self.held.retain(|name, _| names.contains(name.as_str()));
     }
 
     /// Begins with the manifests that a run finds: `listed` are the epochs of all, `readable` those that could be read, `base` is the one it
@@ -59,15 +80,18 @@ impl Retention {
         retired
     }
 
-    /// Of the `stored` snapshot objects, those that nothing retained needs. Objects of generation `current` and of epochs after
-    /// the newest manifest are spared: they may be on their way into a manifest.
+    /// Of the `stored` snapshot objects, those that nothing retained needs. Objects of generation `current` or later, and of the epoch of
+    /// the newest manifest or later, are spared: they may be on their way into a manifest.
     #[must_use]
     pub fn garbage<'a>(&self, stored: &'a [String], current: Generation) -> Vec<&'a str> {
+        if self.held.values().any(Option::is_none) {
+            return Vec::new();
+        }
         let newest = self.needs.keys().next_back().copied();
-        let reached: BTreeSet<&str> = self.needs.values().flatten().map(String::as_str).collect();
+        let reached: BTreeSet<&str> = self.needs.values().chain(self.held.values().flatten()).flatten().map(String::as_str).collect();
         let dead = |path: &&String| {
             let Some((epoch, generation)) = paths::snapshot_origin(path) else { return false };
-            let in_flight = generation >= current && newest.is_none_or(|newest| epoch > newest);
+            let in_flight = generation >= current && newest.is_none_or(|newest| epoch >= newest);
             !in_flight && !reached.contains(path.as_str())
         };
         stored.iter().filter(dead).map(String::as_str).collect()
@@ -94,5 +118,24 @@ mod tests {
         stored.push("snapshots/readme.txt".into());
         assert_eq!(retention.garbage(&stored, Generation(1)), [path(1, true), path(2, false)]);
         assert_eq!(retention.garbage(&stored, Generation(2)), [path(1, true), path(2, false), path(6, false)]);
+        let compacted = path(5, true);
+        let stored = [compacted.clone()];
+        assert!(retention.garbage(&stored, Generation(1)).is_empty(), "a compaction of the newest checkpoint may be under way");
+        assert_eq!(retention.garbage(&stored, Generation(2)), [compacted], "but not one of a host before this one");
+    }
+
+    #[test]
+    fn what_a_savepoint_needs_stays_until_it_is_dropped() {
+        let path = paths::snapshot("o", Instance(0), Epoch(1), Generation(1), true);
+        let stored = [path.clone()];
+        let mut retention = Retention::default();
+        retention.needs.insert(Epoch(9), BTreeSet::new());
+        assert_eq!(retention.garbage(&stored, Generation(2)), [path.clone()]);
+        retention.held.insert("before-upgrade".into(), Some(BTreeSet::from([path.clone()])));
+        assert!(retention.garbage(&stored, Generation(2)).is_empty());
+        retention.let_go_of_all_but(&BTreeSet::from(["another"]));
+        assert_eq!(retention.garbage(&stored, Generation(2)), [path]);
+        retention.hold_unread("damaged");
+        assert!(retention.garbage(&stored, Generation(2)).is_empty(), "nobody can tell what it needs");
     }
 }

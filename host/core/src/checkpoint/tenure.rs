@@ -17,7 +17,7 @@
 //! very output that the other host found in that manifest and published itself, and sinks publish idempotently.
 
 use super::coordinator::{Action, Coordinator, Event, Participant, Report, Violation};
-use super::manifest::{Manifest, ObjectRef, StagedRef};
+use super::manifest::{Manifest, ObjectRef, OperatorState, StagedRef};
 use crate::ids::{Epoch, Generation};
 use std::collections::VecDeque;
 
@@ -82,6 +82,8 @@ pub enum Deed {
         at: Participant,
         /// The newest checkpoint that has this chain.
         epoch: Epoch,
+        /// The operator, as that checkpoint has it; without its instances.
+        operator: OperatorState,
         /// The chain.
         chain: Vec<ObjectRef>,
     },
@@ -160,6 +162,12 @@ impl Tenure {
         }
     }
 
+    /// Name of the job.
+    #[must_use]
+    pub fn job(&self) -> &str {
+        &self.published.job
+    }
+
     /// Takes one fact and answers with what is to be done.
     ///
     /// # Errors
@@ -233,7 +241,7 @@ impl Tenure {
                 }
             }
             Action::Completed(epoch) => deeds.push(Deed::Completed(epoch)),
-            Action::Compact { at, epoch, chain } => deeds.push(Deed::Compact { at, epoch, chain }),
+            Action::Compact { at, epoch, operator, chain } => deeds.push(Deed::Compact { at, epoch, operator, chain }),
             Action::AskFull(at) => deeds.push(Deed::AskFull(at)),
             Action::Done { finished } => {
                 self.done = true;

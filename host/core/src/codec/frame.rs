@@ -39,6 +39,8 @@ pub enum Kind {
     SnapshotEnd = 5,
     /// Rows that were refused.
     Quarantine = 6,
+    /// A request to a running host.
+    Request = 7,
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u64 {

@@ -131,7 +131,7 @@ fn a_chain_that_is_long_is_compacted_once_and_named_in_the_next_manifest() {
     for epoch in 2..=5 {
         report(&mut tenure, epoch, false);
         for deed in store(&mut tenure) {
-            if let Deed::Compact { at, epoch, chain } = deed {
+            if let Deed::Compact { at, epoch, chain, .. } = deed {
                 assert!(asked.replace((at, epoch, chain)).is_none(), "asked for once while it is under way");
             }
         }
@@ -177,7 +177,7 @@ fn checkpoints_wait_for_a_compaction_that_lags_too_far_behind() {
             break;
         }
         at = at.or(store(&mut tenure).into_iter().find_map(|deed| match deed {
-            Deed::Compact { at, epoch, chain } => Some((at, epoch, chain)),
+            Deed::Compact { at, epoch, chain, .. } => Some((at, epoch, chain)),
             _ => None,
         }));
         epoch += 1;

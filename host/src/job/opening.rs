@@ -1,0 +1,227 @@
+//! Carries out an opening ([`reprise_core::checkpoint::opening`]): what it asks of the store, one question after another.
+
+use super::error::Error;
+use super::objects::{read_manifest, read_manifest_at, verify};
+use crate::clock::Clock;
+use crate::store::{Created, Store, StoreError};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use reprise_core::cells::Chunk;
+use reprise_core::checkpoint::manifest::{Claim, Manifest, ObjectRef, OperatorState};
+use reprise_core::checkpoint::opening::{Answer, Ask, From, Opening, Refusal, TakenUp, Turn};
+use reprise_core::checkpoint::paths;
+use reprise_core::codec::record;
+use reprise_core::ids::{Epoch, Generation};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Objects that are read at the same time.
+const READS_AT_ONCE: usize = 8;
+
+/// Which checkpoint a run begins with, as whoever starts it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// That of an epoch. Later ones are given up.
+    Epoch(Epoch),
+    /// A savepoint, by its name. Checkpoints after it are given up.
+    Savepoint(String),
+}
+
+/// A checkpoint that was read whole.
+pub(super) struct Checkpoint {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// The chunks of every snapshot object, by path.
+    pub chunks: Chunks,
+}
+
+/// Chunks of snapshot objects, by path.
+pub(super) type Chunks = BTreeMap<String, Vec<Chunk>>;
+
+/// A job that was taken up.
+pub(super) struct Opened {
+    /// What was found and written.
+    pub up: TakenUp,
+    /// The base with its state.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// Who opens, and with what.
+pub(super) struct Opener<'a> {
+    pub store: &'a Store,
+    pub job: &'a str,
+    pub clock: &'a Clock,
+    /// Process and machine, for people.
+    pub host: String,
+    /// The generation of this host's last run, 0 where it had none. Set as soon as the next one is claimed.
+    pub own: &'a AtomicU64,
+    /// The last epoch that a job can have.
+    pub epoch_max: Epoch,
+}
+
+pub(super) fn failed(doing: &'static str) -> impl Fn(StoreError) -> Error {
+    move |error| Error::Store { doing, error }
+}
+
+impl Opener<'_> {
+    /// Claims the job and takes it up. `beginning`: what a new job begins with.
+    pub async fn open(&self, start: Option<&Start>, beginning: Manifest) -> Result<Opened, Error> {
+        let mut chunks = None;
+        let from = match start {
+            None => From::Newest,
+            Some(Start::Epoch(epoch)) => From::Epoch(*epoch),
+            Some(Start::Savepoint(name)) => {
+                let checkpoint = read_savepoint(self.store, self.job, name).await?;
+                chunks = Some(checkpoint.chunks);
+                From::Savepoint(Box::new(checkpoint.manifest))
+            }
+        };
+        let writer = beginning.writer;
+        let before = Some(Generation(self.own.load(Ordering::Acquire))).filter(|own| own.0 > 0);
+        let (mut opening, mut turn) = Opening::new(from, beginning, before, self.epoch_max);
+        let mut manifests = BTreeMap::new();
+        loop {
+            let ask = match turn {
+                Turn::Ask(ask) => ask,
+                Turn::Refused(refusal) => return Err(self.refused(refusal)),
+                Turn::TakenUp(up) => {
+                    let manifest = up.base.clone();
+                    let checkpoint = manifest.map(|manifest| Checkpoint { manifest, chunks: chunks.take().unwrap_or_default() });
+                    return Ok(Opened { up: *up, checkpoint });
+                }
+            };
+            let answer = match ask {
+                Ask::Claims => Answer::Claims(newest_generation(self.store).await.map_err(failed("list generations"))?),
+                Ask::Claim(generation) => Answer::Claim(self.claim(generation, writer).await?),
+                Ask::Manifests => {
+                    manifests = read_manifests(self.store, self.job).await?;
+                    Answer::Manifests(manifests.clone())
+                }
+                Ask::Verify(epoch) => Answer::Verify(match manifests.get(&epoch) {
+                    Some(Ok(manifest)) => read_snapshots(self.store, self.job, manifest).await?.map(|read| chunks = Some(read)),
+                    _ => Err("its manifest was not read".to_owned()),
+                }),
+                Ask::Create(mut manifest) => {
+                    manifest.written_ms = self.clock.now_ms();
+                    Answer::Create(put_manifest(self.store, &manifest).await?)
+                }
+            };
+            turn = opening.step(answer);
+        }
+    }
+
+    async fn claim(&self, generation: Generation, writer: u64) -> Result<bool, Error> {
+        let claim = Claim { generation, writer, host: self.host.clone(), claimed_ms: self.clock.now_ms() };
+        let bytes = record::encode(&claim).map_err(|error| Error::Internal(error.to_string()))?;
+        let created = self.store.create(&paths::claim(generation), Bytes::from(bytes)).await.map_err(failed("claim a generation"))?;
+        if created == Created::New {
+            self.own.store(generation.0, Ordering::Release);
+        }
+        Ok(created == Created::New)
+    }
+
+    fn refused(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Fenced { ours, theirs } => Error::Fenced { ours, theirs },
+            Refusal::NoCheckpoint(passed_over) => Error::NoCheckpoint {
+                reasons: passed_over.iter().map(|(epoch, reason)| format!("\n  checkpoint {epoch}: {reason}")).collect(),
+            },
+            Refusal::Lost => Error::Internal("claims or manifests were lost to other hosts, one after another".into()),
+            Refusal::Exhausted => {
+                let text = format!("numbers have come to their end: a job has at most {} epochs", self.epoch_max);
+                let help = "start a new job under another `name`";
+                Error::Engine(Box::new(crate::engine::Failure::Limit(format!("{text}\n  help: {help}"))))
+            }
+        }
+    }
+}
+
+/// The newest generation that anybody claimed; 0 where nobody did.
+pub(super) async fn newest_generation(objects: &Store) -> Result<Generation, StoreError> {
+    let claims = objects.list(paths::GENERATIONS).await?;
+    Ok(claims.iter().filter_map(|entry| paths::claim_generation(&entry.path)).max().unwrap_or(Generation(0)))
+}
+
+/// The newest manifest that can be read, its snapshots unseen: for checks that need no claim.
+pub(super) async fn glance(objects: &Store, job: &str) -> Result<Option<Manifest>, Error> {
+    let listed = objects.list(paths::CHECKPOINTS).await.map_err(failed("list checkpoints"))?;
+    for epoch in listed.iter().rev().filter_map(|entry| paths::manifest_epoch(&entry.path)) {
+        if let Ok(manifest) = read_manifest(objects, job, epoch).await? {
+            return Ok(Some(manifest));
+        }
+    }
+    Ok(None)
+}
+
+/// Stores a manifest. False where there is one of that epoch already.
+async fn put_manifest(objects: &Store, manifest: &Manifest) -> Result<bool, Error> {
+    let bytes = record::encode(manifest).map_err(|error| Error::Internal(format!("a manifest: {error}")))?;
+    let created = objects.create(&paths::manifest(manifest.epoch), Bytes::from(bytes)).await;
+    Ok(created.map_err(failed("store a manifest"))? == Created::New)
+}
+
+async fn read_manifests(objects: &Store, job: &str) -> Result<BTreeMap<Epoch, Result<Manifest, String>>, Error> {
+    let listed = objects.list(paths::CHECKPOINTS).await.map_err(failed("list checkpoints"))?;
+    let epochs: Vec<Epoch> = listed.iter().filter_map(|entry| paths::manifest_epoch(&entry.path)).collect();
+    let reads =
+        futures::stream::iter(epochs).map(|epoch| async move { Ok::<_, Error>((epoch, read_manifest(objects, job, epoch).await?)) });
+    reads.buffered(READS_AT_ONCE).try_collect().await
+}
+
+/// Every savepoint, by name; an error tells why it cannot be read.
+pub(super) async fn savepoints(objects: &Store, job: &str) -> Result<BTreeMap<String, Result<Manifest, String>>, Error> {
+    let mut found = BTreeMap::new();
+    for entry in objects.list(paths::SAVEPOINTS).await.map_err(failed("list savepoints"))? {
+        let Some(name) = paths::savepoint_name(&entry.path) else { continue };
+        if let Some(read) = read_manifest_at(objects, job, &entry.path, None).await? {
+            found.insert(name.to_owned(), read);
+        }
+    }
+    Ok(found)
+}
+
+async fn read_savepoint(objects: &Store, job: &str, name: &str) -> Result<Checkpoint, Error> {
+    let none = |reason: String| Error::NoCheckpoint { reasons: format!("\n  savepoint `{name}`: {reason}") };
+    let path = paths::savepoint(name).ok_or_else(|| none("no savepoint can have this name".to_owned()))?;
+    let read = read_manifest_at(objects, job, &path, None).await?;
+    let manifest = read.ok_or_else(|| none(format!("`{path}` does not exist")))?.map_err(none)?;
+    let none = |reason: String| Error::NoCheckpoint { reasons: format!("\n  savepoint `{name}`: {reason}") };
+    let chunks = read_snapshots(objects, job, &manifest).await?.map_err(none)?;
+    Ok(Checkpoint { manifest, chunks })
+}
+
+/// Reads and verifies every snapshot that a manifest needs; what is wrong is told as text.
+async fn read_snapshots(objects: &Store, job: &str, manifest: &Manifest) -> Result<Result<Chunks, String>, Error> {
+    let wanted: Vec<(&OperatorState, u32, &ObjectRef)> = manifest
+        .operators
+        .iter()
+        .flat_map(|o| o.instances.iter().zip(0..).flat_map(move |(i, index)| i.chain.iter().map(move |object| (o, index, object))))
+        .collect();
+    let reads = futures::stream::iter(wanted.into_iter().map(|(operator, instance, object)| async move {
+        let bytes = objects.get(&object.path).await.map_err(failed("read a snapshot"))?;
+        Ok::<_, Error>(verify(bytes.as_deref(), job, operator, instance, object).map(|chunks| (object.path.clone(), chunks)))
+    }));
+    let mut reads = reads.buffered(READS_AT_ONCE);
+    let mut chunks = Chunks::new();
+    while let Some(read) = reads.try_next().await? {
+        match read {
+            Ok((path, found)) => drop(chunks.insert(path, found)),
+            Err(reason) => return Ok(Err(reason)),
+        }
+    }
+    Ok(Ok(chunks))
+}
+
+/// Deletes refused rows of epochs that do not count: those after `covered`, written by hosts before this one. They will be refused again.
+pub(super) async fn clear_quarantine(objects: &Store, nodes: &[&str], covered: Option<Epoch>, ours: Generation) -> Result<(), Error> {
+    for node in nodes {
+        let (folder, after) = (format!("{}/{node}", paths::QUARANTINE), paths::quarantine_after(node, covered));
+        for entry in objects.list_after(&folder, &after).await.map_err(failed("list the quarantine"))? {
+            let dead = |(epoch, generation)| covered.is_none_or(|covered| epoch > covered) && generation < ours;
+            if paths::quarantine_origin(&entry.path).is_some_and(dead) {
+                objects.delete(&entry.path).await.map_err(failed("clear the quarantine"))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Savepoints: requests to the host that runs a job, left in its store, and their answers.
+//!
+//! ```text
+//! asker: create requests/NAME.savepoint ──> host: checkpoint of everything up to now ──> savepoints/NAME.manifest ──> request removed
+//! ```
+//! The store is the only thing that asker and host need to share. A request outlives a host that dies; the next run answers it.
+
+use super::error::Error;
+use super::opening::failed;
+use crate::store::{Created, Store, StoreError};
+use bytes::Bytes;
+use reprise_core::checkpoint::manifest::{Manifest, Request};
+use reprise_core::checkpoint::paths;
+use reprise_core::codec::record;
+use std::time::Duration;
+
+/// Requests that are looked at in one go.
+const REQUESTS_MAX: usize = 64;
+/// Time between two looks for the answer.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// The requests that wait. Objects that are none are passed over.
+pub(super) async fn requests(store: &Store) -> Result<Vec<Request>, StoreError> {
+    let mut found = Vec::new();
+    for entry in store.list(paths::REQUESTS).await?.into_iter().take(REQUESTS_MAX) {
+        let Some(bytes) = store.get(&entry.path).await? else { continue };
+        match record::decode::<Request>(&bytes) {
+            Ok(request) if paths::request(&request.name).as_ref() == Some(&entry.path) => found.push(request),
+            _ => tracing::warn!(path = entry.path, "this is no request that can be answered; remove it"),
+        }
+    }
+    Ok(found)
+}
+
+/// Asks the host that runs the job for a savepoint, and waits for it.
+///
+/// # Errors
+/// [`Error::Savepoint`] where the name is not allowed or taken, or nobody answered in time: the request is taken back then.
+pub async fn ask(store: &Store, request: &Request, wait: Duration) -> Result<(), Error> {
+    let name = &request.name;
+    let refused = |what: &str, help: &str| Error::Savepoint { name: name.clone(), what: what.into(), help: help.into() };
+    let illegal = || refused("is no name for a savepoint", "use 1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_` and `.`");
+    let (path, saved) = (paths::request(name).ok_or_else(illegal)?, paths::savepoint(name).ok_or_else(illegal)?);
+    let taken = || refused("exists already", "choose another name, or remove it with `--drop`");
+    if store.get(&saved).await.map_err(failed("look for the savepoint"))?.is_some() {
+        return Err(taken());
+    }
+    let bytes = record::encode(request).map_err(|error| Error::Internal(format!("a request: {error}")))?;
+    if store.create(&path, Bytes::from(bytes)).await.map_err(failed("leave a request"))? == Created::Exists {
+        return Err(refused("is asked for already", "wait for the answer to the other request"));
+    }
+    let deadline = tokio::time::Instant::now() + wait;
+    loop {
+        if store.get(&saved).await.map_err(failed("look for the savepoint"))?.is_some() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= deadline {
+            store.delete(&path).await.map_err(failed("take the request back"))?;
+            return Err(refused(
+                "was not made in time: no host answered",
+                "is the job running? `--offline` makes it where none does, and `--wait` waits longer",
+            ));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Keeps a checkpoint, whose output is published, as a savepoint.
+pub(super) async fn keep(store: &Store, name: &str, manifest: &Manifest) -> Result<(), Error> {
+    let refused = |what: &str| Error::Savepoint { name: name.to_owned(), what: what.into(), help: "choose another name".into() };
+    let path = paths::savepoint(name).ok_or_else(|| refused("is no name for a savepoint"))?;
+    let mut manifest = manifest.clone();
+    manifest.sinks.iter_mut().for_each(|sink| sink.staged.clear());
+    let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a savepoint: {error}")))?;
+    match store.create(&path, Bytes::from(bytes)).await.map_err(failed("store a savepoint"))? {
+        Created::New => Ok(()),
+        Created::Exists => Err(refused("exists already")),
+    }
+}
+
+/// Removes a savepoint. The objects that only it needs go with the next sweep of a run.
+///
+/// # Errors
+/// [`Error::Savepoint`] where there is none of that name.
+pub async fn remove(store: &Store, name: &str) -> Result<(), Error> {
+    let refused = |what: &str| {
+        let help = "`reprise checkpoint list` shows which there are".into();
+        Error::Savepoint { name: name.to_owned(), what: what.into(), help }
+    };
+    let path = paths::savepoint(name).ok_or_else(|| refused("is no name for a savepoint"))?;
+    if store.get(&path).await.map_err(failed("look for the savepoint"))?.is_none() {
+        return Err(refused("does not exist"));
+    }
+    store.delete(&path).await.map_err(failed("remove the savepoint"))
+}
