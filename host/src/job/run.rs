@@ -57,6 +57,8 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
         retries: settings.retries,
         backoff_min: settings.backoff_min,
         backoff_max: settings.backoff_max,
+        breaker_failures: settings.breaker_failures,
+        breaker_pause: settings.breaker_pause,
         ..store::Limits::default()
     };
     let opened = Store::open(&settings.store, &prepared.base_dir, &prepared.plan.topology.name, limits).await;

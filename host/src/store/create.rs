@@ -27,8 +27,6 @@ use super::{Limits, Store, StoreError, limits};
 /// the absence is looked up before. Two creators of one large object at the same time could both get [`Created::New`]: the names of
 /// large objects (snapshots) contain the generation and the instance, which makes them unique to one creator.
 pub const LARGE_BYTES: usize = 64 << 20;
-/// Bytes of a part; with the 10,000 parts that S3 allows, enough for 160 GB.
-const PART_BYTES: usize = 16 << 20;
 /// Parts under way at a time.
 const PARTS_AT_ONCE: usize = 4;
 
@@ -58,15 +56,31 @@ impl Store {
     /// [`StoreError::TooLarge`] if there are more than [`Limits::object_bytes_max`] bytes; otherwise as every call. After
     /// [`StoreError::Unavailable`] and [`StoreError::Timeout`] the object may exist, or appear later; a new call finds out.
     pub async fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        self.create_unless_ours(path, bytes, false).await
+    }
+
+    /// As [`create`](Self::create), for a caller whose earlier create of the same bytes at this path ended in an error: it may have happened
+    /// all the same, or happen late, so bytes there that equal ours count as ours from the start.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub async fn create_again(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        self.create_unless_ours(path, bytes, true).await
+    }
+
+    async fn create_unless_ours(&self, path: &str, bytes: Bytes, mut unknown: bool) -> Result<Created, StoreError> {
         let location = self.location("create", path)?;
         let mut attempts = Attempts::new(self, "create", path);
         if bytes.len() as u64 > self.limits.object_bytes_max {
             return Err(attempts.too_large(bytes.len() as u64));
         }
-        let mut unknown = false;
         loop {
+            attempts.begin()?;
             let failure = match self.put(&location, &bytes, &attempts).await {
-                Ok(()) => return Ok(Created::New),
+                Ok(()) => {
+                    attempts.answered();
+                    return Ok(Created::New);
+                }
                 Err(Failure::Error(object_store::Error::AlreadyExists { .. })) => Failure::Vanished,
                 Err(failure) => {
                     unknown = true;
@@ -74,11 +88,13 @@ impl Store {
                 }
             };
             match self.look(&location, &bytes, unknown, &attempts).await {
-                Ok(Seen::Equal) if unknown => return Ok(Created::New),
-                Ok(Seen::Equal | Seen::Other) => return Ok(Created::Exists),
+                Ok(seen @ (Seen::Equal | Seen::Other)) => {
+                    attempts.answered();
+                    return Ok(if unknown && seen == Seen::Equal { Created::New } else { Created::Exists });
+                }
                 Ok(Seen::Absent) => attempts.failed(failure).await?,
                 // What the put said matters more than why nobody could look, unless it only said that something is there.
-                Err(looking) => attempts.failed(if unknown { failure } else { looking }).await?,
+                Err(looking) => attempts.failed(if matches!(failure, Failure::Vanished) { looking } else { failure }).await?,
             }
         }
     }
@@ -100,8 +116,9 @@ impl Store {
         }
         let options = PutMultipartOptions::default().with_retry_policy(Arc::new(PartRetries(self.limits.clone())));
         let mut upload = attempts.once(0, self.objects.put_multipart_opts(location, options)).await?;
-        let starts = (0..bytes.len()).step_by(PART_BYTES);
-        let parts: Vec<_> = starts.map(|start| upload.put_part(bytes.slice(start..bytes.len().min(start + PART_BYTES)).into())).collect();
+        let part_bytes = self.limits.part_bytes.max(1);
+        let starts = (0..bytes.len()).step_by(part_bytes);
+        let parts: Vec<_> = starts.map(|start| upload.put_part(bytes.slice(start..bytes.len().min(start + part_bytes)).into())).collect();
         let sent = stream::iter(parts).buffer_unordered(PARTS_AT_ONCE).try_collect::<Vec<()>>();
         let mut outcome = attempts.once(bytes.len() as u64, sent).await.map(drop);
         if outcome.is_ok() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::bucket::Environment;
 use super::fake_s3::{FakeS3, Fault};
 use super::{Created, Limits, Store, StoreError, conformance, location};
 
@@ -18,7 +19,8 @@ fn hasty() -> Limits {
 }
 
 async fn bucket(server: &FakeS3, limits: Limits) -> Store {
-    location::open_with("s3://bucket/some/prefix", FilePath::new("."), "job", limits, server.variables()).await.expect("it is set up")
+    let environment = Environment::new(server.variables());
+    location::open(&environment, "s3://bucket/some/prefix", FilePath::new("."), "job", limits, None).await.expect("it is set up")
 }
 
 #[tokio::test]
