@@ -186,7 +186,7 @@ impl Folder {
         let (told, notices) = mpsc::channel();
         let (ask, stop) = watch::channel(false);
         let watch: job::Watch = std::sync::Arc::new(move |notice| told.send(notice).unwrap_or(()));
-        let options = Options { workers, stop, watch, clock: Clock::Fixed(1_000), start: None, savepoint: None };
+        let options = Options { workers, stop, watch, clock: Clock::Fixed(1_000), start: None, savepoint: None, intercept: None };
         std::thread::scope(|scope| {
             let listener = scope.spawn(move || {
                 let mut seen = Vec::new();

@@ -239,9 +239,9 @@ impl Chunk {
     }
 
     /// Appends the cells of another chunk of the same slot, where both together have at most `bytes_max`. Gives it back where they do not fit.
-    fn join(&mut self, other: Chunk, bytes_max: usize) -> Result<(), Chunk> {
+    fn join(&mut self, other: Chunk, bytes_max: usize) -> Option<Chunk> {
         if self.slot() != other.slot() || self.stored_bytes() + other.stored_bytes() > bytes_max {
-            return Err(other);
+            return Some(other);
         }
         let cells = self.len() as u32;
         let (to, from) = (&mut self.columns, other.columns);
@@ -256,7 +256,7 @@ impl Chunk {
             to_bytes.extend_from_slice(&from_bytes);
         }
         to.removed.extend(from.removed.into_iter().map(|index| cells + index));
-        Ok(())
+        None
     }
 }
 
@@ -274,11 +274,9 @@ pub fn merge_neighbours(mut chunks: Vec<Chunk>) -> Vec<Chunk> {
     for chunk in chunks {
         let left = match merged.last_mut() {
             Some(last) => last.join(chunk, JOINED_BYTES_MAX),
-            None => Err(chunk),
+            None => Some(chunk),
         };
-        if let Err(chunk) = left {
-            merged.push(chunk);
-        }
+        merged.extend(left);
     }
     merged
 }
@@ -336,7 +334,7 @@ mod tests {
             }).collect();
             let merged = merge_neighbours(chunks.clone());
             for slot in 0..3 {
-                let cells = |chunks: &[Chunk]| -> Vec<(Vec<u8>, Vec<u8>, Option<Vec<u8>>)> {
+                let cells = |chunks: &[Chunk]| -> Vec<_> {
                     let of_slot = chunks.iter().filter(|chunk| chunk.slot() == slot);
                     of_slot.flat_map(Chunk::cells).map(|cell| (cell.key.to_vec(), cell.item.to_vec(), cell.value.map(<[u8]>::to_vec))).collect()
                 };

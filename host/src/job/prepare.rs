@@ -2,11 +2,12 @@
 
 use super::error::Error;
 use super::opening;
-use crate::store::{self, Store};
+use crate::store::{self, Intercept, Store};
 use crate::wasm::{Component, Runtime, Settings};
 use reprise_core::description::Description;
 use reprise_core::topology::{self, Plan, Problem, Topology};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A job that may start.
 pub struct Prepared {
@@ -28,16 +29,18 @@ fn folder(path: &Path) -> PathBuf {
 }
 
 /// Opens the store of a topology, with the limits that it sets.
-pub(super) async fn store(topology: &Topology, base_dir: &Path) -> Result<Store, Error> {
+pub(super) async fn store(topology: &Topology, base_dir: &Path, intercept: Option<Arc<dyn Intercept>>) -> Result<Store, Error> {
     let settings = &topology.checkpoint;
     let limits = store::Limits {
         timeout: settings.timeout,
         retries: settings.retries,
         backoff_min: settings.backoff_min,
         backoff_max: settings.backoff_max,
+        breaker_failures: settings.breaker_failures,
+        breaker_pause: settings.breaker_pause,
         ..store::Limits::default()
     };
-    let opened = Store::open(&settings.store, base_dir, &topology.name, limits).await;
+    let opened = Store::open_with(&settings.store, base_dir, &topology.name, limits, intercept).await;
     opened.map_err(|error| Error::Store { doing: "open the store", error })
 }
 
@@ -49,7 +52,7 @@ pub async fn open_store(path: &Path) -> Result<Store, Error> {
     let text = read(path)?;
     let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &path.display().to_string(), &text));
     let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
-    store(&topology, &folder(path)).await
+    store(&topology, &folder(path), None).await
 }
 
 /// Instances that the newest checkpoint of a topology file's job has of everything; 1 where there is none.

@@ -13,7 +13,7 @@ use super::take_up;
 use crate::clock::Clock;
 use crate::connect::{self, BatchLimits, ConnectError, RowEncoding, Sink, SourceReader, SplitPosition, Staged};
 use crate::engine::{self, Blueprint, Control, Failure, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
-use crate::store::Store;
+use crate::store::{Intercept, Store};
 use crate::wasm;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Coordinator, Layout, Node as Reporting, Participant};
@@ -43,6 +43,8 @@ pub struct Options {
     pub start: Option<Start>,
     /// Name of a savepoint that the last checkpoint of the run becomes.
     pub savepoint: Option<String>,
+    /// May interfere with every storage call: to see what the job makes of faults.
+    pub intercept: Option<Arc<dyn Intercept>>,
 }
 
 /// How a job ended.
@@ -61,7 +63,7 @@ pub enum Ending {
 /// # Errors
 /// See [`Error`]. Whatever the error, the state is that of the last complete checkpoint.
 pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> {
-    let store = prepare::store(&prepared.plan.topology, &prepared.base_dir).await?;
+    let store = prepare::store(&prepared.plan.topology, &prepared.base_dir, options.intercept.clone()).await?;
     store.probe().await.map_err(|error| Error::Store { doing: "use the store", error })?;
     let job = Job { prepared, options, store, own: AtomicU64::new(0) };
     let mut failures = Failures::default();

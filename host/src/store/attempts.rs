@@ -1,10 +1,12 @@
 //! One call as a sequence of attempts: each with a time limit, with a wait in between, and an end.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::time;
 
+use super::breaker::{Pass, Refused};
 use super::{Store, StoreError, limits};
 
 /// Why an attempt failed.
@@ -25,6 +27,17 @@ pub enum Failure {
     Vanished,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout(limit) => write!(out, "no answer within {} s", limit.as_secs_f32()),
+            Self::Error(error) => write!(out, "{error}"),
+            Self::Short { expected_bytes, read_bytes } => write!(out, "{read_bytes} bytes came, {expected_bytes} were announced"),
+            Self::Vanished => out.write_str("the create was refused although nothing is there"),
+        }
+    }
+}
+
 /// What to do about a failure.
 enum Verdict {
     Retry,
@@ -39,17 +52,42 @@ pub struct Attempts<'a> {
     action: &'static str,
     object: String,
     made: u32,
+    /// The attempt under way.
+    pass: Option<Pass<'a>>,
 }
 
 impl<'a> Attempts<'a> {
     /// A call that has not been tried yet.
     pub fn new(store: &'a Store, action: &'static str, path: &str) -> Self {
-        Self { store, action, object: store.object(path), made: 0 }
+        Self { store, action, object: store.object(path), made: 0, pass: None }
     }
 
     /// The object in full, for messages.
     pub fn object(&self) -> &str {
         &self.object
+    }
+
+    /// Begins an attempt.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`]: the store is left alone at present.
+    pub fn begin(&mut self) -> Result<(), StoreError> {
+        match self.store.gate.enter() {
+            Ok(pass) => {
+                self.pass = Some(pass);
+                Ok(())
+            }
+            Err(Refused { silent, rest, cause }) => {
+                Err(StoreError::Open { action: self.action, object: self.object.clone(), silent, rest, cause })
+            }
+        }
+    }
+
+    /// Ends the last attempt: the store did as asked, or gave an answer that stands.
+    pub fn answered(&mut self) {
+        if let Some(pass) = self.pass.take() {
+            pass.answered();
+        }
     }
 
     /// Runs a part of an attempt, which moves so many bytes, within its time limit.
@@ -62,14 +100,20 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Counts a failed attempt and waits until the next one may be made.
+    /// Ends a failed attempt and waits until the next one may be made.
     ///
     /// # Errors
-    /// There is no next one: the failure will not pass, or the attempts are used up.
+    /// There is no next one: the failure will not pass, the attempts are used up, or the store is now left alone.
     pub async fn failed(&mut self, failure: Failure) -> Result<(), StoreError> {
         self.made += 1;
-        match verdict(&failure) {
-            Verdict::Retry if self.made <= self.store.limits.retries => {}
+        let verdict = verdict(&failure);
+        match self.pass.take() {
+            Some(pass) if matches!(verdict, Verdict::Retry) && !matches!(failure, Failure::Vanished) => pass.failed(failure.to_string()),
+            Some(pass) => pass.answered(),
+            None => {}
+        }
+        match verdict {
+            Verdict::Retry if self.made <= self.store.limits.retries && !self.store.gate.is_open() => {}
             Verdict::Retry => return Err(self.exhausted(failure)),
             Verdict::Denied => {
                 return Err(StoreError::Denied { action: self.action, object: self.object.clone(), source: failure.into_source() });
@@ -81,7 +125,7 @@ impl<'a> Attempts<'a> {
         }
         let wait = self.store.limits.backoff(self.made, limits::random());
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(action = self.action, object = self.object, attempt = self.made, wait_ms, cause = %failure.into_source(), "storage call failed, trying again");
+        tracing::warn!(action = self.action, object = self.object, attempt = self.made, wait_ms, cause = %failure, "storage call failed, trying again");
         time::sleep(wait).await;
         Ok(())
     }
@@ -103,10 +147,8 @@ impl<'a> Attempts<'a> {
 impl Failure {
     fn into_source(self) -> Box<dyn std::error::Error + Send + Sync> {
         match self {
-            Failure::Timeout(limit) => format!("no answer within {} s", limit.as_secs_f32()).into(),
             Failure::Error(error) => error.into(),
-            Failure::Short { expected_bytes, read_bytes } => format!("{read_bytes} bytes came, {expected_bytes} were announced").into(),
-            Failure::Vanished => "the create was refused although nothing is there".into(),
+            other => other.to_string().into(),
         }
     }
 }

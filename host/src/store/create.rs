@@ -27,8 +27,6 @@ use super::{Limits, Store, StoreError, limits};
 /// the absence is looked up before. Two creators of one large object at the same time could both get [`Created::New`]: the names of
 /// large objects (snapshots) contain the generation and the instance, which makes them unique to one creator.
 pub const LARGE_BYTES: usize = 64 << 20;
-/// Bytes of a part; with the 10,000 parts that S3 allows, enough for 160 GB.
-const PART_BYTES: usize = 16 << 20;
 /// Parts under way at a time.
 const PARTS_AT_ONCE: usize = 4;
 
@@ -82,8 +80,12 @@ impl Store {
         }
         let mut unknown = how.again;
         loop {
+            attempts.begin()?;
             let failure = match self.put(&location, &bytes, how.whole, &attempts).await {
-                Ok(()) => return Ok(Created::New),
+                Ok(()) => {
+                    attempts.answered();
+                    return Ok(Created::New);
+                }
                 Err(Failure::Error(object_store::Error::AlreadyExists { .. })) => Failure::Vanished,
                 Err(failure) => {
                     unknown = true;
@@ -91,11 +93,13 @@ impl Store {
                 }
             };
             match self.look(&location, &bytes, unknown, &attempts).await {
-                Ok(Seen::Equal) if unknown => return Ok(Created::New),
-                Ok(Seen::Equal | Seen::Other) => return Ok(Created::Exists),
+                Ok(seen @ (Seen::Equal | Seen::Other)) => {
+                    attempts.answered();
+                    return Ok(if unknown && seen == Seen::Equal { Created::New } else { Created::Exists });
+                }
                 Ok(Seen::Absent) => attempts.failed(failure).await?,
                 // What the put said matters more than why nobody could look, unless it only said that something is there.
-                Err(looking) => attempts.failed(if unknown { failure } else { looking }).await?,
+                Err(looking) => attempts.failed(if matches!(failure, Failure::Vanished) { looking } else { failure }).await?,
             }
         }
     }
@@ -117,8 +121,9 @@ impl Store {
         }
         let options = PutMultipartOptions::default().with_retry_policy(Arc::new(PartRetries(self.limits.clone())));
         let mut upload = attempts.once(0, self.objects.put_multipart_opts(location, options)).await?;
-        let starts = (0..bytes.len()).step_by(PART_BYTES);
-        let parts: Vec<_> = starts.map(|start| upload.put_part(bytes.slice(start..bytes.len().min(start + PART_BYTES)).into())).collect();
+        let part_bytes = self.limits.part_bytes.max(1);
+        let starts = (0..bytes.len()).step_by(part_bytes);
+        let parts: Vec<_> = starts.map(|start| upload.put_part(bytes.slice(start..bytes.len().min(start + part_bytes)).into())).collect();
         let sent = stream::iter(parts).buffer_unordered(PARTS_AT_ONCE).try_collect::<Vec<()>>();
         let mut outcome = attempts.once(bytes.len() as u64, sent).await.map(drop);
         if outcome.is_ok() {

@@ -20,6 +20,8 @@ pub enum Fault {
     Hang,
     /// Ignores that the object exists.
     Overwrite,
+    /// None: this request is answered as it should be.
+    Spare,
 }
 
 #[derive(Default)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The limits of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// For one attempt, without what moving the object's bytes takes: that is allowed a second for each [`BYTES_PER_SECOND_MIN`].
+    /// For one attempt, without what moving the object's bytes takes: that is allowed the time it takes at [`BYTES_PER_SECOND_MIN`].
     pub timeout: Duration,
     /// Attempts after the first one.
     pub retries: u32,
@@ -17,6 +17,14 @@ pub struct Limits {
     pub backoff_min: Duration,
     /// The longest wait.
     pub backoff_max: Duration,
+    /// Attempts that failed in a row, of whatever calls, after which the store is left alone for a while.
+    pub breaker_failures: u32,
+    /// For how long at first; see `reprise_core::failure::breaker`.
+    pub breaker_pause: Duration,
+    /// Objects above this size go up in parts. None: [`LARGE_BYTES`](super::LARGE_BYTES) in a bucket, and never elsewhere.
+    pub large_bytes: Option<usize>,
+    /// Bytes of such a part, at least one. A bucket takes no parts below 5 MiB but the last, and no more than 10,000.
+    pub part_bytes: usize,
     /// The longest object that is written or read.
     pub object_bytes_max: u64,
     /// The most objects of one list.
@@ -27,13 +35,17 @@ pub struct Limits {
 pub const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 
 impl Default for Limits {
-    /// 30 s, 5 retries, 50 ms to 5 s, 8 GiB, one million objects.
+    /// 30 s, 5 retries, 50 ms to 5 s, 5 failures, 2 s, parts of 16 MiB, 8 GiB, one million objects.
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
             retries: 5,
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(5),
+            breaker_failures: 5,
+            breaker_pause: Duration::from_secs(2),
+            large_bytes: None,
+            part_bytes: 16 << 20,
             object_bytes_max: 8 << 30,
             list_max: 1_000_000,
         }
@@ -43,7 +55,9 @@ impl Default for Limits {
 impl Limits {
     /// The time limit of an attempt that moves so many bytes.
     pub(super) fn timeout_for(&self, bytes: u64) -> Duration {
-        self.timeout.saturating_add(Duration::from_secs(bytes.div_ceil(BYTES_PER_SECOND_MIN)))
+        let (whole_s, rest) = (bytes / BYTES_PER_SECOND_MIN, bytes % BYTES_PER_SECOND_MIN);
+        let moving = Duration::from_secs(whole_s) + Duration::from_millis((rest * 1_000).div_ceil(BYTES_PER_SECOND_MIN));
+        self.timeout.saturating_add(moving)
     }
 
     /// The wait after so many failed attempts, with the given random number.
@@ -91,7 +105,8 @@ mod tests {
     fn moving_bytes_is_allowed_its_time() {
         let limits = Limits::default();
         assert_eq!(limits.timeout_for(0), limits.timeout);
-        assert_eq!(limits.timeout_for(1), limits.timeout + Duration::from_secs(1));
+        assert_eq!(limits.timeout_for(1), limits.timeout + Duration::from_millis(1));
+        assert_eq!(limits.timeout_for(1 << 19), limits.timeout + Duration::from_millis(500));
         assert_eq!(limits.timeout_for(64 << 20), limits.timeout + Duration::from_secs(64));
         assert!(limits.timeout_for(u64::MAX) > limits.timeout);
     }

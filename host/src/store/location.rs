@@ -3,56 +3,54 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
-use super::{LARGE_BYTES, Limits, Store, StoreError, path};
-
-/// Time to reach a server; an attempt's own limit covers the rest.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use super::breaker::Gate;
+use super::bucket::{self, Environment};
+use super::intercept::{Intercept, Intercepted};
+use super::{Limits, Store, StoreError, path};
 
 /// Where objects are, and what is asked of them there.
-struct Location {
-    objects: Arc<dyn ObjectStore>,
+pub struct Location {
+    /// Their client.
+    pub objects: Arc<dyn ObjectStore>,
     /// Segments before the job, joined by `/`; may be empty.
-    prefix: String,
-    shown: String,
-    large_bytes: Option<usize>,
+    pub prefix: String,
+    /// For messages.
+    pub shown: String,
+    /// Bytes above which an object has to go up in parts.
+    pub large_bytes: Option<usize>,
 }
 
-/// See [`Store::open`].
-pub async fn open(url: &str, base_dir: &FilePath, job: &str, limits: Limits) -> Result<Store, StoreError> {
-    open_with(url, base_dir, job, limits, variables()).await
-}
-
-/// As [`open`], with the variables that set up a bucket.
-pub async fn open_with(
+/// See [`Store::open_with`]; `environment` says how buckets are reached.
+pub async fn open(
+    environment: &Environment,
     url: &str,
     base_dir: &FilePath,
     job: &str,
     limits: Limits,
-    variables: impl Iterator<Item = (String, String)>,
+    intercept: Option<Arc<dyn Intercept>>,
 ) -> Result<Store, StoreError> {
     let refused = |reason: String| StoreError::Config { location: url.to_owned(), reason };
     path::segment(job).map_err(|reason| refused(format!("the job's name `{job}` cannot be part of a path: {reason}")))?;
     let location = match url.split_once(':') {
         Some(("file", rest)) => folder(rest, base_dir, url).await?,
         Some(("memory", name)) => memory(name).map_err(refused)?,
-        Some(("s3", rest)) => bucket(rest, variables).map_err(refused)?,
+        Some(("s3", rest)) => bucket::locate(rest, environment).map_err(refused)?,
         _ => return Err(refused("it is none of `file:PATH`, `memory:NAME` and `s3://BUCKET/PREFIX`".to_owned())),
     };
     let prefix = if location.prefix.is_empty() { job.to_owned() } else { format!("{}/{job}", location.prefix) };
     let root = format!("{}/{job}", location.shown.trim_end_matches('/'));
-    Ok(Store { objects: location.objects, prefix, root, limits, large_bytes: location.large_bytes })
-}
-
-/// The variables of the process that are text; others are none of ours.
-fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    let objects = match intercept {
+        Some(intercept) => Arc::new(Intercepted::new(location.objects, intercept, &prefix)),
+        None => location.objects,
+    };
+    let gate = Arc::new(Gate::new(root.clone(), limits.breaker_failures, limits.breaker_pause));
+    let large_bytes = limits.large_bytes.or(location.large_bytes);
+    Ok(Store { objects, prefix, root, limits, large_bytes, gate })
 }
 
 async fn folder(rest: &str, base_dir: &FilePath, url: &str) -> Result<Location, StoreError> {
@@ -101,40 +99,4 @@ fn memory(name: &str) -> Result<Location, String> {
     let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
     let objects = Arc::clone(named.entry(name.to_owned()).or_default());
     Ok(Location { objects, prefix: String::new(), shown: format!("memory:{name}"), large_bytes: None })
-}
-
-/// A bucket, set up by variables as `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, ... Names are those of the client library.
-fn bucket(rest: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Location, String> {
-    let Some(rest) = rest.strip_prefix("//") else {
-        return Err("write `s3://BUCKET/PREFIX`".to_owned());
-    };
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    let prefix = prefix.trim_end_matches('/');
-    if bucket.is_empty() || !bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte)) {
-        return Err(format!("`{bucket}` is no name of a bucket"));
-    }
-    if !prefix.is_empty() {
-        path::check(prefix).map_err(|reason| format!("the prefix after the bucket is not allowed: {reason}"))?;
-    }
-    // Ours is the only retry, and the only limit on time: see the head of the module.
-    let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: 0, retry_timeout: Duration::MAX };
-    let client = ClientOptions::new().with_timeout_disabled().with_connect_timeout(CONNECT_TIMEOUT);
-    let mut builder = AmazonS3Builder::new().with_client_options(client);
-    for (name, value) in variables.filter(|(name, _)| name.starts_with("AWS_")) {
-        let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() else { continue };
-        if matches!(key, AmazonS3ConfigKey::Endpoint | AmazonS3ConfigKey::S3Endpoint) && value.starts_with("http://") {
-            builder = builder.with_allow_http(true);
-        }
-        builder = builder.with_config(key, value);
-    }
-    let objects = builder
-        .with_bucket_name(bucket)
-        .with_retry(retry)
-        .with_conditional_put(S3ConditionalPut::ETagMatch)
-        // Objects are deleted one at a time; the bulk call is missing from some servers.
-        .with_config(AmazonS3ConfigKey::DisableBulkDelete, "true")
-        .build()
-        .map_err(|error| format!("{error}\n  help: set the variables AWS_REGION, AWS_ENDPOINT_URL and the credentials"))?;
-    let shown = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
-    Ok(Location { objects: Arc::new(objects), prefix: prefix.to_owned(), shown, large_bytes: Some(LARGE_BYTES) })
 }

@@ -7,7 +7,8 @@
 //! - An object appears whole or not at all, and is durable when `create` returns. In a folder that means `fsync` of the file and of
 //!   the folders above it.
 //! - A read sees every create that returned before it began.
-//! - Every call ends: each attempt has a time limit, and the attempts are counted ([`Limits`]).
+//! - Every call ends: each attempt has a time limit, and the attempts are counted ([`Limits`]). While the store does not answer at all,
+//!   calls fail at once ([`StoreError::Open`], [`Store::health`]).
 //!
 //! It knows nothing of operators, checkpoints or what the bytes mean, and it verifies no checksums: that is for the layer that
 //! wrote them.
@@ -20,17 +21,23 @@
 //! read, and may be removed by hand while no host runs.
 
 mod attempts;
+mod breaker;
+mod bucket;
 mod create;
 mod error;
+mod intercept;
 mod limits;
 mod location;
 mod path;
 mod probe;
+mod profile;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod fake_s3;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;
 
@@ -41,10 +48,14 @@ use bytes::Bytes;
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::sync::watch;
 
 use attempts::Attempts;
+use breaker::Gate;
+pub use breaker::Health;
 pub use create::{Created, Creation, LARGE_BYTES};
 pub use error::StoreError;
+pub use intercept::{CallKind, Intercept, Interference, StorageCall};
 pub use limits::Limits;
 
 /// An object that a list found.
@@ -67,6 +78,7 @@ pub struct Store {
     limits: Limits,
     /// Bytes above which a create goes up in parts; none where one call takes any size.
     large_bytes: Option<usize>,
+    gate: Arc<Gate>,
 }
 
 impl Store {
@@ -77,13 +89,32 @@ impl Store {
     /// | `file:./state`, `file:state` | a folder, relative to `base_dir` |
     /// | `file:/abs/state`, `file:///abs/state` | a folder |
     /// | `memory:`, `memory:NAME` | this process; every open of the same name sees the same objects |
-    /// | `s3://BUCKET`, `s3://BUCKET/PREFIX` | a bucket; endpoint, region, credentials and addressing from the usual `AWS_*` variables |
+    /// | `s3://BUCKET`, `s3://BUCKET/PREFIX` | a bucket; endpoint, region, credentials and addressing from the usual `AWS_*` variables and files |
     ///
     /// # Errors
-    /// [`StoreError::Config`] if the url or the job's name cannot be used, [`StoreError::Denied`] or [`StoreError::Unavailable`] if
+    /// [`StoreError::Config`] if the url, the job's name or the files that describe a bucket cannot be used, [`StoreError::Denied`] or [`StoreError::Unavailable`] if
     /// the folder cannot be made. A bucket is not contacted: that is for [`Store::probe`].
     pub async fn open(url: &str, base_dir: &FilePath, job: &str, limits: Limits) -> Result<Self, StoreError> {
-        location::open(url, base_dir, job, limits).await
+        Self::open_with(url, base_dir, job, limits, None).await
+    }
+
+    /// As [`open`](Self::open), with somebody who may interfere with each call: to see what a job makes of faults.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(
+        url: &str,
+        base_dir: &FilePath,
+        job: &str,
+        limits: Limits,
+        intercept: Option<Arc<dyn Intercept>>,
+    ) -> Result<Self, StoreError> {
+        location::open(&bucket::Environment::of_process(), url, base_dir, job, limits, intercept).await
+    }
+
+    /// Whether the store answers, now and after every change. All clones of one open share it.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.gate.health()
     }
 
     /// The location with the job, for messages.
@@ -100,9 +131,12 @@ impl Store {
         let location = self.location("read", path)?;
         let mut attempts = Attempts::new(self, "read", path);
         loop {
+            attempts.begin()?;
             match self.get_once(&location, &attempts).await {
-                Ok(Ok(bytes)) => return Ok(bytes),
-                Ok(Err(error)) => return Err(error),
+                Ok(outcome) => {
+                    attempts.answered();
+                    return outcome;
+                }
                 Err(failure) => attempts.failed(failure).await?,
             }
         }
@@ -144,12 +178,15 @@ impl Store {
         let location = if within.is_empty() { Path::from_iter(self.prefix.split('/')) } else { self.location("list", within)? };
         let mut attempts = Attempts::new(self, "list", within);
         loop {
+            attempts.begin()?;
             match self.list_once(&location, after.as_ref(), &attempts).await {
-                Ok(Some(mut entries)) => {
+                Ok(found) => {
+                    attempts.answered();
+                    let too_many = || StoreError::TooMany { prefix: attempts.object().to_owned(), objects_max: self.limits.list_max };
+                    let mut entries = found.ok_or_else(too_many)?;
                     entries.sort();
                     return Ok(entries);
                 }
-                Ok(None) => return Err(StoreError::TooMany { prefix: attempts.object().to_owned(), objects_max: self.limits.list_max }),
                 Err(failure) => attempts.failed(failure).await?,
             }
         }
@@ -190,8 +227,12 @@ impl Store {
         let location = self.location("delete", path)?;
         let mut attempts = Attempts::new(self, "delete", path);
         loop {
+            attempts.begin()?;
             match attempts::absent_as_none(attempts.once(0, self.objects.delete(&location)).await) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    attempts.answered();
+                    return Ok(());
+                }
                 Err(failure) => attempts.failed(failure).await?,
             }
         }

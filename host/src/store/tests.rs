@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::bucket::Environment;
 use super::fake_s3::{FakeS3, Fault};
 use super::{Created, Limits, Store, StoreError, conformance, location};
 
@@ -18,7 +19,8 @@ fn hasty() -> Limits {
 }
 
 async fn bucket(server: &FakeS3, limits: Limits) -> Store {
-    location::open_with("s3://bucket/some/prefix", FilePath::new("."), "job", limits, server.variables()).await.expect("it is set up")
+    let environment = Environment::new(server.variables());
+    location::open(&environment, "s3://bucket/some/prefix", FilePath::new("."), "job", limits, None).await.expect("it is set up")
 }
 
 #[tokio::test]
@@ -188,7 +190,22 @@ async fn a_store_that_overwrites_may_not_hold_a_job() {
     let error = store.probe().await.expect_err("it overwrites");
     assert!(matches!(error, StoreError::NotAtomic { .. }), "{error:?}");
     store.probe().await.expect("it no longer does");
-    assert_eq!(store.list("").await.expect("it can be listed"), [], "both probes removed their object");
+
+    // One after the other it behaves, but of three that ask at once all are told that they were first.
+    for fault in [Fault::Spare, Fault::Spare, Fault::Overwrite, Fault::Overwrite, Fault::Overwrite] {
+        server.fail_next("PUT", fault);
+    }
+    let error = store.probe().await.expect_err("racers win");
+    assert!(error.to_string().contains("of 8 creators that raced for one object, 3 were told that they created it"), "{error}");
+    assert!(matches!(error, StoreError::NotAtomic { .. }), "{error:?}");
+    // Whoever is told of its win must have won.
+    server.fail_next("PUT", Fault::Spare);
+    server.fail_next("PUT", Fault::Spare);
+    server.fail_next("GET", Fault::Spare);
+    server.fail_next("GET", Fault::Status(404));
+    let error = store.probe().await.expect_err("the object cannot be found");
+    assert!(error.to_string().contains("does not find an object for which creators just raced"), "{error}");
+    assert_eq!(store.list("").await.expect("it can be listed"), [], "all probes removed their objects");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,318 @@
+//! What a store makes of faults at each of its calls: the suite under each interference, a script with one fault at each place, and the
+//! breaker.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::fake_s3::{FakeS3, Fault};
+use super::{
+    CallKind, Created, Creation, Health, Intercept, Interference, Limits, StorageCall, Store, StoreError, bucket, conformance, location,
+};
+
+const INTERFERENCES: [Interference; 5] = [
+    Interference::FailBefore,
+    Interference::FailAfter,
+    Interference::HangBefore,
+    Interference::HangAfter,
+    Interference::Delay(Duration::from_micros(50)),
+];
+
+/// Limits under which a fault costs next to no time. A call of memory is done when it is first polled, so only those time out that hang.
+fn hasty() -> Limits {
+    Limits {
+        timeout: Duration::from_millis(20),
+        backoff_min: Duration::from_micros(10),
+        backoff_max: Duration::from_micros(100),
+        retries: 20,
+        breaker_failures: 1_000,
+        ..Limits::default()
+    }
+}
+
+/// As [`hasty`], and every object goes up in parts.
+fn in_parts() -> Limits {
+    Limits { large_bytes: Some(0), part_bytes: 5, ..hasty() }
+}
+
+async fn open(url: &str, base_dir: &FilePath, limits: Limits, intercept: Option<Arc<dyn Intercept>>) -> Store {
+    Store::open_with(url, base_dir, "job", limits, intercept).await.expect("it can be opened")
+}
+
+async fn create(store: &Store, path: &str, bytes: &str) -> Created {
+    store.create(path, Bytes::from(bytes.to_owned())).await.unwrap_or_else(|error| panic!("create {path}: {error:?}"))
+}
+
+/// Interferes with every `period`-th call of a kind.
+#[derive(Debug)]
+struct Rhythm {
+    kind: CallKind,
+    period: u64,
+    interference: Interference,
+    seen: AtomicU64,
+}
+
+impl Intercept for Rhythm {
+    fn before(&self, call: &StorageCall) -> Interference {
+        let is_due = call.kind == self.kind && self.seen.fetch_add(1, Ordering::Relaxed) % self.period == self.period - 1;
+        if is_due { self.interference } else { Interference::Pass }
+    }
+}
+
+impl Rhythm {
+    fn new(kind: CallKind, period: u64, interference: Interference) -> Arc<Self> {
+        Arc::new(Self { kind, period, interference, seen: AtomicU64::new(0) })
+    }
+
+    fn fired(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed) / self.period
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_conforms_under_every_interference_with_every_kind_of_call() {
+    for kind in [CallKind::PutIfAbsent, CallKind::Get, CallKind::Head, CallKind::List, CallKind::Delete] {
+        for (number, interference) in INTERFERENCES.into_iter().enumerate() {
+            let hangs = matches!(interference, Interference::HangBefore | Interference::HangAfter);
+            // A hang costs its time limit, so there are fewer where there are many calls.
+            let period = if hangs && matches!(kind, CallKind::PutIfAbsent | CallKind::Delete) { 60 } else { 3 };
+            let rhythm = Rhythm::new(kind, period, interference);
+            let url = format!("memory:interferes-{kind:?}-{number}");
+            let store = open(&url, FilePath::new("."), hasty(), Some(rhythm.clone())).await;
+            conformance::check_under_faults(&store).await;
+            assert!(rhythm.fired() >= 3, "{kind:?} {interference:?}: {} times", rhythm.fired());
+        }
+    }
+}
+
+/// Loses requests and answers in turn, whatever the call.
+#[derive(Debug, Default)]
+struct Losses(AtomicU64);
+
+impl Intercept for Losses {
+    fn before(&self, call: &StorageCall) -> Interference {
+        self.0.store(call.number, Ordering::Relaxed);
+        match call.number % 22 {
+            6 => Interference::FailBefore,
+            17 => Interference::FailAfter,
+            _ => Interference::Pass,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folder_conforms_under_lost_requests_and_lost_answers() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let losses = Arc::new(Losses::default());
+    let limits = Limits { timeout: Duration::from_secs(30), ..hasty() };
+    let store = open("file:state", folder.path(), limits, Some(losses.clone())).await;
+    conformance::check_under_faults(&store).await;
+    assert!(losses.0.load(Ordering::Relaxed) > 1_000);
+}
+
+/// Interferes with one call, by its number, or with all from it on. Writes down what is asked.
+#[derive(Debug)]
+struct Sweep {
+    from: u64,
+    for_ever: bool,
+    interference: Interference,
+    calls: Mutex<Vec<(CallKind, String)>>,
+}
+
+impl Intercept for Sweep {
+    fn before(&self, call: &StorageCall) -> Interference {
+        let mut calls = self.calls.lock().expect("no test panics while it holds this");
+        assert_eq!(call.number, calls.len() as u64, "calls that follow each other have numbers that do");
+        calls.push((call.kind, call.path.clone()));
+        let is_due = if self.for_ever { call.number >= self.from } else { call.number == self.from };
+        if is_due { self.interference } else { Interference::Pass }
+    }
+}
+
+impl Sweep {
+    fn new(from: u64, for_ever: bool, interference: Interference) -> Arc<Self> {
+        Arc::new(Self { from, for_ever, interference, calls: Mutex::default() })
+    }
+
+    fn calls(&self) -> Vec<(CallKind, String)> {
+        self.calls.lock().expect("no test panics while it holds this").clone()
+    }
+}
+
+/// Uses each operation of a store; all answers in words.
+async fn script(store: &Store) -> Vec<String> {
+    let mut said = vec![format!("{:?}", create(store, "a/1", "the first").await), format!("{:?}", create(store, "a/1", "second").await)];
+    said.push(format!("{:?}", create(store, "a/2", "other").await));
+    said.push(format!("{:?}", store.get("a/1").await.expect("faults pass")));
+    said.push(format!("{:?}", store.get("a/9").await.expect("faults pass")));
+    said.push(format!("{:?}", store.list("a").await.expect("faults pass")));
+    said.push(format!("{:?}", store.delete("a/2").await.expect("faults pass")));
+    said.push(format!("{:?}", store.list("").await.expect("faults pass")));
+    said
+}
+
+#[tokio::test]
+async fn one_fault_at_any_call_changes_no_answer() {
+    let mut cases = 0;
+    for (name, limits) in [("whole", hasty()), ("parts", in_parts())] {
+        let fault_free = Sweep::new(u64::MAX, false, Interference::Pass);
+        let store = open(&format!("memory:swept-{name}"), FilePath::new("."), limits.clone(), Some(fault_free.clone())).await;
+        let expected = script(&store).await;
+        let calls = fault_free.calls();
+        for (number, (kind, path)) in calls.iter().enumerate() {
+            for (which, interference) in INTERFERENCES.into_iter().enumerate() {
+                let sweep = Sweep::new(number as u64, false, interference);
+                let url = format!("memory:swept-{name}-{number}-{which}");
+                let store = open(&url, FilePath::new("."), limits.clone(), Some(sweep.clone())).await;
+                assert_eq!(script(&store).await, expected, "{name}: {interference:?} at call {number}, {kind:?} of {path}");
+                assert_eq!(sweep.calls()[number], (*kind, path.clone()), "the fault was where it should be");
+                cases += 1;
+            }
+        }
+        let kinds = |kind: CallKind| calls.iter().filter(|(found, _)| *found == kind).count();
+        let parts = [kinds(CallKind::MultipartStart), kinds(CallKind::MultipartPart), kinds(CallKind::MultipartComplete)];
+        assert_eq!(parts, if name == "parts" { [2, 3, 2] } else { [0; 3] }, "{calls:?}");
+    }
+    assert!(cases >= 100, "only {cases} cases");
+}
+
+#[tokio::test]
+async fn an_upload_that_cannot_be_given_up_is_still_made_anew() {
+    for interference in INTERFERENCES {
+        let inner = Rhythm::new(CallKind::MultipartAbort, 1, interference);
+        let part = Rhythm::new(CallKind::MultipartPart, 2, Interference::FailBefore);
+        #[derive(Debug)]
+        struct Both(Arc<Rhythm>, Arc<Rhythm>, AtomicBool);
+        impl Intercept for Both {
+            fn before(&self, call: &StorageCall) -> Interference {
+                // Only the first upload fails.
+                let is_first = !self.2.fetch_or(call.kind == CallKind::MultipartAbort, Ordering::Relaxed);
+                let part = if is_first { self.1.before(call) } else { Interference::Pass };
+                if part == Interference::Pass { self.0.before(call) } else { part }
+            }
+        }
+        let both = Arc::new(Both(Arc::clone(&inner), part, AtomicBool::new(false)));
+        let store =
+            open(&format!("memory:abort-{interference:?}").replace([' ', '(', ')', 'µ'], ""), FilePath::new("."), in_parts(), Some(both))
+                .await;
+        assert_eq!(create(&store, "a", "longer than one part").await, Created::New);
+        assert_eq!(store.get("a").await.expect("it can be read").as_deref(), Some(&b"longer than one part"[..]));
+        assert_eq!(inner.fired(), 1);
+    }
+}
+
+#[tokio::test]
+async fn after_faults_without_end_an_object_is_whole_or_absent_and_the_next_run_knows_its_own() {
+    for (name, limits) in [("whole", hasty()), ("parts", in_parts())] {
+        let limits = Limits { retries: 2, ..limits };
+        for interference in [Interference::FailBefore, Interference::FailAfter, Interference::HangBefore, Interference::HangAfter] {
+            for from in 0..8 {
+                let url = format!("memory:endless-{name}-{from}-{interference:?}");
+                let sweep = Sweep::new(from, true, interference);
+                let store = open(&url, FilePath::new("."), limits.clone(), Some(sweep)).await;
+                let created = store.create("a", Bytes::from_static(b"one two three")).await;
+                let mended = open(&url, FilePath::new("."), limits.clone(), None).await;
+                let found = mended.get("a").await.expect("it can be read");
+                match created {
+                    Ok(created) => assert_eq!((created, found.is_some()), (Created::New, true)),
+                    Err(error) => assert!(error.is_passing(), "{error:?}"),
+                }
+                assert!(found.is_none_or(|bytes| bytes == "one two three"));
+                let how = Creation { again: true, whole: false };
+                let again = mended.create_as("a", Bytes::from_static(b"one two three"), how).await.expect("faults are over");
+                assert_eq!(again, Created::New, "{name} {from} {interference:?}");
+                let other = mended.create_as("a", Bytes::from_static(b"one two four!"), how).await.expect("faults are over");
+                assert_eq!(other, Created::Exists);
+            }
+        }
+    }
+}
+
+/// Fails everything until it is told not to, and counts.
+#[derive(Debug, Default)]
+struct Outage {
+    is_over: AtomicBool,
+    calls: AtomicU64,
+}
+
+impl Intercept for Outage {
+    fn before(&self, call: &StorageCall) -> Interference {
+        self.calls.store(call.number + 1, Ordering::Relaxed);
+        if self.is_over.load(Ordering::Relaxed) { Interference::Pass } else { Interference::FailBefore }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_left_alone_and_that_can_be_seen() {
+    let outage = Arc::new(Outage::default());
+    let limits = Limits { breaker_failures: 3, breaker_pause: Duration::from_secs(3_600), ..hasty() };
+    let store = open("memory:left-alone", FilePath::new("."), limits, Some(outage.clone())).await;
+    let clone = store.clone();
+    let health = store.health();
+    assert_eq!(*health.borrow(), Health::Up);
+
+    let error = store.get("a").await.expect_err("nothing answers");
+    assert!(matches!(error, StoreError::Unavailable { attempts: 3, .. }), "the attempts that were made are told: {error:?}");
+    let calls = outage.calls.load(Ordering::Relaxed);
+    assert_eq!(calls, 3);
+    for error in [clone.get("b").await.expect_err("refused"), store.create("c", Bytes::new()).await.expect_err("refused")] {
+        assert!(matches!(&error, StoreError::Open { cause, .. } if cause.contains("connection was lost")), "{error:?}");
+        assert!(error.is_passing());
+    }
+    assert_eq!(outage.calls.load(Ordering::Relaxed), calls, "it is left alone");
+    let Health::Failing { cause, .. } = health.borrow().clone() else { panic!("it fails") };
+    assert!(cause.contains("connection was lost"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_store_that_answers_again_is_used_again() {
+    let outage = Arc::new(Outage::default());
+    let limits = Limits { breaker_failures: 1, breaker_pause: Duration::from_millis(1), retries: 0, ..hasty() };
+    let store = open("memory:answers-again", FilePath::new("."), limits, Some(outage.clone())).await;
+    let mut health = store.health();
+    assert!(store.get("a").await.is_err());
+    assert!(matches!(*health.borrow_and_update(), Health::Failing { .. }));
+    outage.is_over.store(true, Ordering::Relaxed);
+    while store.get("a").await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(health.has_changed().expect("the store is there"));
+    assert_eq!(*health.borrow(), Health::Up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_are_answers() {
+    let server = FakeS3::start();
+    let limits = Limits { breaker_failures: 1, breaker_pause: Duration::from_secs(3_600), ..hasty() };
+    let environment = bucket::Environment::new(server.variables());
+    let limits = Limits { timeout: Duration::from_secs(30), ..limits };
+    let store = location::open(&environment, "s3://bucket", FilePath::new("."), "job", limits, None).await.expect("it is set up");
+    for status in [401, 403, 404] {
+        server.fail_next("PUT", Fault::Status(status));
+        assert!(!store.create("a", Bytes::new()).await.expect_err("it is refused").is_passing());
+    }
+    assert_eq!(store.get("a").await.expect("it can be read"), None);
+    assert_eq!(create(&store, "a", "x").await, Created::New);
+    assert_eq!(create(&store, "a", "y").await, Created::Exists);
+    assert_eq!(*store.health().borrow(), Health::Up);
+    server.fail_next("GET", Fault::Status(503));
+    assert!(matches!(store.get("a").await.expect_err("it is throttled"), StoreError::Unavailable { attempts: 1, .. }));
+    assert!(matches!(store.get("a").await.expect_err("it is left alone"), StoreError::Open { .. }));
+}
+
+#[test]
+fn a_breaker_lets_a_probe_go_that_nobody_waits_for() {
+    let gate = super::breaker::Gate::new("root".to_owned(), 1, Duration::ZERO);
+    gate.enter().expect("it is closed").failed("down".to_owned());
+    assert!(gate.is_open());
+    let probe = gate.enter().expect("the pause is over");
+    assert!(gate.enter().is_err(), "one probe at a time");
+    drop(probe);
+    gate.enter().expect("the probe has gone").answered();
+    assert!(!gate.is_open());
+    gate.enter().expect("it is closed").answered();
+}

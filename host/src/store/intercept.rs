@@ -1,0 +1,304 @@
+//! Faults on purpose: a store whose calls somebody else may let fail, hang or wait.
+//!
+//! It stands between the retries and the store, so that everything above it is what runs in earnest. Whoever decides ([`Intercept`]) sees
+//! each call before it is made, and knows nothing of the client library. Failures look like those of a connection: they say nothing about
+//! whether the store did as asked.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+};
+
+/// Decides what befalls the calls of a store.
+pub trait Intercept: Send + Sync + fmt::Debug {
+    /// Called before each call is made, in the order of their numbers for calls that follow each other.
+    fn before(&self, call: &StorageCall) -> Interference;
+}
+
+/// One call that is about to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageCall {
+    /// Counts all calls of this store from 0.
+    pub number: u64,
+    /// What is asked.
+    pub kind: CallKind,
+    /// Of which object, or of all below which prefix, relative to the store's root.
+    pub path: String,
+}
+
+/// The kinds of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallKind {
+    /// Writes an object, whatever is there.
+    Put,
+    /// Writes an object if none is there.
+    PutIfAbsent,
+    /// Reads an object.
+    Get,
+    /// Asks whether an object is there, and how long it is.
+    Head,
+    /// Lists objects; a list of several pages counts once.
+    List,
+    /// Removes an object.
+    Delete,
+    /// Copies an object.
+    Copy,
+    /// Begins an upload in parts.
+    MultipartStart,
+    /// Uploads one part.
+    MultipartPart,
+    /// Makes an object of the parts.
+    MultipartComplete,
+    /// Gives an upload up.
+    MultipartAbort,
+}
+
+impl CallKind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Put,
+        Self::PutIfAbsent,
+        Self::Get,
+        Self::Head,
+        Self::List,
+        Self::Delete,
+        Self::Copy,
+        Self::MultipartStart,
+        Self::MultipartPart,
+        Self::MultipartComplete,
+        Self::MultipartAbort,
+    ];
+}
+
+/// What befalls a call.
+///
+/// Of a read or a list, "after" means that everything was handed over and then no end comes, but a failure or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interference {
+    /// Nothing.
+    Pass,
+    /// It is not made, and fails.
+    FailBefore,
+    /// It is made, and fails all the same: the answer was lost.
+    FailAfter,
+    /// It is not made, and never ends.
+    HangBefore,
+    /// It is made, and never ends.
+    HangAfter,
+    /// It is made after so much time.
+    Delay(Duration),
+}
+
+/// A store whose calls may be interfered with.
+#[derive(Clone, Debug)]
+pub struct Intercepted {
+    inner: Arc<dyn ObjectStore>,
+    turns: Turns,
+}
+
+/// Counts calls and asks about each.
+#[derive(Clone, Debug)]
+struct Turns {
+    intercept: Arc<dyn Intercept>,
+    calls: Arc<AtomicU64>,
+    /// What is taken off the paths that are shown.
+    prefix: Arc<str>,
+}
+
+impl Intercepted {
+    /// Wraps a store; `prefix` is the root of the job in it.
+    pub fn new(inner: Arc<dyn ObjectStore>, intercept: Arc<dyn Intercept>, prefix: &str) -> Self {
+        Self { inner, turns: Turns { intercept, calls: Arc::default(), prefix: prefix.into() } }
+    }
+}
+
+/// The failure of a call that was interfered with.
+fn failure() -> Error {
+    Error::Generic { store: "intercepted", source: "the connection was lost, on purpose".into() }
+}
+
+impl Turns {
+    fn ask(&self, kind: CallKind, path: &Path) -> Interference {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let inside = path.as_ref().strip_prefix(&*self.prefix).unwrap_or(path.as_ref());
+        let path = inside.strip_prefix('/').unwrap_or(inside).to_owned();
+        self.intercept.before(&StorageCall { number, kind, path })
+    }
+
+    /// Makes a call, or does not.
+    async fn call<T>(&self, kind: CallKind, path: &Path, call: impl Future<Output = Result<T>>) -> Result<T> {
+        match self.ask(kind, path) {
+            Interference::Pass => {}
+            Interference::FailBefore => return Err(failure()),
+            Interference::HangBefore => return futures::future::pending().await,
+            Interference::FailAfter => {
+                drop(call.await);
+                return Err(failure());
+            }
+            Interference::HangAfter => {
+                drop(call.await);
+                return futures::future::pending().await;
+            }
+            Interference::Delay(time) => tokio::time::sleep(time).await,
+        }
+        call.await
+    }
+
+    /// What becomes of a stream that was asked for.
+    fn stream<T: Send + 'static>(interference: Interference, inner: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {
+        let failed = || stream::once(async { Err(failure()) });
+        match interference {
+            Interference::Pass => inner,
+            Interference::FailBefore => failed().boxed(),
+            Interference::HangBefore => stream::pending().boxed(),
+            Interference::FailAfter => inner.chain(failed()).boxed(),
+            Interference::HangAfter => inner.chain(stream::pending()).boxed(),
+            Interference::Delay(time) => tokio::time::sleep(time).map(|()| inner).flatten_stream().boxed(),
+        }
+    }
+}
+
+impl fmt::Display for Intercepted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Intercepted({})", self.inner)
+    }
+}
+
+/// A future as the traits of the client library have it.
+type Answer<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
+
+// The signatures are those that the macro of the client library makes of its `async fn`.
+impl ObjectStore for Intercepted {
+    fn put_opts<'a, 'b, 't>(&'a self, location: &'b Path, payload: PutPayload, options: PutOptions) -> Answer<'t, PutResult>
+    where
+        'a: 't,
+        'b: 't,
+        Self: 't,
+    {
+        let kind = if options.mode == PutMode::Create { CallKind::PutIfAbsent } else { CallKind::Put };
+        Box::pin(self.turns.call(kind, location, self.inner.put_opts(location, payload, options)))
+    }
+
+    fn put_multipart_opts<'a, 'b, 't>(&'a self, location: &'b Path, options: PutMultipartOptions) -> Answer<'t, Box<dyn MultipartUpload>>
+    where
+        'a: 't,
+        'b: 't,
+        Self: 't,
+    {
+        Box::pin(async move {
+            let begun = self.turns.call(CallKind::MultipartStart, location, self.inner.put_multipart_opts(location, options)).await?;
+            let upload = Upload { inner: begun, turns: self.turns.clone(), location: location.clone() };
+            Ok(Box::new(upload) as Box<dyn MultipartUpload>)
+        })
+    }
+
+    fn get_opts<'a, 'b, 't>(&'a self, location: &'b Path, options: GetOptions) -> Answer<'t, GetResult>
+    where
+        'a: 't,
+        'b: 't,
+        Self: 't,
+    {
+        Box::pin(async move {
+            if options.head {
+                return self.turns.call(CallKind::Head, location, self.inner.get_opts(location, options)).await;
+            }
+            let interference = self.turns.ask(CallKind::Get, location);
+            match interference {
+                Interference::FailBefore => return Err(failure()),
+                Interference::HangBefore => return futures::future::pending().await,
+                _ => {}
+            }
+            let found = self.inner.get_opts(location, options).await?;
+            if interference == Interference::Pass {
+                return Ok(found);
+            }
+            let (meta, range, attributes, extensions) =
+                (found.meta.clone(), found.range.clone(), found.attributes.clone(), found.extensions.clone());
+            let body = Turns::stream::<Bytes>(interference, found.into_stream());
+            Ok(GetResult { payload: GetResultPayload::Stream(body), meta, range, attributes, extensions })
+        })
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let Self { inner, turns } = self.clone();
+        let delete = move |location: Result<Path>| {
+            let (inner, turns) = (Arc::clone(&inner), turns.clone());
+            async move {
+                let location = location?;
+                turns.call(CallKind::Delete, &location, inner.delete(&location)).await?;
+                Ok(location)
+            }
+        };
+        locations.then(delete).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (turns, within, found) = (self.turns.clone(), prefix.cloned().unwrap_or_default(), self.inner.list(prefix));
+        // The call is made when somebody begins to read.
+        async move { Turns::stream(turns.ask(CallKind::List, &within), found) }.flatten_stream().boxed()
+    }
+
+    fn list_with_delimiter<'a, 'b, 't>(&'a self, prefix: Option<&'b Path>) -> Answer<'t, ListResult>
+    where
+        'a: 't,
+        'b: 't,
+        Self: 't,
+    {
+        Box::pin(async move {
+            let within = prefix.cloned().unwrap_or_default();
+            self.turns.call(CallKind::List, &within, self.inner.list_with_delimiter(prefix)).await
+        })
+    }
+
+    fn copy_opts<'a, 'b, 'c, 't>(&'a self, from: &'b Path, to: &'c Path, options: CopyOptions) -> Answer<'t, ()>
+    where
+        'a: 't,
+        'b: 't,
+        'c: 't,
+        Self: 't,
+    {
+        Box::pin(self.turns.call(CallKind::Copy, to, self.inner.copy_opts(from, to, options)))
+    }
+}
+
+/// An upload in parts.
+#[derive(Debug)]
+struct Upload {
+    inner: Box<dyn MultipartUpload>,
+    turns: Turns,
+    location: Path,
+}
+
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, bytes: PutPayload) -> UploadPart {
+        // Parts are numbered as they are made, and go on their way when they are first polled.
+        let (part, turns, location) = (self.inner.put_part(bytes), self.turns.clone(), self.location.clone());
+        async move { turns.call(CallKind::MultipartPart, &location, part).await }.boxed()
+    }
+
+    fn complete<'a, 't>(&'a mut self) -> Answer<'t, PutResult>
+    where
+        'a: 't,
+        Self: 't,
+    {
+        Box::pin(self.turns.call(CallKind::MultipartComplete, &self.location, self.inner.complete()))
+    }
+
+    fn abort<'a, 't>(&'a mut self) -> Answer<'t, ()>
+    where
+        'a: 't,
+        Self: 't,
+    {
+        Box::pin(self.turns.call(CallKind::MultipartAbort, &self.location, self.inner.abort()))
+    }
+}
