@@ -39,15 +39,38 @@ pub async fn open_with(
 ) -> Result<Store, StoreError> {
     let refused = |reason: String| StoreError::Config { location: url.to_owned(), reason };
     path::segment(job).map_err(|reason| refused(format!("the job's name `{job}` cannot be part of a path: {reason}")))?;
-    let location = match url.split_once(':') {
-        Some(("file", rest)) => folder(rest, base_dir, url).await?,
-        Some(("memory", name)) => memory(name).map_err(refused)?,
-        Some(("s3", rest)) => bucket(rest, variables).map_err(refused)?,
-        _ => return Err(refused("it is none of `file:PATH`, `memory:NAME` and `s3://BUCKET/PREFIX`".to_owned())),
-    };
+    let location = locate(url, base_dir, variables).await?;
     let prefix = if location.prefix.is_empty() { job.to_owned() } else { format!("{}/{job}", location.prefix) };
     let root = format!("{}/{job}", location.shown.trim_end_matches('/'));
     Ok(Store { objects: location.objects, prefix, root, limits, large_bytes: location.large_bytes })
+}
+
+/// See [`Store::open_place`].
+pub async fn open_place(url: &str, base_dir: &FilePath, limits: Limits) -> Result<Store, StoreError> {
+    // Collected, so that the call may move from thread to thread.
+    let variables: Vec<_> = variables().collect();
+    open_place_with(url, base_dir, limits, variables.into_iter()).await
+}
+
+/// As [`open_place`], with the variables that set up a bucket.
+pub async fn open_place_with(
+    url: &str,
+    base_dir: &FilePath,
+    limits: Limits,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<Store, StoreError> {
+    let Location { objects, prefix, shown, large_bytes } = locate(url, base_dir, variables).await?;
+    Ok(Store { objects, prefix, root: shown, limits, large_bytes })
+}
+
+async fn locate(url: &str, base_dir: &FilePath, variables: impl Iterator<Item = (String, String)>) -> Result<Location, StoreError> {
+    let refused = |reason: String| StoreError::Config { location: url.to_owned(), reason };
+    match url.split_once(':') {
+        Some(("file", rest)) => folder(rest, base_dir, url).await,
+        Some(("memory", name)) => memory(name).map_err(refused),
+        Some(("s3", rest)) => bucket(rest, variables).map_err(refused),
+        _ => Err(refused("it is none of `file:PATH`, `memory:NAME` and `s3://BUCKET/PREFIX`".to_owned())),
+    }
 }
 
 /// The variables of the process that are text; others are none of ours.
