@@ -145,7 +145,7 @@ impl Job {
         }
         let base = found.checkpoint.as_ref().map(|c| c.manifest.clone());
         self.check_nodes(base.as_ref(), true)?;
-        let sinks = self.recover_sinks(base.as_ref())?;
+        let sinks = self.recover_sinks(base.as_ref()).await?;
         if self.tell_weaker()? {
             // The same rows will be refused again.
             take_up::clear_quarantine(&self.store, base.as_ref().map(|b| b.epoch)).await?;
@@ -300,20 +300,33 @@ impl Job {
         Ok(())
     }
 
-    fn recover_sinks(&self, base: Option<&Manifest>) -> Result<Vec<NamedSink>, Error> {
+    async fn recover_sinks(&self, base: Option<&Manifest>) -> Result<Vec<NamedSink>, Error> {
         let plan = self.plan();
         let mut sinks = Vec::new();
         for (index, sink) in plan.topology.sinks.iter().enumerate() {
             let encodings = plan.edges.iter().filter(|e| e.to == Node::Sink(index)).map(|edge| self.encoding(edge.from, edge.port));
-            let opened = connect::sink(&sink.kind, &self.prepared.base_dir, &plan.topology.name, &sink.name, encodings.collect());
-            let opened: Arc<dyn Sink> = opened.map_err(cannot_start("sink", &sink.name))?.into();
+            let encodings: Vec<RowEncoding> = encodings.collect();
             let old = base.and_then(|b| b.sinks.iter().find(|s| s.name == sink.name));
             let staged = old.map_or(&[][..], |s| &s.staged);
             let staged: Vec<Staged> = staged.iter().map(|s| Staged { token: s.token.clone(), rows: s.rows, bytes: s.bytes }).collect();
+            let around = connect::Surroundings {
+                base_dir: self.prepared.base_dir.clone(),
+                job: plan.topology.name.clone(),
+                sink: sink.name.clone(),
+                runtime: tokio::runtime::Handle::current(),
+                storage: self.store.limits().clone(),
+            };
+            let (settings, epoch) = (sink.clone(), base.map(|b| b.epoch.0));
+            // Sinks block.
+            let task = tokio::task::spawn_blocking(move || {
+                let opened: Arc<dyn Sink> = connect::sink(&settings, &around, encodings)?.into();
+                opened.recover(epoch, &staged).map(|recovered| (opened, recovered))
+            });
+            let done = task.await.map_err(|error| Error::Internal(format!("a task failed: {error}")))?;
+            let (opened, recovered) = done.map_err(cannot_start("sink", &sink.name))?;
             if !opened.exactly_once() {
                 self.tell(Notice::Weaker { what: format!("sink `{}` shows rows at once: after a crash some are shown again", sink.name) });
             }
-            let recovered = opened.recover(base.map(|b| b.epoch.0), &staged).map_err(cannot_start("sink", &sink.name))?;
             self.tell(Notice::SinkRecovered { sink: sink.name.clone(), recovered });
             sinks.push(NamedSink { name: sink.name.clone(), sink: opened });
         }

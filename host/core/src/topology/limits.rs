@@ -157,6 +157,8 @@ pub(super) const MEMORY: Limit<Bytes> = Limit::new("operator", "memory", Bytes(2
 pub(super) const DEADLINE: Limit<Duration> = Limit::new("operator", "deadline", ms(1_000), (ms(10), HOUR));
 pub(super) const OUTPUT: Limit<Bytes> = Limit::new("operator", "output-max", Bytes(64 * MIB), (Bytes(KIB), Bytes(GIB)));
 
+pub(super) const PART: Limit<Bytes> = Limit::new("sink.objects", "part-bytes", Bytes(64 * MIB), (Bytes(64 * KIB), Bytes(GIB)));
+
 pub(super) const CALL_RETRIES: Limit<u32> = Limit::new("operator.on-failure", "retries", 3, (0, 1_000));
 /// The first pause of `backoff`.
 pub(super) const BACKOFF_MIN: Limit<Duration> = Limit::new("operator.on-failure", "backoff", ms(10), (ms(1), HOUR));
@@ -200,6 +202,7 @@ pub fn limits() -> Vec<LimitRow> {
         MEMORY.row(),
         DEADLINE.row(),
         OUTPUT.row(),
+        PART.row(),
         CALL_RETRIES.row(),
         BACKOFF_MIN.row(),
         BACKOFF_MAX.row(),
@@ -229,7 +232,7 @@ mod tests {
         for limit in [KEEP, CHAIN_LENGTH, EPOCHS_IN_FLIGHT, STORE_RETRIES, STEPS_AHEAD, BATCH_ROWS, CALL_RETRIES] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
-        for limit in [SNAPSHOT_PART, BYTES_AHEAD, BATCH_BYTES, SPLIT, ROW, MEMORY, OUTPUT] {
+        for limit in [SNAPSHOT_PART, BYTES_AHEAD, BATCH_BYTES, SPLIT, ROW, MEMORY, OUTPUT, PART] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
         for limit in [INTERVAL, TIMEOUT, LATENESS, POLL, DEADLINE, BACKOFF_MIN, BACKOFF_MAX] {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <path>/<sink>-<epoch, 12 digits>-<instance>.<ext>                          visible
+//! <path>/<sink>-<epoch, 12 digits>-<generation>-<instance>-<number>.<ext>    visible at once
 //! <path>/.reprise/<sink>/owner                                               name of the job
 //! <path>/.reprise/<sink>/staged/<epoch>-<generation>-<instance>.<ext>        being written, or durable and not yet visible
 //! <path>/.reprise/<sink>/published/<instance>                                the last epoch made visible
@@ -19,6 +20,8 @@ use std::path::{Path, PathBuf};
 const EPOCH_DIGITS: usize = 12;
 /// Everything of ours that is not output.
 const HIDDEN: &str = ".reprise";
+/// Names that are tried for a file that must be new.
+const NAMES_MAX: u32 = 1_000;
 /// Extensions that output may have.
 const EXTENSIONS: [&str; 3] = ["json", "txt", "csv"];
 
@@ -115,6 +118,27 @@ impl Folders {
     /// Makes new names in the folder of staged files durable.
     pub fn sync_staged(&self) -> Result<(), ConnectError> {
         sync_folder(&self.staged)
+    }
+
+    /// Makes new names in the visible folder durable.
+    pub fn sync_visible(&self) -> Result<(), ConnectError> {
+        sync_folder(&self.visible)
+    }
+
+    /// Makes a new visible file for rows that are shown at once. Its name holds the generation, and a number where an earlier life of the
+    /// job, with another store, has left a file of the same name.
+    pub fn create_immediate(&self, token: &Token) -> Result<(PathBuf, File), ConnectError> {
+        let Token { epoch, generation, instance, extension } = token;
+        let stem = format!("{}-{epoch:0EPOCH_DIGITS$}-{generation}-{instance}", self.sink);
+        let mut number = 0;
+        loop {
+            let path = self.visible.join(format!("{stem}-{number}.{extension}"));
+            match File::create_new(&path) {
+                Ok(file) => return Ok((path, file)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && number < NAMES_MAX => number += 1,
+                Err(error) => return Err(ConnectError::io("make", &path)(error)),
+            }
+        }
     }
 
     /// Reads a token of a manifest.

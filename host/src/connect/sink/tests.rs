@@ -2,25 +2,41 @@
 
 use super::rows::RowWriter;
 use super::stdout::write_to;
-use crate::connect::{ConnectError, Recovered, RowEncoding, Sink, Staged};
+use crate::connect::{ConnectError, Recovered, RowEncoding, Sink, Staged, Surroundings};
 use reprise_core::batch::{Batch, Row};
 use reprise_core::description::Encoding::{self, *};
-use reprise_core::topology::{FileSink, SinkFormat, SinkKind};
+use reprise_core::topology::{self, Delivery, FileSink, SinkFormat, SinkKind};
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
-const COUNTS: RowEncoding = RowEncoding { key: Utf8, value: I64Le };
+pub(super) const COUNTS: RowEncoding = RowEncoding { key: Utf8, value: I64Le };
+
+/// What is around a sink. The runtime of its storage calls lives as long as the tests.
+pub(super) fn around(folder: &Path, job: &str, name: &str) -> Surroundings {
+    static RUNTIME: LazyLock<tokio::runtime::Runtime> =
+        LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+    let storage = crate::store::Limits::default();
+    let (base_dir, job, sink, runtime) = (folder.to_owned(), job.to_owned(), name.to_owned(), RUNTIME.handle().clone());
+    Surroundings { base_dir, job, sink, runtime, storage }
+}
+
+/// A sink of any kind.
+pub(super) fn open_kind(kind: SinkKind, delivery: Delivery, folder: &Path, job: &str, name: &str) -> Result<Box<dyn Sink>, ConnectError> {
+    let settings = topology::Sink { name: name.to_owned(), inputs: Vec::new(), kind, delivery, line: 1 };
+    crate::connect::sink(&settings, &around(folder, job, name), vec![COUNTS])
+}
 
 fn open(folder: &Path, job: &str, name: &str, format: SinkFormat) -> Box<dyn Sink> {
     let kind = SinkKind::File(FileSink { path: "out".to_owned(), format });
-    crate::connect::sink(&kind, folder, job, name, vec![COUNTS]).unwrap()
+    open_kind(kind, Delivery::ExactlyOnce, folder, job, name).unwrap()
 }
 
 fn sink(folder: &Path) -> Box<dyn Sink> {
     open(folder, "job", "counts", SinkFormat::Json)
 }
 
-fn batch(key: &str, count: i64) -> Batch {
+pub(super) fn batch(key: &str, count: i64) -> Batch {
     let mut batch = Batch::new();
     batch.push(Row { time: 7, key: key.as_bytes(), value: &count.to_le_bytes() }).unwrap();
     batch
@@ -218,6 +234,47 @@ fn a_folder_belongs_to_one_job_for_each_sink_name() {
     let error = open(folder.path(), "another", "counts", SinkFormat::Json).recover(None, &[]).unwrap_err();
     assert!(matches!(error, ConnectError::Config { .. }));
     assert!(error.to_string().contains("of job `job`"), "{error}");
+}
+
+fn at_once(folder: &Path) -> Box<dyn Sink> {
+    let kind = SinkKind::File(FileSink { path: "out".to_owned(), format: SinkFormat::Csv });
+    open_kind(kind, Delivery::Immediate, folder, "job", "counts").unwrap()
+}
+
+#[test]
+fn immediate_rows_are_visible_when_the_write_returns_and_stay_whatever_is_recovered() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let sink = at_once(folder.path());
+    assert!(!sink.exactly_once());
+    sink.recover(None, &[]).unwrap();
+    let mut writer = sink.writer(3, 7).unwrap();
+    writer.write(41, 0, &batch("a", 1)).unwrap();
+    assert_eq!(list(&out), ["counts-000000000041-7-3-0.csv"]);
+    assert_eq!(fs::read_to_string(out.join("counts-000000000041-7-3-0.csv")).unwrap(), "a,1,7\n");
+    writer.write(41, 0, &batch("b", 2)).unwrap();
+    assert_eq!(fs::read_to_string(out.join("counts-000000000041-7-3-0.csv")).unwrap(), "a,1,7\nb,2,7\n");
+    assert_eq!(writer.seal(41).unwrap(), None);
+    assert!(matches!(writer.write(41, 0, &batch("c", 1)), Err(ConnectError::Order { .. })));
+    assert_eq!(sink.recover(Some(40), &[]).unwrap(), Recovered::default());
+    // Another life of the job, with a store that knows nothing: the same epoch, generation and instance.
+    let mut again = sink.writer(3, 7).unwrap();
+    again.write(41, 0, &batch("d", 4)).unwrap();
+    assert_eq!(list(&out), ["counts-000000000041-7-3-0.csv", "counts-000000000041-7-3-1.csv"]);
+    assert_eq!(fs::read_to_string(out.join("counts-000000000041-7-3-0.csv")).unwrap(), "a,1,7\nb,2,7\n");
+}
+
+#[test]
+fn delivery_may_change_between_two_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let staged = stage(sink(folder.path()).as_ref(), 1, 5, "a");
+    stage(sink(folder.path()).as_ref(), 1, 6, "not named");
+    let done = at_once(folder.path()).recover(Some(5), &[staged]).unwrap();
+    assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 1 });
+    at_once(folder.path()).writer(0, 2).unwrap().write(6, 0, &batch("b", 1)).unwrap();
+    assert_eq!(sink(folder.path()).recover(Some(5), &[]).unwrap(), Recovered::default());
+    assert_eq!(list(&out), ["counts-000000000005-0.json", "counts-000000000006-2-0-0.csv"]);
 }
 
 fn text(format: SinkFormat, encoding: Encoding, value: &[u8]) -> String {
