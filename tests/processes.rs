@@ -5,12 +5,14 @@
 //! |---|---|
 //! | `kills` | SIGKILL, Ctrl-C, another number of workers |
 //! | `faults` | operators that trap, panic, loop, eat memory or overflow their stack |
+//! | `sinks` | output to objects, and output that is visible at once, of runs that are killed |
 //! | `streams` | files that grow, standard input and output |
 //! | `commands` | `check`, `inspect`, the JSON log |
 
 mod commands;
 mod faults;
 mod kills;
+mod sinks;
 mod streams;
 
 use serde_json::Value;

@@ -7,6 +7,7 @@
 //! | `state` | deltas, other numbers of workers, checkpoints that do not fit |
 //! | `refused` | what lying guests return, and rows in quarantine |
 //! | `ends` | the end of the input, told once; old checkpoints, deleted |
+//! | `sinks` | output to objects, and output that is visible at once |
 //! | `shapes` | every way to connect operators |
 //! | `versions` | components whose state has another version than that of the checkpoint |
 
@@ -15,5 +16,6 @@ mod ends;
 mod jobs;
 mod refused;
 mod shapes;
+mod sinks;
 mod state;
 mod versions;

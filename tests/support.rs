@@ -378,6 +378,8 @@ pub struct Counting {
     pub flow: &'static str,
     pub source: &'static str,
     pub operator: &'static str,
+    /// What the sink writes to, and how.
+    pub sink: &'static str,
 }
 
 impl Default for Counting {
@@ -389,6 +391,7 @@ impl Default for Counting {
             flow: "",
             source: "split = \"1MiB\"",
             operator: "",
+            sink: "file = { path = \"out\", format = \"csv\" }",
         }
     }
 }
@@ -396,7 +399,7 @@ impl Default for Counting {
 impl Counting {
     /// The text of the topology; the job is `counting`, the input `in/*`, the store `state`, the output `out`.
     pub fn text(&self) -> String {
-        let Self { checkpoint, flow, source, operator, .. } = self;
+        let Self { checkpoint, flow, source, operator, sink, .. } = self;
         let (parser, counter) = (guest(self.parser), guest(self.counter));
         format!(
             "name = \"counting\"\n\
@@ -405,7 +408,7 @@ impl Counting {
              [[source]]\nname = \"lines\"\n[source.file]\npath = \"in/*\"\nformat = \"lines\"\n{source}\n\
              [[operator]]\nname = \"parse\"\ncomponent = {parser:?}\ninput = \"lines\"\n\
              [[operator]]\nname = \"count\"\ncomponent = {counter:?}\ninput = {{ from = \"parse\", by = \"key\" }}\n{operator}\n\
-             [[sink]]\nname = \"counts\"\ninput = \"count\"\nfile = {{ path = \"out\", format = \"csv\" }}\n"
+             [[sink]]\nname = \"counts\"\ninput = \"count\"\n{sink}\n"
         )
     }
 

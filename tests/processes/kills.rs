@@ -15,11 +15,11 @@ const SLOW: &str = "steps-ahead = 1\nbatch-rows = 64";
 /// Time between two checkpoints in these jobs.
 const INTERVAL_MS: u64 = 50;
 
-fn slow() -> Counting {
+pub(super) fn slow() -> Counting {
     Counting { flow: SLOW, ..Counting::default() }
 }
 
-fn start(place: &Place, workers: u32) -> Running {
+pub(super) fn start(place: &Place, workers: u32) -> Running {
     place.start(&["run", "job.toml", "--workers", &workers.to_string(), "--log", "json"])
 }
 
@@ -36,7 +36,7 @@ fn killed_at(place: &Place, workers: u32, rows: u64, further: Duration) -> Optio
 }
 
 /// Kills runs of a place at random moments: some after a random amount of progress, some while they take up again.
-fn kill_again_and_again(place: &Place, times: u64, rows: u64, random: &mut StdRng) {
+pub(super) fn kill_again_and_again(place: &Place, times: u64, rows: u64, random: &mut StdRng) {
     // What no kill aims at, so that the last one does not come too late.
     let reserve = rows / 10;
     let mut reached = 0;

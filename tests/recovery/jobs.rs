@@ -57,16 +57,30 @@ impl Topology {
         self.with(&format!("[[operator]]\nname = \"{name}\"\ncomponent = '{}'\ninput = {input}\n{failure}\n", path.display()))
     }
 
+    /// A sink that writes as these settings say.
+    pub fn sink_into(self, name: &str, input: &str, settings: &str) -> Self {
+        self.with(&format!("[[sink]]\nname = \"{name}\"\ninput = {input}\n{settings}\n"))
+    }
+
     /// A file sink into the folder `name`.
     pub fn sink(self, name: &str, input: &str) -> Self {
-        self.with(&format!("[[sink]]\nname = \"{name}\"\ninput = {input}\nfile = {{ path = \"{name}\" }}\n"))
+        self.sink_into(name, input, &format!("file = {{ path = \"{name}\" }}"))
     }
 }
 
 /// `keys` counted by key, into the sink `out`.
 pub fn counting(checkpoint: &str, follow: bool) -> Topology {
+    counted(checkpoint, follow).sink("out", "\"count\"")
+}
+
+/// As [`counting`], with a sink `out` that writes as these settings say.
+pub fn counting_into(settings: &str) -> Topology {
+    counted("", false).sink_into("out", "\"count\"", settings)
+}
+
+fn counted(checkpoint: &str, follow: bool) -> Topology {
     let topology = Topology::new(checkpoint).keys("keys", follow);
-    topology.operator("count", "running-count", r#"{ from = "keys", by = "key" }"#).sink("out", "\"count\"")
+    topology.operator("count", "running-count", r#"{ from = "keys", by = "key" }"#)
 }
 
 /// What a run is to do next.
@@ -204,6 +218,42 @@ impl Folder {
         })
     }
 
+    /// Runs the job until so many checkpoints are made, and lets go of it, as of a host that dies: it is asked nothing, and its threads
+    /// are not waited for. True where it was let go of, false where it had ended before.
+    pub fn abandon(&self, workers: u32, checkpoints: usize) -> bool {
+        let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let prepared = job::prepare(&self.path("topology.toml"), workers, Some(cache)).unwrap();
+        let (told, mut made) = tokio::sync::mpsc::unbounded_channel();
+        let (ask, stop) = watch::channel(false);
+        let watch: job::Watch = std::sync::Arc::new(move |notice| {
+            if matches!(notice, Notice::Checkpoint(_)) {
+                // Nobody listens any more once the run is let go of.
+                let _ = told.send(());
+            }
+        });
+        let options = Options { workers, stop, watch, clock: Clock::Fixed(1_000) };
+        let let_go = runtime.block_on(async {
+            let enough = async {
+                for _ in 0..checkpoints {
+                    if made.recv().await.is_none() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+            };
+            tokio::select! {
+                ended = job::run(prepared, options) => {
+                    ended.unwrap();
+                    false
+                }
+                () = enough => true,
+            }
+        });
+        drop(ask);
+        runtime.shutdown_background();
+        let_go
+    }
+
     /// Runs the job to its end.
     pub fn run(&self, workers: u32) -> Run {
         self.run_with(workers, |_| Then::GoOn)
@@ -250,14 +300,7 @@ impl Folder {
 
     /// Keys and values of the visible rows of a sink, sorted.
     pub fn rows(&self, sink: &str) -> Vec<(String, String)> {
-        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let parse = |line: &String| {
-            let row: serde_json::Value = serde_json::from_str(line).unwrap();
-            (text(&row["key"]), text(&row["value"]))
-        };
-        let mut rows: Vec<_> = self.lines(sink).iter().map(parse).collect();
-        rows.sort();
-        rows
+        parsed(&self.lines(sink))
     }
 
     /// The folder of the job's objects.
@@ -305,6 +348,18 @@ impl Folder {
         }
         cells
     }
+}
+
+/// Keys and values of lines of JSON, sorted.
+pub fn parsed(lines: &[String]) -> Vec<(String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let parse = |line: &String| {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        (text(&row["key"]), text(&row["value"]))
+    };
+    let mut rows: Vec<_> = lines.iter().map(parse).collect();
+    rows.sort();
+    rows
 }
 
 /// State, cell by cell.

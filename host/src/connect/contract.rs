@@ -107,32 +107,64 @@ pub struct RowEncoding {
     pub value: Encoding,
 }
 
-/// Where rows go.
+/// Where rows go. `docs/connectors.md` tells how to write one, and what it must do about a crash at each step.
 ///
-/// # Law
-/// With [`Sink::exactly_once`], rows of an epoch become visible only by [`Sink::publish`] of what [`SinkWriter::seal`] returned for it, all
-/// rows of one token at once.
+/// # Order of calls
+/// ```text
+/// recover ──> writer, one an instance ──> write(n)* ──> seal(n) ──> write(n+1)* ──> seal(n+1) ──> ...
+///                                                          └── manifest n is stored ──> publish(n)
+/// ```
+/// [`Sink::recover`] comes first, once a run. Writers of all instances work side by side. [`Sink::publish`] of an epoch comes after the
+/// manifest that names it, while writers are at later epochs; for one instance in the order of epochs. All calls may block.
+///
+/// A host may die between any two steps, or sleep there and wake up when another one has taken its place. What a sink must remember is
+/// therefore outside the process, and its token is the only thing that a checkpoint remembers for it.
+///
+/// # Laws
+/// With [`Sink::exactly_once`]:
+/// 1. Rows of an epoch become visible only by [`Sink::publish`] of what [`SinkWriter::seal`] returned for it.
+/// 2. What `seal` returned is durable: it outlives process and machine.
+/// 3. Each piece of output (a file, an object, a transaction) is visible completely or not at all.
+/// 4. Publishing again changes nothing, in whichever process, after whatever step an earlier attempt died at, and also where readers have
+///    taken the output away.
+/// 5. When `recover` has returned, nobody of an earlier generation can make anything visible that it was not told of.
+///
+/// Without it, rows may be visible at any time, and `seal` returns `None`; but what was written is durable when `seal` returns.
+///
+/// Always: nothing is overwritten or removed that the sink did not write, and a place that belongs to another job is refused.
 pub trait Sink: Send + Sync {
-    /// A writer for one instance. `generation` is the fencing number of this run.
+    /// A writer for one instance. `generation` is the fencing number of this run: greater than that of any run before, in the life of the
+    /// job's store. Names of what is not yet published should hold it, so that they never meet those of a host that wakes up late. Called
+    /// after [`Sink::recover`], from a thread of the runtime: it must not wait for the network.
     ///
     /// # Errors
     /// Where the place to write to cannot be made.
     fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError>;
 
     /// Makes staged rows visible and durable. Asked after a manifest names them, for one instance in the order of epochs. Idempotent: may
-    /// be asked again after a crash.
+    /// be asked again after a crash, until a manifest without the token is stored.
     ///
     /// # Errors
-    /// [`ConnectError::Missing`] and [`ConnectError::Corrupt`] where that output is lost or not what was sealed.
+    /// [`ConnectError::Missing`] and [`ConnectError::Corrupt`] where that output is lost, not what was sealed, or something else is in its
+    /// place; [`ConnectError::Io`] and [`ConnectError::Storage`] where it may work later. The job stops; the next run asks again.
     fn publish(&self, staged: &Staged) -> Result<(), ConnectError>;
 
-    /// Called once at the start of a run, before any writer is made. `recovered` is the epoch of the checkpoint taken up (`None`: a fresh
-    /// start), `staged` what its manifest lists. Publishes those; takes back visible output of later epochs, which will be produced again;
-    /// removes what dead generations left unpublished.
+    /// Called once at the start of a run, before any writer is made. `staged` is what the manifest of the checkpoint taken up lists: all of
+    /// epochs up to [`Recovery::recovered`], perhaps published already. In this order:
+    ///
+    /// 1. claims the place for the job;
+    /// 2. publishes what is in `staged`;
+    /// 3. removes what earlier generations left unpublished, so that from here on none of them can publish anything;
+    /// 4. takes back visible output of epochs that do not count ([`Recovery::is_void`]), which will be produced again. Not without
+    ///    [`Sink::exactly_once`].
+    ///
+    /// It may die at any step and is then called anew. It may also sleep at any step and go on when a later run has taken over and
+    /// published: the bounds of `recovery` keep it from touching what is that run's. A sink that cannot take back must refuse, with
+    /// [`ConnectError::Corrupt`], where it would have to.
     ///
     /// # Errors
-    /// As [`Sink::publish`].
-    fn recover(&self, recovered: Option<u64>, staged: &[Staged]) -> Result<Recovered, ConnectError>;
+    /// As [`Sink::publish`]; [`ConnectError::Config`] where the place belongs to another job.
+    fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError>;
 
     /// False where rows are visible as soon as they are written, so that a restart may show some again.
     fn exactly_once(&self) -> bool;
@@ -140,13 +172,15 @@ pub trait Sink: Send + Sync {
 
 /// Writes the rows of one instance, on a thread of its own.
 pub trait SinkWriter: Send {
-    /// Writes rows. Epochs never decrease. `input` is the index of the sink's input that the rows came from.
+    /// Writes rows. Epochs never decrease, and none comes after its seal. `input` is the index of the sink's input that the rows came from.
+    /// While it blocks, the sources wait once a few batches have gathered.
     ///
     /// # Errors
-    /// The writer is of no use afterwards, and nothing of the epoch may be published.
+    /// The writer is of no use afterwards, and nothing of the epoch may be published. [`ConnectError::Order`] for an epoch that is sealed.
     fn write(&mut self, epoch: u64, input: u32, rows: &Batch) -> Result<(), ConnectError>;
 
-    /// The epoch is complete: makes its rows durable, still invisible. `None` where there is nothing to publish.
+    /// The epoch is complete: makes its rows durable, still invisible. Comes for every epoch, in order, also for those without rows.
+    /// `None` where there is nothing to publish.
     ///
     /// # Errors
     /// As [`SinkWriter::write`].
@@ -156,12 +190,32 @@ pub trait SinkWriter: Send {
 /// Output of one epoch of one instance, durable and not yet visible. Checkpoints keep it; only the sink that wrote it reads `token`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staged {
-    /// Names it: relative, portable text.
+    /// Names it: relative, portable text. Comes back as it was, perhaps in another process, on another machine, or damaged: check it.
     pub token: String,
     /// Rows in it.
     pub rows: u64,
     /// Bytes in it.
     pub bytes: u64,
+}
+
+/// What a run takes up, and what is its own: the bounds of [`Sink::recover`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// The newest epoch whose output counts; `None` at the beginning of a job: none does.
+    pub recovered: Option<u64>,
+    /// The epoch of the manifest with which this run took over. No output of that epoch ever exists; that of later ones is this run's, or a
+    /// later run's.
+    pub taken: u64,
+    /// The generation of this run.
+    pub generation: u64,
+}
+
+impl Recovery {
+    /// Output of this epoch was made visible by an earlier run, and does not count.
+    #[must_use]
+    pub fn is_void(&self, epoch: u64) -> bool {
+        epoch < self.taken && self.recovered.is_none_or(|recovered| epoch > recovered)
+    }
 }
 
 /// What [`Sink::recover`] did.

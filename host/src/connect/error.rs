@@ -1,5 +1,6 @@
 //! What can go wrong in a connector, by what the caller has to do about it.
 
+use crate::store::StoreError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,16 @@ pub enum ConnectError {
         /// The refusal.
         #[source]
         source: io::Error,
+    },
+    /// Object storage failed, and went on failing at every retry, or refused. Nothing is lost: what was not published is published, or
+    /// produced again, by the next run.
+    #[error("storage failed: cannot {doing}")]
+    Storage {
+        /// What was being done, as in "publish output".
+        doing: &'static str,
+        /// What storage said.
+        #[source]
+        source: Box<StoreError>,
     },
     /// An input is no longer what it was when its position was taken. Going on would read wrong rows: stop the job.
     #[error(
@@ -78,5 +89,10 @@ impl ConnectError {
     /// For `map_err`: an I/O error with what was being done, to which path.
     pub(crate) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
         move |source| Self::Io { doing, path: path.to_path_buf(), source }
+    }
+
+    /// For `map_err`: a failure of object storage with what was being done.
+    pub(crate) fn storage(doing: &'static str) -> impl FnOnce(StoreError) -> Self {
+        move |error| Self::Storage { doing, source: Box::new(error) }
     }
 }

@@ -1,14 +1,16 @@
 //! Connectors: where rows come from and where they go.
 //!
 //! A connector is a [`Source`] or a [`Sink`], two small traits in [`contract`]; whoever implements one needs nothing else of the host.
-//! Connectors do I/O and block; they run on threads of their own and never on a worker. They know no operators, no checkpoint store and
-//! no engine: a position is text that they wrote themselves, a staged output is a token that they wrote themselves.
+//! Connectors do I/O and block; they run on threads of their own and never on a worker. They know no operators, no checkpoints and no
+//! engine: a position is text that they wrote themselves, a staged output is a token that they wrote themselves.
 //!
 //! | connector | replays / exactly once | notes |
 //! |---|---|---|
 //! | source `file` | yes | a path or a glob; lines, CSV, JSON lines; bounded or followed |
 //! | source `file` with path `-` | no | standard input |
 //! | sink `file` | yes | staged files, made visible by a rename |
+//! | sink `objects` | yes | objects in a bucket, a folder or memory; staged, made visible by a copy |
+//! | sinks `file` and `objects` with `delivery = "immediate"` | no | at least once, at once |
 //! | sink `stdout` | no | at least once, at once |
 
 pub mod contract;
@@ -18,13 +20,15 @@ pub mod sink;
 pub mod source;
 
 pub use contract::{
-    BatchLimits, Recovered, Rejected, RowEncoding, Sink, SinkWriter, Source, SourceBatch, SourceReader, SplitPosition, Staged, Step,
+    BatchLimits, Recovered, Recovery, Rejected, RowEncoding, Sink, SinkWriter, Source, SourceBatch, SourceReader, SplitPosition, Staged,
+    Step,
 };
 pub use error::ConnectError;
 
+use crate::store;
 use reprise_core::description::Encoding;
-use reprise_core::topology::{FileSource, SinkKind, SourceFormat, SourceKind};
-use std::path::Path;
+use reprise_core::topology::{self, FileSource, SinkKind, SourceFormat, SourceKind};
+use std::path::{Path, PathBuf};
 
 /// Opens a source of a topology. Relative paths start at `base_dir`, the folder of the topology file.
 ///
@@ -50,16 +54,34 @@ pub fn source_encoding(kind: &SourceKind) -> RowEncoding {
     }
 }
 
-/// Opens a sink of a topology. `encodings` has one entry for each input of the sink; `job` and `name` say whose output it is.
+/// What is around a sink: whose it is, where it is, and what its storage calls need.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The folder of the topology file; relative paths start here.
+    pub base_dir: PathBuf,
+    /// Name of the job.
+    pub job: String,
+    /// Name of the sink.
+    pub sink: String,
+    /// Runs storage calls, which are asynchronous.
+    pub runtime: tokio::runtime::Handle,
+    /// Limits of storage calls.
+    pub storage: store::Limits,
+}
+
+/// Opens a sink of a topology. `encodings` has one entry for each input of the sink. May block: not for a thread of the runtime.
 ///
 /// # Errors
-/// [`ConnectError::Config`] where `encodings` is empty. Nothing is written yet.
-pub fn sink(kind: &SinkKind, base_dir: &Path, job: &str, name: &str, encodings: Vec<RowEncoding>) -> Result<Box<dyn Sink>, ConnectError> {
+/// [`ConnectError::Config`] where `encodings` is empty, [`ConnectError::Storage`] where a url cannot be used. No output is written yet.
+pub fn sink(settings: &topology::Sink, around: &Surroundings, encodings: Vec<RowEncoding>) -> Result<Box<dyn Sink>, ConnectError> {
     if encodings.is_empty() {
-        return Err(ConnectError::Config { what: format!("sink `{name}` has no input"), help: "give it at least one `input`".to_owned() });
+        let what = format!("sink `{}` has no input", around.sink);
+        return Err(ConnectError::Config { what, help: "give it at least one `input`".to_owned() });
     }
-    match kind {
-        SinkKind::File(settings) => Ok(Box::new(sink::file::FilesSink::new(settings, base_dir, job, name, encodings))),
-        SinkKind::Stdout(settings) => Ok(Box::new(sink::stdout::StdoutSink::new(settings, encodings))),
+    let delivery = settings.delivery;
+    match &settings.kind {
+        SinkKind::File(file) => Ok(Box::new(sink::file::FilesSink::new(file, delivery, around, encodings))),
+        SinkKind::Objects(objects) => Ok(Box::new(sink::objects::ObjectsSink::open(objects, delivery, around, encodings)?)),
+        SinkKind::Stdout(stdout) => Ok(Box::new(sink::stdout::StdoutSink::new(stdout, encodings))),
     }
 }

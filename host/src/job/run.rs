@@ -11,7 +11,7 @@ use super::recorder::{self, Recorder};
 use super::savepoint;
 use super::take_up;
 use crate::clock::Clock;
-use crate::connect::{self, BatchLimits, ConnectError, RowEncoding, Sink, SourceReader, SplitPosition, Staged};
+use crate::connect::{self, BatchLimits, ConnectError, Recovery, RowEncoding, Sink, SourceReader, SplitPosition, Staged};
 use crate::engine::{self, Blueprint, Control, Failure, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
 use crate::store::{Intercept, Store};
 use crate::wasm;
@@ -178,8 +178,8 @@ impl Job {
         }
         let base = up.base.as_ref();
         self.check_nodes(base, true)?;
-        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(base).await };
-        let sinks = self.recover_sinks(base, taken)?;
+        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(base, up.generation).await };
+        let sinks = self.recover_sinks(base, taken.epoch, up.generation).await?;
         let covered = base.and_then(Manifest::covered);
         if self.tell_weaker()? {
             // The same rows will be refused again.
@@ -240,9 +240,9 @@ impl Job {
     }
 
     /// There is nothing to run, but there may be output to publish and a savepoint to keep.
-    async fn end_of_a_finished_job(&self, base: Option<&Manifest>) -> Result<Attempt, Error> {
+    async fn end_of_a_finished_job(&self, base: Option<&Manifest>, generation: Generation) -> Result<Attempt, Error> {
         let Some(base) = base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
-        self.recover_sinks(Some(base), base)?;
+        self.recover_sinks(Some(base), base.epoch.next(), generation).await?;
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base).await?;
         }
@@ -331,21 +331,35 @@ impl Job {
         Ok(())
     }
 
-    fn recover_sinks(&self, base: Option<&Manifest>, taken: &Manifest) -> Result<Vec<NamedSink>, Error> {
+    /// `taken`: the epoch of the manifest with which this run took over.
+    async fn recover_sinks(&self, base: Option<&Manifest>, taken: Epoch, generation: Generation) -> Result<Vec<NamedSink>, Error> {
         let plan = self.plan();
         let mut sinks = Vec::new();
         for (index, sink) in plan.topology.sinks.iter().enumerate() {
             let encodings = plan.edges.iter().filter(|e| e.to == Node::Sink(index)).map(|edge| self.encoding(edge.from, edge.port));
-            let opened = connect::sink(&sink.kind, &self.prepared.base_dir, &plan.topology.name, &sink.name, encodings.collect());
-            let opened: Arc<dyn Sink> = opened.map_err(cannot_start("sink", &sink.name))?.into();
+            let encodings: Vec<RowEncoding> = encodings.collect();
             let old = base.and_then(|b| b.sinks.iter().find(|s| s.name == sink.name));
             let staged = old.map_or(&[][..], |s| &s.staged);
             let staged: Vec<Staged> = staged.iter().map(|s| Staged { token: s.token.clone(), rows: s.rows, bytes: s.bytes }).collect();
+            let around = connect::Surroundings {
+                base_dir: self.prepared.base_dir.clone(),
+                job: plan.topology.name.clone(),
+                sink: sink.name.clone(),
+                runtime: tokio::runtime::Handle::current(),
+                storage: self.store.limits().clone(),
+            };
+            let recovered = base.and_then(Manifest::covered).map(|epoch| epoch.0);
+            let (settings, recovery) = (sink.clone(), Recovery { recovered, taken: taken.0, generation: generation.0 });
+            // Sinks block.
+            let task = tokio::task::spawn_blocking(move || {
+                let opened: Arc<dyn Sink> = connect::sink(&settings, &around, encodings)?.into();
+                opened.recover(&recovery, &staged).map(|recovered| (opened, recovered))
+            });
+            let done = task.await.map_err(|error| Error::Internal(format!("a task failed: {error}")))?;
+            let (opened, recovered) = done.map_err(cannot_start("sink", &sink.name))?;
             if !opened.exactly_once() {
                 self.tell(Notice::Weaker { what: format!("sink `{}` shows rows at once: after a crash some are shown again", sink.name) });
             }
-            let recovered =
-                opened.recover(base.and_then(Manifest::covered).map(|epoch| epoch.0), &staged).map_err(cannot_start("sink", &sink.name))?;
             self.tell(Notice::SinkRecovered { sink: sink.name.clone(), recovered });
             sinks.push(NamedSink { name: sink.name.clone(), sink: opened });
         }

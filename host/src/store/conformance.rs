@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::{Created, Creation, Entry, Store, StoreError};
+use super::{Copied, Created, Creation, Entry, Store, StoreError};
 
 /// Creators that race for one object.
 const RACERS: usize = 50;
@@ -16,6 +16,8 @@ pub async fn check(store: &Store) {
     check_under_faults(store).await;
     assert_eq!(create(store, "a/b", "equal").await, Created::New);
     assert_eq!(create(store, "a/b", "equal").await, Created::Exists, "equal bytes alone are no reason to call it ours");
+    assert_eq!(store.copy("a/b", "copies/b", 5).await.expect("it can be copied"), Copied::New);
+    assert_eq!(store.copy("a/b", "copies/b", 5).await.expect("it can be asked"), Copied::Exists);
     clear(store).await;
 }
 
@@ -25,8 +27,10 @@ pub async fn check_under_faults(store: &Store) {
     assert_eq!(store.list("").await.expect("an empty store can be listed"), [], "the probe removes its object");
     create_get_and_delete(store).await;
     absent_objects(store).await;
+    copies(store).await;
     names(store).await;
     lists(store).await;
+    lists_after(store).await;
     races(store).await;
     limits(store).await;
 }
@@ -80,6 +84,42 @@ async fn absent_objects(store: &Store) {
     store.delete("nothing").await.expect("deleting what is not there is fine");
     store.delete("nothing/at/all").await.expect("deleting what is not there is fine");
     assert_eq!(paths(store, "nothing").await, [""; 0]);
+}
+
+async fn copies(store: &Store) {
+    let copy = async |from: &str, to: &str| store.copy(from, to, 5).await.unwrap_or_else(|error| panic!("copy {from} to {to}: {error:?}"));
+    let size = async |path: &str| store.size(path).await.unwrap_or_else(|error| panic!("size of {path}: {error:?}"));
+    assert_eq!(copy("from/a", "to/deep/er/b").await, Copied::Absent);
+    assert_eq!(size("to/deep/er/b").await, None);
+    create(store, "from/a", "bytes").await;
+    // An answer that was lost makes the copy meet itself.
+    assert_ne!(copy("from/a", "to/deep/er/b").await, Copied::Absent);
+    assert_eq!((size("to/deep/er/b").await, read(store, "to/deep/er/b").await.as_deref()), (Some(5), Some(&b"bytes"[..])));
+    create(store, "from/c", "other bytes").await;
+    assert_eq!(copy("from/c", "to/deep/er/b").await, Copied::Exists);
+    assert_eq!(read(store, "to/deep/er/b").await.as_deref(), Some(&b"bytes"[..]), "nothing is overwritten");
+    store.delete("from/a").await.expect("it is there");
+    assert_eq!(read(store, "to/deep/er/b").await.as_deref(), Some(&b"bytes"[..]), "a copy lives on");
+    assert_eq!(copy("from/a", "to/c").await, Copied::Absent);
+    for (from, to) in [("", "a"), ("a", "../b")] {
+        assert!(matches!(store.copy(from, to, 0).await, Err(StoreError::Path { .. })), "{from:?} {to:?}");
+    }
+    clear(store).await;
+}
+
+async fn lists_after(store: &Store) {
+    for path in ["n-1", "n-2/x", "n-3", "n", "m-9", "o-1"] {
+        create(store, path, "x").await;
+    }
+    let names = async |stem: &str, after: &str| -> Vec<String> {
+        let found = store.list_after(stem, after).await.unwrap_or_else(|error| panic!("list {stem:?} after {after:?}: {error:?}"));
+        found.into_iter().map(|entry| entry.path).collect()
+    };
+    assert_eq!(names("n-", "n-").await, ["n-1", "n-3"]);
+    assert_eq!(names("n-", "n-1").await, ["n-3"]);
+    assert_eq!(names("n", "m").await, ["n", "n-1", "n-3"]);
+    assert_eq!(names("n-", "n-3").await, [""; 0]);
+    clear(store).await;
 }
 
 async fn names(store: &Store) {

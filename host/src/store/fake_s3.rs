@@ -50,6 +50,8 @@ struct Request {
     key: String,
     query: BTreeMap<String, String>,
     is_conditional: bool,
+    /// Bucket and key to copy from.
+    copied: Option<String>,
     body: Vec<u8>,
 }
 
@@ -158,6 +160,7 @@ impl Inside {
             }
             ("POST", None) if request.query.contains_key("uploads") => self.begin(key),
             ("PUT", None) if request.is_conditional && self.objects.contains_key(key) && !overwrites => Answer(412, Vec::new()),
+            ("PUT", None) if request.copied.is_some() => self.copy(request),
             ("PUT", None) => {
                 self.objects.insert(key.to_owned(), request.body.clone());
                 Answer(200, Vec::new())
@@ -170,6 +173,12 @@ impl Inside {
             }
             _ => Answer(501, Vec::new()),
         }
+    }
+
+    fn copy(&mut self, request: &Request) -> Answer {
+        let Some(bytes) = request.copied.as_ref().and_then(|from| self.objects.get(from)).cloned() else { return Answer(404, Vec::new()) };
+        self.objects.insert(request.key.clone(), bytes);
+        Answer(200, b"<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>".to_vec())
     }
 
     fn begin(&mut self, key: &str) -> Answer {
@@ -203,8 +212,9 @@ impl Inside {
     /// Pages of 500 objects.
     fn list(&self, request: &Request) -> Answer {
         let within = format!("{}/{}", request.key.trim_end_matches('/'), request.query.get("prefix").map_or("", String::as_str));
-        let after = request.query.get("continuation-token").cloned().unwrap_or_default();
         let bucket = request.key.trim_end_matches('/').len() + 1;
+        let start = request.query.get("start-after").map(|key| format!("{}/{key}", request.key.trim_end_matches('/')));
+        let after = request.query.get("continuation-token").cloned().or(start).unwrap_or_default();
         let mut keys = self.objects.iter().filter(|(key, _)| key.starts_with(&within) && **key > after);
         let page: Vec<_> = keys.by_ref().take(500).collect();
         let contents: String = page.iter().map(|(key, bytes)| content(&key[bucket..], bytes.len())).collect();
@@ -228,20 +238,21 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let (method, target) = (words.next()?.to_owned(), words.next()?);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (key, query) = (decoded(path.trim_start_matches('/')), query_of(query));
-    let (mut length, mut is_conditional) = (0_usize, false);
+    let (mut length, mut is_conditional, mut copied) = (0_usize, false, None);
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
         let Some((name, value)) = header.trim().split_once(':') else { break };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().ok()?,
+            "x-amz-copy-source" => copied = Some(decoded(value.trim().trim_start_matches('/'))),
             "if-none-match" => is_conditional = value.trim() == "*",
             _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, key, query, is_conditional, body })
+    Some(Request { method, key, query, is_conditional, copied, body })
 }
 
 fn query_of(query: &str) -> BTreeMap<String, String> {

@@ -36,21 +36,36 @@ pub async fn open(
 ) -> Result<Store, StoreError> {
     let refused = |reason: String| StoreError::Config { location: url.to_owned(), reason };
     path::segment(job).map_err(|reason| refused(format!("the job's name `{job}` cannot be part of a path: {reason}")))?;
-    let location = match url.split_once(':') {
-        Some(("file", rest)) => folder(rest, base_dir, url).await?,
-        Some(("memory", name)) => memory(name).map_err(refused)?,
-        Some(("s3", rest)) => bucket::locate(rest, environment).map_err(refused)?,
-        _ => return Err(refused("it is none of `file:PATH`, `memory:NAME` and `s3://BUCKET/PREFIX`".to_owned())),
-    };
+    let location = locate(environment, url, base_dir).await?;
     let prefix = if location.prefix.is_empty() { job.to_owned() } else { format!("{}/{job}", location.prefix) };
     let root = format!("{}/{job}", location.shown.trim_end_matches('/'));
     let objects = match intercept {
         Some(intercept) => Arc::new(Intercepted::new(location.objects, intercept, &prefix)),
         None => location.objects,
     };
+    Ok(store(objects, prefix, root, limits, location.large_bytes))
+}
+
+fn store(objects: Arc<dyn ObjectStore>, prefix: String, root: String, limits: Limits, large_bytes: Option<usize>) -> Store {
     let gate = Arc::new(Gate::new(root.clone(), limits.breaker_failures, limits.breaker_pause));
-    let large_bytes = limits.large_bytes.or(location.large_bytes);
-    Ok(Store { objects, prefix, root, limits, large_bytes, gate })
+    let large_bytes = limits.large_bytes.or(large_bytes);
+    Store { objects, prefix, root, limits, large_bytes, gate }
+}
+
+/// See [`Store::open_place`].
+pub async fn open_place(environment: &Environment, url: &str, base_dir: &FilePath, limits: Limits) -> Result<Store, StoreError> {
+    let Location { objects, prefix, shown, large_bytes } = locate(environment, url, base_dir).await?;
+    Ok(store(objects, prefix, shown, limits, large_bytes))
+}
+
+async fn locate(environment: &Environment, url: &str, base_dir: &FilePath) -> Result<Location, StoreError> {
+    let refused = |reason: String| StoreError::Config { location: url.to_owned(), reason };
+    match url.split_once(':') {
+        Some(("file", rest)) => folder(rest, base_dir, url).await,
+        Some(("memory", name)) => memory(name).map_err(refused),
+        Some(("s3", rest)) => bucket::locate(rest, environment).map_err(refused),
+        _ => Err(refused("it is none of `file:PATH`, `memory:NAME` and `s3://BUCKET/PREFIX`".to_owned())),
+    }
 }
 
 async fn folder(rest: &str, base_dir: &FilePath, url: &str) -> Result<Location, StoreError> {

@@ -31,11 +31,12 @@ mod location;
 mod path;
 mod probe;
 mod profile;
+mod publish;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod fake_s3;
+pub(crate) mod fake_s3;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub use create::{Created, Creation, LARGE_BYTES};
 pub use error::StoreError;
 pub use intercept::{CallKind, Intercept, Interference, StorageCall};
 pub use limits::Limits;
+pub use publish::Copied;
 
 /// An object that a list found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,13 +69,13 @@ pub struct Entry {
     pub size_bytes: u64,
 }
 
-/// The objects of one job. Cheap to clone; clones share their connection.
+/// The objects of one job, or of a place that is nobody's alone. Cheap to clone; clones share their connection.
 #[derive(Clone, Debug)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
-    /// What comes before every path, inside `objects`. Ends without `/`; never empty, since it ends with the job.
+    /// What comes before every path, inside `objects`. Ends without `/`; may be empty.
     prefix: String,
-    /// For messages: the location and the job.
+    /// For messages: the location, and the job where it is one's.
     root: String,
     limits: Limits,
     /// Bytes above which a create goes up in parts; none where one call takes any size.
@@ -115,6 +117,14 @@ impl Store {
     /// Whether the store answers, now and after every change. All clones of one open share it.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.gate.health()
+    }
+
+    /// Opens the place at `url` itself, without a job: for output. Otherwise as [`Store::open`].
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_place(url: &str, base_dir: &FilePath, limits: Limits) -> Result<Self, StoreError> {
+        location::open_place(&bucket::Environment::of_process(), url, base_dir, limits).await
     }
 
     /// The location with the job, for messages.
@@ -175,7 +185,7 @@ impl Store {
     async fn list_from(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Entry>, StoreError> {
         let within = prefix.strip_suffix('/').unwrap_or(prefix);
         let after = after.map(|after| self.location("list", after)).transpose()?;
-        let location = if within.is_empty() { Path::from_iter(self.prefix.split('/')) } else { self.location("list", within)? };
+        let location = if within.is_empty() { self.root_path() } else { self.location("list", within)? };
         let mut attempts = Attempts::new(self, "list", within);
         loop {
             attempts.begin()?;
@@ -205,8 +215,7 @@ impl Store {
             None => self.objects.list(Some(location)),
         };
         while let Some(meta) = attempts.once(0, async { found.next().await.transpose() }).await? {
-            let inside = meta.location.as_ref().strip_prefix(self.prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
-            let Some(path) = inside else { continue };
+            let Some(path) = self.inside(&meta.location) else { continue };
             // Not every server knows where to start.
             if after.is_some_and(|after| meta.location <= *after) {
                 continue;
@@ -242,7 +251,19 @@ impl Store {
     fn location(&self, action: &'static str, path: &str) -> Result<Path, StoreError> {
         let refused = |reason: String| StoreError::Path { action, object: self.object(path), reason };
         path::check(path).map_err(&refused)?;
-        Path::parse(format!("{}/{path}", self.prefix)).map_err(|error| refused(error.to_string()))
+        let whole = if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) };
+        Path::parse(whole).map_err(|error| refused(error.to_string()))
+    }
+
+    /// What all paths begin with, as the client takes it.
+    fn root_path(&self) -> Path {
+        Path::from_iter(self.prefix.split('/').filter(|segment| !segment.is_empty()))
+    }
+
+    /// The path of an object of the client as ours; nothing if it is not below our root.
+    fn inside<'a>(&self, location: &'a Path) -> Option<&'a str> {
+        let path = location.as_ref();
+        if self.prefix.is_empty() { Some(path) } else { path.strip_prefix(self.prefix.as_str())?.strip_prefix('/') }
     }
 
     /// The full path of an object, for messages.

@@ -41,6 +41,21 @@ async fn bucket_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn places_without_a_job_conform() {
+    let server = FakeS3::start();
+    for url in ["s3://bucket", "s3://other/some/prefix"] {
+        let place =
+            location::open_place(&super::bucket::Environment::new(server.variables()), url, FilePath::new("."), Limits::default()).await;
+        let place = place.expect("it is set up");
+        assert_eq!(place.root(), url);
+        conformance::check(&place).await;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    conformance::check(&Store::open_place("file:./out", folder.path(), Limits::default()).await.expect("the folder is made")).await;
+    conformance::check(&Store::open_place("memory:a-place", folder.path(), Limits::default()).await.expect("memory is there")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bucket_conforms_under_faults() {
     let server = FakeS3::start();
     server.fail_every(

@@ -5,12 +5,10 @@
 
 use super::file::{Draft, DraftCheckpoint, DraftFailure, DraftFlow, DraftInputs, DraftOperator, DraftSink, DraftSource};
 use super::limits;
-use super::model::{
-    Checkpoint, Exchange, FileSink, Flow, Input, NODES_MAX, OnFailure, Operator, Sink, SinkFormat, SinkKind, Source, SourceKind,
-    StdoutSink, Then, Topology,
-};
+use super::model::{Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Operator, Sink, Source, SourceKind, Then, Topology};
 use super::problem::{Problems, quote};
-use super::source::{STDIN, check_file, check_path, word_help};
+use super::sink::{Url, check_delivery, check_kind, check_shared_places, check_url};
+use super::source::{STDIN, check_file, word_help};
 use super::table::Given;
 use super::wiring::{NodeKind, Vertex, check_wiring};
 use crate::description::{NAME_BYTES_MAX, is_name};
@@ -32,7 +30,8 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) -> Option<Topolo
     let sources = draft.sources.iter().filter_map(|source| check_source(source, &mut vertices, problems)).collect();
     let operators = draft.operators.iter().map(|operator| check_operator(operator, &mut vertices, problems)).collect();
     let sinks = draft.sinks.iter().filter_map(|sink| check_sink(sink, &mut vertices, problems)).collect();
-    check_shared_ends(draft, problems);
+    check_stdin(draft, problems);
+    check_shared_places(draft, problems);
     check_wiring(&vertices, !draft.incomplete, problems);
     Some(Topology { name, checkpoint, flow, sources, operators, sinks })
 }
@@ -92,23 +91,14 @@ fn check_store(given: &Given<String>, owner_at: usize, problems: &mut Problems<'
         }
         return String::new();
     };
-    let known = match store.value.split_once(':') {
-        Some(("file", path)) => !path.is_empty() && path != "//",
-        Some(("memory", rest)) => rest.is_empty(),
-        Some(("s3", rest)) => {
-            let place = rest.strip_prefix("//").unwrap_or_default();
-            let bucket = place.split('/').next().unwrap_or_default();
-            if bucket.contains('@') {
-                let help = Some("credentials come from the environment; write `s3://bucket/prefix`".to_owned());
-                problems.add(store.at, "`store` seems to hold credentials, which do not belong in a topology", help);
-                return String::new();
-            }
-            !bucket.is_empty()
+    match check_url(store, false) {
+        Url::Known => return store.value.clone(),
+        Url::Secret => {
+            let help = Some("credentials come from the environment; write `s3://bucket/prefix`".to_owned());
+            problems.add(store.at, "`store` seems to hold credentials, which do not belong in a topology", help);
+            return String::new();
         }
-        _ => false,
-    };
-    if known && !store.value.contains(char::is_control) {
-        return store.value.clone();
+        Url::Unknown => {}
     }
     let help = Some("write \"file:./state\", \"s3://bucket/prefix\", or \"memory:\" for a job that may forget".to_owned());
     problems.add(store.at, format!("`store`: \"{}\" is not a store", quote(&store.value)), help);
@@ -255,64 +245,17 @@ fn check_sink(draft: &DraftSink, vertices: &mut Vec<Vertex>, problems: &mut Prob
     let name = check_name(&draft.name, draft.at, ("a sink", "counts"), problems);
     let owner = called("sink", name.as_deref());
     let inputs = add_reader((NodeKind::Sink, &draft.name, draft.at), (name.clone(), &owner), &draft.inputs, vertices, problems);
-    let kind = match (&draft.file, &draft.stdout) {
-        (Given::Absent, Given::Absent) => {
-            let help = Some("add `file = { path = \"out\", format = \"json\" }` or `stdout = { format = \"json\" }`".to_owned());
-            problems.add(draft.at, format!("{owner} does not say where to write"), help);
-            None
-        }
-        (Given::Absent, Given::Broken) | (Given::Broken, Given::Absent) => None,
-        (Given::Is(file), Given::Absent) => {
-            let path = check_path(&file.value.path, file.at, "out", problems);
-            if path == STDIN {
-                let at = file.value.path.get().map_or(file.at, |path| path.at);
-                problems.add(
-                    at,
-                    "a file sink needs a folder",
-                    Some("for standard output write `stdout = { format = \"json\" }`".to_owned()),
-                );
-            }
-            Some(SinkKind::File(FileSink { path, format: check_sink_format(&file.value.format, problems) }))
-        }
-        (Given::Absent, Given::Is(stdout)) => {
-            Some(SinkKind::Stdout(StdoutSink { format: check_sink_format(&stdout.value.format, problems) }))
-        }
-        _ => {
-            problems.add(
-                draft.at,
-                format!("{owner} has both `file` and `stdout`"),
-                Some("keep one; a second sink may read the same".to_owned()),
-            );
-            None
-        }
-    };
+    let kind = check_kind(draft, &owner, problems);
+    let delivery = check_delivery(draft, problems);
     let line = line_of(draft.at, problems);
-    kind.map(|kind| Sink { name: name.unwrap_or_default(), inputs, kind, line })
+    kind.map(|kind| Sink { name: name.unwrap_or_default(), inputs, kind, delivery, line })
 }
 
-fn check_sink_format(given: &Given<String>, problems: &mut Problems<'_>) -> SinkFormat {
-    let Some(word) = given.get() else { return SinkFormat::Json };
-    SinkFormat::from_word(&word.value).unwrap_or_else(|| {
-        let message = format!("`format`: \"{}\" is not known", quote(&word.value));
-        problems.add(word.at, message, Some(word_help(&word.value, SinkFormat::WORDS)));
-        SinkFormat::Json
-    })
-}
-
-/// Ends that two nodes cannot share: standard input, and the folder of a sink.
-fn check_shared_ends(draft: &Draft, problems: &mut Problems<'_>) {
+/// Standard input, which two sources cannot share.
+fn check_stdin(draft: &Draft, problems: &mut Problems<'_>) {
     let stdin = draft.sources.iter().filter_map(|source| source.file.get()?.value.path.get()).filter(|path| path.value == STDIN);
     for path in stdin.skip(1) {
         let help = Some("let several operators read from the one source".to_owned());
         problems.add(path.at, "two sources read standard input", help);
-    }
-    let mut folders = std::collections::BTreeMap::new();
-    for path in draft.sinks.iter().filter_map(|sink| sink.file.get()?.value.path.get()).filter(|path| !path.value.is_empty()) {
-        let folder = path.value.strip_suffix('/').unwrap_or(&path.value);
-        if let Some(first) = folders.insert(folder, path.at) {
-            let line = line_of(first, problems);
-            let help = Some("give each sink a folder of its own".to_owned());
-            problems.add(path.at, format!("the sink of line {line} writes to \"{}\" too", quote(&path.value)), help);
-        }
     }
 }

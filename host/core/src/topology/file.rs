@@ -129,7 +129,9 @@ pub(super) struct DraftSink {
     pub at: usize,
     pub name: Given<String>,
     pub inputs: DraftInputs,
+    pub delivery: Given<String>,
     pub file: Given<DraftFileSink>,
+    pub objects: Given<DraftObjectsSink>,
     pub stdout: Given<DraftStdout>,
 }
 
@@ -137,6 +139,13 @@ pub(super) struct DraftSink {
 pub(super) struct DraftFileSink {
     pub path: Given<String>,
     pub format: Given<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct DraftObjectsSink {
+    pub url: Given<String>,
+    pub format: Given<String>,
+    pub part_bytes: Given<String>,
 }
 
 #[derive(Debug)]
@@ -305,15 +314,22 @@ fn read_sink(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSink {
     let at = section.at;
     let name = section.text(reader, "name", "\"counts\"");
     let inputs = read_inputs(&mut section, reader);
+    let delivery = section.text(reader, "delivery", "\"immediate\"");
     let file = section.table(reader, "file", "the `file` of a sink", "{ path = \"out\", format = \"json\" }");
     let file = below(file, reader, |section, reader| DraftFileSink {
         path: section.text(reader, "path", "\"out\""),
         format: section.text(reader, "format", "\"json\""),
     });
+    let objects = section.table(reader, "objects", "the `objects` of a sink", "{ url = \"s3://bucket/prefix\", format = \"json\" }");
+    let objects = below(objects, reader, |section, reader| DraftObjectsSink {
+        url: section.text(reader, "url", "\"s3://bucket/prefix\""),
+        format: section.text(reader, "format", "\"json\""),
+        part_bytes: section.text(reader, "part-bytes", "\"64MiB\""),
+    });
     let stdout = section.table(reader, "stdout", "the `stdout` of a sink", "{ format = \"json\" }");
     let stdout = below(stdout, reader, |section, reader| DraftStdout { format: section.text(reader, "format", "\"json\"") });
     section.finish(reader);
-    DraftSink { at, name, inputs, file, stdout }
+    DraftSink { at, name, inputs, delivery, file, objects, stdout }
 }
 
 const INPUT_EXAMPLE: &str = "{ from = \"split\", by = \"key\" }";

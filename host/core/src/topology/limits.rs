@@ -206,6 +206,8 @@ pub(super) const MEMORY: Limit<Bytes> = Limit::new("operator", "memory", Bytes(2
 pub(super) const DEADLINE: Limit<Duration> = Limit::new("operator", "deadline", ms(1_000), (ms(10), HOUR));
 pub(super) const OUTPUT: Limit<Bytes> = Limit::new("operator", "output-max", Bytes(64 * MIB), (Bytes(KIB), Bytes(GIB)));
 
+pub(super) const PART: Limit<Bytes> = Limit::new("sink.objects", "part-bytes", Bytes(64 * MIB), (Bytes(64 * KIB), Bytes(GIB)));
+
 pub(super) const CALL_RETRIES: Limit<u32> = Limit::new("operator.on-failure", "retries", 3, (0, 1_000));
 /// The first and the longest pause before a retry of a call.
 pub(super) const CALL_BACKOFF: Range = Range::new("operator.on-failure", (ms(10), ms(1_000)));
@@ -255,6 +257,7 @@ pub fn limits() -> Vec<LimitRow> {
         MEMORY.row(),
         DEADLINE.row(),
         OUTPUT.row(),
+        PART.row(),
         CALL_RETRIES.row(),
         CALL_BACKOFF.min.row(),
         CALL_BACKOFF.max.row(),
@@ -284,7 +287,7 @@ mod tests {
         for limit in [KEEP, CHAIN_LENGTH, EPOCHS_IN_FLIGHT, STORE_RETRIES, BREAKER_FAILURES, STEPS_AHEAD, BATCH_ROWS, CALL_RETRIES] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
-        for limit in [SNAPSHOT_PART, UNCHECKPOINTED, CHAIN_BYTES, BYTES_AHEAD, BATCH_BYTES, SPLIT, ROW, MEMORY, OUTPUT] {
+        for limit in [SNAPSHOT_PART, UNCHECKPOINTED, CHAIN_BYTES, BYTES_AHEAD, BATCH_BYTES, SPLIT, ROW, MEMORY, OUTPUT, PART] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
         let backoffs = [STORE_BACKOFF, CALL_BACKOFF].into_iter().flat_map(|range| [range.min, range.max]);

@@ -244,6 +244,8 @@ pub struct Sink {
     pub inputs: Vec<Input>,
     /// What it writes.
     pub kind: SinkKind,
+    /// When rows become visible. Always [`Delivery::Immediate`] with standard output.
+    pub delivery: Delivery,
     /// Line of the sink in the file.
     pub line: usize,
 }
@@ -253,6 +255,8 @@ pub struct Sink {
 pub enum SinkKind {
     /// Files in a folder.
     File(FileSink),
+    /// Objects in a bucket, a folder or memory.
+    Objects(ObjectsSink),
     /// Standard output.
     Stdout(StdoutSink),
 }
@@ -264,6 +268,26 @@ pub struct FileSink {
     pub path: String,
     /// How rows become bytes.
     pub format: SinkFormat,
+}
+
+/// When rows become visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// After the checkpoint that they belong to: each row is seen once.
+    ExactlyOnce,
+    /// As soon as they are written: after a crash some are seen again.
+    Immediate,
+}
+
+/// Rows to objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectsSink {
+    /// Where, as written: `s3://...`, `file:...` or `memory:NAME`.
+    pub url: String,
+    /// How rows become bytes.
+    pub format: SinkFormat,
+    /// Bytes of one object; one piece of rows alone may have more.
+    pub part_bytes_max: u64,
 }
 
 /// Rows to standard output.
@@ -311,4 +335,5 @@ macro_rules! words {
 words!(TimeUnit { Milliseconds => "ms", Seconds => "s", Microseconds => "us", Nanoseconds => "ns", Rfc3339 => "rfc3339" });
 words!(Exchange { Stay => "stay", Key => "key", RoundRobin => "round-robin", All => "all" });
 words!(Then { Stop => "stop" });
+words!(Delivery { ExactlyOnce => "exactly-once", Immediate => "immediate" });
 words!(SinkFormat { Json => "json", Lines => "lines", Csv => "csv" });

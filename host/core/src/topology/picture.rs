@@ -1,7 +1,7 @@
 //! A plan as text: for people (`Plan::render`), and in a form that stands for what matters to state (`Topology::digest_text`).
 
 use super::model::{
-    Checkpoint, Exchange, Field, FileSource, Input, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField, Topology,
+    Checkpoint, Delivery, Exchange, Field, FileSource, Input, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField, Topology,
 };
 use super::plan::{Edge, Node, Plan};
 use super::problem::quote;
@@ -42,6 +42,7 @@ fn read_name(input: &Input) -> String {
 fn sink_word(kind: &SinkKind) -> &'static str {
     match kind {
         SinkKind::File(_) => "file",
+        SinkKind::Objects(_) => "objects",
         SinkKind::Stdout(_) => "stdout",
     }
 }
@@ -228,8 +229,17 @@ fn field_text(field: &Field) -> String {
 fn render_sink(out: &mut String, sink: &Sink) {
     match &sink.kind {
         SinkKind::File(file) => line(out, "file", &format!("{}, {}", quote(&file.path), file.format.word())),
+        SinkKind::Objects(objects) => {
+            let part = show_size(objects.part_bytes_max);
+            line(out, "objects", &format!("{}, {}, parts of {part}", quote(&objects.url), objects.format.word()));
+        }
         SinkKind::Stdout(stdout) => line(out, "stdout", stdout.format.word()),
     }
+    let delivery = match sink.delivery {
+        Delivery::ExactlyOnce => "exactly once, after the checkpoint of each epoch",
+        Delivery::Immediate => "immediate, at least once: after a crash rows may come again",
+    };
+    line(out, "delivery", delivery);
 }
 
 fn encoding_word(encoding: Encoding) -> &'static str {

@@ -1,4 +1,5 @@
-//! The sink `file`: rows of an epoch become one visible file for each instance, once the epoch's manifest exists. Exactly once.
+//! The sink `file`: rows of an epoch become one visible file for each instance, once the epoch's manifest exists. Exactly once; what
+//! `delivery = "immediate"` makes of it is in `immediate.rs`.
 //!
 //! Many epochs make many small files; a longer `checkpoint.interval` makes fewer and larger ones. What is where: `staging.rs`.
 //!
@@ -8,14 +9,16 @@
 //!                └── run dies: removed ─────┴── manifest never written: removed      └── older checkpoint taken up: moved aside
 //! ```
 
+use super::immediate::ImmediateWriter;
+use super::order::Order;
 use super::rows::RowWriter;
 use super::staging::{Folders, Token};
-use crate::connect::{ConnectError, Recovered, RowEncoding, Sink, SinkWriter, Staged};
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged, Surroundings};
 use reprise_core::batch::Batch;
-use reprise_core::topology::{FileSink, SinkFormat};
+use reprise_core::topology::{Delivery, FileSink, SinkFormat};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The sink `file`. See the module.
 pub struct FilesSink {
@@ -23,76 +26,64 @@ pub struct FilesSink {
     job: String,
     name: String,
     format: SinkFormat,
+    delivery: Delivery,
     encodings: Vec<RowEncoding>,
 }
 
 impl FilesSink {
     /// A sink into the folder of the settings; nothing is made yet.
-    pub fn new(settings: &FileSink, base_dir: &Path, job: &str, name: &str, encodings: Vec<RowEncoding>) -> Self {
-        let folders = Folders::new(base_dir.join(&settings.path), name);
-        Self { folders, job: job.to_owned(), name: name.to_owned(), format: settings.format, encodings }
+    #[must_use]
+    pub fn new(settings: &FileSink, delivery: Delivery, around: &Surroundings, encodings: Vec<RowEncoding>) -> Self {
+        let folders = Folders::new(around.base_dir.join(&settings.path), &around.sink);
+        Self { folders, job: around.job.clone(), name: around.sink.clone(), format: settings.format, delivery, encodings }
     }
 }
 
 impl Sink for FilesSink {
     fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError> {
         self.folders.prepare(&self.job)?;
-        Ok(Box::new(FilesWriter {
-            folders: self.folders.clone(),
-            name: self.name.clone(),
-            rows: RowWriter::new(self.format, self.encodings.clone()),
-            extension: match self.format {
-                SinkFormat::Json => "json",
-                SinkFormat::Lines => "txt",
-                SinkFormat::Csv => "csv",
-            },
-            instance,
-            generation,
-            open: BTreeMap::new(),
-            sealed: None,
-        }))
+        let (folders, order) = (self.folders.clone(), Order::new(&self.name));
+        let rows = RowWriter::new(self.format, self.encodings.clone());
+        let first = Token { epoch: 0, generation, instance, extension: super::extension(self.format) };
+        Ok(match self.delivery {
+            Delivery::ExactlyOnce => Box::new(FilesWriter { folders, rows, of: first, open: BTreeMap::new(), order }),
+            Delivery::Immediate => Box::new(ImmediateWriter::new(folders, rows, first, order)),
+        })
     }
 
     fn publish(&self, staged: &Staged) -> Result<(), ConnectError> {
         self.folders.publish(staged).map(|_| ())
     }
 
-    fn recover(&self, recovered: Option<u64>, staged: &[Staged]) -> Result<Recovered, ConnectError> {
+    fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError> {
         self.folders.prepare(&self.job)?;
         let mut done = Recovered::default();
         for output in staged {
             let token = self.folders.token(output)?;
-            if recovered.is_none_or(|recovered| token.epoch > recovered) {
-                return Err(ConnectError::Corrupt {
-                    what: format!(
-                        "the checkpoint lists output `{}` of sink `{}`, which is of a later epoch than the checkpoint",
-                        output.token, self.name
-                    ),
-                    help: "take up an older checkpoint".to_owned(),
-                });
-            }
+            super::check_epoch(&self.name, output, token.epoch, recovery)?;
             done.published += u64::from(self.folders.publish(output)?);
         }
-        done.taken_back = self.folders.take_back(recovered)?;
-        done.removed = self.folders.remove_staged()?;
+        // In this order: from here on no earlier run can make anything visible.
+        done.removed = self.folders.remove_staged(recovery.generation)?;
+        if self.delivery == Delivery::ExactlyOnce {
+            done.taken_back = self.folders.take_back(recovery)?;
+        }
         Ok(done)
     }
 
     fn exactly_once(&self) -> bool {
-        true
+        self.delivery == Delivery::ExactlyOnce
     }
 }
 
 struct FilesWriter {
     folders: Folders,
-    name: String,
     rows: RowWriter,
-    extension: &'static str,
-    instance: u32,
-    generation: u64,
+    /// The token of all output, but for the epoch.
+    of: Token,
     /// Epochs that are not sealed; mostly one.
     open: BTreeMap<u64, OpenFile>,
-    sealed: Option<u64>,
+    order: Order,
 }
 
 struct OpenFile {
@@ -104,15 +95,8 @@ struct OpenFile {
 }
 
 impl FilesWriter {
-    fn check_order(&self, doing: &'static str, epoch: u64) -> Result<(), ConnectError> {
-        match self.sealed {
-            Some(sealed) if epoch <= sealed => Err(ConnectError::Order { sink: self.name.clone(), doing, epoch, sealed }),
-            _ => Ok(()),
-        }
-    }
-
     fn open(&self, epoch: u64) -> Result<OpenFile, ConnectError> {
-        let token = Token { epoch, generation: self.generation, instance: self.instance, extension: self.extension };
+        let token = Token { epoch, ..self.of.clone() };
         let path = self.folders.staged_file(&token);
         // A file of this name is the leftover of a writer of this very run that failed before it sealed.
         let file = File::create(&path).map_err(ConnectError::io("make", &path))?;
@@ -122,7 +106,7 @@ impl FilesWriter {
 
 impl SinkWriter for FilesWriter {
     fn write(&mut self, epoch: u64, input: u32, rows: &Batch) -> Result<(), ConnectError> {
-        self.check_order("write to", epoch)?;
+        self.order.check_write(epoch)?;
         if rows.is_empty() {
             return Ok(());
         }
@@ -137,8 +121,7 @@ impl SinkWriter for FilesWriter {
     }
 
     fn seal(&mut self, epoch: u64) -> Result<Option<Staged>, ConnectError> {
-        self.check_order("seal", epoch)?;
-        self.sealed = Some(epoch);
+        self.order.seal(epoch)?;
         let Some(OpenFile { token, path, file, rows, bytes }) = self.open.remove(&epoch) else { return Ok(None) };
         file.sync_all().map_err(ConnectError::io("make durable", &path))?;
         self.folders.sync_staged()?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <path>/<sink>-<epoch, 12 digits>-<instance>.<ext>                          visible
+//! <path>/<sink>-<epoch, 12 digits>-<generation>-<instance>-<number>.<ext>    visible at once
 //! <path>/.reprise/<sink>/owner                                               name of the job
 //! <path>/.reprise/<sink>/staged/<epoch>-<generation>-<instance>.<ext>        being written, or durable and not yet visible
 //! <path>/.reprise/<sink>/published/<instance>                                the last epoch made visible
@@ -10,7 +11,7 @@
 //! A staged file becomes visible by one rename within the file system, so readers see all of it or nothing. They must leave names that
 //! start with a dot alone. They may move visible files away: `published` remembers that those had been there.
 
-use crate::connect::{ConnectError, Staged};
+use crate::connect::{ConnectError, Recovery, Staged};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,10 @@ use std::path::{Path, PathBuf};
 const EPOCH_DIGITS: usize = 12;
 /// Everything of ours that is not output.
 const HIDDEN: &str = ".reprise";
+/// Names that are tried for a file that must be new.
+const NAMES_MAX: u32 = 1_000;
+/// Looks at a file that comes and goes while it is published.
+const LOOKS_MAX: u32 = 8;
 /// Extensions that output may have.
 const EXTENSIONS: [&str; 3] = ["json", "txt", "csv"];
 
@@ -117,6 +122,27 @@ impl Folders {
         sync_folder(&self.staged)
     }
 
+    /// Makes new names in the visible folder durable.
+    pub fn sync_visible(&self) -> Result<(), ConnectError> {
+        sync_folder(&self.visible)
+    }
+
+    /// Makes a new visible file for rows that are shown at once. Its name holds the generation, and a number where an earlier life of the
+    /// job, with another store, has left a file of the same name.
+    pub fn create_immediate(&self, token: &Token) -> Result<(PathBuf, File), ConnectError> {
+        let Token { epoch, generation, instance, extension } = token;
+        let stem = format!("{}-{epoch:0EPOCH_DIGITS$}-{generation}-{instance}", self.sink);
+        let mut number = 0;
+        loop {
+            let path = self.visible.join(format!("{stem}-{number}.{extension}"));
+            match File::create_new(&path) {
+                Ok(file) => return Ok((path, file)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && number < NAMES_MAX => number += 1,
+                Err(error) => return Err(ConnectError::io("make", &path)(error)),
+            }
+        }
+    }
+
     /// Reads a token of a manifest.
     ///
     /// # Errors
@@ -135,38 +161,56 @@ impl Folders {
     pub fn publish(&self, staged: &Staged) -> Result<bool, ConnectError> {
         let token = self.token(staged)?;
         let (from, to) = (self.staged_file(&token), self.visible_file(&token));
-        let (waiting, there) = (length(&from)?, length(&to)?);
+        for _ in 0..LOOKS_MAX {
+            if let Some(published) = self.publish_once(staged, &token, &from, &to)? {
+                return Ok(published);
+            }
+        }
+        Err(ConnectError::Corrupt {
+            what: format!("`{}` and `{}` change while the one is made the other", from.display(), to.display()),
+            help: "another host writes there: stop it, and start again".to_owned(),
+        })
+    }
+
+    /// `None` where the staged file went away in between: another host that has this output to publish may have been faster.
+    fn publish_once(&self, staged: &Staged, token: &Token, from: &Path, to: &Path) -> Result<Option<bool>, ConnectError> {
+        let (waiting, there) = (length(from)?, length(to)?);
         let wrong = |path: &Path, found: u64| ConnectError::Corrupt {
             what: format!("`{}` has {found} bytes, but {} were sealed as output of epoch {}", path.display(), staged.bytes, token.epoch),
             help: "move it away and take up an older checkpoint; its output is then produced again".to_owned(),
         };
         match (waiting, there) {
-            (None, Some(found)) if found == staged.bytes => self.note_published(&token).map(|()| false),
-            (None, Some(found)) => Err(wrong(&to, found)),
-            (None, None) if self.last_published(token.instance)?.is_some_and(|last| last >= token.epoch) => Ok(false),
+            (None, Some(found)) if found == staged.bytes => self.note_published(token).map(|()| Some(false)),
+            (None, Some(found)) => Err(wrong(to, found)),
+            (None, None) if self.last_published(token.instance)?.is_some_and(|last| last >= token.epoch) => Ok(Some(false)),
             (None, None) => Err(ConnectError::Missing {
                 what: format!("staged output is missing: neither `{}` nor `{}` exists", from.display(), to.display()),
                 help: "put the file back, or take up a checkpoint before this epoch; its output is then produced again".to_owned(),
             }),
-            (Some(found), _) if found != staged.bytes => Err(wrong(&from, found)),
-            (Some(_), Some(_)) if !is_equal(&from, &to)? => Err(ConnectError::Corrupt {
+            (Some(found), _) if found != staged.bytes => Err(wrong(from, found)),
+            (Some(_), Some(found)) if found != staged.bytes || !is_equal(from, to)? => Err(ConnectError::Corrupt {
                 what: format!("`{}` exists with other contents than the staged output of epoch {}", to.display(), token.epoch),
                 help: "it is not overwritten: move it away if it is not needed, and start again".to_owned(),
             }),
             (Some(_), _) => {
-                fs::rename(&from, &to).map_err(ConnectError::io("make visible", &to))?;
+                // Noted first: a reader may take the file away as soon as it is there. While it is staged, the note excuses nothing.
+                self.note_published(token)?;
+                match fs::rename(from, to) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                    renamed => renamed.map_err(ConnectError::io("make visible", to))?,
+                }
                 sync_folder(&self.visible)?;
-                self.note_published(&token).map(|()| true)
+                Ok(Some(true))
             }
         }
     }
 
-    /// Moves visible files of epochs after `recovered` aside; gives their number.
-    pub fn take_back(&self, recovered: Option<u64>) -> Result<u64, ConnectError> {
+    /// Moves visible files of epochs that do not count aside; gives their number.
+    pub fn take_back(&self, recovery: &Recovery) -> Result<u64, ConnectError> {
         let mut count = 0;
         for name in names(&self.visible)? {
             let Some(epoch) = self.visible_epoch(&name) else { continue };
-            if recovered.is_some_and(|recovered| epoch <= recovered) {
+            if !recovery.is_void(epoch) {
                 continue;
             }
             let mut to = self.taken_back.join(&name);
@@ -176,7 +220,11 @@ impl Folders {
                 to = self.taken_back.join(format!("{name}.{copy}"));
             }
             let from = self.visible.join(&name);
-            fs::rename(&from, &to).map_err(ConnectError::io("take back", &from))?;
+            match fs::rename(&from, &to) {
+                // A reader took it first, or another host that starts.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                renamed => renamed.map_err(ConnectError::io("take back", &from))?,
+            }
             count += 1;
         }
         if count > 0 {
@@ -185,23 +233,26 @@ impl Folders {
         }
         for name in names(&self.published)? {
             let path = self.published.join(&name);
-            match (read_epoch(&path)?, recovered) {
+            match (read_epoch(&path)?, recovery.recovered) {
+                (Some(last), _) if last >= recovery.taken => {}
                 (Some(last), Some(recovered)) if last <= recovered => {}
                 (_, Some(recovered)) => replace(&path, &recovered.to_string())?,
-                (_, None) => fs::remove_file(&path).map_err(ConnectError::io("remove", &path))?,
+                (_, None) => remove(&path)?,
             }
         }
         Ok(count)
     }
 
-    /// Removes every staged file; gives their number.
-    pub fn remove_staged(&self) -> Result<u64, ConnectError> {
-        let names = names(&self.staged)?;
-        for name in &names {
-            let path = self.staged.join(name);
-            fs::remove_file(&path).map_err(ConnectError::io("remove", &path))?;
+    /// Removes what generations before this one have staged; gives the number of files.
+    pub fn remove_staged(&self, generation: u64) -> Result<u64, ConnectError> {
+        let mut count = 0;
+        for name in names(&self.staged)? {
+            if Token::parse(&name).is_some_and(|token| token.generation < generation) {
+                remove(&self.staged.join(name))?;
+                count += 1;
+            }
         }
-        Ok(names.len() as u64)
+        Ok(count)
     }
 
     /// The epoch of a visible file of this sink; `None` for files of others.
@@ -233,6 +284,14 @@ fn read_epoch(path: &Path) -> Result<Option<u64>, ConnectError> {
     }
 }
 
+/// Removes a file; one that is gone is fine.
+fn remove(path: &Path) -> Result<(), ConnectError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(ConnectError::io("remove", path)),
+    }
+}
+
 /// Writes a small file as a whole or not at all, durable. The draft's name is this process's own: two hosts may start at the same moment.
 fn replace(path: &Path, text: &str) -> Result<(), ConnectError> {
     let draft = path.with_extension(format!("new-{}", std::process::id()));
@@ -242,7 +301,8 @@ fn replace(path: &Path, text: &str) -> Result<(), ConnectError> {
         file.sync_all()
     };
     write(&draft).map_err(ConnectError::io("write", &draft))?;
-    fs::rename(&draft, path).map_err(ConnectError::io("write", path))
+    fs::rename(&draft, path).map_err(ConnectError::io("write", path))?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Length of a file; `None` where there is none.

@@ -1,7 +1,7 @@
 //! The sink `stdout`: rows at once, at least once. Batches of different instances do not mix within a row.
 
 use super::rows::RowWriter;
-use crate::connect::{ConnectError, Recovered, RowEncoding, Sink, SinkWriter, Staged};
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged};
 use reprise_core::batch::Batch;
 use reprise_core::topology::{self, SinkFormat};
 use std::io::{self, ErrorKind, Write};
@@ -30,7 +30,7 @@ impl Sink for StdoutSink {
         Ok(())
     }
 
-    fn recover(&self, _recovered: Option<u64>, _staged: &[Staged]) -> Result<Recovered, ConnectError> {
+    fn recover(&self, _: &Recovery, _staged: &[Staged]) -> Result<Recovered, ConnectError> {
         Ok(Recovered::default())
     }
 

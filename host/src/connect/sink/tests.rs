@@ -2,25 +2,46 @@
 
 use super::rows::RowWriter;
 use super::stdout::write_to;
-use crate::connect::{ConnectError, Recovered, RowEncoding, Sink, Staged};
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, Staged, Surroundings};
 use reprise_core::batch::{Batch, Row};
 use reprise_core::description::Encoding::{self, *};
-use reprise_core::topology::{FileSink, SinkFormat, SinkKind};
+use reprise_core::topology::{self, Delivery, FileSink, SinkFormat, SinkKind};
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
-const COUNTS: RowEncoding = RowEncoding { key: Utf8, value: I64Le };
+pub(super) const COUNTS: RowEncoding = RowEncoding { key: Utf8, value: I64Le };
+
+/// What is around a sink. The runtime of its storage calls lives as long as the tests.
+pub(super) fn around(folder: &Path, job: &str, name: &str) -> Surroundings {
+    static RUNTIME: LazyLock<tokio::runtime::Runtime> =
+        LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+    let storage = crate::store::Limits::default();
+    let (base_dir, job, sink, runtime) = (folder.to_owned(), job.to_owned(), name.to_owned(), RUNTIME.handle().clone());
+    Surroundings { base_dir, job, sink, runtime, storage }
+}
+
+/// A sink of any kind.
+pub(super) fn open_kind(kind: SinkKind, delivery: Delivery, folder: &Path, job: &str, name: &str) -> Result<Box<dyn Sink>, ConnectError> {
+    let settings = topology::Sink { name: name.to_owned(), inputs: Vec::new(), kind, delivery, line: 1 };
+    crate::connect::sink(&settings, &around(folder, job, name), vec![COUNTS])
+}
+
+/// The recovery of a run that comes after all others.
+pub(super) fn after(recovered: Option<u64>) -> Recovery {
+    Recovery { recovered, taken: u64::MAX, generation: u64::MAX }
+}
 
 fn open(folder: &Path, job: &str, name: &str, format: SinkFormat) -> Box<dyn Sink> {
     let kind = SinkKind::File(FileSink { path: "out".to_owned(), format });
-    crate::connect::sink(&kind, folder, job, name, vec![COUNTS]).unwrap()
+    open_kind(kind, Delivery::ExactlyOnce, folder, job, name).unwrap()
 }
 
 fn sink(folder: &Path) -> Box<dyn Sink> {
     open(folder, "job", "counts", SinkFormat::Json)
 }
 
-fn batch(key: &str, count: i64) -> Batch {
+pub(super) fn batch(key: &str, count: i64) -> Batch {
     let mut batch = Batch::new();
     batch.push(Row { time: 7, key: key.as_bytes(), value: &count.to_le_bytes() }).unwrap();
     batch
@@ -46,7 +67,7 @@ fn rows_are_visible_only_once_published() {
     let out = folder.path().join("out");
     let sink = sink(folder.path());
     assert!(sink.exactly_once());
-    assert_eq!(sink.recover(None, &[]).unwrap(), Recovered::default());
+    assert_eq!(sink.recover(&after(None), &[]).unwrap(), Recovered::default());
     let mut writer = sink.writer(3, 1).unwrap();
     writer.write(41, 0, &batch("a", 1)).unwrap();
     writer.write(41, 0, &batch("b", 2)).unwrap();
@@ -89,10 +110,10 @@ fn a_crash_between_manifest_and_publish_is_made_good_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let staged = stage(sink(folder.path()).as_ref(), 1, 5, "a");
     let sink = sink(folder.path());
-    let done = sink.recover(Some(5), std::slice::from_ref(&staged)).unwrap();
+    let done = sink.recover(&after(Some(5)), std::slice::from_ref(&staged)).unwrap();
     assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 0 });
     assert_eq!(list(&folder.path().join("out")), ["counts-000000000005-0.json"]);
-    assert_eq!(sink.recover(Some(5), &[staged]).unwrap(), Recovered::default());
+    assert_eq!(sink.recover(&after(Some(5)), &[staged]).unwrap(), Recovered::default());
 }
 
 #[test]
@@ -102,7 +123,7 @@ fn output_that_no_manifest_names_is_removed() {
     let staged = stage(old.as_ref(), 1, 5, "a");
     stage(old.as_ref(), 1, 6, "sealed, not named");
     old.writer(1, 1).unwrap().write(6, 0, &batch("not even sealed", 1)).unwrap();
-    let done = sink(folder.path()).recover(Some(5), &[staged]).unwrap();
+    let done = sink(folder.path()).recover(&after(Some(5)), &[staged]).unwrap();
     assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 2 });
     assert_eq!(list(&folder.path().join("out/.reprise/counts/staged")), [""; 0]);
 }
@@ -116,13 +137,13 @@ fn visible_output_after_the_recovered_epoch_is_moved_aside() {
         old.publish(&stage(old.as_ref(), 1, epoch, "a")).unwrap();
     }
     let sink = sink(folder.path());
-    assert_eq!(sink.recover(Some(4), &[]).unwrap(), Recovered { published: 0, taken_back: 2, removed: 0 });
+    assert_eq!(sink.recover(&after(Some(4)), &[]).unwrap(), Recovered { published: 0, taken_back: 2, removed: 0 });
     assert_eq!(list(&out), ["counts-000000000004-0.json"]);
     let aside = out.join(".reprise/counts/taken-back");
     assert_eq!(list(&aside), ["counts-000000000005-0.json", "counts-000000000006-0.json"]);
     // Produced again, and taken back once more by a fresh start: nothing set aside is overwritten.
     sink.publish(&stage(sink.as_ref(), 2, 5, "b")).unwrap();
-    assert_eq!(sink.recover(None, &[]).unwrap().taken_back, 2);
+    assert_eq!(sink.recover(&after(None), &[]).unwrap().taken_back, 2);
     assert_eq!(list(&out), [""; 0]);
     assert_eq!(list(&aside).len(), 4);
     assert!(fs::read_to_string(aside.join("counts-000000000005-0.json.1")).unwrap().contains("\"b\""));
@@ -147,7 +168,7 @@ fn files_of_others_are_left_alone() {
     for name in foreign {
         fs::write(out.join(name), "x").unwrap();
     }
-    assert_eq!(sink(folder.path()).recover(None, &[]).unwrap().taken_back, 0);
+    assert_eq!(sink(folder.path()).recover(&after(None), &[]).unwrap().taken_back, 0);
     assert_eq!(list(&out).len(), foreign.len());
 }
 
@@ -158,7 +179,7 @@ fn published_files_that_a_reader_moved_away_are_not_missed() {
     let staged = stage(old.as_ref(), 1, 5, "a");
     old.publish(&staged).unwrap();
     fs::remove_file(folder.path().join("out/counts-000000000005-0.json")).unwrap();
-    assert_eq!(sink(folder.path()).recover(Some(5), &[staged]).unwrap(), Recovered::default());
+    assert_eq!(sink(folder.path()).recover(&after(Some(5)), &[staged]).unwrap(), Recovered::default());
 }
 
 #[test]
@@ -177,7 +198,7 @@ fn staged_output_that_is_lost_or_damaged_is_an_error() {
     // After a walk back the epoch is produced again, and its loss is not excused by the first time.
     fs::write(&file, &kept).unwrap();
     sink.publish(&staged).unwrap();
-    sink.recover(Some(4), &[]).unwrap();
+    sink.recover(&after(Some(4)), &[]).unwrap();
     assert!(matches!(sink.publish(&staged), Err(ConnectError::Missing { .. })));
 }
 
@@ -207,17 +228,58 @@ fn tokens_that_lie_are_refused() {
         assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })), "{token}");
     }
     let later = Staged { token: "000000000005-1-0.json".to_owned(), rows: 1, bytes: 1 };
-    assert!(matches!(sink.recover(Some(4), &[later]), Err(ConnectError::Corrupt { .. })));
+    assert!(matches!(sink.recover(&after(Some(4)), &[later]), Err(ConnectError::Corrupt { .. })));
 }
 
 #[test]
 fn a_folder_belongs_to_one_job_for_each_sink_name() {
     let folder = tempfile::tempdir().unwrap();
-    sink(folder.path()).recover(None, &[]).unwrap();
-    open(folder.path(), "job", "others", SinkFormat::Csv).recover(None, &[]).unwrap();
-    let error = open(folder.path(), "another", "counts", SinkFormat::Json).recover(None, &[]).unwrap_err();
+    sink(folder.path()).recover(&after(None), &[]).unwrap();
+    open(folder.path(), "job", "others", SinkFormat::Csv).recover(&after(None), &[]).unwrap();
+    let error = open(folder.path(), "another", "counts", SinkFormat::Json).recover(&after(None), &[]).unwrap_err();
     assert!(matches!(error, ConnectError::Config { .. }));
     assert!(error.to_string().contains("of job `job`"), "{error}");
+}
+
+fn at_once(folder: &Path) -> Box<dyn Sink> {
+    let kind = SinkKind::File(FileSink { path: "out".to_owned(), format: SinkFormat::Csv });
+    open_kind(kind, Delivery::Immediate, folder, "job", "counts").unwrap()
+}
+
+#[test]
+fn immediate_rows_are_visible_when_the_write_returns_and_stay_whatever_is_recovered() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let sink = at_once(folder.path());
+    assert!(!sink.exactly_once());
+    sink.recover(&after(None), &[]).unwrap();
+    let mut writer = sink.writer(3, 7).unwrap();
+    writer.write(41, 0, &batch("a", 1)).unwrap();
+    assert_eq!(list(&out), ["counts-000000000041-7-3-0.csv"]);
+    assert_eq!(fs::read_to_string(out.join("counts-000000000041-7-3-0.csv")).unwrap(), "a,1,7\n");
+    writer.write(41, 0, &batch("b", 2)).unwrap();
+    assert_eq!(fs::read_to_string(out.join("counts-000000000041-7-3-0.csv")).unwrap(), "a,1,7\nb,2,7\n");
+    assert_eq!(writer.seal(41).unwrap(), None);
+    assert!(matches!(writer.write(41, 0, &batch("c", 1)), Err(ConnectError::Order { .. })));
+    assert_eq!(sink.recover(&after(Some(40)), &[]).unwrap(), Recovered::default());
+    // Another life of the job, with a store that knows nothing: the same epoch, generation and instance.
+    let mut again = sink.writer(3, 7).unwrap();
+    again.write(41, 0, &batch("d", 4)).unwrap();
+    assert_eq!(list(&out), ["counts-000000000041-7-3-0.csv", "counts-000000000041-7-3-1.csv"]);
+    assert_eq!(fs::read_to_string(out.join("counts-000000000041-7-3-0.csv")).unwrap(), "a,1,7\nb,2,7\n");
+}
+
+#[test]
+fn delivery_may_change_between_two_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let staged = stage(sink(folder.path()).as_ref(), 1, 5, "a");
+    stage(sink(folder.path()).as_ref(), 1, 6, "not named");
+    let done = at_once(folder.path()).recover(&after(Some(5)), &[staged]).unwrap();
+    assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 1 });
+    at_once(folder.path()).writer(0, 2).unwrap().write(6, 0, &batch("b", 1)).unwrap();
+    assert_eq!(sink(folder.path()).recover(&after(Some(5)), &[]).unwrap(), Recovered::default());
+    assert_eq!(list(&out), ["counts-000000000005-0.json", "counts-000000000006-2-0-0.csv"]);
 }
 
 fn text(format: SinkFormat, encoding: Encoding, value: &[u8]) -> String {
@@ -311,4 +373,26 @@ fn a_closed_pipe_is_an_error_of_its_own() {
     let mut writer = RowWriter::new(SinkFormat::Lines, vec![COUNTS]);
     let error = write_to(&mut writer, &mut Gone, 0, &batch("k", 1)).unwrap_err();
     assert!(matches!(error, ConnectError::ClosedPipe { .. }));
+}
+
+#[test]
+fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = sink(folder.path());
+    place.recover(&after(None), &[]).unwrap();
+    let ours = stage(place.as_ref(), 1, 4, "a");
+    place.publish(&ours).unwrap();
+    // Generation 2 takes over with the manifest of epoch 5 and sleeps; generation 3 takes over with 6, publishes 7 and stages 8.
+    let published = stage(place.as_ref(), 3, 7, "b");
+    place.publish(&published).unwrap();
+    let staged = stage(place.as_ref(), 3, 8, "c");
+    let sleeper = Recovery { recovered: Some(4), taken: 5, generation: 2 };
+    assert_eq!(sink(folder.path()).recover(&sleeper, &[]).unwrap(), Recovered::default());
+    place.publish(&staged).unwrap();
+    // What it may publish again is published already, and a reader may have it.
+    for name in ["counts-000000000007-0.json", "counts-000000000008-0.json"] {
+        fs::remove_file(folder.path().join("out").join(name)).unwrap();
+    }
+    place.publish(&published).unwrap();
+    place.publish(&staged).unwrap();
 }

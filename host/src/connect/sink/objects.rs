@@ -1,0 +1,269 @@
+//! The sink `objects`: rows of an epoch become new objects in a bucket, a folder or memory, each complete or absent.
+//!
+//! ```text
+//! write ──> buffer ──part-bytes are full, or seal──> staged object ──manifest──> publish: copy ──> visible
+//!             │                                          │                                            │
+//!             └── run dies: gone ────────────────────────┴── no manifest names it: removed            └── older checkpoint taken up: set aside
+//! ```
+//! With `delivery = "immediate"` a full part, and what is left at the end of an epoch, goes to a visible name right away.
+//!
+//! Names and laws: `place.rs`. Storage is asynchronous and connectors block, so calls are handed to the runtime and waited for.
+
+mod place;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use super::order::Order;
+use super::rows::RowWriter;
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged, Surroundings};
+use crate::store::Store;
+use bytes::Bytes;
+use place::Place;
+use reprise_core::batch::Batch;
+use reprise_core::topology::{self, Delivery, SinkFormat};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::mpsc;
+use token::{PARTS_MAX, Token};
+use tokio::runtime::Handle;
+
+/// The sink `objects`. See the module.
+pub struct ObjectsSink {
+    place: Place,
+    runtime: Handle,
+    name: String,
+    format: SinkFormat,
+    part_bytes_max: usize,
+    delivery: Delivery,
+    encodings: Vec<RowEncoding>,
+}
+
+/// Waits on this thread for work that the runtime does.
+fn wait<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl Future<Output = Result<T, ConnectError>> + Send + 'static,
+) -> Result<T, ConnectError> {
+    let (tell, told) = mpsc::sync_channel(1);
+    runtime.spawn(async move {
+        // Nobody listens any more only where the waiting thread is gone.
+        let _ = tell.send(work.await);
+    });
+    told.recv().unwrap_or_else(|_| {
+        let ends = io::Error::other("the host is ending");
+        Err(ConnectError::Io { doing: "use", path: PathBuf::from("object storage"), source: ends })
+    })
+}
+
+impl ObjectsSink {
+    /// Opens the place at the url of the settings; nothing is written yet. Blocks, as all calls of this sink do.
+    ///
+    /// # Errors
+    /// [`ConnectError::Storage`] where the url cannot be used.
+    pub fn open(
+        settings: &topology::ObjectsSink,
+        delivery: Delivery,
+        around: &Surroundings,
+        encodings: Vec<RowEncoding>,
+    ) -> Result<Self, ConnectError> {
+        let (url, base_dir, limits) = (settings.url.clone(), around.base_dir.clone(), around.storage.clone());
+        let opening = async move { Store::open_place(&url, &base_dir, limits).await.map_err(ConnectError::storage("open the output")) };
+        let store = wait(&around.runtime, opening)?;
+        Ok(Self::with(store, settings, delivery, around, encodings))
+    }
+
+    /// One whose place is open.
+    fn with(
+        store: Store,
+        settings: &topology::ObjectsSink,
+        delivery: Delivery,
+        around: &Surroundings,
+        encodings: Vec<RowEncoding>,
+    ) -> Self {
+        Self {
+            place: Place::new(store, &around.job, &around.sink),
+            runtime: around.runtime.clone(),
+            name: around.sink.clone(),
+            format: settings.format,
+            part_bytes_max: usize::try_from(settings.part_bytes_max).unwrap_or(usize::MAX),
+            delivery,
+            encodings,
+        }
+    }
+}
+
+impl Sink for ObjectsSink {
+    fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError> {
+        Ok(Box::new(ObjectsWriter {
+            place: self.place.clone(),
+            runtime: self.runtime.clone(),
+            rows: RowWriter::new(self.format, self.encodings.clone()),
+            extension: super::extension(self.format),
+            part_bytes_max: self.part_bytes_max,
+            delivery: self.delivery,
+            instance,
+            generation,
+            open: BTreeMap::new(),
+            order: Order::new(&self.name),
+        }))
+    }
+
+    fn publish(&self, staged: &Staged) -> Result<(), ConnectError> {
+        let token = self.place.token(staged)?;
+        let place = self.place.clone();
+        wait(&self.runtime, async move { place.publish(&token).await.map(|_| ()) })
+    }
+
+    fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError> {
+        let tokens = staged.iter().map(|output| {
+            let token = self.place.token(output)?;
+            super::check_epoch(&self.name, output, token.epoch, recovery)?;
+            Ok(token)
+        });
+        let tokens = tokens.collect::<Result<Vec<Token>, ConnectError>>()?;
+        let (place, delivery, recovery) = (self.place.clone(), self.delivery, *recovery);
+        wait(&self.runtime, async move {
+            place.claim().await?;
+            place.read_marks().await?;
+            let mut done = Recovered::default();
+            for token in &tokens {
+                done.published += u64::from(place.publish(token).await?);
+            }
+            // In this order: from here on no earlier run can make anything visible.
+            done.removed = place.remove_staged(recovery.generation).await?;
+            if delivery == Delivery::ExactlyOnce {
+                done.taken_back = place.take_back(&recovery).await?;
+            }
+            Ok(done)
+        })
+    }
+
+    fn exactly_once(&self) -> bool {
+        self.delivery == Delivery::ExactlyOnce
+    }
+}
+
+struct ObjectsWriter {
+    place: Place,
+    runtime: Handle,
+    rows: RowWriter,
+    extension: &'static str,
+    part_bytes_max: usize,
+    delivery: Delivery,
+    instance: u32,
+    generation: u64,
+    /// Epochs that are not sealed; mostly one.
+    open: BTreeMap<u64, OpenEpoch>,
+    order: Order,
+}
+
+/// Rows of one epoch. As a writer it takes whole rows only, many or one at a time.
+struct OpenEpoch {
+    place: Place,
+    runtime: Handle,
+    part_bytes_max: usize,
+    delivery: Delivery,
+    /// The parts that are stored.
+    token: Token,
+    /// The number of the next part.
+    next: usize,
+    /// Rows that are not stored yet.
+    buffer: Vec<u8>,
+    rows: u64,
+    /// Why a part could not be stored.
+    failed: Option<ConnectError>,
+}
+
+impl OpenEpoch {
+    /// Stores what is in the buffer as a part of its own.
+    fn store(&mut self) -> Result<(), ConnectError> {
+        if self.token.parts.len() >= PARTS_MAX {
+            return Err(ConnectError::Config {
+                what: format!("an instance would write more than {PARTS_MAX} objects in epoch {}", self.token.epoch),
+                help: "raise `part-bytes`, or lower `checkpoint.interval`".to_owned(),
+            });
+        }
+        let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        let length = bytes.len() as u64;
+        let (place, token, part) = (self.place.clone(), Token { parts: Vec::new(), ..self.token.clone() }, self.next);
+        let used = match self.delivery {
+            Delivery::ExactlyOnce => wait(&self.runtime, async move { place.stage(&token, part, bytes).await.map(|()| part) })?,
+            Delivery::Immediate => wait(&self.runtime, async move { place.show(&token, part, bytes).await })?,
+        };
+        self.next = used + 1;
+        self.token.parts.push(length);
+        Ok(())
+    }
+}
+
+impl Write for OpenEpoch {
+    fn write(&mut self, whole_rows: &[u8]) -> io::Result<usize> {
+        if !self.buffer.is_empty() && self.buffer.len() + whole_rows.len() > self.part_bytes_max {
+            self.store().map_err(|error| {
+                self.failed = Some(error);
+                io::Error::other("a part was not stored")
+            })?;
+        }
+        self.buffer.extend_from_slice(whole_rows);
+        Ok(whole_rows.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ObjectsWriter {
+    fn open(&self, epoch: u64) -> OpenEpoch {
+        let token = Token { epoch, generation: self.generation, instance: self.instance, extension: self.extension, parts: Vec::new() };
+        OpenEpoch {
+            place: self.place.clone(),
+            runtime: self.runtime.clone(),
+            part_bytes_max: self.part_bytes_max,
+            delivery: self.delivery,
+            token,
+            next: 0,
+            buffer: Vec::new(),
+            rows: 0,
+            failed: None,
+        }
+    }
+}
+
+impl SinkWriter for ObjectsWriter {
+    fn write(&mut self, epoch: u64, input: u32, rows: &Batch) -> Result<(), ConnectError> {
+        self.order.check_write(epoch)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if !self.open.contains_key(&epoch) {
+            let opened = self.open(epoch);
+            self.open.insert(epoch, opened);
+        }
+        let Some(target) = self.open.get_mut(&epoch) else { return Ok(()) };
+        target.rows += rows.len() as u64;
+        match self.rows.write(input, rows, target) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(target.failed.take().unwrap_or_else(|| {
+                // Nothing else fails in a buffer.
+                ConnectError::Io { doing: "write to", path: PathBuf::from("a buffer"), source: error }
+            })),
+        }
+    }
+
+    fn seal(&mut self, epoch: u64) -> Result<Option<Staged>, ConnectError> {
+        self.order.seal(epoch)?;
+        let Some(mut sealed) = self.open.remove(&epoch) else { return Ok(None) };
+        if !sealed.buffer.is_empty() {
+            sealed.store()?;
+        }
+        match self.delivery {
+            Delivery::Immediate => Ok(None),
+            Delivery::ExactlyOnce => {
+                let bytes = sealed.token.bytes().unwrap_or(u64::MAX);
+                Ok(Some(Staged { token: sealed.token.text(), rows: sealed.rows, bytes }))
+            }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! What the object sink does with its objects: claim the place, publish, take back, clear away.
+//!
+//! ```text
+//! <url>/<sink>-<epoch, 12 digits>-<instance>-<part>.<ext>                                  visible
+//! <url>/.reprise/<sink>/owner                                                              name of the job
+//! <url>/.reprise/<sink>/staged/<epoch, 12 digits>-<generation>-<instance>-<part>.<ext>     durable and not yet visible
+//! <url>/.reprise/<sink>/published/<instance>-<epoch, 12 digits>                            mark: all up to this epoch was made visible
+//! <url>/.reprise/<sink>/taken-back/                                                        visible once, produced again since
+//! ```
+//! Nothing is overwritten. Publishing is: copy every part, set the mark, remove the staged parts. With the mark an epoch counts as
+//! published whatever else is there, since readers may move visible objects away; without it the staged parts are there, and the copies are
+//! made, or found equal.
+//!
+//! **A host that wakes up late** can make nothing visible that another one took back. The one that takes over removes all staged objects
+//! first and looks for visible ones then; and a copy needs its source at the moment it is made, inside the store.
+
+use super::token::{Names, Token};
+use crate::connect::{ConnectError, Recovery, Staged};
+use crate::store::{Copied, Created, Store};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Objects of one sink that are worked on at a time.
+const CALLS_AT_ONCE: usize = 8;
+/// Looks at one object before its changes count as the work of somebody else.
+const LOOKS_MAX: usize = 4;
+/// Objects of one name that may be set aside.
+const ASIDE_MAX: usize = 1_000;
+
+/// The place of one sink. Clones share what they know.
+#[derive(Clone)]
+pub struct Place {
+    store: Store,
+    names: Names,
+    job: String,
+    sink: String,
+    /// The newest mark of each instance, as far as it was looked up.
+    marks: Arc<Mutex<BTreeMap<u32, u64>>>,
+}
+
+fn wrong(what: String, help: &str) -> ConnectError {
+    ConnectError::Corrupt { what, help: help.to_owned() }
+}
+
+impl Place {
+    /// That of a sink of a job.
+    pub fn new(store: Store, job: &str, sink: &str) -> Self {
+        Self { store, names: Names::new(sink), job: job.to_owned(), sink: sink.to_owned(), marks: Arc::default() }
+    }
+
+    fn full(&self, path: &str) -> String {
+        format!("{}/{path}", self.store.root())
+    }
+
+    fn marks(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
+        // The map is whole even if a thread panicked beside it: single inserts and removals are its only changes.
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims the place for the job.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`] where it is another job's.
+    pub async fn claim(&self) -> Result<(), ConnectError> {
+        let storage = |error| ConnectError::storage("claim the place of the output")(error);
+        let path = self.names.owner();
+        let created = self.store.create(&path, Bytes::from(self.job.clone())).await.map_err(storage)?;
+        if created == Created::New {
+            return Ok(());
+        }
+        match self.store.get(&path).await.map_err(storage)? {
+            Some(found) if found == self.job => Ok(()),
+            found => {
+                let found = found.map_or_else(|| "?".to_owned(), |bytes| bytes.escape_ascii().to_string());
+                Err(ConnectError::Config {
+                    what: format!("`{}` holds output of sink `{}` of job `{found}`", self.store.root(), self.sink),
+                    help: "give each job a url of its own, or its sinks other names".to_owned(),
+                })
+            }
+        }
+    }
+
+    /// Stores a part, not yet visible.
+    pub async fn stage(&self, token: &Token, part: usize, bytes: Bytes) -> Result<(), ConnectError> {
+        let path = self.names.staged(token, part);
+        match self.store.create(&path, bytes).await.map_err(ConnectError::storage("stage output"))? {
+            Created::New => Ok(()),
+            Created::Exists => Err(wrong(
+                format!("`{}` exists, and this run has not written it", self.full(&path)),
+                "another host writes there as the same generation: stop it, and start again",
+            )),
+        }
+    }
+
+    /// Stores a part at a visible name, the first one from `part` on that is free; gives that number.
+    pub async fn show(&self, token: &Token, part: usize, bytes: Bytes) -> Result<usize, ConnectError> {
+        for part in part..part.saturating_add(ASIDE_MAX) {
+            let path = self.names.immediate(token, part);
+            if self.store.create(&path, bytes.clone()).await.map_err(ConnectError::storage("write output"))? == Created::New {
+                return Ok(part);
+            }
+        }
+        let path = self.full(&self.names.immediate(token, part));
+        Err(wrong(format!("`{path}` exists, and {ASIDE_MAX} more after it"), "move them away, and start again"))
+    }
+
+    /// Reads a token of a manifest.
+    ///
+    /// # Errors
+    /// [`ConnectError::Corrupt`].
+    pub fn token(&self, staged: &Staged) -> Result<Token, ConnectError> {
+        Token::parse(&staged.token).filter(|token| token.bytes() == Some(staged.bytes)).ok_or_else(|| {
+            let shown: String = staged.token.chars().take(200).collect();
+            wrong(format!("`{}` is not a token of sink `{}`", shown.escape_debug(), self.sink), "take up an older checkpoint")
+        })
+    }
+
+    /// Makes all parts of a token visible. True where one of them was not before.
+    ///
+    /// # Errors
+    /// See [`crate::connect::Sink::publish`].
+    pub async fn publish(&self, token: &Token) -> Result<bool, ConnectError> {
+        let mut news = false;
+        if !self.is_marked(token) {
+            let copies: Vec<_> = token.parts.iter().enumerate().map(|(part, &bytes)| self.publish_part(token, part, bytes)).collect();
+            let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
+            news = copied.contains(&true);
+            self.set_mark(token.instance, token.epoch).await?;
+        }
+        self.delete((0..token.parts.len()).map(|part| self.names.staged(token, part)).collect()).await?;
+        Ok(news)
+    }
+
+    async fn publish_part(&self, token: &Token, part: usize, bytes: u64) -> Result<bool, ConnectError> {
+        let storage = |error| ConnectError::storage("publish output")(error);
+        let (from, to) = (self.names.staged(token, part), self.names.visible(token, part));
+        let has = |path: &str, found: u64| {
+            let path = self.full(path);
+            wrong(
+                format!("`{path}` has {found} bytes, but {bytes} were sealed as output of epoch {}", token.epoch),
+                "move it away and take up an older checkpoint; its output is then produced again",
+            )
+        };
+        for _ in 0..LOOKS_MAX {
+            let looks = futures::future::try_join(self.store.size(&from), self.store.size(&to));
+            match looks.await.map_err(storage)? {
+                (Some(found), _) if found != bytes => return Err(has(&from, found)),
+                (None, Some(found)) if found != bytes => return Err(has(&to, found)),
+                (None, Some(_)) => return Ok(false),
+                (None, None) => return self.excuse(token, &from, &to).await,
+                (Some(_), Some(found)) => {
+                    if found == bytes && self.is_equal(&from, &to).await? {
+                        return Ok(false);
+                    }
+                    return Err(wrong(
+                        format!("`{}` exists with other contents than the staged output of epoch {}", self.full(&to), token.epoch),
+                        "it is not overwritten: move it away if it is not needed, and start again",
+                    ));
+                }
+                (Some(_), None) => {
+                    if self.store.copy(&from, &to, bytes).await.map_err(storage)? == Copied::New {
+                        return Ok(true);
+                    }
+                    // It came or went in between, or the answer to a copy of ours was lost: look again.
+                }
+            }
+        }
+        Err(wrong(format!("`{}` changes while it is published", self.full(&to)), "another host writes there: stop it, and start again"))
+    }
+
+    /// Neither staged nor visible: fine where it was published and a reader took it.
+    async fn excuse(&self, token: &Token, from: &str, to: &str) -> Result<bool, ConnectError> {
+        self.read_marks().await?;
+        if self.is_marked(token) {
+            return Ok(false);
+        }
+        Err(ConnectError::Missing {
+            what: format!("staged output is missing: neither `{}` nor `{}` exists", self.full(from), self.full(to)),
+            help: "put the object back, or take up a checkpoint before this epoch; its output is then produced again".to_owned(),
+        })
+    }
+
+    async fn is_equal(&self, one: &str, other: &str) -> Result<bool, ConnectError> {
+        let storage = |error| ConnectError::storage("compare output")(error);
+        let read = futures::future::try_join(self.store.get(one), self.store.get(other));
+        let (one, other) = read.await.map_err(storage)?;
+        Ok(one.is_some() && one == other)
+    }
+
+    /// Removes what generations before this one have staged; gives the number of objects.
+    pub async fn remove_staged(&self, generation: u64) -> Result<u64, ConnectError> {
+        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
+        let is_earlier = |path: &String| self.names.staged_generation(path).is_some_and(|of| of < generation);
+        let earlier: Vec<String> = listed.into_iter().map(|entry| entry.path).filter(is_earlier).collect();
+        let count = earlier.len() as u64;
+        self.delete(earlier).await?;
+        Ok(count)
+    }
+
+    /// Moves visible objects of epochs that do not count aside; gives their number.
+    pub async fn take_back(&self, recovery: &Recovery) -> Result<u64, ConnectError> {
+        let listed = self.store.list_named_after(&self.names.stem(), &self.names.behind(recovery.recovered)).await;
+        let listed = listed.map_err(ConnectError::storage("list output"))?;
+        let is_later = |name: &str| self.names.visible_epoch(name).is_some_and(|epoch| recovery.is_void(epoch));
+        let later: Vec<_> = listed.into_iter().filter(|entry| is_later(&entry.path)).collect();
+        let count = later.len() as u64;
+        let moves: Vec<_> = later.into_iter().map(|entry| self.set_aside(entry.path, entry.size_bytes)).collect();
+        stream::iter(moves).buffer_unordered(CALLS_AT_ONCE).try_collect::<()>().await?;
+        self.reset_marks(recovery).await?;
+        Ok(count)
+    }
+
+    async fn set_aside(&self, name: String, bytes: u64) -> Result<(), ConnectError> {
+        let storage = |error| ConnectError::storage("take back output")(error);
+        for copy in 0..ASIDE_MAX {
+            let to = self.names.taken_back(&name, copy);
+            match self.store.copy(&name, &to, bytes).await.map_err(storage)? {
+                Copied::New => return self.store.delete(&name).await.map_err(storage),
+                // A reader took it first.
+                Copied::Absent => return Ok(()),
+                // Ours, of a recovery that died before it removed the original, or of an answer that was lost.
+                Copied::Exists if self.is_equal(&name, &to).await? => return self.store.delete(&name).await.map_err(storage),
+                Copied::Exists => {}
+            }
+        }
+        let folder = self.full(&self.names.taken_back(&name, 0));
+        Err(wrong(format!("`{folder}` exists {ASIDE_MAX} times"), "remove what was taken back and is not needed, and start again"))
+    }
+
+    async fn delete(&self, paths: Vec<String>) -> Result<(), ConnectError> {
+        let deletes: Vec<_> = paths.iter().map(|path| self.store.delete(path)).collect();
+        let deleted = stream::iter(deletes).buffer_unordered(CALLS_AT_ONCE).try_collect::<()>().await;
+        deleted.map_err(ConnectError::storage("remove staged output and old marks"))
+    }
+
+    fn is_marked(&self, token: &Token) -> bool {
+        self.marks().get(&token.instance).is_some_and(|&epoch| epoch >= token.epoch)
+    }
+
+    async fn list_marks(&self) -> Result<Vec<(u32, u64)>, ConnectError> {
+        let listed = self.store.list(&self.names.all_marks()).await.map_err(ConnectError::storage("list published epochs"))?;
+        Ok(listed.iter().filter_map(|entry| self.names.parse_mark(&entry.path)).collect())
+    }
+
+    /// Looks up the marks.
+    pub async fn read_marks(&self) -> Result<(), ConnectError> {
+        let listed = self.list_marks().await?;
+        let mut marks = self.marks();
+        for (instance, epoch) in listed {
+            let newest = marks.entry(instance).or_insert(epoch);
+            *newest = epoch.max(*newest);
+        }
+        Ok(())
+    }
+
+    async fn create_mark(&self, instance: u32, epoch: u64) -> Result<(), ConnectError> {
+        // One that exists says the same.
+        let created = self.store.create(&self.names.mark(instance, epoch), Bytes::new()).await;
+        created.map(|_| ()).map_err(ConnectError::storage("note a published epoch"))
+    }
+
+    /// Marks an epoch, then removes the mark before it.
+    async fn set_mark(&self, instance: u32, epoch: u64) -> Result<(), ConnectError> {
+        self.create_mark(instance, epoch).await?;
+        let before = self.marks().insert(instance, epoch).filter(|&before| before < epoch);
+        self.delete(before.map(|before| self.names.mark(instance, before)).into_iter().collect()).await
+    }
+
+    /// Of the epochs before this run none after the recovered one is published, and all up to it are: one mark for each instance is left, of that
+    /// epoch or before it. Marks of later runs are theirs.
+    async fn reset_marks(&self, recovery: &Recovery) -> Result<(), ConnectError> {
+        let recovered = recovery.recovered;
+        let mut found: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for (instance, epoch) in self.list_marks().await? {
+            if epoch < recovery.taken {
+                found.entry(instance).or_default().push(epoch);
+            }
+        }
+        let mut kept = BTreeMap::new();
+        let mut dropped = Vec::new();
+        for (instance, epochs) in found {
+            let keep = recovered.and_then(|recovered| epochs.iter().max().map(|&newest| newest.min(recovered)));
+            if let Some(keep) = keep {
+                if !epochs.contains(&keep) {
+                    self.create_mark(instance, keep).await?;
+                }
+                kept.insert(instance, keep);
+            }
+            dropped.extend(epochs.into_iter().filter(|epoch| Some(*epoch) != keep).map(|epoch| self.names.mark(instance, epoch)));
+        }
+        self.delete(dropped).await?;
+        *self.marks() = kept;
+        Ok(())
+    }
+}
