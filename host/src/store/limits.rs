@@ -21,7 +21,8 @@ pub struct Limits {
     pub breaker_failures: u32,
     /// For how long at first; see `reprise_core::failure::breaker`.
     pub breaker_pause: Duration,
-    /// Objects above this size go up in parts. None: [`LARGE_BYTES`](super::LARGE_BYTES) in a bucket, and never elsewhere.
+    /// Objects above this size go up in parts, and are then created under the conditions of [`LARGE_BYTES`](super::LARGE_BYTES), wherever
+    /// they go. None: that size in a bucket, and never elsewhere.
     pub large_bytes: Option<usize>,
     /// Bytes of such a part, at least one. A bucket takes no parts below 5 MiB but the last, and no more than 10,000.
     pub part_bytes: usize,
