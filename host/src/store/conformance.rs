@@ -112,7 +112,7 @@ async fn lists_after(store: &Store) {
         create(store, path, "x").await;
     }
     let names = async |stem: &str, after: &str| -> Vec<String> {
-        let found = store.list_after(stem, after).await.unwrap_or_else(|error| panic!("list {stem:?} after {after:?}: {error:?}"));
+        let found = store.list_named_after(stem, after).await.unwrap_or_else(|error| panic!("list {stem:?} after {after:?}: {error:?}"));
         found.into_iter().map(|entry| entry.path).collect()
     };
     assert_eq!(names("n-", "n-").await, ["n-1", "n-3"]);
