@@ -7,9 +7,9 @@
 //! <url>/.reprise/<sink>/published/<instance>-<epoch, 12 digits>                            mark: all up to this epoch was made visible
 //! <url>/.reprise/<sink>/taken-back/                                                        visible once, produced again since
 //! ```
-//! Nothing is overwritten. Publishing is: copy every part, set the mark, remove the staged parts. With the mark an epoch counts as
-//! published whatever else is there, since readers may move visible objects away; without it the staged parts are there, and the copies are
-//! made, or found equal.
+//! Nothing is overwritten. Publishing is: copy every part, set the mark, remove the staged parts. While a part is staged, it is copied, or
+//! found equal, whatever the mark says: a mark may be that of an earlier life of the job, whose store is gone. Where a part is neither staged
+//! nor visible, the mark tells that it was published and a reader took it; without a mark it is lost.
 //!
 //! **A host that wakes up late** can make nothing visible that another one took back. The one that takes over removes all staged objects
 //! first and looks for visible ones then; and a copy needs its source at the moment it is made, inside the store.
@@ -122,15 +122,13 @@ impl Place {
     /// # Errors
     /// See [`crate::connect::Sink::publish`].
     pub async fn publish(&self, token: &Token) -> Result<bool, ConnectError> {
-        let mut news = false;
+        let copies: Vec<_> = token.parts.iter().enumerate().map(|(part, &bytes)| self.publish_part(token, part, bytes)).collect();
+        let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
         if !self.is_marked(token) {
-            let copies: Vec<_> = token.parts.iter().enumerate().map(|(part, &bytes)| self.publish_part(token, part, bytes)).collect();
-            let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
-            news = copied.contains(&true);
             self.set_mark(token.instance, token.epoch).await?;
         }
         self.delete((0..token.parts.len()).map(|part| self.names.staged(token, part)).collect()).await?;
-        Ok(news)
+        Ok(copied.contains(&true))
     }
 
     async fn publish_part(&self, token: &Token, part: usize, bytes: u64) -> Result<bool, ConnectError> {

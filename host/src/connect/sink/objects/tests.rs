@@ -273,6 +273,21 @@ fn published_objects_that_a_reader_moved_away_are_not_missed() {
 }
 
 #[test]
+fn what_is_staged_is_published_whatever_an_earlier_life_of_the_job_had_marked() {
+    for place in Place::all("lives") {
+        place.create(".reprise/counts/published/0-000000000100", "");
+        let first = place.sink();
+        first.recover(&Recovery { recovered: None, taken: 1, generation: 1 }, &[]).unwrap();
+        let staged = stage(first.as_ref(), 1, 5, &["a"]);
+        // It dies before it publishes.
+        let next = place.sink();
+        let done = next.recover(&Recovery { recovered: Some(5), taken: 6, generation: 2 }, std::slice::from_ref(&staged)).unwrap();
+        assert_eq!(done, Recovered { published: 1, ..NOTHING });
+        assert_eq!((place.visible(), place.hidden("staged")), (vec![FIVE.to_owned()], Vec::new()));
+    }
+}
+
+#[test]
 fn what_is_not_as_it_was_sealed_is_refused_and_never_overwritten() {
     for place in Place::all("damaged") {
         let sink = place.sink();
