@@ -7,11 +7,13 @@
 //! | `faults` | operators that trap, panic, loop, eat memory or overflow their stack |
 //! | `streams` | files that grow, standard input and output |
 //! | `commands` | `check`, `inspect`, the JSON log |
+//! | `survey` | `checkpoint list`, `show`, `diff`, `verify`, and `state show` |
 
 mod commands;
 mod faults;
 mod kills;
 mod streams;
+mod survey;
 
 use serde_json::Value;
 

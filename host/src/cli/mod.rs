@@ -2,10 +2,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod check;
+mod checkpoint;
 mod exit;
 mod inspect;
 mod progress;
 mod run;
+mod site;
+mod state;
+mod text;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -34,6 +38,12 @@ enum Command {
     /// Show what a component is: its imports and exports, inputs, outputs and state.
     #[command(after_help = "Examples:\n  reprise inspect count.wasm\n  reprise inspect count.wasm --json")]
     Inspect(InspectArguments),
+    /// Look at the checkpoints and savepoints of a job: list, show, diff, verify. Nothing is changed, and the job may run meanwhile.
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
+    /// Look at the state in a checkpoint. Nothing is changed, and no component is needed.
+    #[command(subcommand)]
+    State(state::Command),
 }
 
 #[derive(Debug, clap::Args)]
@@ -107,5 +117,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Checkpoint(command) => checkpoint::checkpoint(command),
+        Command::State(command) => state::state(command),
     }
 }

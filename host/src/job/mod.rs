@@ -14,6 +14,7 @@ mod objects;
 mod prepare;
 mod recorder;
 mod run;
+pub mod survey;
 mod take_up;
 
 pub use error::{Error, Kind};

@@ -1,6 +1,6 @@
 //! Sinks: rows become bytes of files or of standard output.
 
-mod base64;
+pub(crate) mod base64;
 pub mod file;
 mod rows;
 mod staging;
