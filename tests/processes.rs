@@ -8,12 +8,14 @@
 //! | `sinks` | output to objects, and output that is visible at once, of runs that are killed |
 //! | `streams` | files that grow, standard input and output |
 //! | `commands` | `check`, `inspect`, the JSON log |
+//! | `survey` | `checkpoint list`, `show`, `diff`, `verify`, and `state show` |
 
 mod commands;
 mod faults;
 mod kills;
 mod sinks;
 mod streams;
+mod survey;
 
 use serde_json::Value;
 

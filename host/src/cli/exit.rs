@@ -1,7 +1,8 @@
 //! Exit codes: what a script may do about the end of a command.
 
+use super::text::plain;
+use crate::job::survey::SurveyError;
 use crate::job::{Error, Kind};
-use std::error::Error as _;
 use std::process::ExitCode;
 
 /// The table of exit codes, as `--help` shows it.
@@ -32,7 +33,7 @@ pub(super) fn code(kind: Kind) -> u8 {
 }
 
 /// The text of an error with its causes, each on a line of its own.
-pub(super) fn text(error: &Error) -> String {
+pub(super) fn text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -45,12 +46,28 @@ pub(super) fn text(error: &Error) -> String {
 
 /// Prints an error and gives its exit code.
 pub(super) fn fail(error: &Error, json: bool) -> ExitCode {
-    let code = code(error.kind());
     let text = text(error);
+    // A list of mistakes begins with the place of the first one.
+    let is_list = error.kind() == Kind::Topology && !text.starts_with("operator") && !text.starts_with("cannot");
+    tell(error.kind(), &text, is_list, json)
+}
+
+/// As [`fail`], for commands that look at a store.
+pub(super) fn fail_survey(error: &SurveyError, json: bool) -> ExitCode {
+    match error {
+        SurveyError::Job(error) => fail(error, json),
+        // Names in it come from the store, and may be anything.
+        error if !json => tell(error.kind(), &text(error).lines().map(plain).collect::<Vec<_>>().join("\n"), false, json),
+        error => tell(error.kind(), &text(error), false, json),
+    }
+}
+
+fn tell(kind: Kind, text: &str, is_list: bool, json: bool) -> ExitCode {
+    let code = code(kind);
     if json {
-        let kind = format!("{:?}", error.kind()).to_lowercase();
+        let kind = format!("{kind:?}").to_lowercase();
         eprintln!("{}", serde_json::json!({ "event": "error", "kind": kind, "exit_code": code, "message": text }));
-    } else if error.kind() == Kind::Topology && !text.starts_with("operator") && !text.starts_with("cannot") {
+    } else if is_list {
         eprintln!("{text}");
     } else {
         eprintln!("error: {text}");

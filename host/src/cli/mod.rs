@@ -2,11 +2,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod check;
+mod checkpoint;
 mod exit;
 mod inspect;
 mod progress;
 mod run;
 mod savepoint;
+mod site;
+mod state;
+mod text;
 
 use crate::job::Start;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -45,6 +49,12 @@ enum Command {
     /// Show what a component is: its imports and exports, inputs, outputs and state.
     #[command(after_help = "Examples:\n  reprise inspect count.wasm\n  reprise inspect count.wasm --json")]
     Inspect(InspectArguments),
+    /// Look at the checkpoints and savepoints of a job: list, show, diff, verify. Nothing is changed, and the job may run meanwhile.
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
+    /// Look at the state in a checkpoint. Nothing is changed, and no component is needed.
+    #[command(subcommand)]
+    State(state::Command),
 }
 
 #[derive(Debug, clap::Args)]
@@ -156,5 +166,7 @@ pub fn main() -> ExitCode {
         Command::Savepoint(arguments) => savepoint::savepoint(arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Checkpoint(command) => checkpoint::checkpoint(command),
+        Command::State(command) => state::state(command),
     }
 }

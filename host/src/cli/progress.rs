@@ -334,7 +334,7 @@ fn counters(c: &NodeCounters) -> serde_json::Value {
 }
 
 /// A number with a comma between thousands.
-fn thousands(number: u64) -> String {
+pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -347,7 +347,7 @@ fn thousands(number: u64) -> String {
 }
 
 /// A number of bytes with a binary unit.
-fn bytes(number: u64) -> String {
+pub(super) fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = number as f64;
     let mut unit = 0;

@@ -15,7 +15,7 @@
 
 pub mod contract;
 pub mod error;
-mod json_text;
+pub(crate) mod json_text;
 pub mod sink;
 pub mod source;
 

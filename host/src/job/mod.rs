@@ -18,6 +18,7 @@ mod prepare;
 mod recorder;
 mod run;
 mod savepoint;
+pub mod survey;
 mod sweep;
 mod take_up;
 

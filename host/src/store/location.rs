@@ -68,7 +68,21 @@ async fn locate(environment: &Environment, url: &str, base_dir: &FilePath) -> Re
     }
 }
 
-async fn folder(rest: &str, base_dir: &FilePath, url: &str) -> Result<Location, StoreError> {
+/// As [`open`], but makes nothing; `None` where the folder is missing. See [`Store::open_existing`].
+pub async fn open_existing(url: &str, base_dir: &FilePath, job: &str, limits: Limits) -> Result<Option<Store>, StoreError> {
+    if let Some(rest) = url.strip_prefix("file:") {
+        let folder = folder_path(rest, base_dir, url)?;
+        if !folder.exists() {
+            return Ok(None);
+        }
+        if !folder.is_dir() {
+            return Err(StoreError::Config { location: url.to_owned(), reason: format!("`{}` is no folder", folder.display()) });
+        }
+    }
+    open(url, base_dir, job, limits).await.map(Some)
+}
+
+fn folder_path(rest: &str, base_dir: &FilePath, url: &str) -> Result<PathBuf, StoreError> {
     let refused = |reason: &str| StoreError::Config { location: url.to_owned(), reason: reason.to_owned() };
     let given = match rest.strip_prefix("//") {
         Some(absolute) if absolute.starts_with('/') => absolute,
@@ -78,7 +92,12 @@ async fn folder(rest: &str, base_dir: &FilePath, url: &str) -> Result<Location, 
     if given.is_empty() {
         return Err(refused("it names no folder; write `file:./PATH` or `file:///PATH`"));
     }
-    let folder: PathBuf = base_dir.join(given).components().filter(|part| !matches!(part, Component::CurDir)).collect();
+    Ok(base_dir.join(given).components().filter(|part| !matches!(part, Component::CurDir)).collect())
+}
+
+async fn folder(rest: &str, base_dir: &FilePath, url: &str) -> Result<Location, StoreError> {
+    let refused = |reason: &str| StoreError::Config { location: url.to_owned(), reason: reason.to_owned() };
+    let folder = folder_path(rest, base_dir, url)?;
     make_folder(&folder).await.map_err(|error| {
         let (action, object) = ("create the folder", folder.display().to_string());
         match error.kind() {

@@ -127,6 +127,14 @@ impl Store {
         location::open_place(&bucket::Environment::of_process(), url, base_dir, limits).await
     }
 
+    /// As [`Store::open`], for who only reads: a folder that is missing is not made, and gives nothing.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`StoreError::Config`] where a file lies in the place of the folder.
+    pub async fn open_existing(url: &str, base_dir: &FilePath, job: &str, limits: Limits) -> Result<Option<Self>, StoreError> {
+        location::open_existing(url, base_dir, job, limits).await
+    }
+
     /// The location with the job, for messages.
     pub fn root(&self) -> String {
         self.root.clone()

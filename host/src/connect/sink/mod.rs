@@ -1,6 +1,6 @@
 //! Sinks: rows become bytes of files, of objects or of standard output.
 
-mod base64;
+pub(crate) mod base64;
 pub mod file;
 mod immediate;
 pub mod objects;

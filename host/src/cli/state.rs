@@ -1,0 +1,138 @@
+//! `reprise state show`: the cells of an operator, decoded as their slots declare.
+
+use super::checkpoint::{CHECKPOINT, Memory};
+use super::progress::thousands;
+use super::site::{self, Failure, Where, which_json};
+use super::text::{self, count, plain, word};
+use crate::job::survey::{self, Chosen, Filter, Folded, FoldedSlot, Held, Place, decode};
+use reprise_core::description::Slot;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+const SHOW: &str = "reprise state show (FILE | --store URL --job NAME) OPERATOR [OPTIONS]";
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show the cells of an operator: key, item and value, sorted, of all instances together.
+    #[command(
+        override_usage = SHOW,
+        after_help = format!("{CHECKPOINT}\n\nExamples:\n  reprise state show topology.toml count --limit 20\n  reprise state show topology.toml count --slot counts --key user-17 --at before-upgrade --json")
+    )]
+    Show(ShowArguments),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowArguments {
+    /// FILE: a topology file. OPERATOR: the name of an operator in it.
+    #[arg(value_name = "FILE OPERATOR")]
+    words: Vec<String>,
+    #[command(flatten)]
+    place: Where,
+    /// The checkpoint.
+    #[arg(long, value_name = "CHECKPOINT", default_value = "latest")]
+    at: String,
+    /// Cells of this slot alone.
+    #[arg(long, value_name = "NAME")]
+    slot: Option<String>,
+    /// Cells whose keys begin with this text.
+    #[arg(long, value_name = "PREFIX")]
+    key: Option<String>,
+    /// Cells whose keys begin with these bytes, two hexadecimal digits each.
+    #[arg(long, value_name = "HEX", conflicts_with = "key", value_parser = parse_hex)]
+    key_hex: Option<Hex>,
+    /// Cells of this instance alone.
+    #[arg(long, value_name = "INDEX")]
+    instance: Option<u32>,
+    /// Cells to show at most.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u64,
+    #[command(flatten)]
+    memory: Memory,
+}
+
+#[derive(Debug, Clone)]
+struct Hex(Vec<u8>);
+
+fn parse_hex(text: &str) -> Result<Hex, String> {
+    let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
+    match digits {
+        Some(digits) if digits.len() % 2 == 0 => Ok(Hex(digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect())),
+        _ => Err("two hexadecimal digits are wanted for each byte".to_owned()),
+    }
+}
+
+pub(super) fn state(command: Command) -> ExitCode {
+    let Command::Show(arguments) = command;
+    site::end(show(&arguments), SHOW, arguments.place.json)
+}
+
+fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
+    let ShowArguments { words, place, at, slot, instance, limit, memory, .. } = arguments;
+    let operator = &place.rest(words, 1, 1)?[0];
+    let key_prefix = match (&arguments.key, &arguments.key_hex) {
+        (Some(text), _) => text.clone().into_bytes(),
+        (None, Some(Hex(bytes))) => bytes.clone(),
+        (None, None) => Vec::new(),
+    };
+    let filter = Filter { slot: slot.clone(), key_prefix, instance: *instance };
+    let opened = place.open(words)?;
+    let chosen = opened.choose(at)?;
+    let folded = opened.wait(survey::fold(&opened.store, &chosen.manifest, operator, &filter, memory.bytes_max))?;
+    text::put(&if place.json {
+        format!("{}\n", cells_json(&opened.store.root(), &chosen, operator, &folded, *limit))
+    } else {
+        picture(&chosen, operator, &folded, *limit)
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first cells of all slots, up to the limit.
+fn first(folded: &Folded, limit: u64) -> impl Iterator<Item = (&Slot, &Place, &Held)> {
+    let cells = folded.slots.iter().flat_map(|slot| slot.cells.iter().map(|(place, held)| (&slot.slot, place, held)));
+    cells.take(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+fn total(folded: &Folded) -> u64 {
+    folded.slots.iter().map(|slot| slot.cells.len() as u64).sum()
+}
+
+fn cells_json(root: &str, chosen: &Chosen, operator: &str, folded: &Folded, limit: u64) -> String {
+    let slots = folded.slots.iter().map(|FoldedSlot { slot, cells }| {
+        json!({ "name": slot.name, "kind": slot.kind, "version": slot.version, "encoding": slot.encoding, "cells": cells.len() })
+    });
+    let mut json = json!({
+        "job": chosen.manifest.job, "store": root, "operator": operator, "slots": slots.collect::<Vec<_>>(), "cells_found": total(folded),
+    });
+    if let (Value::Object(all), Value::Object(which)) = (&mut json, which_json(&chosen.which, Some(chosen.manifest.epoch.0))) {
+        all.extend(which);
+    }
+    let cell = |(slot, place, held): (&Slot, &Place, &Held)| {
+        let decoded = decode::value(slot.encoding, &held.value);
+        let json = json!({ "slot": slot.name, "instance": held.instance, "as_declared": decoded.as_declared });
+        let members = [("key", decode::bytes(&place.key)), ("item", decode::bytes(&place.item)), ("value", decoded.json)];
+        members.iter().fold(json.to_string(), |json, (name, value)| text::append_member(&json, name, value))
+    };
+    text::with_member(&json, "cells", &text::array(first(folded, limit).map(cell)))
+}
+
+fn picture(chosen: &Chosen, operator: &str, folded: &Folded, limit: u64) -> String {
+    let all = total(folded);
+    let heading = text::heading(&chosen.which, chosen.manifest.epoch);
+    let mut out = format!("operator `{}` at {heading} of job `{}`: {}\n", plain(operator), chosen.manifest.job, count(all, "cell"));
+    let mut left = limit;
+    for FoldedSlot { slot, cells } in &folded.slots {
+        let (kind, encoding) = (word(slot.kind), word(slot.encoding));
+        let cells_text = count(cells.len() as u64, "cell");
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "slot `{}` ({kind}, version {}, {encoding}): {cells_text}", plain(&slot.name), slot.version);
+        for (place, held) in cells.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+            let _ = writeln!(out, "  {} = {}", text::place(place), text::value(slot.encoding, &held.value));
+        }
+        left = left.saturating_sub(cells.len() as u64);
+    }
+    if all > limit {
+        let _ = writeln!(out, "{} more; `--limit` shows more", thousands(all - limit));
+    }
+    out
+}

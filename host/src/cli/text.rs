@@ -1,0 +1,173 @@
+//! Text for people, and the last touches of JSON for scripts: tables, times, bytes that may be anything.
+
+use crate::job::survey::decode;
+use crate::job::survey::{Place, Which};
+use chrono::{DateTime, SecondsFormat};
+use reprise_core::description::Encoding;
+use serde_json::Value;
+use std::io::Write;
+
+/// Characters of a value that a line of text shows; JSON has all of it.
+const VALUE_CHARS_MAX: usize = 200;
+
+/// Writes to standard output. A reader that has seen enough, as `head` has, is no failure.
+pub(super) fn put(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        eprintln!("error: cannot write to standard output: {error}");
+    }
+}
+
+/// Text from a store, made harmless: what could move the cursor of a terminal or turn its direction is escaped.
+pub(super) fn plain(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A time, to the millisecond.
+pub(super) fn time(ms: i64) -> String {
+    let time = DateTime::from_timestamp_millis(ms);
+    time.map_or_else(|| format!("{ms} ms"), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+/// A watermark.
+pub(super) fn watermark(ms: i64) -> String {
+    match ms {
+        i64::MIN => "none".to_owned(),
+        i64::MAX => "end of input".to_owned(),
+        ms => time(ms),
+    }
+}
+
+/// A number and what it counts.
+pub(super) fn count(number: u64, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {one}{plural}", super::progress::thousands(number))
+}
+
+/// The word that a topology or a contract has for it: `u64-le`, `keyed`.
+pub(super) fn word(value: impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+/// A key or item: a string where it is text, else hexadecimal.
+pub(super) fn bytes(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => plain(&decode::bytes(bytes)),
+        Err(_) => bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}")),
+    }
+}
+
+/// Where a cell is.
+pub(super) fn place(place: &Place) -> String {
+    let mut text = bytes(&place.key);
+    if !place.item.is_empty() {
+        text.push_str(" / ");
+        text.push_str(&bytes(&place.item));
+    }
+    if let Some(instance) = place.instance {
+        text.push_str(&format!(" (instance {instance})"));
+    }
+    text
+}
+
+/// A value by its encoding, cut to a line of some length.
+pub(super) fn value(encoding: Encoding, value: &[u8]) -> String {
+    let decoded = decode::value(encoding, value);
+    let shown: String = decoded.json.chars().take(VALUE_CHARS_MAX).collect();
+    let cut = if shown.len() < decoded.json.len() { format!(" ... ({} bytes)", value.len()) } else { String::new() };
+    let misfit = if decoded.as_declared { String::new() } else { format!(" (not {})", word(encoding)) };
+    format!("{}{cut}{misfit}", plain(&shown))
+}
+
+/// Rows in columns. `right`: which columns end, rather than begin, at one place.
+pub(super) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            let is_right = right.get(column).copied().unwrap_or(false);
+            line.push_str("  ");
+            line.push_str(&if is_right { format!("{cell:>width$}") } else { format!("{cell:<width$}") });
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// A JSON object with one member more, whose value is JSON text already: numbers in it keep all their digits.
+pub(super) fn with_member(object: &Value, name: &str, text: &str) -> String {
+    append_member(&object.to_string(), name, text)
+}
+
+/// As [`with_member`], for an object that is JSON text already.
+pub(super) fn append_member(object: &str, name: &str, text: &str) -> String {
+    let head = object.strip_suffix('}').unwrap_or(object);
+    let comma = if head.ends_with('{') { "" } else { "," };
+    format!("{head}{comma}{}:{text}}}", Value::from(name))
+}
+
+/// JSON texts as an array.
+pub(super) fn array(texts: impl IntoIterator<Item = String>) -> String {
+    format!("[{}]", texts.into_iter().collect::<Vec<_>>().join(","))
+}
+
+/// As a heading names it.
+pub(super) fn heading(which: &Which, epoch: reprise_core::ids::Epoch) -> String {
+    match which {
+        Which::Epoch(_) => which.to_string(),
+        Which::Savepoint(_) => format!("{which} (epoch {epoch})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_a_store_cannot_steer_a_terminal() {
+        assert_eq!(plain("a\u{1b}[2J\u{9b}\n\u{202e}é"), "a\\u{1b}[2J\\u{9b}\\u{a}\\u{202e}é");
+        assert_eq!(bytes(b"\x00\xff"), "0x00ff");
+        assert_eq!(bytes("k\u{7f}".as_bytes()), "\"k\\u{7f}\"");
+    }
+
+    #[test]
+    fn times_and_watermarks_of_any_size_are_shown() {
+        assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(time(i64::MIN), "-9223372036854775808 ms");
+        assert_eq!((watermark(i64::MIN).as_str(), watermark(i64::MAX).as_str()), ("none", "end of input"));
+    }
+
+    #[test]
+    fn long_values_are_cut_and_misfits_named() {
+        assert_eq!(value(Encoding::U64Le, &7u64.to_le_bytes()), "7");
+        assert_eq!(value(Encoding::U64Le, b"x"), "\"x\" (not u64-le)");
+        let long = value(Encoding::Utf8, &[b'a'; 1000]);
+        assert!(long.ends_with("aaa ... (1000 bytes)") && long.len() < 240, "{long}");
+    }
+
+    #[test]
+    fn members_are_added_to_objects_as_they_are() {
+        let json = with_member(&serde_json::json!({ "a": 1 }), "b", "[1e999]");
+        assert_eq!(json, "{\"a\":1,\"b\":[1e999]}");
+        assert_eq!(with_member(&serde_json::json!({}), "b", "2"), "{\"b\":2}");
+    }
+}

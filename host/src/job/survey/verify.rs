@@ -1,0 +1,297 @@
+//! Reads every object that checkpoints name, and says which of them are not what was written.
+
+use super::catalog;
+use super::choose::{Choice, Which, choose};
+use super::error::SurveyError;
+use super::{MANIFESTS_MAX, READS_AT_ONCE};
+use crate::job::Error;
+use crate::job::objects;
+use crate::store::Store;
+use futures::{StreamExt, TryStreamExt};
+use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState, Quarantine};
+use reprise_core::checkpoint::paths;
+use reprise_core::codec::{checksum, record};
+use std::collections::BTreeMap;
+
+/// What to verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verify {
+    /// Every checkpoint and savepoint, at most [`MANIFESTS_MAX`] of each, the newest ones.
+    All,
+    /// One of them.
+    One(Choice),
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Objects read.
+    pub objects: u64,
+    /// Objects to read.
+    pub objects_all: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Bytes to read.
+    pub bytes_all: u64,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Each checkpoint and savepoint, newest first.
+    pub verdicts: Vec<(Which, Verdict)>,
+    /// Objects that are not what was written, by path.
+    pub bad: Vec<BadObject>,
+    /// Objects read, manifests not counted. One that several checkpoints name is read once.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Checkpoints and savepoints that were left out, being over the limit.
+    pub left_out: usize,
+}
+
+/// What became of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All of its objects are as they were written.
+    Sound {
+        /// So many.
+        objects: usize,
+    },
+    /// Some are not.
+    Bad {
+        /// So many.
+        objects: usize,
+        /// So many of them are bad.
+        bad: usize,
+        /// Bad ones are among those that a run needs for taking up again.
+        unusable: bool,
+    },
+    /// Its manifest cannot be read.
+    Unreadable(String),
+    /// It was deleted while it was verified, by a sweep of the running job.
+    Gone,
+}
+
+/// What an object is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// State of an instance.
+    Snapshot,
+    /// Refused rows; not needed for taking up again.
+    Quarantine,
+}
+
+/// An object that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadObject {
+    /// Its path below the job.
+    pub path: String,
+    /// What it is for.
+    pub role: Role,
+    /// What is wrong.
+    pub reason: String,
+    /// Who needs it.
+    pub needed_by: Vec<Which>,
+}
+
+impl Verified {
+    /// True where everything is as it was written.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.verdicts.iter().all(|(_, verdict)| matches!(verdict, Verdict::Sound { .. } | Verdict::Gone))
+    }
+}
+
+/// An object and what a manifest says of it.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    object: &'a ObjectRef,
+    node: &'a str,
+    instance: u32,
+    content: Content<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Snapshot(&'a OperatorState),
+    Quarantine,
+}
+
+impl Wanted<'_> {
+    fn role(&self) -> Role {
+        match self.content {
+            Content::Snapshot(_) => Role::Snapshot,
+            Content::Quarantine => Role::Quarantine,
+        }
+    }
+
+    /// The path, and all else that a manifest says of the object: equal where two manifests say the same.
+    fn key(&self) -> (String, String) {
+        let slots = match self.content {
+            Content::Snapshot(operator) => operator.slots.len(),
+            Content::Quarantine => 0,
+        };
+        (self.object.path.clone(), format!("{:?} {:?} {} {} {slots}", self.role(), self.object, self.node, self.instance))
+    }
+
+    fn check(&self, job: &str, bytes: Option<&[u8]>) -> Result<(), String> {
+        let (path, entries) = (&self.object.path, self.object.entries);
+        let found = match self.content {
+            Content::Snapshot(operator) => {
+                let chunks = objects::verify(bytes, job, operator, self.instance, self.object)?;
+                chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>()
+            }
+            Content::Quarantine => {
+                let bytes = bytes.ok_or_else(|| format!("`{path}` is missing"))?;
+                if bytes.len() as u64 != self.object.bytes {
+                    return Err(format!("`{path}` has {} bytes, {} were written", bytes.len(), self.object.bytes));
+                }
+                if checksum(bytes) != self.object.checksum {
+                    return Err(format!("`{path}` is damaged: its checksum does not fit"));
+                }
+                let rows: Quarantine = record::decode(bytes).map_err(|error| format!("`{path}`: {error}"))?;
+                if rows.node != self.node || rows.instance.0 != self.instance || paths::quarantine_epoch(path) != Some(rows.epoch) {
+                    return Err(format!("`{path}` is of `{}` instance {} in epoch {}", rows.node, rows.instance, rows.epoch));
+                }
+                rows.rows.len() as u64
+            }
+        };
+        if found == entries { Ok(()) } else { Err(format!("`{path}` has {found} entries, {entries} were written")) }
+    }
+}
+
+/// Everything that a manifest names. Quarantine of a source does not tell its instance, which its name does.
+fn wanted(manifest: &Manifest) -> Vec<Wanted<'_>> {
+    let mut all = Vec::new();
+    for operator in &manifest.operators {
+        let node = operator.name.as_str();
+        for (state, instance) in operator.instances.iter().zip(0..) {
+            all.extend(state.chain.iter().map(|object| Wanted { object, node, instance, content: Content::Snapshot(operator) }));
+            all.extend(state.quarantine.iter().map(|object| Wanted { object, node, instance, content: Content::Quarantine }));
+        }
+    }
+    for source in &manifest.sources {
+        for object in &source.quarantine {
+            let instance = instance_of(&object.path).unwrap_or(u32::MAX);
+            all.push(Wanted { object, node: &source.name, instance, content: Content::Quarantine });
+        }
+    }
+    all
+}
+
+/// The instance in the name of a quarantine object: `<epoch>-<generation>-<instance>-<part>`.
+fn instance_of(path: &str) -> Option<u32> {
+    path.rsplit('/').next()?.split('-').nth(2)?.parse().ok()
+}
+
+/// Verifies one checkpoint or all of them. `watch` is told how far it is, after each object.
+///
+/// # Errors
+/// [`SurveyError::NoJob`]; for one, [`SurveyError::NoCheckpoint`]; failures of the store. Damage is no error but what was found.
+pub async fn verify(store: &Store, job: &str, what: &Verify, watch: &mut dyn FnMut(Progress)) -> Result<Verified, SurveyError> {
+    let (manifests, left_out) = match what {
+        Verify::All => every_manifest(store, job).await?,
+        Verify::One(choice) => (one_manifest(store, job, choice).await?, 0),
+    };
+    // What is to be read, and which of the manifests need it.
+    let mut needed = BTreeMap::new();
+    for (place, (_, manifest)) in manifests.iter().enumerate() {
+        let Ok(manifest) = manifest else { continue };
+        for wanted in wanted(manifest) {
+            let (_, by): &mut (Wanted, Vec<usize>) = needed.entry(wanted.key()).or_insert_with(|| (wanted, Vec::new()));
+            by.push(place);
+        }
+    }
+    let bytes_all = needed.values().fold(0u64, |sum, (wanted, _)| sum.saturating_add(wanted.object.bytes));
+    let mut progress = Progress { objects: 0, objects_all: needed.len() as u64, bytes: 0, bytes_all };
+    let reads = futures::stream::iter(needed.values()).map(|(wanted, by)| async move {
+        // A path that no store would take was not written by a host.
+        let bytes = match store.get(&wanted.object.path).await {
+            Err(error @ (crate::store::StoreError::Path { .. } | crate::store::StoreError::TooLarge { .. })) => {
+                return Ok((wanted, by, 0, Err(error.to_string())));
+            }
+            read => read.map_err(|error| Error::Store { doing: "read an object", error })?,
+        };
+        let length = bytes.as_ref().map_or(0, bytes::Bytes::len) as u64;
+        Ok::<_, SurveyError>((wanted, by, length, wanted.check(job, bytes.as_deref())))
+    });
+    let mut reads = reads.buffered(READS_AT_ONCE);
+    let mut found = Vec::new();
+    while let Some((wanted, by, length, outcome)) = reads.try_next().await? {
+        progress.objects += 1;
+        progress.bytes = progress.bytes.saturating_add(length);
+        watch(progress);
+        if let Err(reason) = outcome {
+            found.push((wanted, by, reason));
+        }
+    }
+    let verdicts = verdicts(store, job, &manifests, &found).await?;
+    let mut bad = Vec::new();
+    for (wanted, by, reason) in found {
+        let still = |place: &&usize| !matches!(verdicts[**place].1, Verdict::Gone);
+        let needed_by: Vec<Which> = by.iter().filter(still).map(|place| verdicts[*place].0.clone()).collect();
+        if !needed_by.is_empty() {
+            bad.push(BadObject { path: wanted.object.path.clone(), role: wanted.role(), reason, needed_by });
+        }
+    }
+    Ok(Verified { verdicts, bad, objects: progress.objects, bytes: progress.bytes, left_out })
+}
+
+type Manifests = Vec<(Which, Result<Manifest, String>)>;
+
+async fn every_manifest(store: &Store, job: &str) -> Result<(Manifests, usize), SurveyError> {
+    let names = catalog::names(store, job).await?;
+    let all = names.epochs.len() + names.savepoints.len();
+    let epochs = names.epochs.into_iter().rev().take(MANIFESTS_MAX).map(Which::Epoch);
+    let wanted: Vec<Which> = epochs.chain(names.savepoints.into_iter().take(MANIFESTS_MAX).map(Which::Savepoint)).collect();
+    let left_out = all - wanted.len();
+    let reads = futures::stream::iter(wanted).map(|which| async move {
+        let read = catalog::read(store, job, &which).await?;
+        Ok::<_, SurveyError>(read.map(|manifest| (which, manifest)))
+    });
+    let read: Vec<Option<_>> = reads.buffered(READS_AT_ONCE).try_collect().await?;
+    Ok((read.into_iter().flatten().collect(), left_out))
+}
+
+/// An unreadable manifest is what is being looked for; one that is not there is an error.
+async fn one_manifest(store: &Store, job: &str, choice: &Choice) -> Result<Manifests, SurveyError> {
+    let names = catalog::names(store, job).await?;
+    let which = match choice {
+        Choice::Latest => names.epochs.last().copied().map(Which::Epoch),
+        Choice::Epoch(epoch, _) if names.epochs.contains(epoch) => Some(Which::Epoch(*epoch)),
+        Choice::Epoch(_, name) | Choice::Savepoint(name) => Some(Which::Savepoint(name.clone())),
+    };
+    if let Some(which) = which
+        && let Some(manifest) = catalog::read(store, job, &which).await?
+    {
+        return Ok(vec![(which, manifest)]);
+    }
+    let chosen = choose(store, job, choice).await?;
+    Ok(vec![(chosen.which, Ok(chosen.manifest))])
+}
+
+async fn verdicts(
+    store: &Store,
+    job: &str,
+    manifests: &Manifests,
+    found: &[(&Wanted<'_>, &Vec<usize>, String)],
+) -> Result<Vec<(Which, Verdict)>, SurveyError> {
+    let mut verdicts = Vec::new();
+    for (place, (which, manifest)) in manifests.iter().enumerate() {
+        let verdict = match manifest {
+            Err(reason) => Verdict::Unreadable(reason.clone()),
+            Ok(manifest) => {
+                let objects = manifest.objects().count();
+                let mine = || found.iter().filter(|(_, by, _)| by.contains(&place));
+                match mine().count() {
+                    0 => Verdict::Sound { objects },
+                    _ if catalog::read(store, job, which).await?.is_none() => Verdict::Gone,
+                    bad => Verdict::Bad { objects, bad, unusable: mine().any(|(wanted, ..)| wanted.role() == Role::Snapshot) },
+                }
+            }
+        };
+        verdicts.push((which.clone(), verdict));
+    }
+    Ok(verdicts)
+}
