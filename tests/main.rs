@@ -7,5 +7,6 @@ mod golden;
 mod guests;
 mod processes;
 mod recovery;
+mod s3;
 mod support;
 mod topology;

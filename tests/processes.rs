@@ -4,15 +4,19 @@
 //! | file | what |
 //! |---|---|
 //! | `kills` | SIGKILL, Ctrl-C, another number of workers |
+//! | `moments` | when a process is killed, and how far it was |
+//! | `buckets` | the same on S3, where the server is killed too |
 //! | `faults` | operators that trap, panic, loop, eat memory or overflow their stack |
 //! | `sinks` | output to objects, and output that is visible at once, of runs that are killed |
 //! | `streams` | files that grow, standard input and output |
 //! | `commands` | `check`, `inspect`, the JSON log |
 //! | `survey` | `checkpoint list`, `show`, `diff`, `verify`, and `state show` |
 
+mod buckets;
 mod commands;
 mod faults;
 mod kills;
+mod moments;
 mod sinks;
 mod streams;
 mod survey;

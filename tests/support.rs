@@ -37,7 +37,7 @@ pub fn binary() -> PathBuf {
 }
 
 /// The folder `target/release` that this test was built in.
-fn build_folder() -> PathBuf {
+pub fn build_folder() -> PathBuf {
     let this = std::env::current_exe().expect("a running test has a file");
     this.parent().and_then(Path::parent).expect("tests lie in `deps` of the build folder").to_path_buf()
 }
@@ -45,12 +45,14 @@ fn build_folder() -> PathBuf {
 /// A folder of its own, with a topology file and all that belongs to it. It goes away with the value.
 pub struct Place {
     folder: tempfile::TempDir,
+    /// Variables of every process that runs here.
+    variables: Vec<(String, String)>,
 }
 
 impl Place {
     /// An empty one.
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
+        Self { folder: tempfile::tempdir().expect("a temporary folder can be made"), variables: Vec::new() }
     }
 
     /// One with the topology `job.toml`.
@@ -58,6 +60,11 @@ impl Place {
         let place = Self::new();
         place.write("job.toml", topology);
         place
+    }
+
+    /// Gives variables to every process that is started here from now on.
+    pub fn set(&mut self, variables: Vec<(String, String)>) {
+        self.variables = variables;
     }
 
     /// A path in it.
@@ -76,6 +83,7 @@ impl Place {
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary());
         command.current_dir(self.folder.path()).env("REPRISE_CACHE", build_folder().join("test-cache")).env_remove("REPRISE_LOG");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -104,6 +112,24 @@ impl Place {
     #[track_caller]
     pub fn published(&self) -> Lines {
         Lines::of_folder(&self.path("out"))
+    }
+
+    /// Fails where the count of a key in `out` does not go up by one from row to row, in the order of epochs: so a row is lost, doubled,
+    /// or came out of turn. For rows `key,count,...`.
+    #[track_caller]
+    pub fn assert_counts_in_order(&self) {
+        let mut counts: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        // The names sort by epoch, then by instance; within an epoch all rows of a key come from one instance.
+        for file in files_below(&self.path("out")) {
+            for line in fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).split(|&byte| byte == b'\n') {
+                let mut cells = line.split(|&byte| byte == b',');
+                let (Some(key), Some(count)) = (cells.next(), cells.next()) else { continue };
+                let count: u64 = String::from_utf8_lossy(count).parse().expect("the second column is a count");
+                let last = counts.entry(key.to_vec()).or_default();
+                assert_eq!(count, *last + 1, "key {} in {}: the count after {last}", String::from_utf8_lossy(key), file.display());
+                *last = count;
+            }
+        }
     }
 
     /// Names of the manifests that are there, oldest first.
@@ -373,6 +399,8 @@ pub struct Counting {
     /// The guest that parses, and the one that counts.
     pub parser: &'static str,
     pub counter: &'static str,
+    /// Where checkpoints are.
+    pub store: &'static str,
     /// Further lines of `[checkpoint]`, `[flow]`, the source's `file` table and the counter.
     pub checkpoint: &'static str,
     pub flow: &'static str,
@@ -387,6 +415,7 @@ impl Default for Counting {
         Self {
             parser: "parse-kv",
             counter: "running-count",
+            store: "file:./state",
             checkpoint: "interval = \"50ms\"",
             flow: "",
             source: "split = \"1MiB\"",
@@ -397,13 +426,13 @@ impl Default for Counting {
 }
 
 impl Counting {
-    /// The text of the topology; the job is `counting`, the input `in/*`, the store `state`, the output `out`.
+    /// The text of the topology; the job is `counting`, the input `in/*`, the output `out`.
     pub fn text(&self) -> String {
-        let Self { checkpoint, flow, source, operator, sink, .. } = self;
+        let Self { store, checkpoint, flow, source, operator, sink, .. } = self;
         let (parser, counter) = (guest(self.parser), guest(self.counter));
         format!(
             "name = \"counting\"\n\
-             [checkpoint]\nstore = \"file:./state\"\n{checkpoint}\n\
+             [checkpoint]\nstore = \"{store}\"\n{checkpoint}\n\
              [flow]\n{flow}\n\
              [[source]]\nname = \"lines\"\n[source.file]\npath = \"in/*\"\nformat = \"lines\"\n{source}\n\
              [[operator]]\nname = \"parse\"\ncomponent = {parser:?}\ninput = \"lines\"\n\

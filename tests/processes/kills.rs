@@ -1,76 +1,35 @@
 //! Processes that are killed or asked to stop, and taken up again.
 
+use super::moments::{INTERVAL_MS, freeze_and_replace, kill_again_and_again, killed_at, slow, start, start_two};
 use super::{of_kind, rows_checkpointed};
-use crate::support::{Counting, Ended, Input, Lines, Place, Running};
+use crate::support::{Counting, Input, Lines};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::Duration;
 
 /// The seed of the moments, unless `REPRISE_SEED` is set to another one.
 const SEED: u64 = 25;
-/// What SIGKILL reports.
-const SIGKILL: i32 = 9;
-/// Small steps, so that a run takes some seconds and has some dozens of checkpoints.
-const SLOW: &str = "steps-ahead = 1\nbatch-rows = 64";
-/// Time between two checkpoints in these jobs.
-const INTERVAL_MS: u64 = 50;
-
-pub(super) fn slow() -> Counting {
-    Counting { flow: SLOW, ..Counting::default() }
-}
-
-pub(super) fn start(place: &Place, workers: u32) -> Running {
-    place.start(&["run", "job.toml", "--workers", &workers.to_string(), "--log", "json"])
-}
-
-/// Runs until the newest checkpoint has at least so many rows, and a little further; then kills. `None` where it ended before.
-fn killed_at(place: &Place, workers: u32, rows: u64, further: Duration) -> Option<Ended> {
-    let mut running = start(place, workers);
-    if rows > 0 {
-        running.reaches("a checkpoint", |running| rows_checkpointed(&running.told()) >= rows);
-    }
-    std::thread::sleep(further);
-    running.kill();
-    let ended = running.wait();
-    (ended.signal() == Some(SIGKILL)).then_some(ended)
-}
-
-/// Kills runs of a place at random moments: some after a random amount of progress, some while they take up again.
-pub(super) fn kill_again_and_again(place: &Place, times: u64, rows: u64, random: &mut StdRng) {
-    // What no kill aims at, so that the last one does not come too late.
-    let reserve = rows / 10;
-    let mut reached = 0;
-    for kill in 1..=times {
-        let left = rows.saturating_sub(reserve + reached);
-        let (target, further_us) = match random.random_range(0..4) {
-            0 => (0, random.random_range(0..30_000)),
-            _ => (reached + random.random_range(0..=2 * left / (times - kill + 2)), random.random_range(0..INTERVAL_MS * 1_000)),
-        };
-        let further = Duration::from_micros(further_us);
-        println!("kill {kill} of {times}: after {target} rows and {further:?} (checkpointed so far: {reached})");
-        let ended = killed_at(place, 2, target, further).unwrap_or_else(|| panic!("the job ended before kill {kill} of {times}"));
-        reached = reached.max(rows_checkpointed(&ended.stderr));
-    }
-    assert!(reached > 0, "no run got as far as a checkpoint");
-}
 
 #[test]
-fn killed_25_times_the_output_is_that_of_an_undisturbed_run() {
-    const ROWS: usize = 2_000_000;
+fn killed_100_times_the_output_is_that_of_an_undisturbed_run() {
+    const ROWS: usize = 1_500_000;
+    const KILLS: u64 = 100;
     let seed = std::env::var("REPRISE_SEED").map_or(SEED, |seed| seed.parse().expect("REPRISE_SEED is a number"));
     println!("REPRISE_SEED={seed} draws the same moments again");
-    let input = Input::new(seed, ROWS, 100_000, |row| (row % 1_000).to_string());
+    let input = Input::new(seed, ROWS, 50_000, |row| (row % 1_000).to_string());
+    let topology = Counting { checkpoint: "interval = \"20ms\"", ..slow() };
 
-    let undisturbed = slow().place(&input.text);
+    let undisturbed = topology.place(&input.text);
     undisturbed.finish(2);
     let expected = undisturbed.published();
     expected.assert_equals(&input.counted, "the undisturbed run");
 
-    let place = slow().place(&input.text);
-    kill_again_and_again(&place, 25, ROWS as u64, &mut StdRng::seed_from_u64(seed));
+    let place = topology.place(&input.text);
+    kill_again_and_again(&place, KILLS, ROWS as u64, &mut StdRng::seed_from_u64(seed));
     let last = place.finish(2);
     assert!(last.stderr.contains("takes up again from checkpoint"), "{last}");
-    place.published().assert_equals(&expected, "after 25 kills");
+    place.published().assert_equals(&expected, "after 100 kills");
+    place.assert_counts_in_order();
 
     let files = crate::support::files_below(&place.path("out"));
     let again = place.finish(2);
@@ -127,38 +86,15 @@ fn ctrl_c_makes_a_last_checkpoint() {
 
 #[test]
 fn a_host_that_froze_and_was_replaced_publishes_nothing_more() {
-    const ROWS: u64 = 600_000;
-    let input = Input::new(8, ROWS as usize, 10_000, |_| "1".to_owned());
-    let place = slow().place(&input.text);
-    let mut running = start(&place, 2);
-    for round in 1..=4 {
-        running.wait_until("some checkpoints", |running| rows_checkpointed(&running.told()) >= round * ROWS / 8);
-        running.signal("STOP");
-        let mut next = start(&place, 2);
-        let had = round * ROWS / 8;
-        next.wait_until("a checkpoint of the new host", |next| rows_checkpointed(&next.told()) > had);
-        running.signal("CONT");
-        let ended = running.wait();
-        assert_eq!(ended.code(), Some(5), "{ended}");
-        running = next;
-    }
-    let ended = running.wait();
-    assert_eq!(ended.code(), Some(0), "{ended}");
-    place.published().assert_equals(&input.counted, "after four frozen hosts");
+    let input = Input::new(8, 600_000, 10_000, |_| "1".to_owned());
+    freeze_and_replace(&slow().place(&input.text), &input, 4);
 }
 
 #[test]
 fn of_two_hosts_that_start_together_one_goes_on() {
-    const ROWS: u64 = 200_000;
-    let input = Input::new(9, ROWS as usize, 10_000, |_| "1".to_owned());
+    let input = Input::new(9, 200_000, 10_000, |_| "1".to_owned());
     for _ in 0..5 {
-        let place = slow().place(&input.text);
-        let hosts = [start(&place, 1), start(&place, 1)];
-        let [one, other] = hosts.map(crate::support::Running::wait);
-        // The other one is fenced off; where the first has ended before the second began, there is nothing left to do.
-        let codes = (one.code(), other.code());
-        assert!(matches!(codes, (Some(0), Some(5 | 0)) | (Some(5), Some(0))), "{one}\n{other}");
-        place.published().assert_equals(&input.counted, "after a race");
+        start_two(&slow().place(&input.text), &input);
     }
 }
 

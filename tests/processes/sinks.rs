@@ -1,6 +1,6 @@
 //! Sinks of real processes under SIGKILL: objects, and output that is visible at once.
 
-use super::kills::{kill_again_and_again, slow, start};
+use super::moments::{kill_again_and_again, slow, start};
 use super::rows_checkpointed;
 use crate::support::{Counting, Input, Place, files_below};
 use rand::SeedableRng;

@@ -232,7 +232,7 @@ impl Folder {
                 let _ = told.send(());
             }
         });
-        let options = Options { workers, stop, watch, clock: Clock::Fixed(1_000) };
+        let options = Options { workers, stop, watch, clock: Clock::Fixed(1_000), start: None, savepoint: None, intercept: None };
         let let_go = runtime.block_on(async {
             let enough = async {
                 for _ in 0..checkpoints {

@@ -79,7 +79,7 @@ pub async fn open_existing(url: &str, base_dir: &FilePath, job: &str, limits: Li
             return Err(StoreError::Config { location: url.to_owned(), reason: format!("`{}` is no folder", folder.display()) });
         }
     }
-    open(url, base_dir, job, limits).await.map(Some)
+    open(&Environment::of_process(), url, base_dir, job, limits, None).await.map(Some)
 }
 
 fn folder_path(rest: &str, base_dir: &FilePath, url: &str) -> Result<PathBuf, StoreError> {

@@ -135,6 +135,20 @@ impl Store {
         location::open_existing(url, base_dir, job, limits).await
     }
 
+    /// As [`Store::open`], with variables that are given instead of those of the process: for processes that reach several buckets.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with_variables(
+        url: &str,
+        base_dir: &FilePath,
+        job: &str,
+        limits: Limits,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, StoreError> {
+        location::open(&bucket::Environment::new(variables), url, base_dir, job, limits, None).await
+    }
+
     /// The location with the job, for messages.
     pub fn root(&self) -> String {
         self.root.clone()

@@ -151,7 +151,10 @@ impl Wanted<'_> {
                     return Err(format!("`{path}` is damaged: its checksum does not fit"));
                 }
                 let rows: Quarantine = record::decode(bytes).map_err(|error| format!("`{path}`: {error}"))?;
-                if rows.node != self.node || rows.instance.0 != self.instance || paths::quarantine_epoch(path) != Some(rows.epoch) {
+                if rows.node != self.node
+                    || rows.instance.0 != self.instance
+                    || paths::quarantine_origin(path).map(|(epoch, _)| epoch) != Some(rows.epoch)
+                {
                     return Err(format!("`{path}` is of `{}` instance {} in epoch {}", rows.node, rows.instance, rows.epoch));
                 }
                 rows.rows.len() as u64
