@@ -7,6 +7,8 @@
 //! | `state` | deltas, other numbers of workers, checkpoints that do not fit |
 //! | `refused` | what lying guests return, and rows in quarantine |
 //! | `ends` | the end of the input, told once; old checkpoints, deleted |
+//! | `savepoints` | savepoints, and older checkpoints as beginnings |
+//! | `outages` | stores that do not answer; chains that lost an object |
 //! | `sinks` | output to objects, and output that is visible at once |
 //! | `shapes` | every way to connect operators |
 //! | `versions` | components whose state has another version than that of the checkpoint |
@@ -14,7 +16,9 @@
 mod damage;
 mod ends;
 mod jobs;
+mod outages;
 mod refused;
+mod savepoints;
 mod shapes;
 mod sinks;
 mod state;

@@ -190,7 +190,12 @@ impl Folder {
     }
 
     /// Runs the job; `on` is told every notice and says when to stop.
-    pub fn run_with(&self, workers: u32, mut on: impl FnMut(&Notice) -> Then + Send) -> Run {
+    pub fn run_with(&self, workers: u32, on: impl FnMut(&Notice) -> Then + Send) -> Run {
+        self.run_set(workers, |_| {}, on)
+    }
+
+    /// As [`Folder::run_with`], with other options.
+    pub fn run_set(&self, workers: u32, set: impl FnOnce(&mut Options), mut on: impl FnMut(&Notice) -> Then + Send) -> Run {
         let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let prepared = match job::prepare(&self.path("topology.toml"), workers, Some(cache)) {
@@ -200,7 +205,8 @@ impl Folder {
         let (told, notices) = mpsc::channel();
         let (ask, stop) = watch::channel(false);
         let watch: job::Watch = std::sync::Arc::new(move |notice| told.send(notice).unwrap_or(()));
-        let options = Options { workers, stop, watch, clock: Clock::Fixed(1_000), start: None, savepoint: None, intercept: None };
+        let mut options = Options { workers, stop, watch, clock: Clock::Fixed(1_000), start: None, savepoint: None, intercept: None };
+        set(&mut options);
         std::thread::scope(|scope| {
             let listener = scope.spawn(move || {
                 let mut seen = Vec::new();

@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 /// Facts of compactions that may wait for the keeper; there is one compaction at most for each instance.
 const FACTS_WAITING: usize = 1024;
@@ -74,6 +75,7 @@ impl Keeper {
             keeper: self,
             side,
             turn: Arc::new(Semaphore::new(1)),
+            tasks: JoinSet::new(),
             newest: None,
             sweep: None,
             compactions: BTreeMap::new(),
@@ -94,6 +96,8 @@ struct Work {
     keeper: Keeper,
     side: mpsc::Sender<Told>,
     turn: Arc<Semaphore>,
+    /// The compactions under way. They end with the run.
+    tasks: JoinSet<()>,
     /// The newest of all manifests that this run has stored.
     newest: Option<Epoch>,
     /// The sweep under way.
@@ -130,12 +134,10 @@ impl Work {
                     }
                 },
             };
+            while self.tasks.try_join_next().is_some() {}
             for deed in self.step(fact)? {
                 if let Deed::Done { finished } = deed {
-                    // The last sweep may have begun before the last checkpoint: once more.
-                    self.end_sweep().await;
-                    self.sweep();
-                    self.end_sweep().await;
+                    self.clear_up().await;
                     return Ok(if finished { RunEnd::Finished } else { RunEnd::Stopped });
                 }
                 due.extend(self.carry_out(deed).await?);
@@ -225,7 +227,7 @@ impl Work {
             chain,
         };
         let side = self.side.clone();
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let told = compaction.run().await;
             // Nobody listens any more where the run is over.
             let _ = side.send(told).await;
@@ -268,6 +270,19 @@ impl Work {
             facts.push(Fact::Asked { name: request.name, epoch });
         }
         facts
+    }
+
+    /// At the end: compactions that no manifest will name are given up, and the last sweep may have begun before the last checkpoint.
+    async fn clear_up(&mut self) {
+        self.tasks.shutdown().await;
+        self.end_sweep().await;
+        let needless: Vec<String> =
+            std::mem::take(&mut self.compactions).into_keys().filter(|path| !self.keeper.retention.needs(path)).collect();
+        for path in needless {
+            compact::remove(&self.keeper.store, &path).await;
+        }
+        self.sweep();
+        self.end_sweep().await;
     }
 
     async fn end_sweep(&mut self) {

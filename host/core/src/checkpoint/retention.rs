@@ -40,6 +40,12 @@ impl Retention {
         self.held.insert(name.to_owned(), None);
     }
 
+    /// A retained manifest or savepoint needs this object.
+    #[must_use]
+    pub fn needs(&self, path: &str) -> bool {
+        self.needs.values().chain(self.held.values().flatten()).any(|needs| needs.contains(path))
+    }
+
     /// Forgets the savepoints that are no more.
     pub fn let_go_of_all_but(&mut self, names: &BTreeSet<&str>) {
         self.held.retain(|name, _| names.contains(name.as_str()));

@@ -1,0 +1,149 @@
+//! Stores that do not answer: the job goes on, waits, and gives up where it was told to.
+
+use super::jobs::{Folder, Run, Then, counting, keys, running_counts};
+use reprise::job::{Ending, Kind, Notice};
+use reprise::store::{Intercept, Interference, StorageCall};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Fails every call while it is out.
+#[derive(Debug, Default)]
+struct Outage {
+    is_out: AtomicBool,
+    failed: AtomicU64,
+}
+
+impl Intercept for Outage {
+    fn before(&self, _: &StorageCall) -> Interference {
+        if self.is_out.load(Ordering::SeqCst) {
+            self.failed.fetch_add(1, Ordering::SeqCst);
+            return Interference::FailBefore;
+        }
+        Interference::Pass
+    }
+}
+
+const QUICK: &str = "retries = 1\nbackoff = \"1ms..2ms\"\nbreaker-failures = 3\nbreaker-pause = \"10ms\"";
+
+fn run(folder: &Folder, intercept: Arc<dyn Intercept>, on: impl FnMut(&Notice) -> Then + Send) -> Run {
+    folder.run_set(2, |options| options.intercept = Some(intercept), on)
+}
+
+#[test]
+fn an_outage_is_waited_out_and_nothing_is_lost() {
+    let folder = Folder::new(&counting(QUICK, true));
+    let outage = Arc::new(Outage::default());
+    folder.feed("keys", "a", keys(0, 500, 9));
+    let (switch, mut rounds, mut outs, mut backs) = (Arc::clone(&outage), 0, 0, 0);
+    let ended = run(&folder, outage.clone(), |notice| match notice {
+        Notice::Checkpoint(made) if folder.is_covered_by(made) && rounds < 3 => {
+            rounds += 1;
+            switch.is_out.store(true, Ordering::SeqCst);
+            folder.feed("keys", &format!("more-{rounds}"), keys(500 * rounds, 500 * (rounds + 1), 9));
+            Then::GoOn
+        }
+        Notice::Checkpoint(made) if folder.is_covered_by(made) => Then::Stop,
+        Notice::StorageOut { .. } => {
+            outs += 1;
+            switch.is_out.store(false, Ordering::SeqCst);
+            Then::GoOn
+        }
+        Notice::StorageBack { .. } => {
+            backs += 1;
+            Then::GoOn
+        }
+        _ => Then::GoOn,
+    });
+    ended.expect(Ending::Stopped);
+    assert_eq!((outs, backs), (3, 3), "each outage is told, and its end");
+    assert!(outage.failed.load(Ordering::SeqCst) > 3);
+    assert_eq!(folder.rows("out"), running_counts(keys(0, 2_000, 9)));
+}
+
+#[test]
+fn sources_wait_once_too_much_is_in_no_checkpoint_and_go_on_after_the_outage() {
+    let folder = Folder::new(&counting(&format!("{QUICK}\nuncheckpointed-max = \"64KiB\""), true));
+    let outage = Arc::new(Outage::default());
+    folder.feed("keys", "a", keys(0, 10, 9));
+    let (switch, mut round) = (Arc::clone(&outage), 0);
+    let mut most = 0;
+    let mut paused = false;
+    let mut control = None;
+    let ended = run(&folder, outage.clone(), |notice| match notice {
+        Notice::Started { control: started, .. } => {
+            control = Some(Arc::clone(started));
+            Then::GoOn
+        }
+        Notice::Checkpoint(made) if folder.is_covered_by(made) && round == 0 => {
+            round = 1;
+            switch.is_out.store(true, Ordering::SeqCst);
+            folder.feed("keys", "b", keys(10, 60_000, 9));
+            Then::GoOn
+        }
+        Notice::SourcesPaused { bytes } => {
+            paused = true;
+            most = *bytes;
+            switch.is_out.store(false, Ordering::SeqCst);
+            Then::GoOn
+        }
+        Notice::Checkpoint(made) if folder.is_covered_by(made) => Then::Stop,
+        _ => Then::GoOn,
+    });
+    let ended = ended.expect(Ending::Stopped);
+    assert!(paused && ended.notices.iter().any(|notice| matches!(notice, Notice::SourcesResumed)));
+    // Each of the two source instances may pass the limit by what it let in before it looked.
+    assert!((64 << 10..192 << 10).contains(&most), "{most} bytes");
+    assert_eq!(control.expect("it started").unstored_bytes(), 0);
+    assert_eq!(folder.rows("out"), running_counts(keys(0, 60_000, 9)));
+}
+
+#[test]
+fn an_outage_that_lasts_longer_than_allowed_ends_the_run_and_the_next_one_goes_on() {
+    let folder = Folder::new(&counting(&format!("{QUICK}\noutage-max = \"0ms\""), true));
+    let outage = Arc::new(Outage::default());
+    folder.feed("keys", "a", keys(0, 500, 9));
+    let switch = Arc::clone(&outage);
+    let ended = run(&folder, outage, |notice| {
+        if let Notice::Checkpoint(made) = notice
+            && folder.is_covered_by(made)
+        {
+            switch.is_out.store(true, Ordering::SeqCst);
+            folder.feed("keys", "b", keys(500, 700, 9));
+        }
+        Then::GoOn
+    });
+    assert_eq!(ended.error().kind(), Kind::Storage, "{}", ended.error());
+    folder.set(&counting("", false));
+    folder.run(2).expect(Ending::Finished);
+    assert_eq!(folder.rows("out"), running_counts(keys(0, 700, 9)));
+}
+
+#[test]
+fn a_chain_that_lost_an_object_is_replaced_by_a_full_snapshot_while_the_job_runs() {
+    let folder = Folder::new(&counting("chain-length-max = 4", true));
+    folder.feed("keys", "a", keys(0, 100, 50));
+    let (mut lost, mut round) = (None, 1);
+    let ended = folder.run_with(2, |notice| {
+        let Notice::Checkpoint(made) = notice else { return Then::GoOn };
+        if !folder.is_covered_by(made) {
+            return Then::GoOn;
+        }
+        let manifest = folder.newest();
+        let chain = &manifest.operators[0].instances[0].chain;
+        if lost.is_none() && chain.len() == 2 {
+            std::fs::remove_file(folder.store().join(&chain[0].path)).unwrap();
+            lost = Some(chain[0].path.clone());
+        } else if let Some(path) = &lost
+            && !chain.iter().any(|object| object.path == *path)
+        {
+            return Then::Stop;
+        }
+        round += 1;
+        folder.feed("keys", &round.to_string(), keys(100 * round, 100 * round + 10, 50));
+        Then::GoOn
+    });
+    ended.expect(Ending::Stopped);
+    folder.set(&counting("", false));
+    let last = folder.run(2).expect(Ending::Finished);
+    assert!(last.passed_over().is_empty(), "the newest checkpoint is whole: {:?}", last.passed_over());
+}
