@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Claims ──> Claim(g) ──lost──> Claims ...
-//!               └──ours──> Manifests ──> Verify(newest) ──unusable──> Verify(parent) ... ──none left──> Refuse
+//!               └──ours──> Manifests ──> Verify(newest) ──unusable──> Verify(parent) ... ──none left──> Claims ──none newer──> Refuse
 //!                              ▲             └──usable, or no manifest──> Claims ──newer──> Fenced
 //!                              └──exists── Create(newest + 1) <──────────────┘ none newer
 //!                                              └──new──> Claims ──newer──> Fenced
@@ -12,12 +12,13 @@
 //! checkpoint is the newest one, and is found in the next round.
 //!
 //! The claims are looked at once more after the find, since whoever's manifest was found had claimed before it wrote it; and after the create, since
-//! a host that froze before it may have been replaced, and the number it created may have been used and retired meanwhile.
+//! a host that froze before it may have been replaced, and the number it created may have been used and retired meanwhile. And before a refusal,
+//! since what cannot be used may be what a successor has deleted.
 //!
 //! A host that restarts a run of its own claims the generation right after its own, or none: it never takes the job back from a successor.
 
 use super::manifest::Manifest;
-use super::recovery::{Next, Walk};
+use super::recovery::{self, Next, Walk};
 use crate::ids::{Epoch, Generation};
 use std::collections::BTreeMap;
 
@@ -29,7 +30,7 @@ pub const ROUNDS_MAX: u32 = 16;
 pub enum From {
     /// The newest one that can be used.
     Newest,
-    /// That of this epoch and no other. Later ones are given up.
+    /// That of this epoch and no other. Later ones are given up. One of a history that was given up itself will not do.
     Epoch(Epoch),
     /// A savepoint, which was read and verified. Checkpoints after it are given up.
     Savepoint(Box<Manifest>),
@@ -120,6 +121,8 @@ enum State {
     Fence(Found, Option<Box<Manifest>>),
     Creating(Found, Option<Box<Manifest>>, Box<Manifest>),
     Created(Found, Option<Box<Manifest>>, Box<Manifest>),
+    /// Nothing can be used. Perhaps because a successor has deleted it.
+    Refusing(Found),
     Over,
 }
 
@@ -167,11 +170,12 @@ impl Opening {
             },
             (State::Manifests, Answer::Manifests(manifests)) => self.begin_walk(manifests),
             (State::Walking(found), Answer::Verify(outcome)) => self.verified(found, outcome),
-            (State::Fence(..) | State::Created(..), Answer::Claims(theirs)) if theirs > self.generation => {
+            (State::Fence(..) | State::Created(..) | State::Refusing(_), Answer::Claims(theirs)) if theirs > self.generation => {
                 Turn::Refused(Refusal::Fenced { ours: self.generation, theirs })
             }
             (State::Fence(found, base), Answer::Claims(_)) => self.create(found, base),
             (State::Created(found, base, taken), Answer::Claims(_)) => self.taken_up(found, base, Some(taken)),
+            (State::Refusing(found), Answer::Claims(_)) => Turn::Refused(Refusal::NoCheckpoint(found.walk.passed_over().to_vec())),
             (State::Creating(found, base, taken), Answer::Create(true)) => {
                 self.state = State::Created(found, base, taken);
                 Turn::Ask(Ask::Claims)
@@ -187,7 +191,7 @@ impl Opening {
 
     fn question(state: &State) -> Option<Ask> {
         Some(match state {
-            State::Claims | State::Fence(..) | State::Created(..) => Ask::Claims,
+            State::Claims | State::Fence(..) | State::Created(..) | State::Refusing(_) => Ask::Claims,
             State::Claiming(generation) => Ask::Claim(*generation),
             State::Manifests => Ask::Manifests,
             State::Walking(found) => Ask::Verify(found.walk.at()?),
@@ -227,7 +231,10 @@ impl Opening {
                 self.walk_on(Found { manifests, walk }, next)
             }
             From::Epoch(epoch) => {
-                let next = walk.only(*epoch);
+                let mut next = walk.only(*epoch);
+                if is_given_up(&manifests, *epoch) {
+                    next = walk.unusable(None, "it belongs to a history that was given up: its output was taken back".to_owned());
+                }
                 self.walk_on(Found { manifests, walk }, next)
             }
             From::Savepoint(manifest) => {
@@ -241,7 +248,10 @@ impl Opening {
         loop {
             let reason = match next {
                 Next::Fresh => return self.fence(found, None),
-                Next::Refuse => return Turn::Refused(Refusal::NoCheckpoint(found.walk.passed_over().to_vec())),
+                Next::Refuse => {
+                    self.state = State::Refusing(found);
+                    return Turn::Ask(Ask::Claims);
+                }
                 Next::Load(epoch) => match found.manifests.get(&epoch) {
                     Some(Ok(_)) => {
                         self.state = State::Walking(found);
@@ -303,6 +313,13 @@ impl Opening {
             listed,
         }))
     }
+}
+
+/// The manifest of this epoch is there, and the newest one did not come from it.
+fn is_given_up(manifests: &BTreeMap<Epoch, Result<Manifest, String>>, epoch: Epoch) -> bool {
+    let listed: BTreeMap<Epoch, Option<&Manifest>> = manifests.iter().map(|(epoch, read)| (*epoch, read.as_ref().ok())).collect();
+    let Some((newest, _)) = listed.last_key_value() else { return false };
+    listed.contains_key(&epoch) && !recovery::line(&listed, *newest).contains(&epoch)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 use super::manifest::Manifest;
 use crate::ids::Epoch;
+use std::collections::BTreeMap;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +90,25 @@ impl Walk {
     }
 }
 
+/// The history that ends with the manifest of epoch `newest`, newest first: that epoch and all it came from, as far as they are listed. What is
+/// listed and not in it belongs to a history that was given up. `manifests`: all that are listed; `None` for those that cannot be read.
+///
+/// Nobody can tell the parent of a manifest that cannot be read: the one before it may well be.
+#[must_use]
+pub fn line(manifests: &BTreeMap<Epoch, Option<&Manifest>>, newest: Epoch) -> Vec<Epoch> {
+    let mut line = Vec::new();
+    let mut next = Some(newest);
+    while let Some((epoch, manifest)) = next.and_then(|epoch| manifests.get_key_value(&epoch)) {
+        line.push(*epoch);
+        // A parent that is not older would be a circle.
+        next = match manifest {
+            Some(manifest) => manifest.parent.filter(|parent| parent < epoch),
+            None => manifests.range(..epoch).next_back().map(|(before, _)| *before),
+        };
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +156,16 @@ mod tests {
         let mut walk = Walk::new(vec![Epoch(2), Epoch(3), Epoch(4)]);
         assert_eq!(walk.start(), Next::Load(Epoch(4)));
         assert_eq!(walk.unusable(Some(&manifest(4, Some(2))), "flipped".into()), Next::Load(Epoch(2)));
+    }
+
+    #[test]
+    fn the_line_leaves_out_what_was_given_up() {
+        let manifests = [manifest(2, Some(1)), manifest(3, Some(2)), manifest(4, Some(2)), manifest(5, Some(4))];
+        let mut listed: BTreeMap<Epoch, Option<&Manifest>> = manifests.iter().map(|m| (m.epoch, Some(m))).collect();
+        assert_eq!(line(&listed, Epoch(5)), [Epoch(5), Epoch(4), Epoch(2)]);
+        listed.insert(Epoch(4), None);
+        assert_eq!(line(&listed, Epoch(5)), [Epoch(5), Epoch(4), Epoch(3), Epoch(2)], "nobody can tell where 4 came from");
+        assert_eq!(line(&listed, Epoch(9)), []);
     }
 
     #[test]

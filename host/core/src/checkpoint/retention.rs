@@ -1,7 +1,7 @@
 //! Which checkpoints and snapshots may be deleted: what no retained manifest reaches.
 
 use super::manifest::Manifest;
-use super::paths;
+use super::{paths, recovery};
 use crate::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,18 +57,12 @@ impl Retention {
     #[must_use]
     pub fn new(listed: &[Epoch], readable: &[Manifest], base: Option<Epoch>) -> Self {
         let mut retention = Self::default();
-        let by_epoch: BTreeMap<Epoch, &Manifest> = readable.iter().map(|m| (m.epoch, m)).collect();
-        let mut next = base;
-        while let Some(epoch) = next {
-            next = match by_epoch.get(&epoch) {
-                Some(manifest) => {
-                    retention.note(manifest);
-                    manifest.parent
-                }
-                // Nobody can tell its parent: the one before it may well be.
-                None if listed.contains(&epoch) => by_epoch.range(..epoch).next_back().map(|(before, _)| *before),
-                None => None,
-            };
+        let mut manifests: BTreeMap<Epoch, Option<&Manifest>> = listed.iter().map(|epoch| (*epoch, None)).collect();
+        manifests.extend(readable.iter().map(|manifest| (manifest.epoch, Some(manifest))));
+        for epoch in base.map(|base| recovery::line(&manifests, base)).unwrap_or_default() {
+            if let Some(Some(manifest)) = manifests.get(&epoch) {
+                retention.note(manifest);
+            }
         }
         retention.given_up = listed.iter().copied().filter(|epoch| !retention.needs.contains_key(epoch)).collect();
         retention

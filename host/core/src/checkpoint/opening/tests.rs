@@ -118,15 +118,36 @@ fn a_finished_job_is_not_taken_over() {
 }
 
 #[test]
+fn a_checkpoint_of_a_history_that_was_given_up_is_refused() {
+    // Somebody went back to 4 once, with 7.
+    let found = || all(&[manifest(4, None), manifest(5, Some(4)), manifest(6, Some(5)), manifest(7, Some(4)), manifest(8, Some(7))]);
+    let start = || vec![claims(0), Answer::Claim(true), found()];
+    for epoch in [5, 6] {
+        let turn = play(From::Epoch(Epoch(epoch)), None, [start(), vec![claims(1)]].concat());
+        assert!(matches!(&turn, Turn::Refused(Refusal::NoCheckpoint(reasons)) if reasons[0].1.contains("given up")), "{turn:?}");
+    }
+    for epoch in [4, 7, 8] {
+        assert_eq!(play(From::Epoch(Epoch(epoch)), None, start()), Turn::Ask(Ask::Verify(Epoch(epoch))));
+    }
+}
+
+#[test]
+fn a_host_that_was_replaced_is_told_so_where_its_successor_has_deleted_what_it_would_take_up() {
+    let gone = Answer::Manifests(BTreeMap::from([(Epoch(1), Err("it is missing".into()))]));
+    let turn = play(From::Newest, None, vec![claims(0), Answer::Claim(true), gone, claims(2)]);
+    assert_eq!(turn, Turn::Refused(Refusal::Fenced { ours: Generation(1), theirs: Generation(2) }));
+}
+
+#[test]
 fn an_older_checkpoint_that_was_asked_for_is_the_only_one_that_will_do() {
     let found = || all(&[manifest(4, None), manifest(5, Some(4)), manifest(6, Some(5))]);
     let start = || vec![claims(0), Answer::Claim(true), found()];
     let turn = play(From::Epoch(Epoch(5)), None, [start(), vec![Answer::Verify(Ok(())), claims(1)]].concat());
     let Turn::Ask(Ask::Create(taken)) = turn else { panic!("{turn:?}") };
     assert_eq!((taken.epoch, taken.parent), (Epoch(7), Some(Epoch(5))));
-    let turn = play(From::Epoch(Epoch(5)), None, [start(), vec![Answer::Verify(Err("damaged".into()))]].concat());
+    let turn = play(From::Epoch(Epoch(5)), None, [start(), vec![Answer::Verify(Err("damaged".into())), claims(1)]].concat());
     assert_eq!(turn, Turn::Refused(Refusal::NoCheckpoint(vec![(Epoch(5), "damaged".into())])));
-    let turn = play(From::Epoch(Epoch(9)), None, start());
+    let turn = play(From::Epoch(Epoch(9)), None, [start(), vec![claims(1)]].concat());
     assert!(matches!(turn, Turn::Refused(Refusal::NoCheckpoint(reasons)) if reasons[0].0 == Epoch(9)));
 }
 
