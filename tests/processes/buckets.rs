@@ -119,8 +119,8 @@ fn a_host_on_s3_that_froze_and_was_replaced_publishes_nothing_more() {
 fn of_two_hosts_that_start_together_on_s3_one_goes_on() {
     let server = Server::ours();
     let input = Input::new(SEED, 100_000, 10_000, |_| "1".to_owned());
-    for round in 0..5 {
-        let topology = Counting { store: STORES[round], ..on_a_bucket() };
+    for store in STORES {
+        let topology = Counting { store, ..on_a_bucket() };
         start_two(&place(&topology, &input.text, &server), &input);
     }
 }
