@@ -1,7 +1,7 @@
 //! S3 servers as processes of their own, on a folder and a port that outlive them.
 //!
-//! Ours (`tests/s3-server`) is always there. A real one is there after `cargo xtask servers`; tests that need it have
-//! `on_a_real_server` in their names, and say so where it is missing.
+//! Ours (`tests/s3-server`) is always there. Real ones are there after `cargo xtask servers`; tests that need it have
+//! `on_a_real_server` in their names, and say so where there is none.
 
 use crate::support::{Running, build_folder};
 use std::io::{Read, Write};
@@ -27,6 +27,23 @@ const PORTS: u16 = 12_000;
 enum Program {
     Ours(PathBuf),
     Versitygw(PathBuf),
+    Minio(PathBuf),
+}
+
+impl Program {
+    fn path(&self) -> &Path {
+        let (Self::Ours(path) | Self::Versitygw(path) | Self::Minio(path)) = self;
+        path
+    }
+
+    /// The path at which it says that it can be used; ours says it on standard output.
+    fn health(&self) -> Option<&'static str> {
+        match self {
+            Self::Ours(_) => None,
+            Self::Versitygw(_) => Some("/health"),
+            Self::Minio(_) => Some("/minio/health/ready"),
+        }
+    }
 }
 
 /// A server with its objects. Both go away with the value.
@@ -46,21 +63,22 @@ impl Server {
         Self::of(Program::Ours(path))
     }
 
-    /// Starts a real one, where there is one; says so where there is none.
+    /// Starts those that others wrote, as many as are here; says so where there is none.
     #[track_caller]
-    pub fn real() -> Option<Self> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers/versitygw");
-        if !path.is_file() {
+    pub fn real() -> Vec<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers");
+        let programs = [Program::Versitygw(folder.join("versitygw")), Program::Minio(folder.join("minio"))];
+        let present: Vec<Program> = programs.into_iter().filter(|program| program.path().is_file()).collect();
+        if present.is_empty() {
             println!("no real S3 server here: `cargo xtask servers` installs one");
-            return None;
         }
-        Some(Self::of(Program::Versitygw(path)))
+        present.into_iter().map(Self::of).collect()
     }
 
     #[track_caller]
     fn of(program: Program) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        // Both servers keep a bucket as a folder.
+        // All of them keep a bucket as a folder.
         std::fs::create_dir(folder.path().join(BUCKET)).expect("folders can be made");
         let mut server = Self { program, process: None, folder, port: free_port() };
         server.start();
@@ -80,26 +98,28 @@ impl Server {
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "it runs");
         let mut process = Running::start(self.command());
-        let (port, is_ours) = (self.port, matches!(self.program, Program::Ours(_)));
-        process
-            .wait_until("the server answers", |process| if is_ours { process.said().contains("listening on") } else { is_healthy(port) });
+        let (port, health) = (self.port, self.program.health());
+        process.wait_until("the server answers", |process| match health {
+            Some(path) => is_healthy(port, path),
+            None => process.said().contains("listening on"),
+        });
         self.process = Some(process);
     }
 
     fn command(&self) -> Command {
         let (folder, port) = (self.folder.path(), self.port.to_string());
-        let mut command = match &self.program {
-            Program::Ours(path) => {
-                let mut command = Command::new(path);
-                command.arg(folder).arg(port).env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
-                command
-            }
-            Program::Versitygw(path) => {
-                let mut command = Command::new(path);
-                let address = format!("127.0.0.1:{port}");
+        let address = format!("127.0.0.1:{port}");
+        let mut command = Command::new(self.program.path());
+        match &self.program {
+            Program::Ours(_) => command.arg(folder).arg(port).env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            Program::Versitygw(_) => {
                 command.args(["--port", &address, "--health", "/health", "--region", REGION, "--quiet", "posix"]).arg(folder);
-                command.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY);
-                command
+                command.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY)
+            }
+            Program::Minio(_) => {
+                command.args(["server", "--quiet", "--address", &address]).arg(folder);
+                command.env("MINIO_ROOT_USER", ACCESS_KEY).env("MINIO_ROOT_PASSWORD", SECRET_KEY);
+                command.env("MINIO_BROWSER", "off").env("MINIO_UPDATE", "off").env("HOME", folder)
             }
         };
         // Ours ends with its standard input, so that it does not outlive a test process that was killed.
@@ -126,6 +146,14 @@ pub fn variables(port: u16) -> Vec<(String, String)> {
         ("AWS_REGION", REGION),
         ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
         ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+        // What else the machine knows of buckets does not count: an empty variable is none, an empty file says nothing.
+        ("AWS_ENDPOINT_URL_S3", ""),
+        ("AWS_SESSION_TOKEN", ""),
+        ("AWS_PROFILE", ""),
+        ("AWS_DEFAULT_PROFILE", ""),
+        ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", ""),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ("AWS_CONFIG_FILE", "/dev/null"),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
@@ -145,12 +173,12 @@ fn free_port() -> u16 {
 }
 
 /// Whether a server says of itself that it can be used.
-fn is_healthy(port: u16) -> bool {
+fn is_healthy(port: u16, path: &str) -> bool {
     const LIMIT: Duration = Duration::from_secs(5);
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_read_timeout(Some(LIMIT))?;
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)

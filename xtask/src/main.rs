@@ -8,6 +8,7 @@ mod demo;
 mod guests;
 mod paths;
 mod run;
+mod servers;
 mod suite;
 mod tidy;
 mod toolchain;
@@ -20,6 +21,8 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   guests   build every Wasm guest (examples/, tests/components/) to target/guests/NAME.wasm
+  servers  the S3 servers of the tests: build ours, and install a real one with the Go tool chain where that works
+           --minio          a second real one, MinIO (AGPL-3.0)
   test     everything that has to hold: format, tidy, guests, tests, lints; ends with a summary
   demo     word count in two Wasm operators, killed with SIGKILL twice, compared with the expected counts
            --times N        how often the text is repeated to make the input (default 60)
@@ -49,6 +52,11 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     };
     match command {
         "guests" => options(rest, &[]).and_then(|_| guests::build().map(drop)),
+        "servers" => match rest {
+            [] => servers::servers(false),
+            [word] if word == "--minio" => servers::servers(true),
+            _ => options(rest, &[]).map(drop),
+        },
         "test" => options(rest, &[]).and_then(|_| suite::test()),
         "golden" => options(rest, &[]).and_then(|_| suite::golden()),
         "tidy" => options(rest, &[]).and_then(|_| tidy::check_repository()),

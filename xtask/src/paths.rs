@@ -18,10 +18,19 @@ pub fn guests() -> PathBuf {
     target().join("guests")
 }
 
-/// A program of the release build, which does follow `CARGO_TARGET_DIR`.
+/// Servers that others wrote, for the tests.
+pub fn servers() -> PathBuf {
+    target().join("servers")
+}
+
+/// What cargo builds for this machine, which does follow `CARGO_TARGET_DIR`.
+pub fn built() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(target, |folder| root().join(folder))
+}
+
+/// A program of the release build.
 pub fn release(program: &str) -> PathBuf {
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(target, |folder| root().join(folder));
-    folder.join("release").join(program)
+    built().join("release").join(program)
 }
 
 /// `path` as a person in the root of the repository would type it.

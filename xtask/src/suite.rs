@@ -4,10 +4,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::servers::{self, VERSITYGW};
 use crate::{guests, paths, run, tidy};
+
+/// In the names of tests that need an S3 server which others wrote.
+const REAL_SERVER: &str = "on_a_real_server";
 
 enum Outcome {
     Passed,
+    /// Says with what.
+    PassedWith(String),
     Failed(String),
     /// Not run; says why.
     Skipped(String),
@@ -29,10 +35,13 @@ pub fn test() -> Result<()> {
     phase(&mut phases, "tidy", || tidy::check_repository().map(passed));
     let guests = phase(&mut phases, "guests", || guests::build().map(|_| Outcome::Passed));
     let binary = phase(&mut phases, "release binary", || cargo(&["build", "--release", "--workspace"]));
-    if guests && binary {
-        phase(&mut phases, "tests", || cargo(&["test", "--release", "--workspace", "--no-fail-fast"]));
+    let server = phase(&mut phases, "S3 server of the tests", || servers::build().and_then(|()| servers::test()).map(passed));
+    if guests && binary && server {
+        let arguments = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--skip", REAL_SERVER];
+        phase(&mut phases, "tests", || cargo(&arguments));
+        phase(&mut phases, "S3 on a real server", real_server);
     } else {
-        skip(&mut phases, "tests", "they need the guests and the binary");
+        skip(&mut phases, "tests", "they need the guests, the binary and the S3 server");
     }
     phase(&mut phases, "native tests of operators", native_operators);
     if binary {
@@ -49,6 +58,7 @@ pub fn test() -> Result<()> {
 /// The guests do not build, or a test fails for another reason than its golden file.
 pub fn golden() -> Result<()> {
     guests::build()?;
+    servers::build()?;
     let mut command = run::cargo();
     run::run(command.env("UPDATE_GOLDEN", "1").args(["test", "--release", "--workspace"]))?;
     println!("golden files are up to date; `git diff` shows what changed");
@@ -72,7 +82,7 @@ fn format() -> Result<Outcome> {
         return Ok(Outcome::Skipped("rustfmt is not installed".to_owned()));
     }
     cargo(&["fmt", "--all", "--check"])?;
-    for workspace in ["examples", "tests/components"] {
+    for workspace in ["examples", "tests/components", "tests/s3-server"] {
         let folder = paths::root().join(workspace);
         if folder.join("Cargo.toml").is_file() {
             run::run(run::cargo().current_dir(folder).args(["fmt", "--all", "--check"]))?;
@@ -86,6 +96,17 @@ fn lints() -> Result<Outcome> {
         return Ok(Outcome::Skipped("clippy is not installed".to_owned()));
     }
     cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+/// The tests that need a server which others wrote. A machine that cannot have one says so.
+fn real_server() -> Result<Outcome> {
+    if let Err(error) = VERSITYGW.install() {
+        println!("{error:#}");
+        return Ok(Outcome::Skipped(format!("no real S3 server here: `cargo xtask servers` installs one ({error})")));
+    }
+    // The same packages as in the phase before, so that nothing is built with other features.
+    cargo(&["test", "--release", "--workspace", "--test", "all", "--", REAL_SERVER])?;
+    Ok(Outcome::PassedWith(VERSITYGW.title()))
 }
 
 /// The operators' own tests, on this machine and without Wasm, as their authors run them.
@@ -121,6 +142,7 @@ fn summary(phases: &[Phase]) -> Result<()> {
     for phase in phases {
         let (mark, note) = match &phase.outcome {
             Outcome::Passed => ("passed", String::new()),
+            Outcome::PassedWith(what) => ("passed", format!("  {what}")),
             Outcome::Skipped(reason) => ("skipped", format!("  {reason}")),
             Outcome::Failed(reason) => {
                 failed.push(phase.name);
