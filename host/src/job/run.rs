@@ -163,16 +163,7 @@ impl Job {
             drop(self.readers(seen.as_ref())?);
         }
         let writer = Clock::unlikely_number();
-        let opener = Opener {
-            store: &self.store,
-            job: name,
-            clock: &self.options.clock,
-            host: format!("process {} on {}", std::process::id(), machine()),
-            own: &self.own,
-            epoch_max: Epoch(engine::EPOCH_MAX),
-        };
-        let beginning = coordinator::beginning(self.layout(Generation(0), writer, Vec::new()), Epoch(0));
-        let Opened { up, mut checkpoint } = opener.open(start, beginning).await?;
+        let Opened { up, mut checkpoint } = self.open(start, writer).await?;
         for (epoch, reason) in &up.passed_over {
             self.tell(Notice::PassedOver { epoch: *epoch, reason: reason.clone() });
         }
@@ -222,6 +213,19 @@ impl Job {
             savepoint: self.options.savepoint.clone(),
         };
         self.drive(blueprint, seats, keeper, events, &control, base.map(|b| b.epoch)).await
+    }
+
+    /// Claims the job and takes it up.
+    async fn open(&self, start: Option<&Start>, writer: u64) -> Result<Opened, Error> {
+        let opener = Opener {
+            store: &self.store,
+            job: &self.plan().topology.name,
+            clock: &self.options.clock,
+            host: format!("process {} on {}", std::process::id(), machine()),
+            own: &self.own,
+            epoch_max: Epoch(engine::EPOCH_MAX),
+        };
+        opener.open(start, coordinator::beginning(self.layout(Generation(0), writer, Vec::new()), Epoch(0))).await
     }
 
     /// What the checkpoints and savepoints there are need.

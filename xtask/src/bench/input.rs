@@ -5,25 +5,25 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 /// Different keys.
-const KEYS: usize = 100_000;
+pub const KEYS: usize = 100_000;
 /// Values lie in `-VALUE_MAX..=VALUE_MAX`.
 const VALUE_MAX: i64 = 1000;
 /// Event time of the first row: 2023-11-14T22:13:20Z. A thousand rows share each second.
 const FIRST_TIME_MS: u64 = 1_700_000_000_000;
 const WRITE_BYTES: usize = 1 << 20;
 
-/// Writes so many rows.
+/// Writes so many rows of so many keys.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(rows: u64, file: &Path) -> io::Result<()> {
+pub fn write(rows: u64, keys: usize, file: &Path) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(WRITE_BYTES, File::create(file)?);
-    write_rows(rows, &mut out)?;
+    write_rows(rows, keys, &mut out)?;
     out.flush()
 }
 
-fn write_rows(rows: u64, out: &mut impl Write) -> io::Result<()> {
-    let keys = Zipf::new(KEYS);
+fn write_rows(rows: u64, keys: usize, out: &mut impl Write) -> io::Result<()> {
+    let keys = Zipf::new(keys);
     let mut random = Random(0);
     for row in 0..rows {
         let key = keys.rank(random.unit());
@@ -88,7 +88,7 @@ mod tests {
     fn the_input_is_the_same_at_every_call() {
         let text = || {
             let mut out = Vec::new();
-            write_rows(3, &mut out).expect("memory takes everything");
+            write_rows(3, KEYS, &mut out).expect("memory takes everything");
             String::from_utf8(out).expect("rows are ASCII")
         };
         assert_eq!(text(), text());

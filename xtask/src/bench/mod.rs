@@ -6,7 +6,10 @@
 //! the same counts as the native one.
 //!
 //! A run's wall time is from its start to its end, loading the (already compiled) components included; its processor time is what the
-//! kernel counted for it in user and system mode.
+//! kernel counted for it in user and system mode. Its longest pause is that of any worker at the end of an epoch, while it reads the snapshot
+//! of an instance.
+//!
+//! At last one worker runs over an input of [`PAUSE_KEYS`] keys, which all change in every epoch: for the pause alone.
 
 mod input;
 
@@ -33,6 +36,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A run with fewer checkpoints says little about what they cost. The last one comes with the end of the input.
 const CHECKPOINTS_MIN: u64 = 4;
+
+/// Keys of the input for the pause.
+const PAUSE_KEYS: usize = 10_000;
 
 /// What is measured.
 #[derive(Clone, Copy)]
@@ -61,6 +67,8 @@ struct Sample {
     wall_s: f64,
     processor_s: f64,
     checkpoints: u64,
+    /// The longest pause of a worker at the end of an epoch.
+    pause_ms: f64,
 }
 
 /// `count,sum` by key.
@@ -79,8 +87,8 @@ pub fn bench(rows: u64, rounds: u64) -> Result<()> {
     run::run(run::cargo().args(["build", "--release", "--package", "reprise", "--package", "xtask"]))?;
     let bench = Bench { folder: paths::target().join("bench") };
     fs::create_dir_all(&bench.folder)?;
-    bench.run(Variant::Host { workers: 1, interval: "1h" }, &bench.input(WARM_ROWS)?)?;
-    let file = bench.input(rows)?;
+    bench.run(Variant::Host { workers: 1, interval: "1h" }, &bench.input(WARM_ROWS, input::KEYS)?)?;
+    let file = bench.input(rows, input::KEYS)?;
     // Once through the page cache, so that the first run does not pay for the disk.
     std::io::copy(&mut fs::File::open(&file)?, &mut std::io::sink())?;
 
@@ -95,7 +103,10 @@ pub fn bench(rows: u64, rounds: u64) -> Result<()> {
                 None => expected = Some(counts),
                 Some(expected) => ensure!(counts == *expected, "`{name}` gives other counts than the native program"),
             }
-            println!("{name}: {:.2} s, {:.2} s of processor time, {} checkpoints", sample.wall_s, sample.processor_s, sample.checkpoints);
+            let Sample { wall_s, processor_s, checkpoints, pause_ms } = sample;
+            println!(
+                "{name}: {wall_s:.2} s, {processor_s:.2} s of processor time, {checkpoints} checkpoints, pauses up to {pause_ms:.1} ms"
+            );
             samples[place].push(sample);
         }
     }
@@ -103,11 +114,18 @@ pub fn bench(rows: u64, rounds: u64) -> Result<()> {
     let keys = expected.map_or(0, |counts| counts.len() as u64);
     println!("\nkeyed count: {} rows, {} MB, {} keys; medians of {rounds}", grouped(rows), bytes / 1_000_000, grouped(keys));
     print_table(rows, &samples);
+    bench.print_pause(rows)?;
     let is_short = |samples: &[Sample]| samples.iter().any(|sample| sample.checkpoints < CHECKPOINTS_MIN);
     if VARIANTS.iter().zip(&samples).any(|((_, variant), samples)| variant.has_checkpoints() && is_short(samples)) {
         println!("The runs were too short for what checkpoints cost; `--rows {}` tells more.", rows.saturating_mul(5));
     }
     Ok(())
+}
+
+/// What checkpoints cost: the run with one every second against the run without, both with one worker.
+fn print_cost(samples: &[Vec<Sample>]) {
+    let wall = |place: usize| median(samples[place].iter().map(|sample| sample.wall_s));
+    println!("A checkpoint every second costs {:.1} % of the throughput.", (1.0 - wall(1) / wall(2)) * 100.0);
 }
 
 fn print_table(rows: u64, samples: &[Vec<Sample>]) {
@@ -125,6 +143,7 @@ fn print_table(rows: u64, samples: &[Vec<Sample>]) {
             processor_s / native.1,
         );
     }
+    print_cost(samples);
 }
 
 /// The middle one, or the upper of the two in the middle.
@@ -136,16 +155,23 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 impl Bench {
     /// The input file of so many rows, generated if it is not there.
-    fn input(&self, rows: u64) -> Result<PathBuf> {
-        let file = self.folder.join(format!("input-{rows}.csv"));
+    fn input(&self, rows: u64, keys: usize) -> Result<PathBuf> {
+        let file = self.folder.join(format!("input-{rows}-{keys}.csv"));
         if !file.is_file() {
             println!("generating {}", paths::shown(&file));
             let fresh = file.with_extension("fresh");
-            input::write(rows, &fresh)
+            input::write(rows, keys, &fresh)
                 .and_then(|()| fs::rename(&fresh, &file))
                 .with_context(|| format!("{} cannot be written", paths::shown(&file)))?;
         }
         Ok(file)
+    }
+
+    fn print_pause(&self, rows: u64) -> Result<()> {
+        let sample = self.run(Variant::Host { workers: 1, interval: "1s" }, &self.input(rows, PAUSE_KEYS)?)?;
+        let (keys, Sample { checkpoints, pause_ms, .. }) = (grouped(PAUSE_KEYS as u64), sample);
+        println!("The longest pause of a worker at {checkpoints} ends of epochs with {keys} changed keys: {pause_ms:.1} ms.");
+        Ok(())
     }
 
     /// Everything that a run writes; removed before each.
@@ -172,7 +198,7 @@ impl Bench {
                 let topology = self.folder.join("topology.toml");
                 fs::write(&topology, topology_text(file, interval)?)?;
                 let mut command = Command::new(paths::release("reprise"));
-                command.arg("run").arg(topology).args(["--log", "text", "--workers", &workers.to_string()]);
+                command.arg("run").arg(topology).args(["--log", "json", "--workers", &workers.to_string()]);
                 command
             }
         };
@@ -184,7 +210,8 @@ impl Bench {
         if !output.status.success() {
             bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
         }
-        Ok(Sample { wall_s, processor_s, checkpoints: self.checkpoints() })
+        let pause_ms = pause_us(&String::from_utf8_lossy(&output.stderr)) as f64 / 1000.0;
+        Ok(Sample { wall_s, processor_s, checkpoints: self.checkpoints(), pause_ms })
     }
 
     /// The epoch of the newest manifest: epochs count from 1.
@@ -258,6 +285,21 @@ fn add_published(text: &str, counts: &mut Counts) -> Result<()> {
     Ok(())
 }
 
+/// The longest pause that the JSON lines of a run tell, in microseconds.
+fn pause_us(told: &str) -> u64 {
+    fn longest(value: &Value) -> u64 {
+        match value {
+            Value::Object(members) => {
+                let own = members.get("snapshot_us_max").and_then(Value::as_u64).unwrap_or(0);
+                members.values().map(longest).max().unwrap_or(0).max(own)
+            }
+            Value::Array(entries) => entries.iter().map(longest).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    told.lines().filter_map(|line| serde_json::from_str(line).ok()).map(|line| longest(&line)).max().unwrap_or(0)
+}
+
 /// Seconds of processor time of all children that have ended, in user and system mode.
 fn children_processor_s() -> Result<f64> {
     let text = fs::read_to_string("/proc/self/stat").context("processor times are read from /proc, which only Linux has")?;
@@ -288,6 +330,12 @@ mod tests {
         assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
         assert_eq!(median([1.0].into_iter()), 1.0);
         assert!(median([].into_iter()).is_nan());
+    }
+
+    #[test]
+    fn the_longest_pause_of_all_lines_counts() {
+        let told = "{\"operators\":{\"a\":{\"snapshot_us_max\":7},\"b\":{\"snapshot_us_max\":900}}}\nno JSON\n{\"snapshot_us_max\":5}\n";
+        assert_eq!((pause_us(told), pause_us("")), (900, 0));
     }
 
     #[test]
