@@ -6,7 +6,8 @@
 use crate::golden;
 use reprise_core::cells::{Cell, Chunk};
 use reprise_core::checkpoint::manifest::{
-    Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, SinkState, SourceState, SplitPosition, StagedRef,
+    Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, Request, SinkState, SourceState, SplitPosition,
+    StagedRef,
 };
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::snapshot::{self, Head, Scope, Writer};
@@ -33,6 +34,10 @@ fn frozen(name: &str, written: &[u8]) -> Vec<u8> {
 
 fn claim() -> Claim {
     Claim { generation: Generation(7), writer: 0x0123_4567_89ab_cdef, host: "process 42".into(), claimed_ms: 1_700_000_000_123 }
+}
+
+fn request() -> Request {
+    Request { name: "before-upgrade".into(), stop: true, writer: 0x0123_4567_89ab_cdef, asked_ms: 1_700_000_000_123 }
 }
 
 fn head(scope: Scope) -> Head {
@@ -141,6 +146,8 @@ fn every_record_is_written_and_read_as_its_golden_file_has_it() {
     }
     let bytes = frozen("quarantine-v1.bin", &record::encode(&quarantine()).unwrap());
     assert_eq!(record::decode::<Quarantine>(&bytes).unwrap(), quarantine());
+    let bytes = frozen("request-v1.bin", &record::encode(&request()).unwrap());
+    assert_eq!(record::decode::<Request>(&bytes).unwrap(), request());
 }
 
 #[test]
@@ -269,6 +276,9 @@ fn a_writer_made_from_the_reference_writes_the_same_bytes() {
     for (scope, chunks) in [(Scope::Full, full_chunks()), (Scope::Delta, delta_chunks()), (Scope::Full, vec![])] {
         assert_eq!(snapshot_by_hand(&head(scope), &chunks), object(&head(scope), &chunks));
     }
+    let r = request();
+    let by_hand = ByHand::default().text(&r.name).u8(u8::from(r.stop)).u64(r.writer).i64(r.asked_ms).framed(7);
+    assert_eq!(by_hand, record::encode(&r).unwrap());
     let q = quarantine();
     let by_hand =
         ByHand::default().text(&q.node).u32(q.instance.0).u64(q.epoch.0).list(&q.rows, |out, row| {
@@ -308,7 +318,7 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
     ] {
         assert!(REFERENCE.contains(&expected), "docs/formats.md does not say: {expected}");
     }
-    use frame::Kind::{Chunk, Claim, Manifest, Quarantine, SnapshotEnd, SnapshotHead};
+    use frame::Kind::{Chunk, Claim, Manifest, Quarantine, Request, SnapshotEnd, SnapshotHead};
     for (kind, name) in [
         (Manifest, "manifest"),
         (Claim, "claim"),
@@ -316,6 +326,7 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
         (Chunk, "chunk"),
         (SnapshotEnd, "snapshot end"),
         (Quarantine, "quarantine"),
+        (Request, "request"),
     ] {
         let row = format!("| {} | {name} |", kind as u16);
         assert!(REFERENCE.contains(&row), "docs/formats.md has no row {row}");
@@ -331,6 +342,8 @@ fn the_reference_has_the_names_of_the_objects() {
         paths::snapshot("count", instance, epoch, generation, true),
         paths::snapshot("count", instance, epoch, generation, false),
         paths::quarantine("count", instance, epoch, generation, 0),
+        paths::savepoint("before-upgrade").unwrap(),
+        paths::request("before-upgrade").unwrap(),
     ] {
         assert!(REFERENCE.contains(&format!("`{name}`")), "docs/formats.md has no example {name}");
     }
