@@ -104,7 +104,7 @@ fn who_asks_to_stop_while_an_operator_fails_gets_a_last_checkpoint() {
         let topology = Topology::new("").source("lines", "", false).operator("pass", "echo", "\"lines\"");
         topology.operator("suspect", guest, r#"{ from = "pass", by = "key" }"#).sink("out", "\"suspect\"")
     };
-    let folder = Folder::new(&job("trap-unreachable"));
+    let folder = Folder::new(&job("trap-unreachable").patient());
     folder.feed("lines", "a", ["good", "poison", "good"]);
     let stopped = folder.run_with(2, |notice| if let Notice::Failed { .. } = notice { Then::Stop } else { Then::GoOn });
     let stopped = stopped.expect(Ending::Stopped);

@@ -57,6 +57,11 @@ impl Topology {
         self.with(&format!("[[operator]]\nname = \"{name}\"\ncomponent = '{}'\ninput = {input}\n{failure}\n", path.display()))
     }
 
+    /// Operators wait for a second before they are tried again.
+    pub fn patient(self) -> Self {
+        Self(self.0.replace("1ms..1ms", "1s..1s"))
+    }
+
     /// A sink that writes as these settings say.
     pub fn sink_into(self, name: &str, input: &str, settings: &str) -> Self {
         self.with(&format!("[[sink]]\nname = \"{name}\"\ninput = {input}\n{settings}\n"))

@@ -42,6 +42,8 @@ pub(super) struct Keeper {
     pub store: Store,
     pub patience: Arc<Patience>,
     pub generation: Generation,
+    /// The epoch of the manifest with which this run took over.
+    pub taken: Epoch,
     pub tenure: Tenure,
     pub control: Arc<Control>,
     pub sinks: Vec<NamedSink>,
@@ -114,6 +116,9 @@ impl Work {
         if let Some(name) = self.keeper.savepoint.take() {
             due.push_back(Fact::Asked { name, epoch: Epoch(u64::MAX) });
         }
+        for deed in self.keeper.tenure.begin() {
+            due.extend(self.carry_out(deed).await?);
+        }
         self.sweep();
         let mut poll = tokio::time::interval(self.keeper.poll);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -150,7 +155,7 @@ impl Work {
             && let Some(made) = self.compactions.get_mut(&object.path)
         {
             // The manifest that is under way cannot name it yet; the one after it does.
-            *made = Some(self.newest.map_or(Epoch(0), Epoch::next));
+            *made = Some(self.newest.unwrap_or(self.keeper.taken).next());
         }
         let ours = self.keeper.generation;
         self.keeper.tenure.step(fact).map_err(|end| match end {

@@ -71,7 +71,10 @@ impl Opener<'_> {
             None => From::Newest,
             Some(Start::Epoch(epoch)) => From::Epoch(*epoch),
             Some(Start::Savepoint(name)) => {
-                let checkpoint = read_savepoint(self.store, self.job, name).await?;
+                let mut checkpoint = read_savepoint(self.store, self.job, name).await?;
+                let left = self.store.list(paths::SNAPSHOTS).await.map_err(failed("list snapshots"))?;
+                let newest = left.iter().filter_map(|entry| paths::snapshot_origin(&entry.path)).map(|(_, generation)| generation).max();
+                checkpoint.manifest.generation = newest.unwrap_or_default().max(checkpoint.manifest.generation);
                 chunks = Some(checkpoint.chunks);
                 From::Savepoint(Box::new(checkpoint.manifest))
             }

@@ -202,6 +202,7 @@ impl Job {
             store: self.store.clone(),
             patience,
             generation: up.generation,
+            taken: taken.epoch,
             tenure: Tenure::new(coordinator, published),
             control: Arc::clone(&control),
             sinks,

@@ -385,7 +385,24 @@ impl Coordinator {
         self.unpublished += 1;
         let staged = |(sink, state): (usize, &SinkState)| state.staged.iter().map(move |staged| (sink, staged.clone())).collect::<Vec<_>>();
         actions.push(Action::Publish { epoch, staged: manifest.sinks.iter().enumerate().flat_map(staged).collect() });
-        if manifest.finished || self.chain_limits.length_max == 0 {
+        if !manifest.finished {
+            self.compact(&manifest, actions);
+        }
+    }
+
+    /// Compactions that are due at the start: those of runs that end before they are done would never be made otherwise. `base`: the
+    /// checkpoint that the run began with.
+    #[must_use]
+    pub fn begin(&mut self, base: &Manifest) -> Vec<Action> {
+        let mut actions = Vec::new();
+        // Its chains as this run has them: with other slots or other numbers of workers they begin anew.
+        let begun = Manifest { epoch: base.epoch, ..self.state.clone() };
+        self.compact(&begun, &mut actions);
+        actions
+    }
+
+    fn compact(&mut self, manifest: &Manifest, actions: &mut Vec<Action>) {
+        if self.chain_limits.length_max == 0 {
             return;
         }
         for (place, operator) in manifest.operators.iter().enumerate() {
@@ -394,7 +411,7 @@ impl Coordinator {
                 if self.chain_limits.is_due(&state.chain) && self.compacting.insert(at) {
                     let operator =
                         OperatorState { name: operator.name.clone(), slots: operator.slots.clone(), instances: vec![], ..*operator };
-                    actions.push(Action::Compact { at, epoch, operator, chain: state.chain.clone() });
+                    actions.push(Action::Compact { at, epoch: manifest.epoch, operator, chain: state.chain.clone() });
                 }
             }
         }

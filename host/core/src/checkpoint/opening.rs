@@ -32,7 +32,8 @@ pub enum From {
     Newest,
     /// That of this epoch and no other. Later ones are given up. One of a history that was given up itself will not do.
     Epoch(Epoch),
-    /// A savepoint, which was read and verified. Checkpoints after it are given up.
+    /// A savepoint, which was read and verified. Checkpoints after it are given up. Its `generation` must be no less than that of any snapshot
+    /// there is: in a copy of a store claims may be missing, and names of snapshots must not meet.
     Savepoint(Box<Manifest>),
 }
 
@@ -213,7 +214,11 @@ impl Opening {
         if let Some(ours) = self.before.filter(|ours| newest > *ours) {
             return Turn::Refused(Refusal::Fenced { ours, theirs: newest });
         }
-        let Some(next) = newest.0.checked_add(1) else { return Turn::Refused(Refusal::Exhausted) };
+        let left = match &self.from {
+            From::Savepoint(manifest) => manifest.generation,
+            From::Newest | From::Epoch(_) => Generation(0),
+        };
+        let Some(next) = newest.max(left).0.checked_add(1) else { return Turn::Refused(Refusal::Exhausted) };
         self.state = State::Claiming(Generation(next));
         Turn::Ask(Ask::Claim(Generation(next)))
     }

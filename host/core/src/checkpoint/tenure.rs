@@ -168,6 +168,16 @@ impl Tenure {
         &self.published.job
     }
 
+    /// What is to be done at the start, before the first fact.
+    #[must_use]
+    pub fn begin(&mut self) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        for action in self.coordinator.begin(&self.published) {
+            self.carry(action, &mut deeds);
+        }
+        deeds
+    }
+
     /// Takes one fact and answers with what is to be done.
     ///
     /// # Errors

@@ -154,7 +154,8 @@ fn an_older_checkpoint_that_was_asked_for_is_the_only_one_that_will_do() {
 #[test]
 fn a_savepoint_goes_on_past_every_number_that_is_taken_here_or_there() {
     let save = |epoch| From::Savepoint(Box::new(manifest(epoch, None)));
-    let here = |epoch| play(save(epoch), None, vec![claims(0), Answer::Claim(true), all(&[manifest(8, None)]), claims(1)]);
+    let here = |epoch| play(save(epoch), None, vec![claims(0), Answer::Claim(true), all(&[manifest(8, None)]), claims(4)]);
+    assert_eq!(play(save(5), None, vec![claims(0)]), Turn::Ask(Ask::Claim(Generation(4))), "past the generation that left its snapshots");
     assert!(matches!(here(5), Turn::Ask(Ask::Create(m)) if m.epoch == Epoch(9) && m.covered() == Some(Epoch(5))));
     assert!(matches!(here(20), Turn::Ask(Ask::Create(m)) if m.epoch == Epoch(21) && m.covered() == Some(Epoch(20))));
 }

@@ -188,3 +188,14 @@ fn checkpoints_wait_for_a_compaction_that_lags_too_far_behind() {
     let deeds = tenure.step(Fact::Compacted { at, last: chain.last().unwrap().path.clone(), object }).unwrap();
     assert_eq!(deeds, [Deed::Look], "and go on once it is done");
 }
+
+#[test]
+fn a_chain_that_an_earlier_run_left_too_long_is_compacted_at_the_start() {
+    let mut base = coordinator::beginning(layout(2), Epoch(9));
+    base.operators[0].instances[0].chain = vec![object(2, Scope::Full), object(3, Scope::Delta), object(4, Scope::Delta)];
+    let mut tenure = Tenure::new(Coordinator::new(layout(2), Epoch(10), Some(&base)), base.clone());
+    let deeds = tenure.begin();
+    assert!(matches!(&deeds[..], [Deed::Compact { epoch: Epoch(9), chain, .. }] if chain.len() == 3), "{deeds:?}");
+    let mut other = Tenure::new(Coordinator::new(Layout { workers: 2, ..layout(2) }, Epoch(10), Some(&base)), base);
+    assert_eq!(other.begin(), [], "with another number of workers chains begin anew");
+}
