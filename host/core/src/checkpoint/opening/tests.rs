@@ -129,6 +129,16 @@ fn a_checkpoint_of_a_history_that_was_given_up_is_refused() {
     for epoch in [4, 7, 8] {
         assert_eq!(play(From::Epoch(Epoch(epoch)), None, start()), Turn::Ask(Ask::Verify(Epoch(epoch))));
     }
+    let savepoint = |epoch| From::Savepoint(Box::new(manifest(epoch, Some(epoch - 1))));
+    for epoch in [5, 6] {
+        let turn = play(savepoint(epoch), None, [start(), vec![claims(1)]].concat());
+        assert!(matches!(&turn, Turn::Refused(Refusal::NoCheckpoint(reasons)) if reasons[0].1.contains("given up")), "{turn:?}");
+    }
+    // What is older than the oldest manifest, and what took over from a checkpoint that is in the line.
+    let taken = From::Savepoint(Box::new(Manifest { taken_over: true, ..manifest(5, Some(4)) }));
+    for from in [savepoint(2), savepoint(7), taken] {
+        assert_eq!(play(from, None, start()), Turn::Ask(Ask::Claims));
+    }
 }
 
 #[test]

@@ -188,3 +188,17 @@ fn checkpoints_wait_for_a_compaction_that_lags_too_far_behind() {
     let deeds = tenure.step(Fact::Compacted { at, last: chain.last().unwrap().path.clone(), object }).unwrap();
     assert_eq!(deeds, [Deed::Look], "and go on once it is done");
 }
+
+#[test]
+fn output_that_is_published_while_the_next_manifest_is_stored_makes_a_savepoint_ripe() {
+    let mut tenure = tenure(16);
+    for epoch in [2, 3] {
+        report(&mut tenure, epoch, false);
+        tenure.step(NONE_NEWER).unwrap();
+        tenure.step(Fact::Created(true)).unwrap();
+        tenure.step(NONE_NEWER).unwrap();
+    }
+    tenure.step(Fact::Published(Epoch(2))).unwrap();
+    let deeds = tenure.step(Fact::Asked { name: "now".into(), epoch: Epoch(2) }).unwrap();
+    assert!(matches!(&deeds[..], [Deed::Save { manifest, .. }] if manifest.epoch == Epoch(2)), "{deeds:?}");
+}
