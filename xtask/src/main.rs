@@ -9,6 +9,7 @@ mod guests;
 mod paths;
 mod run;
 mod servers;
+mod sim;
 mod suite;
 mod tidy;
 mod toolchain;
@@ -29,6 +30,10 @@ cargo xtask COMMAND
   bench    keyed count, a native Rust program against the same logic in Wasm, side by side
            --rows N         rows of the generated input (default 10000000)
            --rounds N       rounds, of which the median counts (default 3)
+  sim      the checkpoint protocol simulated over many seeds: hosts, storage and sinks that fail, in one thread
+           N                how many seeds (default 1000); --base SEED is the first one (default 0)
+           --seed SEED      this seed alone, with its trace
+           --mutation NAME  a protocol that is broken on purpose; a name that does not exist lists them
   golden   run the tests with UPDATE_GOLDEN=1: accept the present output as the golden files
   tidy     rules of the source tree that no compiler checks
   help     this text
@@ -58,6 +63,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             _ => options(rest, &[]).map(drop),
         },
         "test" => options(rest, &[]).and_then(|_| suite::test()),
+        "sim" => sim::sim(rest),
         "golden" => options(rest, &[]).and_then(|_| suite::golden()),
         "tidy" => options(rest, &[]).and_then(|_| tidy::check_repository()),
         "demo" => {

@@ -245,6 +245,14 @@ impl Work {
         // Held before it is written: no sweep that begins from now on may delete what it needs.
         self.keeper.retention.hold(&name, &manifest);
         let is_new = compact::create(&self.keeper.store, &self.keeper.patience, &path, bytes, true).await?;
+        // Who has claimed the job before may not have seen it, and may delete what it needs. Who claims it from now on holds it.
+        let (ours, theirs) = (self.keeper.generation, compact::newest_generation(&self.keeper.store, &self.keeper.patience).await?);
+        if theirs > ours {
+            if is_new {
+                compact::remove(&self.keeper.store, &path).await;
+            }
+            return Err(Error::Fenced { ours, theirs });
+        }
         if let Some(request) = paths::request(&name).filter(|_| self.requests.contains(&name)) {
             compact::remove(&self.keeper.store, &request).await;
         }

@@ -32,8 +32,9 @@ pub enum From {
     Newest,
     /// That of this epoch and no other. Later ones are given up. One of a history that was given up itself will not do.
     Epoch(Epoch),
-    /// A savepoint, which was read and verified. Checkpoints after it are given up. Its `generation` must be no less than that of any snapshot
-    /// there is: in a copy of a store claims may be missing, and names of snapshots must not meet.
+    /// A savepoint, which was read and verified. Checkpoints after it are given up. One of a history that was given up will not do, as far as the
+    /// manifests that are left can tell. Its `generation` must be no less than that of any snapshot there is: in a copy of a store claims may be
+    /// missing, and names of snapshots must not meet.
     Savepoint(Box<Manifest>),
 }
 
@@ -230,16 +231,18 @@ impl Opening {
 
     fn begin_walk(&mut self, manifests: BTreeMap<Epoch, Result<Manifest, String>>) -> Turn {
         let mut walk = Walk::new(manifests.keys().copied().collect());
+        if let Some(epoch) = self.given_up(&manifests) {
+            walk.only(epoch);
+            let next = walk.unusable(None, "it belongs to a history that was given up: its output was taken back".to_owned());
+            return self.walk_on(Found { manifests, walk }, next);
+        }
         match &self.from {
             From::Newest => {
                 let next = walk.start();
                 self.walk_on(Found { manifests, walk }, next)
             }
             From::Epoch(epoch) => {
-                let mut next = walk.only(*epoch);
-                if is_given_up(&manifests, *epoch) {
-                    next = walk.unusable(None, "it belongs to a history that was given up: its output was taken back".to_owned());
-                }
+                let next = walk.only(*epoch);
                 self.walk_on(Found { manifests, walk }, next)
             }
             From::Savepoint(manifest) => {
@@ -247,6 +250,21 @@ impl Opening {
                 self.fence(Found { manifests, walk }, base)
             }
         }
+    }
+
+    /// The epoch that was asked for, where the newest manifest did not come from it.
+    fn given_up(&self, manifests: &BTreeMap<Epoch, Result<Manifest, String>>) -> Option<Epoch> {
+        let listed: BTreeMap<Epoch, Option<&Manifest>> = manifests.iter().map(|(epoch, read)| (*epoch, read.as_ref().ok())).collect();
+        let newest = *listed.last_key_value()?.0;
+        let (epoch, is_given_up) = match &self.from {
+            From::Newest => return None,
+            From::Epoch(epoch) => (*epoch, listed.contains_key(epoch) && !recovery::line(&listed, newest).contains(epoch)),
+            // One that only took over has the rows of the checkpoint before it, and that one may be in the line without it.
+            From::Savepoint(manifest) => {
+                (manifest.epoch, manifest.covered().is_some_and(|covered| recovery::has_given_up(&listed, newest, covered)))
+            }
+        };
+        is_given_up.then_some(epoch)
     }
 
     fn walk_on(&mut self, mut found: Found, mut next: Next) -> Turn {
@@ -318,13 +336,6 @@ impl Opening {
             listed,
         }))
     }
-}
-
-/// The manifest of this epoch is there, and the newest one did not come from it.
-fn is_given_up(manifests: &BTreeMap<Epoch, Result<Manifest, String>>, epoch: Epoch) -> bool {
-    let listed: BTreeMap<Epoch, Option<&Manifest>> = manifests.iter().map(|(epoch, read)| (*epoch, read.as_ref().ok())).collect();
-    let Some((newest, _)) = listed.last_key_value() else { return false };
-    listed.contains_key(&epoch) && !recovery::line(&listed, *newest).contains(&epoch)
 }
 
 #[cfg(test)]

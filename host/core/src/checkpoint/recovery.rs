@@ -109,6 +109,14 @@ pub fn line(manifests: &BTreeMap<Epoch, Option<&Manifest>>, newest: Epoch) -> Ve
     line
 }
 
+/// The history that ends with the manifest of epoch `newest` has left out the rows of `epoch`: one of its manifests is later, and came from an
+/// earlier one. What it came from may be gone; so where this is false, nobody can tell of epochs before the oldest manifest that is left.
+#[must_use]
+pub fn has_given_up(manifests: &BTreeMap<Epoch, Option<&Manifest>>, newest: Epoch, epoch: Epoch) -> bool {
+    let is_jump = |manifest: &Manifest| manifest.epoch > epoch && manifest.parent < Some(epoch);
+    line(manifests, newest).iter().any(|of| manifests.get(of).copied().flatten().is_some_and(is_jump))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +174,15 @@ mod tests {
         listed.insert(Epoch(4), None);
         assert_eq!(line(&listed, Epoch(5)), [Epoch(5), Epoch(4), Epoch(3), Epoch(2)], "nobody can tell where 4 came from");
         assert_eq!(line(&listed, Epoch(9)), []);
+    }
+
+    #[test]
+    fn a_history_that_went_back_has_given_up_what_it_went_behind() {
+        // 6 went back to 3, which is gone.
+        let manifests = [manifest(5, Some(4)), manifest(6, Some(3)), manifest(7, Some(6))];
+        let listed: BTreeMap<Epoch, Option<&Manifest>> = manifests.iter().map(|m| (m.epoch, Some(m))).collect();
+        let given_up = |epoch| has_given_up(&listed, Epoch(7), Epoch(epoch));
+        assert_eq!([1, 2, 3, 4, 5, 6, 7, 8].map(given_up), [false, false, false, true, true, false, false, false]);
     }
 
     #[test]

@@ -139,8 +139,8 @@ pub struct Tenure {
     generation: Generation,
     coordinator: Coordinator,
     phase: Phase,
-    /// The manifest that is a checkpoint and whose output is being published.
-    publishing: Option<Box<Manifest>>,
+    /// The manifests that are checkpoints and whose output is being published, oldest first. Publishing may take longer than the next manifest.
+    publishing: VecDeque<Box<Manifest>>,
     /// The newest checkpoint that is published; at first the one that this run took over with, whose output was published then.
     published: Box<Manifest>,
     asked: Vec<(String, Epoch)>,
@@ -155,7 +155,7 @@ impl Tenure {
             generation: taken.generation,
             coordinator,
             phase: Phase::Idle,
-            publishing: None,
+            publishing: VecDeque::new(),
             published: Box::new(taken),
             asked: Vec::new(),
             done: false,
@@ -195,7 +195,7 @@ impl Tenure {
                 }
                 Phase::After(manifest) => {
                     let epoch = manifest.epoch;
-                    self.publishing = Some(manifest);
+                    self.publishing.push_back(manifest);
                     Event::Stored(epoch)
                 }
                 other => {
@@ -214,7 +214,7 @@ impl Tenure {
                 return Ok(deeds);
             }
             Fact::Published(epoch) => {
-                if let Some(manifest) = self.publishing.take_if(|manifest| manifest.epoch == epoch) {
+                while let Some(manifest) = self.publishing.pop_front_if(|manifest| manifest.epoch <= epoch) {
                     self.published = manifest;
                 }
                 Event::Published(epoch)
@@ -246,7 +246,7 @@ impl Tenure {
                 deeds.push(Deed::Look);
             }
             Action::Publish { staged, .. } => {
-                if let Some(manifest) = &self.publishing {
+                if let Some(manifest) = self.publishing.back() {
                     deeds.push(Deed::Publish { manifest: manifest.clone(), staged });
                 }
             }

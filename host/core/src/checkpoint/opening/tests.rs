@@ -129,6 +129,16 @@ fn a_checkpoint_of_a_history_that_was_given_up_is_refused() {
     for epoch in [4, 7, 8] {
         assert_eq!(play(From::Epoch(Epoch(epoch)), None, start()), Turn::Ask(Ask::Verify(Epoch(epoch))));
     }
+    let savepoint = |epoch| From::Savepoint(Box::new(manifest(epoch, Some(epoch - 1))));
+    for epoch in [5, 6] {
+        let turn = play(savepoint(epoch), None, [start(), vec![claims(1)]].concat());
+        assert!(matches!(&turn, Turn::Refused(Refusal::NoCheckpoint(reasons)) if reasons[0].1.contains("given up")), "{turn:?}");
+    }
+    // What is older than the oldest manifest, and what took over from a checkpoint that is in the line.
+    let taken = From::Savepoint(Box::new(Manifest { taken_over: true, ..manifest(5, Some(4)) }));
+    for from in [savepoint(2), savepoint(7), taken] {
+        assert_eq!(play(from, None, start()), Turn::Ask(Ask::Claims));
+    }
 }
 
 #[test]
@@ -154,7 +164,7 @@ fn an_older_checkpoint_that_was_asked_for_is_the_only_one_that_will_do() {
 #[test]
 fn a_savepoint_goes_on_past_every_number_that_is_taken_here_or_there() {
     let save = |epoch| From::Savepoint(Box::new(manifest(epoch, None)));
-    let here = |epoch| play(save(epoch), None, vec![claims(0), Answer::Claim(true), all(&[manifest(8, None)]), claims(4)]);
+    let here = |epoch| play(save(epoch), None, vec![claims(0), Answer::Claim(true), all(&[manifest(8, Some(5))]), claims(4)]);
     assert_eq!(play(save(5), None, vec![claims(0)]), Turn::Ask(Ask::Claim(Generation(4))), "past the generation that left its snapshots");
     assert!(matches!(here(5), Turn::Ask(Ask::Create(m)) if m.epoch == Epoch(9) && m.covered() == Some(Epoch(5))));
     assert!(matches!(here(20), Turn::Ask(Ask::Create(m)) if m.epoch == Epoch(21) && m.covered() == Some(Epoch(20))));

@@ -199,3 +199,17 @@ fn a_chain_that_an_earlier_run_left_too_long_is_compacted_at_the_start() {
     let mut other = Tenure::new(Coordinator::new(Layout { workers: 2, ..layout(2) }, Epoch(10), Some(&base)), base);
     assert_eq!(other.begin(), [], "with another number of workers chains begin anew");
 }
+
+#[test]
+fn output_that_is_published_while_the_next_manifest_is_stored_makes_a_savepoint_ripe() {
+    let mut tenure = tenure(16);
+    for epoch in [2, 3] {
+        report(&mut tenure, epoch, false);
+        tenure.step(NONE_NEWER).unwrap();
+        tenure.step(Fact::Created(true)).unwrap();
+        tenure.step(NONE_NEWER).unwrap();
+    }
+    tenure.step(Fact::Published(Epoch(2))).unwrap();
+    let deeds = tenure.step(Fact::Asked { name: "now".into(), epoch: Epoch(2) }).unwrap();
+    assert!(matches!(&deeds[..], [Deed::Save { manifest, .. }] if manifest.epoch == Epoch(2)), "{deeds:?}");
+}

@@ -1,0 +1,160 @@
+//! The records of a job, and what a run without any fault makes of them.
+//!
+//! The operator counts the records of each key, and remembers for each key and split the offset of the last one; every fourth record of a
+//! split forgets it instead. So running counts depend on the order in which splits are read, and all else does not.
+
+use crate::plan::Plan;
+use crate::random::Random;
+use std::collections::BTreeMap;
+
+/// Slot of the counts: one cell a key.
+pub const COUNTS: u32 = 0;
+/// Slot of the last offsets: a cell for each key and split.
+pub const LAST: u32 = 1;
+
+/// Slot, key and item of a cell.
+pub type CellName = (u32, Vec<u8>, Vec<u8>);
+/// The cells of an operator.
+pub type Cells = BTreeMap<CellName, Vec<u8>>;
+
+/// A record as it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Record {
+    /// Its split.
+    pub split: u8,
+    /// Its place there, from 0.
+    pub offset: u32,
+    /// Its key.
+    pub key: u8,
+}
+
+/// A row of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The record that made it.
+    pub record: Record,
+    /// Records of its key up to and with this one.
+    pub count: u64,
+    /// The offset that was remembered for its key and split.
+    pub last: Option<u32>,
+}
+
+/// The records of all splits.
+#[derive(Debug)]
+pub struct Input {
+    splits: Vec<Vec<u8>>,
+}
+
+impl Input {
+    /// The input of a seed.
+    #[must_use]
+    pub fn new(seed: u64, plan: &Plan) -> Self {
+        let mut random = Random::new(seed ^ 0x1290_7700_0000_0001);
+        let mut split = || {
+            let length = random.between(plan.records_max / 2, plan.records_max);
+            (0..length).map(|_| random.below(plan.keys) as u8).collect()
+        };
+        Self { splits: (0..plan.splits).map(|_| split()).collect() }
+    }
+
+    /// Number of splits.
+    #[must_use]
+    pub fn splits(&self) -> usize {
+        self.splits.len()
+    }
+
+    /// Records of a split.
+    #[must_use]
+    pub fn length(&self, split: usize) -> u32 {
+        self.splits[split].len() as u32
+    }
+
+    /// A record.
+    #[must_use]
+    pub fn record(&self, split: usize, offset: u32) -> Record {
+        Record { split: split as u8, offset, key: self.splits[split][offset as usize] }
+    }
+
+    /// All records before these positions, split by split.
+    fn before<'a>(&'a self, positions: &'a [u32]) -> impl Iterator<Item = Record> + 'a {
+        let of = move |(split, &end): (usize, &u32)| (0..end).map(move |offset| self.record(split, offset)).collect::<Vec<_>>();
+        positions.iter().enumerate().flat_map(of)
+    }
+
+    /// The ends of all splits.
+    #[must_use]
+    pub fn ends(&self) -> Vec<u32> {
+        self.splits.iter().map(|split| split.len() as u32).collect()
+    }
+
+    /// The cells of all instances together at these positions.
+    #[must_use]
+    pub fn cells(&self, positions: &[u32]) -> Cells {
+        let mut cells = Cells::new();
+        for record in self.before(positions).filter(|record| !record.is_refused()) {
+            apply(&mut cells, record, |_| {});
+        }
+        cells
+    }
+
+    /// Records that the operator takes, of all before these positions.
+    #[must_use]
+    pub fn taken(&self, positions: &[u32]) -> u64 {
+        self.before(positions).filter(|record| !record.is_refused()).count() as u64
+    }
+
+    /// Refused records, of all before these positions.
+    #[must_use]
+    pub fn refused(&self, positions: &[u32]) -> Vec<Record> {
+        self.before(positions).filter(Record::is_refused).collect()
+    }
+
+    /// What is remembered when this record comes.
+    #[must_use]
+    pub fn last_before(&self, record: Record) -> Option<u32> {
+        let earlier = (0..record.offset).rev().map(|offset| self.record(record.split as usize, offset));
+        let before = earlier.filter(|other| !other.is_refused()).find(|other| other.key == record.key)?;
+        (!before.forgets()).then_some(before.offset)
+    }
+}
+
+impl Record {
+    /// The source cannot read it: it goes to quarantine.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.offset % 11 == 7
+    }
+
+    fn forgets(&self) -> bool {
+        self.offset % 4 == 3
+    }
+
+    /// The instance of the operator that has this key.
+    #[must_use]
+    pub fn operator(&self, workers: u32) -> u32 {
+        u32::from(self.key) % workers
+    }
+
+    /// The instance of the sink that writes this key.
+    #[must_use]
+    pub fn sink(&self, workers: u32) -> u32 {
+        (u32::from(self.key) / 2 + 1) % workers
+    }
+}
+
+/// What the operator does with a record. Tells each cell that it touches.
+pub fn apply(cells: &mut Cells, record: Record, mut touched: impl FnMut(&CellName)) -> Row {
+    let counts = (COUNTS, vec![record.key], vec![]);
+    let last = (LAST, vec![record.key], vec![record.split]);
+    let count = cells.get(&counts).and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_le_bytes) + 1;
+    let before = cells.get(&last).and_then(|bytes| bytes[..].try_into().ok()).map(u32::from_le_bytes);
+    touched(&counts);
+    cells.insert(counts, count.to_le_bytes().to_vec());
+    touched(&last);
+    if record.forgets() {
+        cells.remove(&last);
+    } else {
+        cells.insert(last, record.offset.to_le_bytes().to_vec());
+    }
+    Row { record, count, last: before }
+}

@@ -1,0 +1,34 @@
+//! A simulation of the checkpoint protocol: the machines of `reprise-core` as they are, over a store, sinks and hosts that fail.
+//!
+//! ```text
+//! seed ──> Plan, Input ──> supervisor: starts hosts, strikes them          oracle: looks on, at every effect and at the end
+//!                              │
+//!          host: take_up (Opening) ──> flow ──> run (lanes) ──> keeper (Tenure) ──> publish, sweep, compact
+//!                              │                                   │
+//!                           client ──> store: late, lost, slow     outbox: rename by rename
+//! ```
+//! Everything runs in one thread and in simulated time, and all chance comes from the seed: one seed, one trace.
+//!
+//! It is not a model of the protocol: it carries out the deeds of the real machines. It models what is around them: an object store that is
+//! atomic for each object, the law of the file sink, a dataflow of counting operators, and the keeper of a job.
+
+pub mod client;
+pub mod clockwork;
+pub mod flow;
+pub mod host;
+pub mod input;
+pub mod keeper;
+pub mod mutation;
+pub mod oracle;
+pub mod outbox;
+pub mod plan;
+pub mod random;
+pub mod run;
+pub mod seeds;
+pub mod snapshot;
+pub mod store;
+pub mod supervisor;
+pub mod sweep;
+pub mod take_up;
+pub mod trace;
+pub mod world;

@@ -1,0 +1,98 @@
+//! Mutations: ways to break the protocol, or what it stands on. The simulation must notice each of them; that is the test of the test.
+//!
+//! They are broken executors. The machines of the core have no switches for tests.
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutation {
+    /// A report goes to the coordinator before its objects are stored.
+    ReportBeforeUpload,
+    /// Output is published when its manifest is about to be created.
+    PublishBeforeManifest,
+    /// Nobody looks for newer claims around a manifest.
+    NoFence,
+    /// Nobody looks for newer claims after a manifest was created.
+    NoLookAfterManifest,
+    /// A run does not store the manifest with which it takes over.
+    TakeOverNotWritten,
+    /// An opening does not look for newer claims after its create.
+    OpeningDoesNotLookAgain,
+    /// A host that restarts its run claims whatever generation is next.
+    RestartClaimsNewest,
+    /// The store overwrites objects that exist.
+    PutOverwrites,
+    /// A create whose outcome is unknown counts as done.
+    UnknownCountsAsNew,
+    /// Two hosts write the same bytes into a claim.
+    ClaimsAlike,
+    /// A manifest forgets output of earlier epochs that is not known to be published.
+    UnpublishedForgotten,
+    /// A sweep deletes objects that a manifest reaches.
+    SweepIgnoresReachability,
+    /// A sweep deletes objects that only a savepoint reaches.
+    SweepIgnoresSavepoints,
+    /// A sweep deletes objects of compactions that are under way.
+    SweepIgnoresCompactions,
+    /// A savepoint counts without a look for newer claims after it was stored.
+    SavepointWithoutLook,
+    /// A compaction forgets that cells were removed.
+    CompactionDropsRemovals,
+    /// A compaction replaces one object more than it has read.
+    CompactionLosesLast,
+    /// A taken-up sink removes staged output of newer runs too.
+    RecoverRemovesNewer,
+    /// A taken-up sink takes visible output back before it removes what is staged.
+    RecoverTakesBackFirst,
+    /// A taken-up sink takes back output of the runs after its own too.
+    RecoverTakesBackNewer,
+    /// A taken-up run deletes refused rows of the runs after it too.
+    QuarantineClearedWhole,
+    /// A row of the next epoch touches state before the snapshot of the present one.
+    NextEpochTouchesState,
+    /// Sources go on where a run before had got to, not where the checkpoint says.
+    SourcesNotSetBack,
+    /// A checkpoint is taken up unseen.
+    CheckpointNotVerified,
+}
+
+/// All of them, with their names on the command line.
+pub const ALL: [(Mutation, &str); 24] = [
+    (Mutation::ReportBeforeUpload, "report-before-upload"),
+    (Mutation::PublishBeforeManifest, "publish-before-manifest"),
+    (Mutation::NoFence, "no-fence"),
+    (Mutation::NoLookAfterManifest, "no-look-after-manifest"),
+    (Mutation::TakeOverNotWritten, "take-over-not-written"),
+    (Mutation::OpeningDoesNotLookAgain, "opening-does-not-look-again"),
+    (Mutation::RestartClaimsNewest, "restart-claims-newest"),
+    (Mutation::PutOverwrites, "put-overwrites"),
+    (Mutation::UnknownCountsAsNew, "unknown-counts-as-new"),
+    (Mutation::ClaimsAlike, "claims-alike"),
+    (Mutation::UnpublishedForgotten, "unpublished-forgotten"),
+    (Mutation::SweepIgnoresReachability, "sweep-ignores-reachability"),
+    (Mutation::SweepIgnoresSavepoints, "sweep-ignores-savepoints"),
+    (Mutation::SweepIgnoresCompactions, "sweep-ignores-compactions"),
+    (Mutation::SavepointWithoutLook, "savepoint-without-look"),
+    (Mutation::CompactionDropsRemovals, "compaction-drops-removals"),
+    (Mutation::CompactionLosesLast, "compaction-loses-last"),
+    (Mutation::RecoverRemovesNewer, "recover-removes-newer"),
+    (Mutation::RecoverTakesBackFirst, "recover-takes-back-first"),
+    (Mutation::RecoverTakesBackNewer, "recover-takes-back-newer"),
+    (Mutation::QuarantineClearedWhole, "quarantine-cleared-whole"),
+    (Mutation::NextEpochTouchesState, "next-epoch-touches-state"),
+    (Mutation::SourcesNotSetBack, "sources-not-set-back"),
+    (Mutation::CheckpointNotVerified, "checkpoint-not-verified"),
+];
+
+impl Mutation {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        ALL.iter().find(|(mutation, _)| *mutation == self).map_or("unknown", |(_, name)| name)
+    }
+
+    /// The mutation of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        ALL.iter().find(|(_, known)| *known == name).map(|(mutation, _)| *mutation)
+    }
+}

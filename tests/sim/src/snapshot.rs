@@ -1,0 +1,135 @@
+//! Snapshots of the operator in the real format: cells to chunks to bytes, and back.
+
+use crate::input::{CellName, Cells};
+use crate::store::Bytes;
+use reprise_core::cells::{Cell, Chunk};
+use reprise_core::checkpoint::manifest::{InstanceState, ObjectRef};
+use reprise_core::checkpoint::paths;
+use reprise_core::codec::snapshot::{self, Head, Scope};
+use reprise_core::codec::{CodecError, checksum};
+use reprise_core::description::{Encoding, Slot, SlotKind};
+use reprise_core::ids::{Epoch, Generation, Instance};
+use std::collections::BTreeSet;
+
+/// Name of the job.
+pub const JOB: &str = "simulated";
+/// Name of the operator.
+pub const OPERATOR: &str = "count";
+/// Name of the source.
+pub const SOURCE: &str = "records";
+/// Name of the sink.
+pub const SINK: &str = "out";
+
+/// The slots of the operator.
+#[must_use]
+pub fn slots() -> Vec<Slot> {
+    let slot = |name: &str| Slot { name: name.to_owned(), kind: SlotKind::Keyed, version: 1, encoding: Encoding::Bytes };
+    vec![slot("counts"), slot("last")]
+}
+
+/// The chunks of these cells; one without a value was removed.
+#[must_use]
+pub fn chunks<'a>(cells: &Cells, names: impl Iterator<Item = &'a CellName>) -> Vec<Chunk> {
+    let mut chunks: Vec<Chunk> = Vec::new();
+    for name in names {
+        let (slot, key, item) = name;
+        if chunks.last().is_none_or(|chunk| chunk.slot() != *slot) {
+            chunks.push(Chunk::new(*slot));
+        }
+        let cell = Cell { key, item, value: cells.get(name).map(Vec::as_slice) };
+        chunks.last_mut().expect("one was pushed").push(cell).expect("the cells of a simulation are few");
+    }
+    chunks
+}
+
+/// A snapshot object: its bytes, and what a manifest says of it.
+///
+/// # Errors
+/// A full snapshot that removes cells is written, and refused when it is read.
+pub fn encode(
+    instance: u32,
+    epoch: Epoch,
+    generation: Generation,
+    scope: Scope,
+    chunks: &[Chunk],
+) -> Result<(Bytes, ObjectRef), CodecError> {
+    let instance = Instance(instance);
+    let head = Head { job: JOB.into(), operator: OPERATOR.into(), instance, epoch, generation, scope };
+    let mut writer = snapshot::Writer::new(&head)?;
+    chunks.iter().try_for_each(|chunk| writer.chunk(chunk))?;
+    let entries = writer.cells();
+    let bytes = writer.finish()?;
+    let path = paths::snapshot(OPERATOR, instance, epoch, generation, scope == Scope::Full);
+    let object = ObjectRef { path, scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries };
+    Ok((bytes.into(), object))
+}
+
+/// The chunks of a stored object, where it is what the manifest says.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn verify(bytes: Option<&[u8]>, instance: u32, object: &ObjectRef) -> Result<Vec<Chunk>, String> {
+    let path = &object.path;
+    let bytes = bytes.ok_or_else(|| format!("{path} is missing"))?;
+    if bytes.len() as u64 != object.bytes || checksum(bytes) != object.checksum {
+        return Err(format!("{path} is damaged"));
+    }
+    let (head, chunks) = snapshot::read(bytes).map_err(|error| format!("{path}: {error}"))?;
+    if head.job != JOB || head.operator != OPERATOR || head.instance.0 != instance || head.scope != object.scope {
+        return Err(format!("{path} is another instance's"));
+    }
+    chunks.iter().try_for_each(|chunk| chunk.check_slot(slots().len())).map_err(|error| format!("{path}: {error}"))?;
+    Ok(chunks)
+}
+
+/// Puts chunks, oldest first, into cells.
+pub fn replay(cells: &mut Cells, chunks: &[Chunk]) {
+    for chunk in chunks {
+        for cell in chunk.cells() {
+            let name = (chunk.slot(), cell.key.to_vec(), cell.item.to_vec());
+            match cell.value {
+                Some(value) => drop(cells.insert(name, value.to_vec())),
+                None => drop(cells.remove(&name)),
+            }
+        }
+    }
+}
+
+/// The cells of a chain, read with `read`.
+///
+/// # Errors
+/// The first object that is not what the manifest says.
+pub fn cells_of(state: &InstanceState, instance: u32, mut read: impl FnMut(&str) -> Option<Bytes>) -> Result<Cells, String> {
+    let mut cells = Cells::new();
+    for object in &state.chain {
+        replay(&mut cells, &verify(read(&object.path).as_deref(), instance, object)?);
+    }
+    Ok(cells)
+}
+
+/// The cells of one instance of the operator, and which of them changed since its last snapshot.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The cells.
+    pub cells: Cells,
+    /// Those that changed.
+    pub changed: BTreeSet<CellName>,
+    /// The next snapshot must be full: there is no chain to add to.
+    pub needs_full: bool,
+}
+
+impl State {
+    /// What the next snapshot holds; `None` where there is nothing to say. `always_full`: there are no deltas. `asked`: the chain has to begin
+    /// anew, changed or not.
+    pub fn take(&mut self, always_full: bool, asked: bool) -> Option<(Scope, Vec<Chunk>)> {
+        if self.changed.is_empty() && !asked {
+            return None;
+        }
+        let changed = std::mem::take(&mut self.changed);
+        if always_full || asked || self.needs_full {
+            self.needs_full = false;
+            return Some((Scope::Full, chunks(&self.cells, self.cells.keys())));
+        }
+        Some((Scope::Delta, chunks(&self.cells, changed.iter())))
+    }
+}

@@ -1,0 +1,117 @@
+//! The simulation over many seeds, and the test of the test: each mutation must be noticed.
+
+use reprise_sim::mutation::{ALL, Mutation};
+use reprise_sim::plan::Plan;
+use reprise_sim::seeds::{self, report};
+use reprise_sim::world::simulate;
+
+/// Seeds of the ordinary test, and those within which each mutation must be noticed.
+const SEEDS: u64 = 200;
+
+#[test]
+fn two_hundred_seeds_pass_and_every_kind_of_fault_strikes() {
+    let summary = seeds::run(0..SEEDS, None, false, |_| {});
+    let failures: Vec<String> = summary.failures.iter().map(report).collect();
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    assert_eq!(summary.seeds, SEEDS);
+    assert_eq!(summary.missing(), [""; 0], "these never struck");
+    println!("{}", summary.table());
+}
+
+#[test]
+fn one_seed_has_one_trace() {
+    for seed in 0..20 {
+        let run = || simulate(Plan::new(seed, None), usize::MAX);
+        let (one, other) = (run(), run());
+        assert_eq!((one.hash, one.steps), (other.hash, other.steps), "seed {seed}");
+        assert_eq!(one.lines, other.lines, "seed {seed}");
+    }
+    assert_ne!(simulate(Plan::new(0, None), 0).hash, simulate(Plan::new(1, None), 0).hash);
+}
+
+#[test]
+fn a_job_without_faults_finishes_in_one_run() {
+    for seed in 0..20 {
+        let outcome = simulate(Plan::calm(seed), 0);
+        assert_eq!(outcome.failure, None, "seed {seed}");
+        let struck: Vec<_> = outcome.counts.keys().map(|fault| format!("{fault:?}")).collect();
+        assert!(struck.iter().all(|fault| ["Compaction", "Swept", "TakenAway"].contains(&fault.as_str())), "seed {seed}: {struck:?}");
+    }
+}
+
+/// Going back to a checkpoint that had been given up lost output (the first three); a host that had been replaced said that there was no
+/// checkpoint left (the others).
+const FOUND: [u64; 5] = [30, 725, 1208, 139, 619];
+
+#[test]
+fn seeds_that_have_found_faults_of_the_core_pass() {
+    for seed in FOUND {
+        let outcome = simulate(Plan::new(seed, None), seeds::LINES_SHOWN);
+        assert!(outcome.failure.is_none(), "\n{}", report(&outcome));
+    }
+}
+
+#[test]
+fn a_failure_tells_how_to_see_it_again() {
+    let summary = seeds::run(0..SEEDS, Some(Mutation::ReportBeforeUpload), true, |_| {});
+    let outcome = summary.failures.first().expect("it is noticed");
+    let text = report(outcome);
+    let again = format!("cargo xtask sim --seed {} --mutation report-before-upload", outcome.seed);
+    assert!(text.contains(&again), "{text}");
+    assert!(text.lines().count() > 10, "it shows the last events: {text}");
+    let repeated = simulate(Plan::new(outcome.seed, outcome.mutation), 0);
+    assert_eq!((repeated.hash, &repeated.failure), (outcome.hash, &outcome.failure));
+}
+
+/// Runs seeds until the mutation is noticed.
+fn notice(mutation: Mutation) {
+    let summary = seeds::run(0..SEEDS, Some(mutation), true, |_| {});
+    let Some(outcome) = summary.failures.first() else { panic!("{} passes {SEEDS} seeds", mutation.name()) };
+    println!("{} is noticed at seed {}: {}", mutation.name(), outcome.seed, outcome.failure.as_deref().unwrap_or_default());
+}
+
+macro_rules! mutations {
+    ($($test:ident: $mutation:ident,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                notice(Mutation::$mutation);
+            }
+        )*
+
+        #[test]
+        fn every_mutation_has_a_test() {
+            let tested = [$(Mutation::$mutation),*];
+            for (mutation, name) in ALL {
+                assert!(tested.contains(&mutation), "{name}");
+            }
+        }
+    };
+}
+
+mutations! {
+    a_report_before_its_upload_is_noticed: ReportBeforeUpload,
+    publishing_before_the_manifest_is_noticed: PublishBeforeManifest,
+    a_missing_fence_is_noticed: NoFence,
+    a_missing_look_after_a_manifest_is_noticed: NoLookAfterManifest,
+    a_take_over_that_is_not_written_is_noticed: TakeOverNotWritten,
+    an_opening_that_does_not_look_again_is_noticed: OpeningDoesNotLookAgain,
+    a_restart_that_takes_the_job_back_is_noticed: RestartClaimsNewest,
+    a_store_that_overwrites_is_noticed: PutOverwrites,
+    an_unknown_outcome_that_counts_as_done_is_noticed: UnknownCountsAsNew,
+    claims_that_are_alike_are_noticed: ClaimsAlike,
+    forgotten_output_is_noticed: UnpublishedForgotten,
+    a_sweep_that_ignores_reachability_is_noticed: SweepIgnoresReachability,
+    a_sweep_that_ignores_savepoints_is_noticed: SweepIgnoresSavepoints,
+    a_sweep_that_ignores_compactions_is_noticed: SweepIgnoresCompactions,
+    a_savepoint_of_a_fenced_host_is_noticed: SavepointWithoutLook,
+    a_compaction_that_drops_removals_is_noticed: CompactionDropsRemovals,
+    a_compaction_that_loses_an_object_is_noticed: CompactionLosesLast,
+    a_sink_that_removes_output_of_newer_runs_is_noticed: RecoverRemovesNewer,
+    a_sink_that_takes_back_first_is_noticed: RecoverTakesBackFirst,
+    a_sink_that_takes_back_output_of_newer_runs_is_noticed: RecoverTakesBackNewer,
+    refused_rows_of_newer_runs_that_are_deleted_are_noticed: QuarantineClearedWhole,
+    a_row_of_the_next_epoch_that_touches_state_is_noticed: NextEpochTouchesState,
+    sources_that_are_not_set_back_are_noticed: SourcesNotSetBack,
+    a_checkpoint_that_is_not_verified_is_noticed: CheckpointNotVerified,
+}
