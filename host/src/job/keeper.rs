@@ -238,8 +238,12 @@ impl Work {
         let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a savepoint: {error}")))?;
         let Some(path) = paths::savepoint(&name) else { return Ok(()) };
         // Held before it is written: no sweep that begins from now on may delete what it needs.
-        self.keeper.retention.hold(&name, &manifest);
+        let before = self.keeper.retention.hold_also(&name, &manifest);
         let is_new = compact::create(&self.keeper.store, &self.keeper.patience, &path, bytes, true).await?;
+        match is_new {
+            true => self.keeper.retention.hold(&name, &manifest),
+            false => self.keeper.retention.hold_again(&name, before),
+        }
         if let Some(request) = paths::request(&name).filter(|_| self.requests.contains(&name)) {
             compact::remove(&self.keeper.store, &request).await;
         }
