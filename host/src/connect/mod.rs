@@ -29,6 +29,7 @@ use crate::store;
 use reprise_core::description::Encoding;
 use reprise_core::topology::{self, FileSource, SinkKind, SourceFormat, SourceKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Opens a source of a topology. Relative paths start at `base_dir`, the folder of the topology file.
 ///
@@ -67,6 +68,8 @@ pub struct Surroundings {
     pub runtime: tokio::runtime::Handle,
     /// Limits of storage calls.
     pub storage: store::Limits,
+    /// May interfere with storage calls.
+    pub intercept: Option<Arc<dyn store::Intercept>>,
 }
 
 /// Opens a sink of a topology. `encodings` has one entry for each input of the sink. May block: not for a thread of the runtime.

@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::objects::{read_manifest, read_manifest_at, verify};
 use crate::clock::Clock;
-use crate::store::{Created, Store, StoreError};
+use crate::store::{Created, Creation, Store, StoreError};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::cells::Chunk;
@@ -159,7 +159,8 @@ pub(super) async fn glance(objects: &Store, job: &str) -> Result<Option<Manifest
 /// Stores a manifest. False where there is one of that epoch already.
 async fn put_manifest(objects: &Store, manifest: &Manifest) -> Result<bool, Error> {
     let bytes = record::encode(manifest).map_err(|error| Error::Internal(format!("a manifest: {error}")))?;
-    let created = objects.create(&paths::manifest(manifest.epoch), Bytes::from(bytes)).await;
+    let how = Creation { whole: true, ..Creation::default() };
+    let created = objects.create_as(&paths::manifest(manifest.epoch), Bytes::from(bytes), how).await;
     Ok(created.map_err(failed("store a manifest"))? == Created::New)
 }
 

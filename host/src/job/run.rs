@@ -43,7 +43,7 @@ pub struct Options {
     pub start: Option<Start>,
     /// Name of a savepoint that the last checkpoint of the run becomes.
     pub savepoint: Option<String>,
-    /// May interfere with every storage call: to see what the job makes of faults.
+    /// May interfere with every storage call of the job and of its sinks: to see what the job makes of faults.
     pub intercept: Option<Arc<dyn Intercept>>,
 }
 
@@ -352,6 +352,7 @@ impl Job {
                 sink: sink.name.clone(),
                 runtime: tokio::runtime::Handle::current(),
                 storage: self.store.limits().clone(),
+                intercept: self.options.intercept.clone(),
             };
             let recovered = base.and_then(Manifest::covered).map(|epoch| epoch.0);
             let (settings, recovery) = (sink.clone(), Recovery { recovered, taken: taken.0, generation: generation.0 });

@@ -7,7 +7,7 @@
 
 use super::error::Error;
 use super::opening::failed;
-use crate::store::{Created, Store, StoreError};
+use crate::store::{Created, Creation, Store, StoreError};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{Manifest, Request};
 use reprise_core::checkpoint::paths;
@@ -72,7 +72,8 @@ pub(super) async fn keep(store: &Store, name: &str, manifest: &Manifest) -> Resu
     let mut manifest = manifest.clone();
     manifest.sinks.iter_mut().for_each(|sink| sink.staged.clear());
     let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a savepoint: {error}")))?;
-    match store.create(&path, Bytes::from(bytes)).await.map_err(failed("store a savepoint"))? {
+    let how = Creation { whole: true, ..Creation::default() };
+    match store.create_as(&path, Bytes::from(bytes), how).await.map_err(failed("store a savepoint"))? {
         Created::New => Ok(()),
         Created::Exists => Err(refused("exists already")),
     }

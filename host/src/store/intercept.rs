@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::Limits;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -23,12 +24,17 @@ use object_store::{
 pub trait Intercept: Send + Sync + fmt::Debug {
     /// Called before each call is made, in the order of their numbers for calls that follow each other.
     fn before(&self, call: &StorageCall) -> Interference;
+
+    /// The limits to work under, in place of the given ones: so that small objects go up in parts too.
+    fn limits(&self, limits: Limits) -> Limits {
+        limits
+    }
 }
 
 /// One call that is about to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageCall {
-    /// Counts all calls of this store from 0.
+    /// Counts all calls of this store from 0. A job has several stores where its sinks have some of their own.
     pub number: u64,
     /// What is asked.
     pub kind: CallKind,

@@ -39,23 +39,34 @@ pub async fn open(
     let location = locate(environment, url, base_dir).await?;
     let prefix = if location.prefix.is_empty() { job.to_owned() } else { format!("{}/{job}", location.prefix) };
     let root = format!("{}/{job}", location.shown.trim_end_matches('/'));
-    let objects = match intercept {
-        Some(intercept) => Arc::new(Intercepted::new(location.objects, intercept, &prefix)),
-        None => location.objects,
-    };
-    Ok(store(objects, prefix, root, limits, location.large_bytes))
+    Ok(store(location, prefix, root, limits, intercept))
 }
 
-fn store(objects: Arc<dyn ObjectStore>, prefix: String, root: String, limits: Limits, large_bytes: Option<usize>) -> Store {
+fn store(location: Location, prefix: String, root: String, limits: Limits, intercept: Option<Arc<dyn Intercept>>) -> Store {
+    let Location { objects, large_bytes, .. } = location;
+    let (objects, limits): (Arc<dyn ObjectStore>, Limits) = match intercept {
+        Some(intercept) => {
+            let limits = intercept.limits(limits);
+            (Arc::new(Intercepted::new(objects, intercept, &prefix)), limits)
+        }
+        None => (objects, limits),
+    };
     let gate = Arc::new(Gate::new(root.clone(), limits.breaker_failures, limits.breaker_pause));
     let large_bytes = limits.large_bytes.or(large_bytes);
     Store { objects, prefix, root, limits, large_bytes, gate }
 }
 
-/// See [`Store::open_place`].
-pub async fn open_place(environment: &Environment, url: &str, base_dir: &FilePath, limits: Limits) -> Result<Store, StoreError> {
-    let Location { objects, prefix, shown, large_bytes } = locate(environment, url, base_dir).await?;
-    Ok(store(objects, prefix, shown, limits, large_bytes))
+/// See [`Store::open_place_with`].
+pub async fn open_place(
+    environment: &Environment,
+    url: &str,
+    base_dir: &FilePath,
+    limits: Limits,
+    intercept: Option<Arc<dyn Intercept>>,
+) -> Result<Store, StoreError> {
+    let location = locate(environment, url, base_dir).await?;
+    let (prefix, shown) = (location.prefix.clone(), location.shown.clone());
+    Ok(store(location, prefix, shown, limits, intercept))
 }
 
 async fn locate(environment: &Environment, url: &str, base_dir: &FilePath) -> Result<Location, StoreError> {

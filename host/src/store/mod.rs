@@ -124,7 +124,20 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_place(url: &str, base_dir: &FilePath, limits: Limits) -> Result<Self, StoreError> {
-        location::open_place(&bucket::Environment::of_process(), url, base_dir, limits).await
+        Self::open_place_with(url, base_dir, limits, None).await
+    }
+
+    /// As [`open_place`](Self::open_place), with somebody who may interfere with each call.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_place_with(
+        url: &str,
+        base_dir: &FilePath,
+        limits: Limits,
+        intercept: Option<Arc<dyn Intercept>>,
+    ) -> Result<Self, StoreError> {
+        location::open_place(&bucket::Environment::of_process(), url, base_dir, limits, intercept).await
     }
 
     /// As [`Store::open`], for who only reads: a folder that is missing is not made, and gives nothing.

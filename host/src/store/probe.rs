@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::future;
 
-use super::{Created, Store, StoreError, limits};
+use super::{Created, Creation, Store, StoreError, limits};
 
 /// Creators that race for one object.
 const RACERS: u8 = 8;
@@ -56,7 +56,8 @@ impl Store {
     async fn race(&self, path: &str) -> Result<Option<String>, StoreError> {
         let bytes = |racer: u8| Bytes::from(vec![racer; RACER_BYTES]);
         // All of them are waited for: one that is still under way would leave its object behind.
-        let outcomes = future::join_all((0..RACERS).map(|racer| self.create(path, bytes(racer)))).await;
+        let how = Creation { whole: true, ..Creation::default() };
+        let outcomes = future::join_all((0..RACERS).map(|racer| self.create_as(path, bytes(racer), how))).await;
         let outcomes: Vec<Created> = outcomes.into_iter().collect::<Result<_, _>>()?;
         let winners: Vec<u8> = (0..RACERS).zip(outcomes).filter(|(_, outcome)| *outcome == Created::New).map(|(racer, _)| racer).collect();
         let [winner] = winners[..] else {

@@ -23,7 +23,7 @@ impl Store {
     /// The place at a url of a bucket on a server of the tests.
     pub(crate) async fn open_fake(url: &str, server: &super::fake_s3::FakeS3, limits: Limits) -> Self {
         let environment = super::bucket::Environment::new(server.variables());
-        super::location::open_place(&environment, url, std::path::Path::new("."), limits).await.expect("it is set up")
+        super::location::open_place(&environment, url, std::path::Path::new("."), limits, None).await.expect("it is set up")
     }
 }
 

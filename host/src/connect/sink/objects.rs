@@ -67,8 +67,11 @@ impl ObjectsSink {
         around: &Surroundings,
         encodings: Vec<RowEncoding>,
     ) -> Result<Self, ConnectError> {
-        let (url, base_dir, limits) = (settings.url.clone(), around.base_dir.clone(), around.storage.clone());
-        let opening = async move { Store::open_place(&url, &base_dir, limits).await.map_err(ConnectError::storage("open the output")) };
+        let (url, around_it) = (settings.url.clone(), around.clone());
+        let opening = async move {
+            let opened = Store::open_place_with(&url, &around_it.base_dir, around_it.storage, around_it.intercept).await;
+            opened.map_err(ConnectError::storage("open the output"))
+        };
         let store = wait(&around.runtime, opening)?;
         Ok(Self::with(store, settings, delivery, around, encodings))
     }

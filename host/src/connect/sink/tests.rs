@@ -18,7 +18,7 @@ pub(super) fn around(folder: &Path, job: &str, name: &str) -> Surroundings {
         LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
     let storage = crate::store::Limits::default();
     let (base_dir, job, sink, runtime) = (folder.to_owned(), job.to_owned(), name.to_owned(), RUNTIME.handle().clone());
-    Surroundings { base_dir, job, sink, runtime, storage }
+    Surroundings { base_dir, job, sink, runtime, storage, intercept: None }
 }
 
 /// A sink of any kind.

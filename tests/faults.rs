@@ -1,0 +1,15 @@
+//! Faults by the thousand, in this process: the oracle is always the run that nothing happened to.
+//!
+//! | file | what |
+//! |---|---|
+//! | `reference` | the job that is run under faults: its input, its sites, and what a run leaves behind |
+//! | `calls` | one fault at one storage call |
+//! | `sweep` | every fault at every storage call of the job and of its sinks |
+//! | `strike` | damage to single stored objects and files |
+//! | `damage` | random damage to what a host left behind |
+
+mod calls;
+mod damage;
+mod reference;
+mod strike;
+mod sweep;

@@ -1,0 +1,191 @@
+//! Every fault at every storage call of a job and of its sinks, one after another. After each the job is run again, without faults, and has
+//! then come to what it comes to where nothing happens.
+//!
+//! `REPRISE_SWEEP=full` sweeps two workers as well. It takes some minutes.
+
+use super::calls::{At, Fault, Trap};
+use super::reference::{Image, Outcome, Reference, Run, reference};
+use reprise::job::{Ending, Kind};
+use reprise::store::{CallKind, StorageCall};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Calls that a run may make less than the one before it: where a compaction or a sweep falls is up to the moment.
+const TOLERANCE: u64 = 12;
+/// Failures that a report shows.
+const SHOWN_MAX: usize = 10;
+
+/// A place to begin with.
+struct Start {
+    what: &'static str,
+    image: Image,
+    /// Savepoints that were asked for.
+    asked: Vec<&'static str>,
+    workers: u32,
+    /// Calls of a run without faults.
+    calls: u64,
+    kinds: BTreeMap<CallKind, u64>,
+    expected: Outcome,
+}
+
+impl Start {
+    fn new(reference: &Reference, what: &'static str, image: Image, asked: &[&'static str], workers: u32) -> Self {
+        let (site, trap) = (reference.site(&image), Arc::new(Trap::none()));
+        let run = site.run(workers, &trap, None).unwrap();
+        assert!(matches!(run.result, Ok(Ending::Finished)), "{what}: {:?}", run.result);
+        let expected = site.outcome(workers).unwrap();
+        site.faults(workers, asked, true).unwrap();
+        Self { what, image, asked: asked.to_vec(), workers, calls: trap.calls(), kinds: trap.kinds(), expected }
+    }
+}
+
+/// A job that was never run, and one whose host died in its middle: with output that is staged and not visible.
+fn starts(reference: &Reference, workers: u32) -> Vec<Start> {
+    let mut fresh = Image::default();
+    fresh.ask("first");
+    let site = reference.site(&fresh);
+    let death = Arc::new(Trap::new(Fault::DeathAfter, At::Created("checkpoints/", 5)));
+    assert!(site.run(workers, &death, None).is_none(), "the host died");
+    let mut left = site.image();
+    left.ask("second");
+    let fresh = Start::new(reference, "from the beginning", fresh, &["first"], workers);
+    let left = Start::new(reference, "after a death", left, &["first", "second"], workers);
+    assert_eq!(fresh.expected.difference(&left.expected), None);
+    assert!(!fresh.expected.refused.is_empty() && !fresh.expected.cells.is_empty() && !fresh.expected.files.is_empty());
+    vec![fresh, left]
+}
+
+/// What became of one case.
+struct Case {
+    fired: StorageCall,
+    /// The faulty run came to a good end by itself.
+    through: bool,
+    failed: BTreeMap<CallKind, u64>,
+}
+
+/// Runs one case; `None` where the call never came.
+fn case(reference: &Reference, start: &Start, number: u64, fault: Fault) -> Result<Option<Case>, String> {
+    let site = reference.site(&start.image);
+    let trap = Arc::new(Trap::new(fault, At::Number(number)));
+    let first = site.run(start.workers, &trap, None);
+    let fired = trap.fired();
+    let through = match &first {
+        Some(Run { result: Ok(Ending::Finished), .. }) => true,
+        Some(Run { result: Ok(ending), .. }) => return Err(format!("the faulty run ended as {ending:?}")),
+        Some(Run { result: Err(error), .. }) => {
+            if fired.is_none() || fault.is_passing() {
+                return Err(format!("{fired:?} stopped the job: {error:?}"));
+            }
+            if !matches!(error.kind(), Kind::Storage | Kind::Connect) {
+                return Err(format!("{fired:?} was told as {:?}: {error:?}", error.kind()));
+            }
+            false
+        }
+        None => false,
+    };
+    let again = site.run(start.workers, &Arc::new(Trap::none()), None).ok_or("nobody was to die")?;
+    let expected = if through { Ending::AlreadyFinished } else { Ending::Finished };
+    match again.result {
+        // A host may die after it has stored its last checkpoint.
+        Ok(ending) if ending == expected || (!through && ending == Ending::AlreadyFinished) => {
+            let outcome = site.outcome(start.workers).map_err(|error| format!("{fired:?}: {error}"))?;
+            if let Some(difference) = outcome.difference(&start.expected) {
+                return Err(format!("{fired:?}: {difference}"));
+            }
+            site.faults(start.workers, &start.asked, ending == Ending::Finished).map_err(|error| format!("{fired:?}: {error}"))?;
+        }
+        other => return Err(format!("{fired:?}: the next run ended as {other:?}")),
+    }
+    Ok(fired.map(|fired| Case { fired, through, failed: trap.failed() }))
+}
+
+/// Cases by the kind of the call and the fault.
+#[derive(Default)]
+struct Tally {
+    cases: BTreeMap<(CallKind, Fault), u64>,
+    through: BTreeMap<Fault, u64>,
+    failed: BTreeMap<CallKind, u64>,
+    /// Calls that never came, by number.
+    missed: Vec<(u64, Fault)>,
+    wrong: Vec<String>,
+}
+
+impl Tally {
+    fn note(&mut self, start: &Start, number: u64, fault: Fault, case: Result<Option<Case>, String>) {
+        match case {
+            Ok(Some(case)) => {
+                *self.cases.entry((case.fired.kind, fault)).or_default() += 1;
+                *self.through.entry(fault).or_default() += u64::from(case.through);
+                case.failed.iter().for_each(|(kind, count)| *self.failed.entry(*kind).or_default() += count);
+            }
+            Ok(None) => self.missed.push((number, fault)),
+            Err(error) => self.wrong.push(format!("{} with {} workers, {fault:?} at call {number}: {error}", start.what, start.workers)),
+        }
+    }
+
+    fn all(&self) -> u64 {
+        self.cases.values().sum()
+    }
+
+    fn print(&self) {
+        println!("{:20}{}", "", Fault::ALL.map(|fault| format!("{:>16}", format!("{fault:?}"))).concat());
+        for kind in CallKind::ALL {
+            let counts = Fault::ALL.map(|fault| format!("{:>16}", self.cases.get(&(kind, fault)).copied().unwrap_or(0)));
+            println!("{:20}{}", format!("{kind:?}"), counts.concat());
+        }
+        println!("{:20}{}", "came through", Fault::ALL.map(|fault| format!("{:>16}", self.through.get(&fault).copied().unwrap_or(0))).concat());
+    }
+}
+
+/// Every fault at every call of a run from one start.
+fn sweep(reference: &Reference, start: &Start) -> Tally {
+    let cases: Vec<(u64, Fault)> = (0..start.calls + TOLERANCE).flat_map(|number| Fault::ALL.map(|fault| (number, fault))).collect();
+    let (next, tally) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(&(number, fault)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let done = case(reference, start, number, fault);
+                    tally.lock().unwrap().note(start, number, fault, done);
+                }
+            });
+        }
+    });
+    tally.into_inner().unwrap()
+}
+
+fn sweep_all(workers: u32) -> u64 {
+    let reference = reference();
+    let mut all = 0;
+    for start in starts(reference, workers) {
+        let tally = sweep(reference, &start);
+        all += tally.all();
+        println!("{} with {workers} workers: {} calls, {} cases", start.what, start.calls, tally.all());
+        tally.print();
+        let wrong = tally.wrong.iter().take(SHOWN_MAX).cloned().collect::<Vec<_>>().join("\n");
+        assert!(tally.wrong.is_empty(), "{} cases went wrong:\n{wrong}", tally.wrong.len());
+        let missed: Vec<_> = tally.missed.iter().filter(|(number, _)| number + TOLERANCE < start.calls).collect();
+        assert!(missed.is_empty(), "faults that never came about, of {} calls: {missed:?}", start.calls);
+        for (kind, fault) in start.kinds.keys().flat_map(|kind| Fault::ALL.map(|fault| (*kind, fault))) {
+            assert!(tally.cases.contains_key(&(kind, fault)), "no {fault:?} at a {kind:?}");
+        }
+        // An upload is given up only after a fault; and nothing is ever written over what is there.
+        assert!(tally.failed.contains_key(&CallKind::MultipartAbort), "no fault where an upload is given up");
+        assert!(!start.kinds.contains_key(&CallKind::Put), "an object was written on no condition");
+        let used = CallKind::ALL.into_iter().filter(|kind| !matches!(kind, CallKind::Put | CallKind::MultipartAbort));
+        assert!(used.clone().all(|kind| start.kinds.contains_key(&kind)), "{:?}", start.kinds);
+    }
+    all
+}
+
+#[test]
+fn output_and_state_are_those_of_a_run_without_faults_after_any_fault_at_any_storage_call() {
+    let mut cases = sweep_all(1);
+    if std::env::var("REPRISE_SWEEP").is_ok_and(|sweep| sweep == "full") {
+        cases += sweep_all(2);
+    }
+    println!("{cases} cases");
+    assert!(cases > 1_000, "{cases} cases");
+}
