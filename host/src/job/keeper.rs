@@ -243,8 +243,12 @@ impl Work {
         let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a savepoint: {error}")))?;
         let Some(path) = paths::savepoint(&name) else { return Ok(()) };
         // Held before it is written: no sweep that begins from now on may delete what it needs.
-        self.keeper.retention.hold(&name, &manifest);
+        let before = self.keeper.retention.hold_also(&name, &manifest);
         let is_new = compact::create(&self.keeper.store, &self.keeper.patience, &path, bytes, true).await?;
+        match is_new {
+            true => self.keeper.retention.hold(&name, &manifest),
+            false => self.keeper.retention.hold_again(&name, before),
+        }
         // Who has claimed the job before may not have seen it, and may delete what it needs. Who claims it from now on holds it.
         let (ours, theirs) = (self.keeper.generation, compact::newest_generation(&self.keeper.store, &self.keeper.patience).await?);
         if theirs > ours {

@@ -12,9 +12,12 @@ pub struct Retention {
     /// Of these, the ones that a run took over with: they have the state of their parents, and do not count as kept.
     taken_over: BTreeSet<Epoch>,
     given_up: Vec<Epoch>,
-    /// What each savepoint needs; `None` where nobody can tell.
-    held: BTreeMap<String, Option<BTreeSet<String>>>,
+    /// What each savepoint needs.
+    held: BTreeMap<String, Needs>,
 }
+
+/// The snapshots that a savepoint needs; `None` where nobody can tell.
+pub type Needs = Option<BTreeSet<String>>;
 
 fn needs(manifest: &Manifest) -> BTreeSet<String> {
     let chains = manifest.operators.iter().flat_map(|o| &o.instances).flat_map(|i| &i.chain);
@@ -33,6 +36,21 @@ impl Retention {
     /// Holds what a savepoint needs.
     pub fn hold(&mut self, name: &str, manifest: &Manifest) {
         self.held.insert(name.to_owned(), Some(needs(manifest)));
+    }
+
+    /// Holds what a savepoint would need that is about to be stored, beside what is held under its name; gives what that was, for
+    /// [`Self::hold_again`].
+    pub fn hold_also(&mut self, name: &str, manifest: &Manifest) -> Option<Needs> {
+        let before = self.held.get(name).cloned();
+        let both = before.clone().unwrap_or_else(|| Some(BTreeSet::new()));
+        self.held.insert(name.to_owned(), both.map(|held| &held | &needs(manifest)));
+        before
+    }
+
+    /// There was a savepoint of that name already: holds what was held before it was looked. Nothing was where somebody else has just stored
+    /// it; nobody can tell what that one needs.
+    pub fn hold_again(&mut self, name: &str, before: Option<Needs>) {
+        self.held.insert(name.to_owned(), before.flatten());
     }
 
     /// Notes a savepoint that cannot be read. Nobody can tell what it needs, so nothing is garbage while it is there.
@@ -101,7 +119,9 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Instance;
+    use crate::checkpoint::manifest::{InstanceState, ObjectRef, OperatorState};
+    use crate::codec::snapshot::Scope;
+    use crate::ids::{Digest, Instance};
 
     #[test]
     fn only_what_nothing_reaches_goes() {
@@ -124,6 +144,41 @@ mod tests {
         assert_eq!(retention.garbage(&stored, Generation(2)), [compacted], "but not one of a host before this one");
     }
 
+    /// A manifest that needs this snapshot.
+    fn naming(path: String) -> Manifest {
+        let object = ObjectRef { scope: Scope::Full, bytes: 1, checksum: 1, entries: 1, path };
+        let instances = vec![InstanceState { chain: vec![object], ..InstanceState::default() }];
+        let operator = OperatorState { name: "o".into(), component: Digest([0; 32]), slots: vec![], instances };
+        Manifest {
+            job: "j".into(),
+            epoch: Epoch(1),
+            generation: Generation(1),
+            writer: 0,
+            parent: None,
+            written_ms: 0,
+            topology: Digest([0; 32]),
+            workers: 1,
+            finished: false,
+            taken_over: false,
+            operators: vec![operator],
+            sources: vec![],
+            sinks: vec![],
+        }
+    }
+
+    #[test]
+    fn a_savepoint_that_is_there_already_keeps_what_it_needs() {
+        let path = |epoch| paths::snapshot("o", Instance(0), Epoch(epoch), Generation(1), true);
+        let stored = [path(1), path(2)];
+        let mut retention = Retention::default();
+        retention.needs.insert(Epoch(9), BTreeSet::new());
+        retention.hold("before-upgrade", &naming(path(1)));
+        let before = retention.hold_also("before-upgrade", &naming(path(2)));
+        assert!(retention.garbage(&stored, Generation(2)).is_empty(), "nobody knows yet which of the two it is");
+        retention.hold_again("before-upgrade", before);
+        assert_eq!(retention.garbage(&stored, Generation(2)), [path(2)]);
+    }
+
     #[test]
     fn what_a_savepoint_needs_stays_until_it_is_dropped() {
         let path = paths::snapshot("o", Instance(0), Epoch(1), Generation(1), true);
@@ -134,7 +189,12 @@ mod tests {
         retention.held.insert("before-upgrade".into(), Some(BTreeSet::from([path.clone()])));
         assert!(retention.garbage(&stored, Generation(2)).is_empty());
         retention.let_go_of_all_but(&BTreeSet::from(["another"]));
-        assert_eq!(retention.garbage(&stored, Generation(2)), [path]);
+        assert_eq!(retention.garbage(&stored, Generation(2)), [path.clone()]);
+        let before = retention.hold_also("first", &naming(path.clone()));
+        assert!(retention.garbage(&stored, Generation(2)).is_empty(), "it may be there already");
+        retention.hold_again("first", before);
+        assert!(retention.garbage(&stored, Generation(2)).is_empty(), "somebody else has stored one of that name");
+        retention.let_go_of_all_but(&BTreeSet::new());
         retention.hold_unread("damaged");
         assert!(retention.garbage(&stored, Generation(2)).is_empty(), "nobody can tell what it needs");
     }
