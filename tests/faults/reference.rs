@@ -10,7 +10,7 @@ use bytes::Bytes;
 use reprise::clock::Clock;
 use reprise::job::survey::{self, Cells, Choice, Verify};
 use reprise::job::{self, Ending, Error, Notice, Options, Prepared, Start};
-use reprise::store::{Limits, Store};
+use reprise::store::{Intercept, Limits, Store};
 use reprise::wasm::Component;
 use reprise_core::checkpoint::manifest::{Manifest, Quarantine, Request};
 use reprise_core::checkpoint::paths;
@@ -100,11 +100,12 @@ impl Reference {
     }
 }
 
-/// Line `key,text,time`. Some are longer than a row may be, and some have no time.
+/// Line `key,text,time`. Some are longer than a row may be, and some have no time. The time is one of the key, so that output does not depend
+/// on which of two rows of a key comes first.
 fn line(row: usize) -> String {
     let key = row * 7 % KEYS;
     let pad = "x".repeat(if row % 97 == 5 { 2_500 } else { 1_000 });
-    let time = if row % 41 == 11 { String::new() } else { format!(",{}", 1_700_000_000_000 + row) };
+    let time = if row % 41 == 11 { String::new() } else { format!(",{}", 1_700_000_000_000 + key) };
     format!("k{key},{pad}{time}\n")
 }
 
@@ -201,17 +202,28 @@ impl Site<'_> {
 
     /// Runs the job to its end, or until the trap lets the host die: then nothing is left of it, and there is no result.
     pub fn run(&self, workers: u32, trap: &Arc<Trap>, start: Option<Start>) -> Option<Run> {
+        self.run_under(workers, Arc::clone(trap) as _, trap.death(), start)
+    }
+
+    /// As [`Site::run`], under any interference, until `death` ends.
+    pub fn run_under(
+        &self,
+        workers: u32,
+        intercept: Arc<dyn Intercept>,
+        death: impl Future<Output = ()>,
+        start: Option<Start>,
+    ) -> Option<Run> {
         let runtime = runtime(workers);
         let (_ask, stop) = watch::channel(false);
         let told = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&told);
         let watch: job::Watch = Arc::new(move |notice| heard.lock().unwrap().push(notice));
-        let intercept = Some(Arc::clone(trap) as _);
-        let options = Options { workers, stop, watch, clock: Clock::Fixed(1_000), start, savepoint: None, intercept };
+        let clock = Clock::Fixed(1_000);
+        let options = Options { workers, stop, watch, clock, start, savepoint: None, intercept: Some(intercept) };
         let result = runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = trap.death() => None,
+                () = death => None,
                 result = job::run(self.prepared(), options) => Some(result),
             }
         });
@@ -230,6 +242,11 @@ impl Site<'_> {
 
     /// What the job has come to.
     pub fn outcome(&self, workers: u32) -> Result<Outcome, String> {
+        self.outcome_without(workers, &[])
+    }
+
+    /// As [`Site::outcome`], without the refused rows in these objects.
+    pub fn outcome_without(&self, workers: u32, left_out: &[&str]) -> Result<Outcome, String> {
         let image = self.image();
         let (manifest, cells) = now(async {
             let store = self.state().await;
@@ -240,14 +257,14 @@ impl Site<'_> {
         if !manifest.finished {
             return Err(format!("checkpoint {} is not that of a finished job", manifest.epoch));
         }
-        let refused = refused(&image)?;
+        let refused = refused(&image, left_out)?;
         let (files, objects) = (visible(&image.files), visible(&image.objects));
         let rows = (manifest.sources[0].rows, manifest.operators[1].instances.iter().map(|i| i.rows).sum(), manifest.sinks[0].rows);
         Ok(Outcome { files: text(&files, workers)?, objects: text(&objects, workers)?, cells, refused, rows })
     }
 
     /// What is wrong with what is stored, beside its outcome. `tidy`: the last run has ended well, and swept.
-    pub fn faults(&self, workers: u32, asked: &[&str], tidy: bool) -> Result<(), String> {
+    pub fn faults(&self, asked: &[&str], tidy: bool) -> Result<(), String> {
         let image = self.image();
         let verified = now(async { survey::verify(&self.state().await, JOB, &Verify::All, &mut |_| {}).await });
         let verified = verified.map_err(|error| error.to_string())?;
@@ -261,7 +278,7 @@ impl Site<'_> {
             }
         }
         if tidy {
-            let left = left_over(&image, workers as usize)?;
+            let left = left_over(&image)?;
             if !left.is_empty() {
                 return Err(format!("left behind for good: {left:?}"));
             }
@@ -366,9 +383,10 @@ fn text(visible: &[(&str, &Bytes)], workers: u32) -> Result<String, String> {
 }
 
 /// Every row in quarantine.
-fn refused(image: &Image) -> Result<Vec<Refused>, String> {
+fn refused(image: &Image, left_out: &[&str]) -> Result<Vec<Refused>, String> {
     let mut rows = Vec::new();
-    for (path, bytes) in image.state.iter().filter(|(path, _)| path.starts_with(paths::QUARANTINE)) {
+    let wanted = |path: &str| path.starts_with(paths::QUARANTINE) && !left_out.contains(&path);
+    for (path, bytes) in image.state.iter().filter(|(path, _)| wanted(path)) {
         let read: Quarantine = record::decode(bytes).map_err(|error| format!("`{path}`: {error}"))?;
         rows.extend(read.rows.into_iter().map(|row| (read.node.clone(), row.origin, row.time, row.key, row.value, row.reason)));
     }
@@ -377,9 +395,7 @@ fn refused(image: &Image) -> Result<Vec<Refused>, String> {
 }
 
 /// Snapshots that nothing reaches, staged output, and claims of hosts before the last one.
-///
-/// A compaction that comes too late for the last manifest leaves one object for each instance: no sweep comes after the end of a job.
-fn left_over(image: &Image, workers: usize) -> Result<Vec<String>, String> {
+fn left_over(image: &Image) -> Result<Vec<String>, String> {
     let mut reached = BTreeSet::new();
     let mut newest = 0;
     for (path, bytes) in &image.state {
@@ -390,13 +406,12 @@ fn left_over(image: &Image, workers: usize) -> Result<Vec<String>, String> {
         newest = newest.max(manifest.generation.0);
         reached.extend(manifest.objects().map(|object| object.path.clone()));
     }
-    let snapshots = image.state.keys().filter(|path| path.starts_with(paths::SNAPSHOTS) && !reached.contains(*path));
-    let (late, mut left): (Vec<String>, Vec<String>) = snapshots.cloned().partition(|path| {
-        paths::snapshot_origin(path).is_some_and(|(_, generation)| generation.0 == newest) && path.ends_with(".full")
-    });
-    left.extend(late.into_iter().skip(workers));
-    let old = |path: &&String| paths::claim_generation(path).is_some_and(|generation| generation.0 < newest);
-    left.extend(image.state.keys().filter(old).cloned());
+    let stray = |path: &&String| {
+        let snapshot = path.starts_with(paths::SNAPSHOTS) && !reached.contains(*path);
+        let claim = paths::claim_generation(path).is_some_and(|generation| generation.0 < newest);
+        snapshot || claim
+    };
+    let mut left: Vec<String> = image.state.keys().filter(stray).cloned().collect();
     left.extend(image.objects.keys().filter(|path| path.contains("/staged/")).cloned());
     Ok(left)
 }

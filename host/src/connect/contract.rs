@@ -203,8 +203,8 @@ pub struct Staged {
 pub struct Recovery {
     /// The newest epoch whose output counts; `None` at the beginning of a job: none does.
     pub recovered: Option<u64>,
-    /// The epoch of the manifest with which this run took over. No output of that epoch ever exists; that of later ones is this run's, or a
-    /// later run's.
+    /// The epoch of the manifest with which this run took over. Neither this run nor a later one has output of that epoch: what there is was
+    /// named by a manifest that is gone. Output of later epochs is this run's, or a later run's.
     pub taken: u64,
     /// The generation of this run.
     pub generation: u64,
@@ -214,7 +214,7 @@ impl Recovery {
     /// Output of this epoch was made visible by an earlier run, and does not count.
     #[must_use]
     pub fn is_void(&self, epoch: u64) -> bool {
-        epoch < self.taken && self.recovered.is_none_or(|recovered| epoch > recovered)
+        epoch <= self.taken && self.recovered.is_none_or(|recovered| epoch > recovered)
     }
 }
 

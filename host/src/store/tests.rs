@@ -45,7 +45,8 @@ async fn places_without_a_job_conform() {
     let server = FakeS3::start();
     for url in ["s3://bucket", "s3://other/some/prefix"] {
         let place =
-            location::open_place(&super::bucket::Environment::new(server.variables()), url, FilePath::new("."), Limits::default(), None).await;
+            location::open_place(&super::bucket::Environment::new(server.variables()), url, FilePath::new("."), Limits::default(), None)
+                .await;
         let place = place.expect("it is set up");
         assert_eq!(place.root(), url);
         conformance::check(&place).await;

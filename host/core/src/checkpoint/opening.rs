@@ -15,6 +15,9 @@
 //! a host that froze before it may have been replaced, and the number it created may have been used and retired meanwhile. And before a refusal,
 //! since what cannot be used may be what a successor has deleted.
 //!
+//! A manifest of this generation, or of a later one that nobody has claimed, tells that claims were lost with whatever damaged the store. Then a
+//! generation after all that can be seen is claimed: no two runs may share one, since names of objects hold it.
+//!
 //! A host that restarts a run of its own claims the generation right after its own, or none: it never takes the job back from a successor.
 
 use super::manifest::Manifest;
@@ -175,7 +178,10 @@ impl Opening {
             (State::Fence(..) | State::Created(..) | State::Refusing(_), Answer::Claims(theirs)) if theirs > self.generation => {
                 Turn::Refused(Refusal::Fenced { ours: self.generation, theirs })
             }
-            (State::Fence(found, base), Answer::Claims(_)) => self.create(found, base),
+            (State::Fence(found, base), Answer::Claims(_)) => match self.lost_claim(&found, base.as_deref()) {
+                Some(theirs) => self.claim_after(theirs),
+                None => self.create(found, base),
+            },
             (State::Created(found, base, taken), Answer::Claims(_)) => self.taken_up(found, base, Some(taken)),
             (State::Refusing(found), Answer::Claims(_)) => Turn::Refused(Refusal::NoCheckpoint(found.walk.passed_over().to_vec())),
             (State::Creating(found, base, taken), Answer::Create(true)) => {
@@ -222,6 +228,20 @@ impl Opening {
         let Some(next) = newest.max(left).0.checked_add(1) else { return Turn::Refused(Refusal::Exhausted) };
         self.state = State::Claiming(Generation(next));
         Turn::Ask(Ask::Claim(Generation(next)))
+    }
+
+    /// The newest generation of a manifest that must have been claimed, and is not.
+    fn lost_claim(&self, found: &Found, base: Option<&Manifest>) -> Option<Generation> {
+        let readable = found.manifests.values().filter_map(|read| read.as_ref().ok());
+        readable.chain(base).map(|manifest| manifest.generation).max().filter(|newest| *newest >= self.generation)
+    }
+
+    fn claim_after(&mut self, theirs: Generation) -> Turn {
+        if let Some(ours) = self.before {
+            return Turn::Refused(Refusal::Fenced { ours, theirs });
+        }
+        let Some(next) = theirs.0.checked_add(1) else { return Turn::Refused(Refusal::Exhausted) };
+        self.again(State::Claiming(Generation(next)), Ask::Claim(Generation(next)))
     }
 
     fn find(&mut self) -> Turn {

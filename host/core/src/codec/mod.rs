@@ -14,6 +14,23 @@ pub fn checksum(object: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(object)
 }
 
+/// [`checksum`] of bytes that come piece by piece.
+#[derive(Default)]
+pub struct Checksum(xxhash_rust::xxh3::Xxh3Default);
+
+impl Checksum {
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The checksum of all pieces so far.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.0.digest()
+    }
+}
+
 /// Why stored bytes are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {

@@ -12,12 +12,14 @@
 use super::immediate::ImmediateWriter;
 use super::order::Order;
 use super::rows::RowWriter;
-use super::staging::{Folders, Token};
+use super::staging::{Folders, Sealed, Token};
 use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged, Surroundings};
 use reprise_core::batch::Batch;
+use reprise_core::codec::Checksum;
 use reprise_core::topology::{Delivery, FileSink, SinkFormat};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// The sink `file`. See the module.
@@ -60,7 +62,7 @@ impl Sink for FilesSink {
         let mut done = Recovered::default();
         for output in staged {
             let token = self.folders.token(output)?;
-            super::check_epoch(&self.name, output, token.epoch, recovery)?;
+            super::check_epoch(&self.name, output, token.file.epoch, recovery)?;
             done.published += u64::from(self.folders.publish(output)?);
         }
         // In this order: from here on no earlier run can make anything visible.
@@ -92,6 +94,19 @@ struct OpenFile {
     file: File,
     rows: u64,
     bytes: u64,
+    checksum: Checksum,
+}
+
+impl Write for OpenFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.checksum.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl FilesWriter {
@@ -100,7 +115,7 @@ impl FilesWriter {
         let path = self.folders.staged_file(&token);
         // A file of this name is the leftover of a writer of this very run that failed before it sealed.
         let file = File::create(&path).map_err(ConnectError::io("make", &path))?;
-        Ok(OpenFile { token, path, file, rows: 0, bytes: 0 })
+        Ok(OpenFile { token, path, file, rows: 0, bytes: 0, checksum: Checksum::default() })
     }
 }
 
@@ -115,16 +130,18 @@ impl SinkWriter for FilesWriter {
             self.open.insert(epoch, opened);
         }
         let Some(target) = self.open.get_mut(&epoch) else { return Ok(()) };
-        target.bytes += self.rows.write(input, rows, &mut target.file).map_err(ConnectError::io("write", &target.path))?;
+        let written = self.rows.write(input, rows, target);
+        target.bytes += written.map_err(ConnectError::io("write", &target.path))?;
         target.rows += rows.len() as u64;
         Ok(())
     }
 
     fn seal(&mut self, epoch: u64) -> Result<Option<Staged>, ConnectError> {
         self.order.seal(epoch)?;
-        let Some(OpenFile { token, path, file, rows, bytes }) = self.open.remove(&epoch) else { return Ok(None) };
+        let Some(OpenFile { token, path, file, rows, bytes, checksum }) = self.open.remove(&epoch) else { return Ok(None) };
         file.sync_all().map_err(ConnectError::io("make durable", &path))?;
         self.folders.sync_staged()?;
-        Ok(Some(Staged { token: token.text(), rows, bytes }))
+        let sealed = Sealed { file: token, checksum: Some(checksum.digest()) };
+        Ok(Some(Staged { token: sealed.text(), rows, bytes }))
     }
 }

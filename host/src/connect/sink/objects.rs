@@ -19,14 +19,15 @@ use super::rows::RowWriter;
 use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged, Surroundings};
 use crate::store::Store;
 use bytes::Bytes;
-use place::Place;
+use place::{Place, Trust};
 use reprise_core::batch::Batch;
+use reprise_core::codec::checksum;
 use reprise_core::topology::{self, Delivery, SinkFormat};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::mpsc;
-use token::{PARTS_MAX, Token};
+use token::{PARTS_MAX, Part, Token};
 use tokio::runtime::Handle;
 
 /// The sink `objects`. See the module.
@@ -115,7 +116,7 @@ impl Sink for ObjectsSink {
     fn publish(&self, staged: &Staged) -> Result<(), ConnectError> {
         let token = self.place.token(staged)?;
         let place = self.place.clone();
-        wait(&self.runtime, async move { place.publish(&token).await.map(|_| ()) })
+        wait(&self.runtime, async move { place.publish(&token, Trust::Ours).await.map(|_| ()) })
     }
 
     fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError> {
@@ -131,7 +132,7 @@ impl Sink for ObjectsSink {
             place.read_marks().await?;
             let mut done = Recovered::default();
             for token in &tokens {
-                done.published += u64::from(place.publish(token).await?);
+                done.published += u64::from(place.publish(token, Trust::Nobody).await?);
             }
             // In this order: from here on no earlier run can make anything visible.
             done.removed = place.remove_staged(recovery.generation).await?;
@@ -188,14 +189,14 @@ impl OpenEpoch {
             });
         }
         let bytes = Bytes::from(std::mem::take(&mut self.buffer));
-        let length = bytes.len() as u64;
+        let stored = Part { bytes: bytes.len() as u64, checksum: Some(checksum(&bytes)) };
         let (place, token, part) = (self.place.clone(), Token { parts: Vec::new(), ..self.token.clone() }, self.next);
         let used = match self.delivery {
             Delivery::ExactlyOnce => wait(&self.runtime, async move { place.stage(&token, part, bytes).await.map(|()| part) })?,
             Delivery::Immediate => wait(&self.runtime, async move { place.show(&token, part, bytes).await })?,
         };
         self.next = used + 1;
-        self.token.parts.push(length);
+        self.token.parts.push(stored);
         Ok(())
     }
 }

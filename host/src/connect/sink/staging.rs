@@ -12,6 +12,7 @@
 //! start with a dot alone. They may move visible files away: `published` remembers that those had been there.
 
 use crate::connect::{ConnectError, Recovery, Staged};
+use reprise_core::codec::Checksum;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ const EPOCH_DIGITS: usize = 12;
 const HIDDEN: &str = ".reprise";
 /// Names that are tried for a file that must be new.
 const NAMES_MAX: u32 = 1_000;
+/// Bytes of files that are read at a time.
+const STEP_BYTES: usize = 64 << 10;
 /// Looks at a file that comes and goes while it is published.
 const LOOKS_MAX: u32 = 8;
 /// Extensions that output may have.
@@ -57,6 +60,37 @@ impl Token {
     }
 }
 
+/// What a token of a manifest says: which file, and what its bytes were when it was sealed.
+///
+/// As text it is the name of the file, `:`, and the checksum as 16 hexadecimal digits. Tokens of the first hosts have no checksum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    pub file: Token,
+    pub checksum: Option<u64>,
+}
+
+impl Sealed {
+    /// Reads a token; `None` for what cannot have been written here.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (name, checksum) = match text.split_once(':') {
+            Some((name, digits)) => (name, Some(parse_checksum(digits)?)),
+            None => (text, None),
+        };
+        Some(Self { file: Token::parse(name)?, checksum })
+    }
+
+    /// The token.
+    pub fn text(&self) -> String {
+        let name = self.file.text();
+        self.checksum.map_or_else(|| name.clone(), |checksum| format!("{name}:{checksum:016x}"))
+    }
+}
+
+/// Reads a checksum as tokens have it: 16 hexadecimal digits, in lower case.
+pub fn parse_checksum(digits: &str) -> Option<u64> {
+    u64::from_str_radix(digits, 16).ok().filter(|checksum| format!("{checksum:016x}") == digits)
+}
+
 /// The folders of one sink.
 #[derive(Debug, Clone)]
 pub struct Folders {
@@ -86,11 +120,11 @@ impl Folders {
             fs::create_dir_all(folder).map_err(ConnectError::io("make folder", folder))?;
         }
         let owner = self.hidden.join("owner");
-        match fs::read_to_string(&owner) {
-            Ok(found) if found == job => {}
+        match fs::read(&owner) {
+            Ok(found) if found == job.as_bytes() => {}
             Ok(found) => {
                 return Err(ConnectError::Config {
-                    what: format!("`{}` holds output of sink `{}` of job `{}`", self.visible.display(), self.sink, found.escape_debug()),
+                    what: format!("`{}` holds output of sink `{}` of job `{}`", self.visible.display(), self.sink, found.escape_ascii()),
                     help: "give each job a folder of its own, or its sinks other names".to_owned(),
                 });
             }
@@ -147,8 +181,8 @@ impl Folders {
     ///
     /// # Errors
     /// [`ConnectError::Corrupt`].
-    pub fn token(&self, staged: &Staged) -> Result<Token, ConnectError> {
-        Token::parse(&staged.token).ok_or_else(|| ConnectError::Corrupt {
+    pub fn token(&self, staged: &Staged) -> Result<Sealed, ConnectError> {
+        Sealed::parse(&staged.token).ok_or_else(|| ConnectError::Corrupt {
             what: format!("`{}` is not a token of sink `{}`", staged.token.escape_debug(), self.sink),
             help: "take up an older checkpoint".to_owned(),
         })
@@ -159,10 +193,10 @@ impl Folders {
     /// # Errors
     /// See [`crate::connect::Sink::publish`].
     pub fn publish(&self, staged: &Staged) -> Result<bool, ConnectError> {
-        let token = self.token(staged)?;
-        let (from, to) = (self.staged_file(&token), self.visible_file(&token));
+        let sealed = self.token(staged)?;
+        let (from, to) = (self.staged_file(&sealed.file), self.visible_file(&sealed.file));
         for _ in 0..LOOKS_MAX {
-            if let Some(published) = self.publish_once(staged, &token, &from, &to)? {
+            if let Some(published) = self.publish_once(staged, &sealed, &from, &to)? {
                 return Ok(published);
             }
         }
@@ -173,7 +207,8 @@ impl Folders {
     }
 
     /// `None` where the staged file went away in between: another host that has this output to publish may have been faster.
-    fn publish_once(&self, staged: &Staged, token: &Token, from: &Path, to: &Path) -> Result<Option<bool>, ConnectError> {
+    fn publish_once(&self, staged: &Staged, sealed: &Sealed, from: &Path, to: &Path) -> Result<Option<bool>, ConnectError> {
+        let token = &sealed.file;
         let (waiting, there) = (length(from)?, length(to)?);
         let wrong = |path: &Path, found: u64| ConnectError::Corrupt {
             what: format!("`{}` has {found} bytes, but {} were sealed as output of epoch {}", path.display(), staged.bytes, token.epoch),
@@ -191,6 +226,10 @@ impl Folders {
             (Some(_), Some(found)) if found != staged.bytes || !is_equal(from, to)? => Err(ConnectError::Corrupt {
                 what: format!("`{}` exists with other contents than the staged output of epoch {}", to.display(), token.epoch),
                 help: "it is not overwritten: move it away if it is not needed, and start again".to_owned(),
+            }),
+            (Some(_), _) if !has_checksum(from, sealed.checksum)? => Err(ConnectError::Corrupt {
+                what: format!("`{}` is not what was sealed as output of epoch {}: its checksum does not fit", from.display(), token.epoch),
+                help: "move it away and take up an older checkpoint; its output is then produced again".to_owned(),
             }),
             (Some(_), _) => {
                 // Noted first: a reader may take the file away as soon as it is there. While it is staged, the note excuses nothing.
@@ -234,7 +273,7 @@ impl Folders {
         for name in names(&self.published)? {
             let path = self.published.join(&name);
             match (read_epoch(&path)?, recovery.recovered) {
-                (Some(last), _) if last >= recovery.taken => {}
+                (Some(last), _) if last > recovery.taken => {}
                 (Some(last), Some(recovered)) if last <= recovered => {}
                 (_, Some(recovered)) => replace(&path, &recovered.to_string())?,
                 (_, None) => remove(&path)?,
@@ -277,8 +316,8 @@ impl Folders {
 
 /// An epoch as text; what is none counts as absent, since all that it does is to excuse files that readers moved away.
 fn read_epoch(path: &Path) -> Result<Option<u64>, ConnectError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(text.parse().ok()),
+    match fs::read(path) {
+        Ok(bytes) => Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(ConnectError::io("read", path)(error)),
     }
@@ -328,9 +367,26 @@ fn names(folder: &Path) -> Result<Vec<String>, ConnectError> {
     Ok(names)
 }
 
+/// True where a file has this checksum, or none is known. A file that is gone has any: whoever renames it will notice.
+fn has_checksum(path: &Path, expected: Option<u64>) -> Result<bool, ConnectError> {
+    let Some(expected) = expected else { return Ok(true) };
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        opened => opened.map_err(ConnectError::io("open", path))?,
+    };
+    let (mut checksum, mut piece) = (Checksum::default(), Vec::new());
+    loop {
+        piece.clear();
+        (&mut file).take(STEP_BYTES as u64).read_to_end(&mut piece).map_err(ConnectError::io("read", path))?;
+        if piece.is_empty() {
+            return Ok(checksum.digest() == expected);
+        }
+        checksum.update(&piece);
+    }
+}
+
 /// True where two files of one length have the same bytes.
 fn is_equal(a: &Path, b: &Path) -> Result<bool, ConnectError> {
-    const STEP_BYTES: usize = 64 << 10;
     let open = |path: &Path| File::open(path).map_err(ConnectError::io("open", path));
     let (mut one, mut other) = (open(a)?, open(b)?);
     let (mut left, mut right) = (Vec::new(), Vec::new());

@@ -72,7 +72,9 @@ fn rows_are_visible_only_once_published() {
     writer.write(41, 0, &batch("a", 1)).unwrap();
     writer.write(41, 0, &batch("b", 2)).unwrap();
     let staged = writer.seal(41).unwrap().unwrap();
-    assert_eq!((staged.token.as_str(), staged.rows), ("000000000041-1-3.json", 2));
+    let text = "{\"key\":\"a\",\"value\":1,\"time\":7}\n{\"key\":\"b\",\"value\":2,\"time\":7}\n";
+    let token = format!("000000000041-1-3.json:{:016x}", reprise_core::codec::checksum(text.as_bytes()));
+    assert_eq!((staged.token.clone(), staged.rows), (token, 2));
     assert!(list(&out).is_empty());
     sink.publish(&staged).unwrap();
     sink.publish(&staged).unwrap();
@@ -182,15 +184,53 @@ fn published_files_that_a_reader_moved_away_are_not_missed() {
     assert_eq!(sink(folder.path()).recover(&after(Some(5)), &[staged]).unwrap(), Recovered::default());
 }
 
+/// The name of a staged file.
+fn name(staged: &Staged) -> &str {
+    staged.token.split(':').next().unwrap()
+}
+
+#[test]
+fn what_the_first_hosts_sealed_without_a_checksum_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(folder.path());
+    let sealed = stage(sink.as_ref(), 1, 5, "a");
+    let old = Staged { token: name(&sealed).to_owned(), ..sealed };
+    assert_eq!(sink.recover(&after(Some(5)), &[old]).unwrap().published, 1);
+}
+
+#[test]
+fn notes_and_owners_that_are_no_text_are_as_good_as_wrong_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(folder.path());
+    let staged = stage(sink.as_ref(), 1, 5, "a");
+    fs::write(folder.path().join("out/.reprise/counts/published/0"), [0xff]).unwrap();
+    assert_eq!(sink.recover(&after(Some(5)), &[staged]).unwrap().published, 1);
+    fs::write(folder.path().join("out/.reprise/counts/owner"), [0xff]).unwrap();
+    assert!(matches!(sink.recover(&after(Some(5)), &[]), Err(ConnectError::Config { .. })));
+}
+
+#[test]
+fn output_of_the_epoch_with_which_a_run_took_over_is_of_a_manifest_that_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(folder.path());
+    sink.publish(&stage(sink.as_ref(), 1, 5, "a")).unwrap();
+    let recovery = Recovery { recovered: Some(4), taken: 5, generation: 2 };
+    assert_eq!(sink.recover(&recovery, &[]).unwrap(), Recovered { taken_back: 1, ..Recovered::default() });
+}
+
 #[test]
 fn staged_output_that_is_lost_or_damaged_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink(folder.path());
     let staged = stage(sink.as_ref(), 1, 5, "a");
-    let file = folder.path().join("out/.reprise/counts/staged").join(&staged.token);
+    let file = folder.path().join("out/.reprise/counts/staged").join(name(&staged));
     let kept = fs::read(&file).unwrap();
-    fs::write(&file, &kept[1..]).unwrap();
-    assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+    let mut flipped = kept.clone();
+    flipped[3] ^= 1;
+    for damaged in [&kept[1..], &flipped] {
+        fs::write(&file, damaged).unwrap();
+        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+    }
     fs::remove_file(&file).unwrap();
     let error = sink.publish(&staged).unwrap_err();
     assert!(matches!(error, ConnectError::Missing { .. }));
@@ -212,7 +252,7 @@ fn a_visible_file_with_other_contents_is_never_overwritten() {
     fs::write(&out, &other).unwrap();
     assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
     assert_eq!(fs::read_to_string(&out).unwrap(), other);
-    let same = folder.path().join("out/.reprise/counts/staged").join(&staged.token);
+    let same = folder.path().join("out/.reprise/counts/staged").join(name(&staged));
     fs::copy(&same, &out).unwrap();
     sink.publish(&staged).unwrap();
     assert!(!same.exists());
@@ -222,8 +262,17 @@ fn a_visible_file_with_other_contents_is_never_overwritten() {
 fn tokens_that_lie_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink(folder.path());
-    for token in ["", "../x", "5-1-0.json", "000000000005-1-0.exe", "000000000005-1-0.json/..", "+00000000005-1-0.json", "000000000005-1-0"]
-    {
+    for token in [
+        "",
+        "../x",
+        "5-1-0.json",
+        "000000000005-1-0.exe",
+        "000000000005-1-0.json/..",
+        "+00000000005-1-0.json",
+        "000000000005-1-0",
+        "000000000005-1-0.json:",
+        "000000000005-1-0.json:1",
+    ] {
         let staged = Staged { token: token.to_owned(), rows: 1, bytes: 1 };
         assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })), "{token}");
     }

@@ -23,7 +23,7 @@ fn beginning() -> Manifest {
 }
 
 fn manifest(epoch: u64, parent: Option<u64>) -> Manifest {
-    Manifest { epoch: Epoch(epoch), parent: parent.map(Epoch), taken_over: false, generation: Generation(3), ..beginning() }
+    Manifest { epoch: Epoch(epoch), parent: parent.map(Epoch), taken_over: false, generation: Generation(0), ..beginning() }
 }
 
 fn all(manifests: &[Manifest]) -> Answer {
@@ -168,4 +168,22 @@ fn a_savepoint_goes_on_past_every_number_that_is_taken_here_or_there() {
     assert_eq!(play(save(5), None, vec![claims(0)]), Turn::Ask(Ask::Claim(Generation(4))), "past the generation that left its snapshots");
     assert!(matches!(here(5), Turn::Ask(Ask::Create(m)) if m.epoch == Epoch(9) && m.covered() == Some(Epoch(5))));
     assert!(matches!(here(20), Turn::Ask(Ask::Create(m)) if m.epoch == Epoch(21) && m.covered() == Some(Epoch(20))));
+}
+
+#[test]
+fn a_generation_whose_claim_was_lost_is_not_claimed_again() {
+    let of = |generation| Manifest { generation: Generation(generation), ..manifest(4, None) };
+    let found = |generation| vec![claims(2), Answer::Claim(true), all(&[of(generation)]), Answer::Verify(Ok(())), claims(3)];
+    assert!(matches!(play(From::Newest, None, found(2)), Turn::Ask(Ask::Create(_))));
+    for lost in [3, 7] {
+        assert_eq!(play(From::Newest, None, found(lost)), Turn::Ask(Ask::Claim(Generation(lost + 1))));
+        let replaced = Turn::Refused(Refusal::Fenced { ours: Generation(2), theirs: Generation(lost) });
+        assert_eq!(play(From::Newest, Some(2), found(lost)), replaced, "it does not take the job back");
+    }
+    let again = vec![Answer::Claim(true), all(&[of(7)]), Answer::Verify(Ok(())), claims(8)];
+    let turn = play(From::Newest, None, [found(7), again].concat());
+    assert!(matches!(&turn, Turn::Ask(Ask::Create(taken)) if taken.generation == Generation(8)), "{turn:?}");
+    let alone = From::Savepoint(Box::new(of(1)));
+    let turn = play(alone, None, vec![claims(0), Answer::Claim(true), all(&[]), claims(1)]);
+    assert_eq!(turn, Turn::Ask(Ask::Claim(Generation(2))), "a savepoint in a copy of the store that has no claims");
 }

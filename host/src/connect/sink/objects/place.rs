@@ -14,11 +14,12 @@
 //! **A host that wakes up late** can make nothing visible that another one took back. The one that takes over removes all staged objects
 //! first and looks for visible ones then; and a copy needs its source at the moment it is made, inside the store.
 
-use super::token::{Names, Token};
+use super::token::{Names, Part, Token};
 use crate::connect::{ConnectError, Recovery, Staged};
 use crate::store::{Copied, Created, Store};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use reprise_core::codec::checksum;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,6 +29,15 @@ const CALLS_AT_ONCE: usize = 8;
 const LOOKS_MAX: usize = 4;
 /// Objects of one name that may be set aside.
 const ASIDE_MAX: usize = 1_000;
+
+/// Whether the bytes of a staged object are held against its checksum before it is published. That costs a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// This run stored it just now.
+    Ours,
+    /// It was left by a run before this one.
+    Nobody,
+}
 
 /// The place of one sink. Clones share what they know.
 #[derive(Clone)]
@@ -121,8 +131,8 @@ impl Place {
     ///
     /// # Errors
     /// See [`crate::connect::Sink::publish`].
-    pub async fn publish(&self, token: &Token) -> Result<bool, ConnectError> {
-        let copies: Vec<_> = token.parts.iter().enumerate().map(|(part, &bytes)| self.publish_part(token, part, bytes)).collect();
+    pub async fn publish(&self, token: &Token, trust: Trust) -> Result<bool, ConnectError> {
+        let copies: Vec<_> = (0..).zip(&token.parts).map(|(number, part)| self.publish_part(token, number, *part, trust)).collect();
         let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
         if !self.is_marked(token) {
             self.set_mark(token.instance, token.epoch).await?;
@@ -131,9 +141,9 @@ impl Place {
         Ok(copied.contains(&true))
     }
 
-    async fn publish_part(&self, token: &Token, part: usize, bytes: u64) -> Result<bool, ConnectError> {
+    async fn publish_part(&self, token: &Token, number: usize, part: Part, trust: Trust) -> Result<bool, ConnectError> {
         let storage = |error| ConnectError::storage("publish output")(error);
-        let (from, to) = (self.names.staged(token, part), self.names.visible(token, part));
+        let (bytes, from, to) = (part.bytes, self.names.staged(token, number), self.names.visible(token, number));
         let has = |path: &str, found: u64| {
             let path = self.full(path);
             wrong(
@@ -158,6 +168,9 @@ impl Place {
                     ));
                 }
                 (Some(_), None) => {
+                    if trust == Trust::Nobody {
+                        self.verify(token, part, &from).await?;
+                    }
                     if self.store.copy(&from, &to, bytes).await.map_err(storage)? == Copied::New {
                         return Ok(true);
                     }
@@ -166,6 +179,18 @@ impl Place {
             }
         }
         Err(wrong(format!("`{}` changes while it is published", self.full(&to)), "another host writes there: stop it, and start again"))
+    }
+
+    /// Holds a staged object against its checksum. One that is gone is not looked at: whoever copies it will notice.
+    async fn verify(&self, token: &Token, part: Part, path: &str) -> Result<(), ConnectError> {
+        let Some(expected) = part.checksum else { return Ok(()) };
+        match self.store.get(path).await.map_err(ConnectError::storage("verify output"))? {
+            Some(found) if checksum(&found) != expected => Err(wrong(
+                format!("`{}` is not what was sealed as output of epoch {}: its checksum does not fit", self.full(path), token.epoch),
+                "move it away and take up an older checkpoint; its output is then produced again",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Neither staged nor visible: fine where it was published and a reader took it.
@@ -272,7 +297,7 @@ impl Place {
         let recovered = recovery.recovered;
         let mut found: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
         for (instance, epoch) in self.list_marks().await? {
-            if epoch < recovery.taken {
+            if epoch <= recovery.taken {
                 found.entry(instance).or_default().push(epoch);
             }
         }

@@ -97,6 +97,13 @@ fn recover(sink: &dyn Sink, recovered: Option<u64>, staged: &[Staged]) -> Recove
 
 const FIVE: &str = "counts-000000000005-0-0.json";
 const STAGED_FIVE: &str = ".reprise/counts/staged/000000000005-1-0-0.json";
+/// A token as the first hosts wrote them: without checksums.
+fn lengths(staged: &Staged) -> String {
+    let (name, parts) = staged.token.split_once(':').unwrap();
+    let parts: Vec<&str> = parts.split(',').map(|part| part.split_once('/').unwrap().0).collect();
+    format!("{name}:{}", parts.join(","))
+}
+
 const NOTHING: Recovered = Recovered { published: 0, taken_back: 0, removed: 0 };
 
 #[test]
@@ -106,7 +113,7 @@ fn rows_are_visible_only_once_published_and_publishing_again_changes_nothing() {
         assert!(sink.exactly_once());
         assert_eq!(recover(sink.as_ref(), None, &[]), NOTHING);
         let staged = stage(sink.as_ref(), 1, 5, &["a", "b"]);
-        assert_eq!((staged.token.as_str(), staged.rows, staged.bytes), ("000000000005-1-0.json:62", 2, 62));
+        assert_eq!((lengths(&staged).as_str(), staged.rows, staged.bytes), ("000000000005-1-0.json:62", 2, 62));
         assert!(place.visible().is_empty());
         sink.publish(&staged).unwrap();
         sink.publish(&staged).unwrap();
@@ -133,7 +140,7 @@ fn an_epoch_without_rows_stores_nothing_and_sealed_epochs_take_no_more() {
         assert_eq!(writer.seal(2).unwrap().unwrap().rows, 1);
         assert!(matches!(writer.write(2, 0, &batch("c", 1)), Err(ConnectError::Order { epoch: 2, sealed: 2, .. })));
         assert!(matches!(writer.seal(1), Err(ConnectError::Order { .. })));
-        assert_eq!(writer.seal(3).unwrap().unwrap().token, "000000000003-1-0.json:31");
+        assert_eq!(lengths(&writer.seal(3).unwrap().unwrap()), "000000000003-1-0.json:31");
         assert_eq!(place.hidden("staged").len(), 2);
     }
 }
@@ -143,7 +150,7 @@ fn an_epoch_that_is_larger_than_a_part_becomes_several_objects() {
     for place in Place::all("parts") {
         let sink = place.parted();
         let staged = stage(sink.as_ref(), 1, 5, &["a", "b", "c", "d", "e"]);
-        assert_eq!((staged.token.as_str(), staged.rows, staged.bytes), ("000000000005-1-0.json:62,62,31", 5, 155));
+        assert_eq!((lengths(&staged).as_str(), staged.rows, staged.bytes), ("000000000005-1-0.json:62,62,31", 5, 155));
         sink.publish(&staged).unwrap();
         assert_eq!(place.visible(), [FIVE, "counts-000000000005-0-1.json", "counts-000000000005-0-2.json"]);
         let all: String = place.visible().iter().map(|path| place.read(path)).collect();
@@ -284,6 +291,22 @@ fn what_is_staged_is_published_whatever_an_earlier_life_of_the_job_had_marked() 
         let done = next.recover(&Recovery { recovered: Some(5), taken: 6, generation: 2 }, std::slice::from_ref(&staged)).unwrap();
         assert_eq!(done, Recovered { published: 1, ..NOTHING });
         assert_eq!((place.visible(), place.hidden("staged")), (vec![FIVE.to_owned()], Vec::new()));
+    }
+}
+
+#[test]
+fn what_an_earlier_run_staged_is_held_against_its_checksum_where_there_is_one() {
+    for place in Place::all("flipped") {
+        let sink = place.sink();
+        let staged = stage(sink.as_ref(), 1, 5, &["a"]);
+        let text = place.read(STAGED_FIVE).replace("\"a\"", "\"b\"");
+        place.delete(STAGED_FIVE);
+        place.create(STAGED_FIVE, &text);
+        let error = place.sink().recover(&after(Some(5)), std::slice::from_ref(&staged)).unwrap_err();
+        assert!(matches!(error, ConnectError::Corrupt { .. }) && error.to_string().contains("000000000005-1-0-0.json"), "{error}");
+        assert!(place.visible().is_empty());
+        let old = Staged { token: lengths(&staged), ..staged };
+        assert_eq!(place.sink().recover(&after(Some(5)), &[old]).unwrap().published, 1);
     }
 }
 

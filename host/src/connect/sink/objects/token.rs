@@ -1,7 +1,9 @@
 //! What the object sink calls the output of one epoch of one instance, and the names of the objects that hold it.
 //!
-//! A token is `<epoch, 12 digits>-<generation>-<instance>.<ext>:<bytes of part 0>,<bytes of part 1>,...`. It holds the length of every part,
-//! so that each object can be held against what was sealed.
+//! A token is `<epoch, 12 digits>-<generation>-<instance>.<ext>:<part 0>,<part 1>,...`, each part `<bytes>/<checksum, 16 hexadecimal digits>`,
+//! so that each object can be held against what was sealed. Tokens of the first hosts have no checksums.
+
+use crate::connect::sink::staging::parse_checksum;
 
 /// Digits of the epoch in names; an epoch never needs more. Names then sort as epochs do.
 const EPOCH_DIGITS: usize = 12;
@@ -10,6 +12,28 @@ const EXTENSIONS: [&str; 3] = ["json", "txt", "csv"];
 /// Objects that one instance may make in one epoch.
 pub const PARTS_MAX: usize = 10_000;
 
+/// What one object of a token was when it was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub bytes: u64,
+    pub checksum: Option<u64>,
+}
+
+impl Part {
+    fn parse(text: &str) -> Option<Self> {
+        let (bytes, checksum) = match text.split_once('/') {
+            Some((bytes, digits)) => (bytes, Some(parse_checksum(digits)?)),
+            None => (text, None),
+        };
+        Some(Self { bytes: bytes.parse().ok()?, checksum })
+    }
+
+    fn text(self) -> String {
+        let Self { bytes, checksum } = self;
+        checksum.map_or_else(|| bytes.to_string(), |checksum| format!("{bytes}/{checksum:016x}"))
+    }
+}
+
 /// A token, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
@@ -17,17 +41,17 @@ pub struct Token {
     pub generation: u64,
     pub instance: u32,
     pub extension: &'static str,
-    /// Bytes of each part; at least one.
-    pub parts: Vec<u64>,
+    /// At least one.
+    pub parts: Vec<Part>,
 }
 
 impl Token {
     /// Reads a token; `None` for what cannot have been written here.
     pub fn parse(text: &str) -> Option<Self> {
-        let (name, lengths) = text.split_once(':')?;
+        let (name, parts) = text.split_once(':')?;
         let (stem, extension) = name.split_once('.')?;
         let mut numbers = stem.split('-');
-        let parts: Option<Vec<u64>> = lengths.split(',').take(PARTS_MAX + 1).map(|length| length.parse().ok()).collect();
+        let parts: Option<Vec<Part>> = parts.split(',').take(PARTS_MAX + 1).map(Part::parse).collect();
         let token = Self {
             epoch: numbers.next()?.parse().ok()?,
             generation: numbers.next()?.parse().ok()?,
@@ -41,13 +65,13 @@ impl Token {
 
     /// The token as text.
     pub fn text(&self) -> String {
-        let lengths: Vec<String> = self.parts.iter().map(u64::to_string).collect();
-        format!("{:0EPOCH_DIGITS$}-{}-{}.{}:{}", self.epoch, self.generation, self.instance, self.extension, lengths.join(","))
+        let parts: Vec<String> = self.parts.iter().map(|part| part.text()).collect();
+        format!("{:0EPOCH_DIGITS$}-{}-{}.{}:{}", self.epoch, self.generation, self.instance, self.extension, parts.join(","))
     }
 
     /// Bytes of all parts; `None` where the sum is none that can be.
     pub fn bytes(&self) -> Option<u64> {
-        self.parts.iter().try_fold(0_u64, |sum, length| sum.checked_add(*length))
+        self.parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.bytes))
     }
 }
 
@@ -158,10 +182,16 @@ impl Names {
 mod tests {
     use super::*;
 
+    /// A part of the first hosts.
+    fn part(bytes: u64) -> Part {
+        Part { bytes, checksum: None }
+    }
+
     #[test]
     fn a_token_reads_back_as_it_was_written_and_nothing_else_is_one() {
-        let token = Token { epoch: 41, generation: 2, instance: 3, extension: "csv", parts: vec![64, 7] };
-        assert_eq!(token.text(), "000000000041-2-3.csv:64,7");
+        let first = Part { bytes: 64, checksum: Some(0xabc) };
+        let token = Token { epoch: 41, generation: 2, instance: 3, extension: "csv", parts: vec![first, part(7)] };
+        assert_eq!(token.text(), "000000000041-2-3.csv:64/0000000000000abc,7");
         assert_eq!(Token::parse(&token.text()), Some(token));
         let lies = [
             "",
@@ -171,6 +201,11 @@ mod tests {
             "000000000041-2-3.csv:064",
             "000000000041-2-3.csv:+64",
             "000000000041-2-3.csv:-1",
+            "000000000041-2-3.csv:64/",
+            "000000000041-2-3.csv:64/abc",
+            "000000000041-2-3.csv:64/0000000000000ABC",
+            "000000000041-2-3.csv:64/+000000000000abc",
+            "000000000041-2-3.csv:64/0000000000000abc/0",
             "000000000041-2-3.exe:64",
             "41-2-3.csv:64",
             "000000000041-2-3-4.csv:64",
@@ -187,14 +222,14 @@ mod tests {
 
     #[test]
     fn a_sum_that_overflows_is_none() {
-        let token = Token { epoch: 1, generation: 1, instance: 0, extension: "csv", parts: vec![u64::MAX, 1] };
+        let token = Token { epoch: 1, generation: 1, instance: 0, extension: "csv", parts: vec![part(u64::MAX), part(1)] };
         assert_eq!(token.bytes(), None);
     }
 
     #[test]
     fn names_tell_what_they_are_and_sort_as_epochs_do() {
         let names = Names::new("counts");
-        let token = |epoch| Token { epoch, generation: 7, instance: 1, extension: "json", parts: vec![1] };
+        let token = |epoch| Token { epoch, generation: 7, instance: 1, extension: "json", parts: vec![part(1)] };
         let (nine, ten) = (names.visible(&token(9), 0), names.visible(&token(10), 12));
         assert_eq!(nine, "counts-000000000009-1-0.json");
         assert_eq!((names.visible_epoch(&nine), names.visible_epoch(&ten)), (Some(9), Some(10)));
