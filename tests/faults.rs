@@ -5,11 +5,13 @@
 //! | `reference` | the job that is run under faults: its input, its sites, and what a run leaves behind |
 //! | `calls` | one fault at one storage call |
 //! | `sweep` | every fault at every storage call of the job and of its sinks |
+//! | `chains` | compactions that are late |
 //! | `savepoints` | a savepoint whose request outlives it |
 //! | `strike` | damage to single stored objects and files |
 //! | `damage` | random damage to what a host left behind |
 
 mod calls;
+mod chains;
 mod damage;
 mod reference;
 mod savepoints;

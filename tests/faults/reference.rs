@@ -15,7 +15,7 @@ use reprise::wasm::Component;
 use reprise_core::checkpoint::manifest::{Manifest, Quarantine, Request};
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::record;
-use reprise_core::topology::{Plan, SinkKind};
+use reprise_core::topology::{Checkpoint, Plan, SinkKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -82,7 +82,7 @@ impl Reference {
     pub fn site(&self, image: &Image) -> Site<'_> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let name = format!("faults-{}", COUNTER.fetch_add(1, Ordering::Relaxed));
-        let site = Site { reference: self, name, folder: folder() };
+        let site = Site { reference: self, name, folder: folder(), tune: |_| {} };
         now(async {
             for (path, bytes) in &image.state {
                 site.state().await.create(path, bytes.clone()).await.unwrap();
@@ -160,6 +160,8 @@ pub struct Site<'r> {
     reference: &'r Reference,
     name: String,
     folder: TempDir,
+    /// Changes settings of the job.
+    pub tune: fn(&mut Checkpoint),
 }
 
 impl Drop for Site<'_> {
@@ -190,6 +192,7 @@ impl Site<'_> {
         let Reference { folder, plan, components } = self.reference;
         let mut plan = plan.clone();
         plan.topology.checkpoint.store = format!("memory:{}-state", self.name);
+        (self.tune)(&mut plan.topology.checkpoint);
         for sink in &mut plan.topology.sinks {
             match &mut sink.kind {
                 SinkKind::File(file) => file.path = self.folder.path().to_str().unwrap().to_owned(),

@@ -213,22 +213,3 @@ fn output_and_state_are_those_of_a_run_without_faults_after_any_fault_at_any_sto
     println!("{cases} cases");
     assert!(cases > 1_000, "{cases} cases");
 }
-
-#[test]
-fn debug_two() {
-    let reference = reference();
-    let mut fresh = Image::default();
-    fresh.ask("first");
-    for i in 0..300 {
-        let site = reference.site(&fresh);
-        let trap = Arc::new(Trap::none());
-        let run = site.run(2, &trap, None).unwrap();
-        if !matches!(run.result, Ok(Ending::Finished)) {
-            println!("run {i} {:?} calls {} {:?}", run.result, trap.calls(), trap.kinds());
-            for n in &run.notices {
-                println!("{}", format!("{n:?}").chars().take(300).collect::<String>());
-            }
-            println!("{:?}", site.image().state.keys().collect::<Vec<_>>());
-        }
-    }
-}

@@ -112,7 +112,7 @@ struct Work {
 
 impl Work {
     async fn run(&mut self, mut events: mpsc::Receiver<Told>, mut facts: mpsc::Receiver<Told>) -> Result<RunEnd, Error> {
-        let mut due = VecDeque::new();
+        let (mut due, mut reports_come) = (VecDeque::new(), true);
         if let Some(name) = self.keeper.savepoint.take() {
             due.push_back(Fact::Asked { name, epoch: Epoch(u64::MAX) });
         }
@@ -127,12 +127,21 @@ impl Work {
                 Some(fact) => fact,
                 None => tokio::select! {
                     biased;
-                    told = events.recv() => match told {
+                    told = events.recv(), if reports_come => match told {
                         Some(told) => told?,
-                        None => return Ok(RunEnd::Abandoned),
+                        None if self.keeper.control.aborted() => return Ok(RunEnd::Abandoned),
+                        None => {
+                            reports_come = false;
+                            continue;
+                        }
                     },
                     // The sender is ours: there is always another one.
                     Some(told) = facts.recv() => told?,
+                    // The last manifests may wait for compactions. What these had to tell was taken just before.
+                    ended = self.tasks.join_next(), if !reports_come => match ended {
+                        Some(_) => continue,
+                        None => return Ok(RunEnd::Abandoned),
+                    },
                     _ = poll.tick() => {
                         due.extend(self.look_for_requests().await);
                         continue;
