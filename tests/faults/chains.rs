@@ -35,8 +35,8 @@ fn a_job_whose_last_manifests_wait_for_a_compaction_comes_to_its_end() {
         site.outcome(1).unwrap()
     };
     let mut site = reference.site(&Image::default());
-    // More epochs than a chain of this length may outrun its compaction by.
-    site.tune = |settings| (settings.chain_length_max, settings.uncheckpointed_bytes_max) = (1, 16 << 10);
+    // Some ten epochs. Those that a chain of this length may not have before it is compacted are in flight together when the input ends.
+    site.tune = |settings| (settings.chain_length_max, settings.uncheckpointed_bytes_max) = (1, 40 << 10);
     let slow = Arc::new(Slow::default());
     let run = site.run_under(1, Arc::clone(&slow) as _, std::future::pending(), None).unwrap();
     assert!(matches!(run.result, Ok(Ending::Finished)), "{:?}", run.result);
