@@ -185,11 +185,11 @@ mod tests {
         let stored = [path.clone()];
         let mut retention = Retention::default();
         retention.needs.insert(Epoch(9), BTreeSet::new());
-        assert_eq!(retention.garbage(&stored, Generation(2)), [path.clone()]);
+        assert_eq!(retention.garbage(&stored, Generation(2)), [path.as_str()]);
         retention.held.insert("before-upgrade".into(), Some(BTreeSet::from([path.clone()])));
         assert!(retention.garbage(&stored, Generation(2)).is_empty());
         retention.let_go_of_all_but(&BTreeSet::from(["another"]));
-        assert_eq!(retention.garbage(&stored, Generation(2)), [path.clone()]);
+        assert_eq!(retention.garbage(&stored, Generation(2)), [path.as_str()]);
         let before = retention.hold_also("first", &naming(path.clone()));
         assert!(retention.garbage(&stored, Generation(2)).is_empty(), "it may be there already");
         retention.hold_again("first", before);
