@@ -22,6 +22,10 @@ pub(super) struct Sweep {
 impl Sweep {
     /// Deletes the retired manifests and what nothing needs; gives the number of snapshot objects that are gone.
     pub async fn run(mut self, retired: &[Epoch]) -> Result<usize, StoreError> {
+        // Who was replaced deletes nothing: its successor may have gone back to what this host takes for old.
+        if self.is_replaced().await? {
+            return Ok(0);
+        }
         for &epoch in retired {
             self.store.delete(&paths::manifest(epoch)).await?;
         }
@@ -35,6 +39,9 @@ impl Sweep {
                 self.store.delete(&entry.path).await?;
             }
         }
+        if self.is_replaced().await? {
+            return Ok(0);
+        }
         let garbage = self.retention.garbage(&stored, self.generation);
         let mut count = 0;
         for path in garbage.into_iter().filter(|path| !self.spared.contains(*path)).take(DELETIONS_MAX) {
@@ -42,5 +49,9 @@ impl Sweep {
             count += 1;
         }
         Ok(count)
+    }
+
+    async fn is_replaced(&self) -> Result<bool, StoreError> {
+        Ok(super::opening::newest_generation(&self.store).await? > self.generation)
     }
 }

@@ -244,25 +244,30 @@ async fn operator(sim: Sim, run: Rc<Run>, instance: u32, first: Epoch, mut state
             run.changed.wait(&sim).await;
             continue;
         }
-        let mut flow = run.flow.borrow_mut();
-        let closed = flow.to_operators[me].last().is_some_and(|last| epoch >= last);
-        let asked = flow.ask_full.remove(&instance);
-        let snapshot = state.take(sim.plan.chain_length_max == 0, asked);
-        for inbox in &mut flow.to_sinks {
-            inbox.push(me, if closed { Item::Closed(epoch) } else { Item::End(epoch) });
-        }
-        flow.active -= usize::from(closed);
-        drop(flow);
-        let content = EpochContent::Operator { snapshot, rows: std::mem::take(&mut rows) };
-        let from = Participant { node: Node::Operator(0), instance };
-        run.report(&sim, EpochReport { from, epoch, closed, content });
-        run.changed.notify(&sim);
-        if closed {
+        if end_operator_epoch(&sim, &run, instance, epoch, &mut state, std::mem::take(&mut rows)) {
             return;
         }
         epoch = epoch.next();
         sim.pause(0, 3).await;
     }
+}
+
+/// Takes the snapshot of an epoch and reports it; true where it was the last one.
+fn end_operator_epoch(sim: &Sim, run: &Run, instance: u32, epoch: Epoch, state: &mut State, rows: u64) -> bool {
+    let me = instance as usize;
+    let mut flow = run.flow.borrow_mut();
+    let closed = flow.to_operators[me].last().is_some_and(|last| epoch >= last);
+    let asked = flow.ask_full.remove(&instance);
+    let snapshot = state.take(sim.plan.chain_length_max == 0, asked);
+    for inbox in &mut flow.to_sinks {
+        inbox.push(me, if closed { Item::Closed(epoch) } else { Item::End(epoch) });
+    }
+    flow.active -= usize::from(closed);
+    drop(flow);
+    let from = Participant { node: Node::Operator(0), instance };
+    run.report(sim, EpochReport { from, epoch, closed, content: EpochContent::Operator { snapshot, rows } });
+    run.changed.notify(sim);
+    closed
 }
 
 async fn sink(sim: Sim, run: Rc<Run>, instance: u32, first: Epoch) {

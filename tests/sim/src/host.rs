@@ -1,5 +1,6 @@
 //! The process of a host: it takes the job up, runs it, and takes it up again inside the process when an operator has failed.
 
+use crate::client::Client;
 use crate::clockwork::HostId;
 use crate::flow::{self, Flow};
 use crate::keeper::{self, RunEnd};
@@ -7,6 +8,7 @@ use crate::mutation::Mutation;
 use crate::outbox::SinkFault;
 use crate::plan::Fault;
 use crate::run::Run;
+use crate::sweep::hold_savepoints;
 use crate::take_up::{self, Begin, NotTaken, Taken, layout, positions};
 use crate::world::Sim;
 use reprise_core::checkpoint::coordinator::Coordinator;
@@ -129,7 +131,8 @@ async fn run(sim: &Sim, host: HostId, taken: Taken, reached: &mut Option<Vec<u32
         at = reached;
     }
     let layout = layout(sim, up.generation, writer, &at);
-    let retention = Retention::new(&up.listed, &up.readable, Some(base.epoch));
+    let mut retention = Retention::new(&up.listed, &up.readable, Some(base.epoch));
+    hold_savepoints(&Client::new(sim, host), &mut retention).await;
     let run = Run::begin(sim, host, up.generation, Flow::new(sim.plan.workers, first, at), retention);
     sim.hosts.borrow_mut()[host].run = Some(std::rc::Rc::clone(&run));
     let tenure = Tenure::new(Coordinator::new(layout, first, Some(&base)), base);

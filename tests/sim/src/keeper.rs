@@ -199,6 +199,7 @@ impl Keeper {
     async fn save(&self, name: &str, manifest: &Manifest) {
         let (sim, run) = (&self.sim, &self.run);
         let Some(path) = paths::savepoint(name) else { return };
+        run.retention.borrow_mut().hold(name, manifest);
         sim.point(run.host, Point::BeforeSavepoint).await;
         if run.client.create(&path, encoded(manifest)).await == Created::Exists {
             return;

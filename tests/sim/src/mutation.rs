@@ -39,6 +39,8 @@ pub enum Mutation {
     CompactionDropsRemovals,
     /// A compaction replaces one object more than it has read.
     CompactionLosesLast,
+    /// A sink notes that output was published after it became visible.
+    NotedAfterRename,
     /// A taken-up sink removes staged output of newer runs too.
     RecoverRemovesNewer,
     /// A taken-up sink takes visible output back before it removes what is staged.
@@ -56,7 +58,7 @@ pub enum Mutation {
 }
 
 /// All of them, with their names on the command line.
-pub const ALL: [(Mutation, &str); 24] = [
+pub const ALL: [(Mutation, &str); 25] = [
     (Mutation::ReportBeforeUpload, "report-before-upload"),
     (Mutation::PublishBeforeManifest, "publish-before-manifest"),
     (Mutation::NoFence, "no-fence"),
@@ -74,6 +76,7 @@ pub const ALL: [(Mutation, &str); 24] = [
     (Mutation::SavepointWithoutLook, "savepoint-without-look"),
     (Mutation::CompactionDropsRemovals, "compaction-drops-removals"),
     (Mutation::CompactionLosesLast, "compaction-loses-last"),
+    (Mutation::NotedAfterRename, "noted-after-rename"),
     (Mutation::RecoverRemovesNewer, "recover-removes-newer"),
     (Mutation::RecoverTakesBackFirst, "recover-takes-back-first"),
     (Mutation::RecoverTakesBackNewer, "recover-takes-back-newer"),

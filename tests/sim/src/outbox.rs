@@ -84,11 +84,16 @@ impl Outbox {
         true
     }
 
-    /// A reader takes a file away that is known to be published.
+    /// Remembers that output was made visible, should it be gone when somebody looks again.
+    fn note_published(&mut self, token: &Token) {
+        let last = self.published.entry(token.instance).or_insert(token.epoch);
+        *last = token.epoch.max(*last);
+    }
+
+    /// A reader takes a file away.
     pub fn take_away(&mut self, choose: u64) -> Option<Place> {
-        let noted = |(_, instance): &Place, epoch: Epoch| self.published.get(instance).is_some_and(|last| *last >= epoch);
-        let may: Vec<Place> = self.visible.keys().filter(|place| noted(place, place.0)).copied().collect();
-        let place = *may.get(choose as usize % may.len().max(1))?;
+        let visible: Vec<Place> = self.visible.keys().copied().collect();
+        let place = *visible.get(choose as usize % visible.len().max(1))?;
         let rows = self.visible.remove(&place)?;
         self.gone.insert(place, rows);
         Some(place)
@@ -124,19 +129,21 @@ impl Sim {
                 (None, Some(_)) => return Err(SinkFault::Corrupt(staged.token.clone())),
                 (Some(_), _) => {}
             }
+            // Noted first: a reader may take the file away as soon as it is there.
+            if !self.is_broken(Mutation::NotedAfterRename) {
+                self.outbox.borrow_mut().note_published(&token);
+            }
             self.point(host, Point::Rename).await;
             let renamed = self.outbox.borrow_mut().rename(&token);
             if renamed {
                 self.tell(host, format_args!("makes {} visible", token.text()));
                 self.check_visible(by, token);
-                self.pause(0, 2).await;
+                self.point(host, Point::Renamed).await;
                 break;
             }
             // Another host was faster: look again.
         }
-        let mut outbox = self.outbox.borrow_mut();
-        let last = outbox.published.entry(token.instance).or_insert(token.epoch);
-        *last = token.epoch.max(*last);
+        self.outbox.borrow_mut().note_published(&token);
         Ok(())
     }
 

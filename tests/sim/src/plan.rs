@@ -27,6 +27,8 @@ pub enum Point {
     AfterManifest,
     /// Before staged output becomes visible.
     Rename,
+    /// After it.
+    Renamed,
     /// Before it keeps a savepoint.
     BeforeSavepoint,
     /// Before it deletes the objects that nothing reaches.
@@ -52,6 +54,8 @@ pub enum Drill {
     Savepoint,
     /// Hosts freeze in the middle of a sweep.
     Sweep,
+    /// Hosts die or freeze right after a rename, and readers take away what they see.
+    Readers,
     /// Objects are damaged while chains are compacted.
     Damage,
     /// Again and again somebody goes back, also to what was given up.
@@ -61,7 +65,7 @@ pub enum Drill {
 /// Strikes of a drill in one run.
 const DRILL_STRIKES_MAX: usize = 3;
 /// All drills.
-const DRILLS: [Drill; 10] = [
+const DRILLS: [Drill; 11] = [
     Drill::Nothing,
     Drill::Claims,
     Drill::TakeOver,
@@ -70,6 +74,7 @@ const DRILLS: [Drill; 10] = [
     Drill::Rename,
     Drill::Savepoint,
     Drill::Sweep,
+    Drill::Readers,
     Drill::Damage,
     Drill::Back,
 ];
@@ -82,6 +87,7 @@ impl Drill {
             Self::Sinks => &[Point::BeforeSinks, Point::BeforeRemoval, Point::BeforeTakeBack, Point::BeforeQuarantine],
             Self::Manifest => &[Point::BeforeManifest, Point::AfterManifest],
             Self::Rename => &[Point::Rename, Point::BeforeRemoval],
+            Self::Readers => &[Point::Renamed],
             Self::Savepoint => &[Point::BeforeSavepoint],
             Self::Sweep => &[Point::MidSweep],
         }
@@ -232,6 +238,7 @@ impl Plan {
             },
             // Every snapshot is full, so that objects are soon reached by the savepoint alone.
             Drill::Savepoint => Self { savepoints: true, ask: 300, keep: 1, chain_length_max: 0, ..plan },
+            Drill::Readers => Self { reader: true, damage: false, rewinds: 0, ..plan },
             Drill::Damage => Self { damage: true, reader: false, keep: 3, chain_length_max: r.between(1, 3) as u32, ..plan },
             Drill::Back => Self { rewinds: 4, rewind: 700, reader: false, keep: 3, ..plan },
             Drill::Sweep => Self { savepoints: true, ask: 50, ..plan },

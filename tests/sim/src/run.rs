@@ -122,8 +122,8 @@ impl Run {
             spared: RefCell::default(),
             sweeping: Cell::new(false),
         });
-        for lane in run.lanes.values().cloned() {
-            let (sim, run) = (sim.clone(), Rc::clone(&run));
+        for lane in run.lanes.values() {
+            let (lane, sim, run) = (lane.clone(), sim.clone(), Rc::clone(&run));
             sim.clone().spawn(host, WHOLE, async move {
                 while let Some(report) = lane.pop(&sim).await {
                     run.record(&sim, report).await;
@@ -207,10 +207,10 @@ impl Run {
         if early {
             self.tell(sim, fact.clone());
         }
-        if let Some((bytes, object)) = objects {
-            if self.client.create(&object.path, bytes).await == Created::Exists {
-                return host::object_exists(sim, self.host, &object.path);
-            }
+        if let Some((bytes, object)) = objects
+            && self.client.create(&object.path, bytes).await == Created::Exists
+        {
+            return host::object_exists(sim, self.host, &object.path);
         }
         if !early {
             self.tell(sim, fact);

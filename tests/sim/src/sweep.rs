@@ -1,5 +1,6 @@
 //! Deletes what is not retained, in the background: manifests first, then the objects that only they needed.
 
+use crate::client::Client;
 use crate::clockwork::WHOLE;
 use crate::mutation::Mutation;
 use crate::plan::{Fault, Point};
@@ -7,9 +8,9 @@ use crate::run::Run;
 use crate::world::Sim;
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::retention::Retention;
 use reprise_core::codec::record;
 use reprise_core::ids::Epoch;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Begins a sweep, unless one is under way or nothing is to go.
@@ -30,7 +31,7 @@ pub fn sweep(sim: &Sim, run: &Rc<Run>) {
 }
 
 async fn work(sim: &Sim, run: &Run, retired: &[Epoch]) {
-    let retention = run.retention.borrow().clone();
+    let mut retention = run.retention.borrow().clone();
     let mut spared = run.spared.borrow().clone();
     if sim.is_broken(Mutation::SweepIgnoresCompactions) {
         spared.clear();
@@ -51,9 +52,9 @@ async fn work(sim: &Sim, run: &Run, retired: &[Epoch]) {
             _ => {}
         }
     }
-    if !sim.is_broken(Mutation::SweepIgnoresSavepoints) {
-        spared.extend(reached_by_savepoints(run).await);
-    }
+    let saved = run.client.list(paths::SAVEPOINTS).await;
+    let ignores = sim.is_broken(Mutation::SweepIgnoresSavepoints);
+    retention.let_go_of_all_but(&saved.iter().filter(|_| !ignores).filter_map(|path| paths::savepoint_name(path)).collect());
     sim.point(run.host, Point::MidSweep).await;
     let mut garbage: Vec<&str> = retention.garbage(&stored, run.generation);
     if sim.is_broken(Mutation::SweepIgnoresReachability) {
@@ -66,14 +67,14 @@ async fn work(sim: &Sim, run: &Run, retired: &[Epoch]) {
     }
 }
 
-/// What the savepoints reach. Those that cannot be read reach nothing: nobody can take them up.
-async fn reached_by_savepoints(run: &Run) -> BTreeSet<String> {
-    let mut reached = BTreeSet::new();
-    for path in run.client.list(paths::SAVEPOINTS).await {
-        let Some(bytes) = run.client.get(&path).await else { continue };
-        if let Ok(manifest) = record::decode::<Manifest>(&bytes) {
-            reached.extend(manifest.objects().map(|object| object.path.clone()));
+/// Holds what the savepoints need.
+pub async fn hold_savepoints(client: &Client, retention: &mut Retention) {
+    for path in client.list(paths::SAVEPOINTS).await {
+        let Some(name) = paths::savepoint_name(&path) else { continue };
+        match client.get(&path).await.map(|bytes| record::decode::<Manifest>(&bytes)) {
+            Some(Ok(manifest)) => retention.hold(name, &manifest),
+            Some(Err(_)) => retention.hold_unread(name),
+            None => {}
         }
     }
-    reached
 }
