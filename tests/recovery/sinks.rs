@@ -94,7 +94,8 @@ fn immediate_output_loses_nothing_and_invents_nothing_where_runs_died() {
 #[test]
 fn a_run_says_that_its_sink_is_immediate() {
     for (delivery, weaker) in [("immediate", 1), ("exactly-once", 0)] {
-        let folder = prepared(&counting_into(&format!("delivery = \"{delivery}\"\nobjects = {{ url = \"memory:said-{delivery}\" }}"), false));
+        let folder =
+            prepared(&counting_into(&format!("delivery = \"{delivery}\"\nobjects = {{ url = \"memory:said-{delivery}\" }}"), false));
         let run = folder.run(1).expect(Ending::Finished);
         let said = run.notices.iter().filter(|notice| matches!(notice, Notice::Weaker { what } if what.contains("sink `out`")));
         assert_eq!(said.count(), weaker, "{delivery}");
