@@ -53,13 +53,13 @@ impl Topology {
     /// An operator that gives up at its second failure in a row. `input` is TOML.
     pub fn operator(self, name: &str, guest: &str, input: &str) -> Self {
         let path = support::guest(guest);
-        let failure = "on-failure = { retries = 1, backoff = \"1ms..1ms\" }\ndeadline = \"60s\"";
+        let failure = "on-failure = { retries = 1, backoff = \"1ms..1ms\", then = \"stop\" }\ndeadline = \"60s\"";
         self.with(&format!("[[operator]]\nname = \"{name}\"\ncomponent = '{}'\ninput = {input}\n{failure}\n", path.display()))
     }
 
-    /// Operators wait for a second before they are tried again.
+    /// Operators wait for a second before they are tried a second time.
     pub fn patient(self) -> Self {
-        Self(self.0.replace("1ms..1ms", "1s..1s"))
+        Self(self.0.replace("retries = 1, backoff = \"1ms..1ms\"", "retries = 2, backoff = \"1s..1s\""))
     }
 
     /// A sink that writes as these settings say.
