@@ -43,7 +43,9 @@ fn ends_clearly_and_goes_on(counter: &'static str, limits: &'static str, texts: 
     println!("{counter}:\n{}", ended.stderr);
     assert_eq!(ended.code(), Some(3), "{counter}: {ended}");
     assert_eq!(ended.stdout, "", "{counter}: reports go to standard error");
-    for text in texts.iter().chain(&["operator `count` instance", "in `process`", "at epoch", "input `rows`", "help: ", "made again, 1 of 1"]) {
+    for text in
+        texts.iter().chain(&["operator `count` instance", "in `process`", "at epoch", "input `rows`", "help: ", "made again, 1 of 1"])
+    {
         assert!(ended.stderr.contains(text), "{counter}: the report lacks `{text}`: {ended}");
     }
     let panicked = ended.stderr.contains("thread '") || ended.stderr.contains("internal");

@@ -1,5 +1,6 @@
 //! Runs a prepared job: one attempt after another, until it ends or gives up.
 
+use super::capsule::Origin;
 use super::deal;
 use super::error::Error;
 use super::keeper::{Keeper, NamedSink, RunEnd};
@@ -24,7 +25,7 @@ use reprise_core::checkpoint::tenure::Tenure;
 use reprise_core::failure::window::Window;
 use reprise_core::failure::{Decision, Failures, Policy};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
-use reprise_core::topology::{Node, OnFailure, Plan};
+use reprise_core::topology::{Node, OnFailure, Operator, Plan};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -481,7 +482,7 @@ impl Job {
             generation,
             sources: topology.sources.iter().map(|s| s.name.clone()).collect(),
             operators: topology.operators.iter().map(|o| o.name.clone()).collect(),
-            origins: topology.operators.iter().zip(&self.prepared.components).map(|(o, c)| (c.digest(), o.line as u32)).collect(),
+            origins: (0..topology.operators.len()).map(|place| Arc::new(self.origin(place))).collect(),
         };
         let nodes = (0..topology.sources.len()).map(Reporting::Source);
         let nodes = nodes.chain((0..topology.operators.len()).map(Reporting::Operator));
@@ -490,6 +491,22 @@ impl Job {
         // One more for the epoch that begins while the last one is still under way, and one for the closing report.
         let waiting = topology.checkpoint.epochs_in_flight_max as usize + 2;
         recorder::start(recorder, participants.collect(), waiting)
+    }
+
+    /// What the capsules of an operator, given by its place, have in common.
+    fn origin(&self, place: usize) -> Origin {
+        let topology = &self.plan().topology;
+        let operator = &topology.operators[place];
+        Origin {
+            job: topology.name.clone(),
+            operator: operator.name.clone(),
+            line: operator.line as u32,
+            config: operator.config.clone(),
+            digest: self.prepared.components[place].digest(),
+            component: Arc::clone(&self.prepared.component_bytes[place]),
+            limits: limits(operator),
+            bytes_max: operator.on_failure.capsule_bytes_max,
+        }
     }
 
     fn blueprint(&self, first_epoch: Epoch, control: &Arc<Control>, reporter: engine::Reporter) -> Blueprint {
@@ -502,12 +519,7 @@ impl Job {
                 settings: operator.clone(),
                 component: self.prepared.components[index].clone(),
                 description: self.plan().descriptions[index].clone(),
-                limits: wasm::Limits {
-                    memory_bytes_max: operator.memory_bytes_max,
-                    deadline: operator.deadline,
-                    output_bytes_max: operator.output_bytes_max,
-                    ..wasm::Limits::default()
-                },
+                limits: limits(operator),
                 part_bytes_max: u32::try_from(topology.checkpoint.part_bytes_max).unwrap_or(u32::MAX),
                 chain_length_max: topology.checkpoint.chain_length_max,
                 guard: Arc::clone(&control.guards[index]),
@@ -555,6 +567,16 @@ impl Job {
                 bytes_max: plan.topology.checkpoint.chain_bytes_max,
             },
         }
+    }
+}
+
+/// What each instance of an operator may use.
+fn limits(operator: &Operator) -> wasm::Limits {
+    wasm::Limits {
+        memory_bytes_max: operator.memory_bytes_max,
+        deadline: operator.deadline,
+        output_bytes_max: operator.output_bytes_max,
+        ..wasm::Limits::default()
     }
 }
 
