@@ -4,6 +4,7 @@
 //! problem at all refuses the file. A value that is broken already is not complained about twice.
 
 use super::file::{Draft, DraftCheckpoint, DraftFailure, DraftFlow, DraftInputs, DraftOperator, DraftSink, DraftSource};
+use super::grant;
 use super::limits;
 use super::model::{Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Operator, Sink, Source, SourceKind, Then, Topology};
 use super::problem::{Problems, quote};
@@ -174,6 +175,7 @@ fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &
         deadline: limits::DEADLINE.take(&draft.deadline, problems),
         output_bytes_max: limits::OUTPUT.take(&draft.output_max, problems).0,
         on_failure: check_failure(&draft.on_failure, problems),
+        grant: grant::check(&draft.grant, problems),
         config: draft.config.clone(),
         line: line_of(draft.at, problems),
     }

@@ -1,5 +1,6 @@
 //! Text -> draft: the topology file as values of the right types with their places. What the values mean is not looked at here.
 
+use super::grant::{self, DraftGrant};
 use super::json;
 use super::problem::Problems;
 use super::table::{Given, Placed, Reader, Section};
@@ -96,6 +97,7 @@ pub(super) struct DraftOperator {
     pub deadline: Given<String>,
     pub output_max: Given<String>,
     pub on_failure: DraftFailure,
+    pub grant: DraftGrant,
     /// JSON text.
     pub config: String,
 }
@@ -302,12 +304,13 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
         then: section.text(reader, "then", "\"stop\""),
     });
     let on_failure = if let Given::Is(failure) = failure { failure.value } else { DraftFailure::default() };
+    let grant = grant::read(&mut section, reader);
     let config = match section.table(reader, "config", "`config`", "{ lowercase = true }") {
         Given::Is(config) => json::object(reader, config.value.raw()),
         Given::Absent | Given::Broken => "{}".to_owned(),
     };
     section.finish(reader);
-    DraftOperator { at, name, component, inputs, memory, deadline, output_max, on_failure, config }
+    DraftOperator { at, name, component, inputs, memory, deadline, output_max, on_failure, grant, config }
 }
 
 fn read_sink(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSink {

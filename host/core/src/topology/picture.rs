@@ -1,5 +1,6 @@
 //! A plan as text: for people (`Plan::render`), and in a form that stands for what matters to state (`Topology::digest_text`).
 
+use super::grant::Grant;
 use super::model::{
     Checkpoint, Delivery, Exchange, Field, FileSource, Input, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField, Topology,
 };
@@ -146,6 +147,18 @@ impl Plan {
             number => format!("{} after {min} to {max}, then stop the job", retries(number)),
         };
         line(out, "failure", &text);
+        render_grant(out, &operator.grant);
+    }
+}
+
+/// Values of variables are left out: they may be secrets.
+fn render_grant(out: &mut String, grant: &Grant) {
+    if !grant.variables.is_empty() {
+        let names: Vec<String> = grant.variables.iter().map(|(name, _)| quote(name)).collect();
+        line(out, "granted", &format!("environment variables {}", names.join(", ")));
+    }
+    for folder in &grant.folders {
+        line(out, "granted", &format!("folder {} as {}, read-only", quote(&folder.path), quote(&folder.guest)));
     }
 }
 
