@@ -25,6 +25,6 @@ mod take_up;
 pub use error::{Error, Kind};
 pub use notice::{CheckpointNotice, Notice, Watch};
 pub use opening::Start;
-pub use prepare::{Prepared, open_store, prepare, workers_of};
+pub use prepare::{Prepared, grants_of, open_store, prepare, workers_of};
 pub use run::{Ending, Options, run};
 pub use savepoint::{ask as ask_for_savepoint, remove as remove_savepoint};
