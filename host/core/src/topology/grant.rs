@@ -32,6 +32,16 @@ pub struct GrantedFolder {
     pub path: String,
 }
 
+impl Grant {
+    /// What is granted, in words. Values of variables are left out: they may be secrets.
+    pub(super) fn texts(&self) -> Vec<String> {
+        let names: Vec<String> = self.variables.iter().map(|(name, _)| quote(name)).collect();
+        let variables = (!names.is_empty()).then(|| format!("environment variables {}", names.join(", ")));
+        let folder = |folder: &GrantedFolder| format!("folder {} as {}, read-only", quote(&folder.path), quote(&folder.guest));
+        variables.into_iter().chain(self.folders.iter().map(folder)).collect()
+    }
+}
+
 /// The table with its types right: keys and values.
 #[derive(Debug, Default)]
 pub(super) struct DraftGrant {
