@@ -128,6 +128,28 @@ impl Guest {
         (mix(self.seed), mix(self.seed ^ GOLDEN_GAMMA))
     }
 
+    /// Processing time, for every import that asks for it.
+    pub(super) fn time_ms(&self) -> i64 {
+        self.call.now_ms
+    }
+
+    /// The next random number, for every import that asks for one.
+    pub(super) fn draw(&mut self) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+        self.random = self.random.wrapping_add(GOLDEN_GAMMA);
+        mix(self.random)
+    }
+
+    /// Logs a line, from whatever import it comes. Lines over the limit are counted and dropped.
+    pub(super) fn write_line(&mut self, level: Level, message: &str) {
+        if self.lines_in_call >= self.lines_per_call_max {
+            self.lines_dropped += 1;
+            return;
+        }
+        self.lines_in_call += 1;
+        self.push(level, clean(message, TEXT_BYTES_MAX));
+    }
+
     pub(super) fn log_tail(&self) -> Vec<String> {
         self.tail.iter().cloned().collect()
     }
@@ -157,11 +179,6 @@ impl TypesHost for Guest {}
 
 impl Host for Guest {
     fn log(&mut self, level: WitLevel, message: String) {
-        if self.lines_in_call >= self.lines_per_call_max {
-            self.lines_dropped += 1;
-            return;
-        }
-        self.lines_in_call += 1;
         let level = match level {
             WitLevel::Trace => Level::Trace,
             WitLevel::Debug => Level::Debug,
@@ -169,17 +186,15 @@ impl Host for Guest {
             WitLevel::Warn => Level::Warn,
             WitLevel::Error => Level::Error,
         };
-        self.push(level, clean(&message, TEXT_BYTES_MAX));
+        self.write_line(level, &message);
     }
 
     fn now(&mut self) -> i64 {
-        self.call.now_ms
+        self.time_ms()
     }
 
     fn random(&mut self) -> u64 {
-        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-        self.random = self.random.wrapping_add(GOLDEN_GAMMA);
-        mix(self.random)
+        self.draw()
     }
 
     fn count(&mut self, metric: String, add: u64) {

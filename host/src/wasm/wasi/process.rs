@@ -5,7 +5,6 @@ use super::bindings::clocks::{monotonic_clock, wall_clock};
 use super::bindings::random::{insecure, insecure_seed, random};
 use super::grants::Grants;
 use super::streams::{Line, Pollable};
-use crate::wasm::contract::operator::Host as _;
 use crate::wasm::guest::Guest;
 use std::sync::Arc;
 use wasmtime::Result;
@@ -73,13 +72,13 @@ impl Wasi {
 }
 
 impl Guest {
-    fn now_ms(&mut self) -> u64 {
+    fn now_ms(&self) -> u64 {
         // Some languages take a clock at 0 for a broken one; the first calls of an instance have no time.
-        u64::try_from(self.now()).unwrap_or(0).max(1)
+        u64::try_from(self.time_ms()).unwrap_or(0).max(1)
     }
 
     /// The monotonic clock, without a look at it.
-    pub(super) fn instant_ns(&mut self) -> u64 {
+    pub(super) fn instant_ns(&self) -> u64 {
         self.now_ms().saturating_mul(MS_NS).saturating_add(self.wasi.elapsed_ns)
     }
 
@@ -93,7 +92,7 @@ impl Guest {
         let wanted = usize::try_from(len).ok().filter(|_| len <= RANDOM_BYTES_MAX).ok_or(Ended::Random(len))?;
         let mut bytes = Vec::with_capacity(wanted.next_multiple_of(8));
         while bytes.len() < wanted {
-            bytes.extend_from_slice(&self.random().to_le_bytes());
+            bytes.extend_from_slice(&self.draw().to_le_bytes());
         }
         bytes.truncate(wanted);
         Ok(bytes)
@@ -139,7 +138,7 @@ impl random::Host for Guest {
     }
 
     fn get_random_u64(&mut self) -> Result<u64> {
-        Ok(self.random())
+        Ok(self.draw())
     }
 }
 
@@ -149,7 +148,7 @@ impl insecure::Host for Guest {
     }
 
     fn get_insecure_random_u64(&mut self) -> Result<u64> {
-        Ok(self.random())
+        Ok(self.draw())
     }
 }
 

@@ -5,8 +5,7 @@ use super::bindings::filesystem::types::ErrorCode;
 use super::bindings::io::{error, poll, streams};
 use super::files::read_file;
 use super::process::Ended;
-use crate::wasm::contract::operator::{Host as _, Level};
-use crate::wasm::guest::Guest;
+use crate::wasm::guest::{Guest, Level};
 use crate::wasm::limits::TEXT_BYTES_MAX;
 use std::fs::File;
 use std::sync::Arc;
@@ -93,7 +92,7 @@ impl Guest {
             line.extend(bytes);
             if lines.peek().is_some() {
                 let text = line.take();
-                self.log(level, text);
+                self.write_line(level, &text);
             }
         }
     }
@@ -104,7 +103,7 @@ impl Guest {
             let (line, level) = self.line(stream);
             if line.begun {
                 let text = line.take();
-                self.log(level, text);
+                self.write_line(level, &text);
             }
         }
     }
