@@ -6,6 +6,7 @@
 //! | `damage` | truncated, bit-flipped and missing objects |
 //! | `state` | deltas, other numbers of workers, checkpoints that do not fit |
 //! | `refused` | what lying guests return, and rows in quarantine |
+//! | `quarantine` | rows in quarantine: listed, dropped, sent again |
 //! | `ends` | the end of the input, told once; old checkpoints, deleted |
 //! | `savepoints` | savepoints, and older checkpoints as beginnings |
 //! | `outages` | stores that do not answer; chains that lost an object |
@@ -17,6 +18,7 @@ mod damage;
 mod ends;
 mod jobs;
 mod outages;
+mod quarantine;
 mod refused;
 mod savepoints;
 mod shapes;

@@ -6,6 +6,7 @@ mod checkpoint;
 mod exit;
 mod inspect;
 mod progress;
+mod quarantine;
 mod run;
 mod savepoint;
 mod site;
@@ -52,6 +53,9 @@ enum Command {
     /// Look at the checkpoints and savepoints of a job: list, show, diff, verify. Nothing is changed, and the job may run meanwhile.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// Look at rows that were refused or that operators failed at, and decide about them: list, show, replay, drop. The job may run meanwhile.
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Look at the state in a checkpoint. Nothing is changed, and no component is needed.
     #[command(subcommand)]
     State(state::Command),
@@ -167,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Checkpoint(command) => checkpoint::checkpoint(command),
+        Command::Quarantine(command) => quarantine::quarantine(command),
         Command::State(command) => state::state(command),
     }
 }

@@ -43,6 +43,12 @@ pub enum Kind {
     Request = 7,
     /// Rows whose calls failed.
     Fault = 8,
+    /// Rows in quarantine that were dropped.
+    Dropped = 9,
+    /// A request to send rows of the quarantine again.
+    Replay = 10,
+    /// Rows of the quarantine that were sent again.
+    Replayed = 11,
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u64 {
