@@ -6,6 +6,8 @@ use reprise::job::survey::{self, Kept, RowFilter, RowState, SurveyError};
 use reprise::job::{self, Asked, By, ChosenRows, Ending, Notice};
 use reprise::store::{Limits, Store};
 use reprise_core::checkpoint::quarantine::{ObjectName, is_replay_source};
+use reprise_core::codec::record;
+use reprise_core::ids::Epoch;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -116,6 +118,19 @@ fn rows_that_are_sent_again_through_a_mended_component_give_the_output_of_the_fu
     assert_eq!(row.state, RowState::Replayed);
     let asked = ask(&folder, &ChosenRows::Rows(vec![rows[0].id.clone()])).unwrap();
     assert_eq!((asked.rows, asked.before), (0, 1));
+}
+
+#[test]
+fn of_several_who_ask_for_the_same_rows_at_once_each_row_is_asked_for_once() {
+    let folder = stopped(120);
+    let asked: Vec<Asked> = std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..4).map(|_| scope.spawn(|| ask(&folder, &ChosenRows::All).unwrap())).collect();
+        askers.into_iter().map(|asker| asker.join().unwrap()).collect()
+    });
+    assert_eq!(asked.iter().map(|asked| asked.rows).sum::<u64>(), bad(0..120) as u64, "{asked:?}");
+    folder.set(&parsing(MENDED, false));
+    let run = folder.run(2).expect(Ending::Finished);
+    assert_eq!((sent_again(&run), folder.rows("out")), (bad(0..120) as u64, expected(0..120)));
 }
 
 #[test]
@@ -314,9 +329,9 @@ fn rows_of_epochs_that_do_not_count_are_on_no_list() {
         let (mut name, mut held) = (object.clone(), fs::read(folder.store().join(object.path())).unwrap());
         name.epoch.0 = epoch;
         name.generation.0 = generation;
-        let mut record: reprise_core::checkpoint::manifest::Quarantine = reprise_core::codec::record::decode(&held).unwrap();
-        record.epoch = name.epoch;
-        held = reprise_core::codec::record::encode(&record).unwrap();
+        let mut read: reprise_core::checkpoint::manifest::Quarantine = record::decode(&held).unwrap();
+        read.epoch = name.epoch;
+        held = record::encode(&read).unwrap();
         fs::write(folder.store().join(name.path()), held).unwrap();
         name
     };
@@ -325,6 +340,32 @@ fn rows_of_epochs_that_do_not_count_are_on_no_list() {
     let (stale, open) = (fake(newest, 999), fake(newest + 1, 999));
     assert!([stale, open].iter().all(|name| ObjectName::of_path(&name.path()).as_ref() == Some(name)));
     assert_eq!(list(&folder), rows);
+}
+
+#[test]
+fn more_requests_than_a_run_serves_are_served_one_after_another() {
+    const OBJECTS: u32 = 1_100;
+    let folder = stopped(60);
+    let first = list(&folder).swap_remove(0);
+    // As of an epoch whose manifest was deleted.
+    fs::remove_file(folder.store().join("checkpoints/000000000001.manifest")).unwrap();
+    let row = reprise_core::checkpoint::manifest::QuarantinedRow { value: b"k0,x,7".to_vec(), ..first.row };
+    for part in 0..OBJECTS {
+        let name = ObjectName { epoch: Epoch(1), part, ..first.id.object.clone() };
+        let (node, instance, rows) = (name.node.clone(), name.instance, vec![row.clone()]);
+        let object = reprise_core::checkpoint::manifest::Quarantine { node, instance, epoch: name.epoch, rows };
+        fs::write(folder.store().join(name.path()), record::encode(&object).unwrap()).unwrap();
+    }
+    let asked = ask(&folder, &ChosenRows::All).unwrap().rows;
+    assert_eq!(asked, u64::from(OBJECTS) + bad(0..60) as u64);
+    folder.set(&parsing(MENDED, true));
+    let run = folder.run_with(2, |notice| match notice {
+        Notice::Checkpoint(_) if list(&folder).is_empty() => Then::Stop,
+        _ => Then::GoOn,
+    });
+    let run = run.expect(Ending::Stopped);
+    assert!(run.notices.iter().filter(|notice| matches!(notice, Notice::Replays { .. })).count() > 1);
+    assert_eq!(folder.rows("out").len(), 60 + OBJECTS as usize);
 }
 
 #[test]

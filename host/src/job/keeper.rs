@@ -6,7 +6,7 @@ use super::error::Error;
 use super::notice::{CheckpointNotice, Notice, Watch};
 use super::patience::Patience;
 use super::recorder::Told;
-use super::replay;
+use super::replay::Lookout;
 use super::savepoint;
 use super::sweep;
 use crate::clock::Clock;
@@ -57,8 +57,8 @@ pub(super) struct Keeper {
     pub poll: Duration,
     /// A savepoint that the last checkpoint of this run becomes.
     pub savepoint: Option<String>,
-    /// Requests to send rows again that this run knows of; another one ends it. `None`: none does.
-    pub replays: Option<BTreeSet<String>>,
+    /// Tells when to end for rows that the next run sends again. `None`: this one does not end for any.
+    pub lookout: Option<Lookout>,
 }
 
 /// How a run ended.
@@ -231,6 +231,10 @@ impl Work {
             publish_one(Arc::clone(sink), name, staged).await?;
         }
         self.keeper.retention.note(&manifest);
+        let is_time = self.keeper.lookout.as_ref().is_some_and(|lookout| lookout.is_time_for_the_rest(&manifest));
+        if is_time && !self.keeper.control.stopping() {
+            self.end_for_the_next();
+        }
         self.compactions.retain(|_, made| made.is_none_or(|made| epoch <= made));
         for (counters, operator) in self.keeper.control.operators.iter().zip(&manifest.operators) {
             let bytes: u64 = operator.instances.iter().flat_map(|i| &i.chain).map(|object| object.bytes).sum();
@@ -304,7 +308,7 @@ impl Work {
             }
             let epoch = if request.stop {
                 // Nothing is to go on after this.
-                (self.again, self.keeper.replays) = (false, None);
+                (self.again, self.keeper.lookout) = (false, None);
                 self.keeper.control.stop();
                 Epoch(u64::MAX)
             } else {
@@ -315,15 +319,17 @@ impl Work {
         facts
     }
 
+    fn end_for_the_next(&mut self) {
+        self.again = true;
+        self.keeper.control.stop();
+    }
+
     /// Ends the run with a checkpoint where rows are to be sent again that this run knows nothing of.
     async fn look_for_replays(&mut self) {
-        let Some(known) = self.keeper.replays.as_ref().filter(|_| !self.keeper.control.stopping()) else { return };
-        match replay::names(&self.keeper.store).await {
-            Ok(found) if found.is_subset(known) => {}
-            Ok(_) => {
-                self.again = true;
-                self.keeper.control.stop();
-            }
+        let Some(lookout) = self.keeper.lookout.as_ref().filter(|_| !self.keeper.control.stopping()) else { return };
+        match lookout.sees_new(&self.keeper.store).await {
+            Ok(false) => {}
+            Ok(true) => self.end_for_the_next(),
             Err(error) => tracing::debug!(cause = %error, "requests to send rows again cannot be listed now"),
         }
     }

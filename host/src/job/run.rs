@@ -187,9 +187,7 @@ impl Job {
             opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), covered, up.generation).await?;
         }
         let replays = replay::take_up(&self.store, &up, self.plan()).await?;
-        let (mut readers, mut splits) = self.readers(base)?;
-        readers.extend(replays.readers(&self.store, self.options.workers, self.batch_limits()));
-        splits.extend(replays.splits(self.options.workers));
+        let (readers, splits) = self.all_readers(base, &replays)?;
         let seats = self.seats((readers, &replays), &sinks, up.generation, checkpoint.as_mut())?;
         let first_epoch = taken.epoch.next();
         let (topology, settings) = (&self.plan().topology, &self.plan().topology.checkpoint);
@@ -203,9 +201,7 @@ impl Job {
             control: Arc::clone(&control),
             took: began.elapsed(),
         });
-        if replays.rows() > 0 {
-            self.tell(Notice::Replays { rows: replays.rows() });
-        }
+        self.tell_replays(&replays);
         let (reporter, events) = self.recorder(up.generation, &patience, &replays);
         let blueprint = self.blueprint(first_epoch, &control, reporter, &replays);
         let mut published = taken.clone();
@@ -227,7 +223,7 @@ impl Job {
             poll: settings.savepoint_poll,
             savepoint: self.options.savepoint.clone(),
             // Ending an attempt would lose what was read ahead of a source that cannot be read again.
-            replays: (all_replay && self.options.savepoint.is_none()).then_some(replays.known),
+            lookout: (all_replay && self.options.savepoint.is_none()).then_some(replays.lookout),
         };
         self.drive(blueprint, seats, keeper, events, &control, base.map(|b| b.epoch)).await
     }
@@ -452,6 +448,21 @@ impl Job {
             readers.push(made.map_err(cannot_start("source", &source.name))?);
         }
         Ok((readers, all))
+    }
+
+    /// As [`Self::readers`], and one for each source that sends rows again.
+    fn all_readers(&self, base: Option<&Manifest>, replays: &Replays) -> Result<(Readers, Splits), Error> {
+        let (mut readers, mut splits) = self.readers(base)?;
+        let outage_max = self.plan().topology.checkpoint.outage_max;
+        readers.extend(replays.readers(&self.store, self.options.workers, self.batch_limits(), outage_max));
+        splits.extend(replays.splits(self.options.workers));
+        Ok((readers, splits))
+    }
+
+    fn tell_replays(&self, replays: &Replays) {
+        if replays.rows() > 0 {
+            self.tell(Notice::Replays { rows: replays.rows() });
+        }
     }
 
     fn seats(

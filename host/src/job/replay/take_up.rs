@@ -1,13 +1,13 @@
 //! At the start of an attempt: what is still to be sent again, and what the manifests to come need not remember any more.
 
-use super::book::{Book, Request};
+use super::book::{self, Book, Request};
 use super::reader::{Piece, Reader, position};
 use crate::connect::{BatchLimits, SourceReader};
 use crate::job::error::Error;
 use crate::job::opening::{failed, glance};
 use crate::store::{Creation, Store, StoreError};
 use bytes::Bytes;
-use reprise_core::checkpoint::manifest::SplitPosition;
+use reprise_core::checkpoint::manifest::{Manifest, SplitPosition};
 use reprise_core::checkpoint::opening::TakenUp;
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::{History, Replayed, RowsOf, replay_source};
@@ -15,17 +15,41 @@ use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation, Instance};
 use reprise_core::topology::{Edge, Exchange, Node, Plan};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// Requests that one attempt serves; the others wait for the next one.
-const REQUESTS_MAX: usize = 10_000;
+/// Requests that one attempt serves, since each manifest names them. When they are done, the next attempt serves others.
+const REQUESTS_MAX: usize = 1_000;
 
 /// What an attempt sends again.
 #[derive(Debug, Default)]
 pub(in crate::job) struct Replays {
     targets: Vec<Target>,
-    /// Paths of the requests that were there, but for those that wait for the next attempt.
-    pub known: BTreeSet<String>,
+    /// What the attempt is to look for.
+    pub lookout: Lookout,
+}
+
+/// What tells an attempt to end for rows that only the next one sends.
+#[derive(Debug, Default)]
+pub(in crate::job) struct Lookout {
+    /// Paths of the requests that were there.
+    known: BTreeSet<String>,
+    /// Where some of them wait for the next attempt: the rows of those that this one serves, by split.
+    before_the_rest: Option<BTreeMap<String, usize>>,
+}
+
+impl Lookout {
+    /// There are requests that were not there when the attempt began.
+    pub async fn sees_new(&self, store: &Store) -> Result<bool, StoreError> {
+        Ok(!names(store).await?.is_subset(&self.known))
+    }
+
+    /// All that the attempt serves is done in this checkpoint, and there is more.
+    pub fn is_time_for_the_rest(&self, manifest: &Manifest) -> bool {
+        let Some(served) = &self.before_the_rest else { return false };
+        let positions = book::positions(manifest);
+        served.iter().all(|(split, rows)| positions.get(split).is_some_and(|done| *done as usize >= *rows))
+    }
 }
 
 /// One input of an operator, and what is sent to it again.
@@ -80,10 +104,11 @@ impl Replays {
     }
 
     /// One reader for each source and instance. Rows that stay on their worker go to the instance that refused them.
-    pub fn readers(&self, store: &Store, workers: u32, limits: BatchLimits) -> Vec<Vec<Box<dyn SourceReader>>> {
+    /// `outage_max`: how long the store may not answer.
+    pub fn readers(&self, store: &Store, workers: u32, limits: BatchLimits, outage_max: Duration) -> Vec<Vec<Box<dyn SourceReader>>> {
         let of = |target: &Target, instance: u32| -> Box<dyn SourceReader> {
             let own = target.pieces.iter().filter(|piece| owner(piece, workers) == instance).cloned();
-            Box::new(Reader::new(own.collect(), store.clone(), Handle::current(), limits))
+            Box::new(Reader::new(own.collect(), store.clone(), Handle::current(), limits, outage_max))
         };
         self.targets.iter().map(|target| (0..workers).map(|instance| of(target, instance)).collect()).collect()
     }
@@ -100,7 +125,7 @@ fn operator_of(plan: &Plan, request: &Request) -> Option<usize> {
 }
 
 /// Paths of all requests there are.
-pub(in crate::job) async fn names(store: &Store) -> Result<BTreeSet<String>, StoreError> {
+async fn names(store: &Store) -> Result<BTreeSet<String>, StoreError> {
     let listed = store.list(paths::REPLAYS).await?;
     Ok(listed.into_iter().map(|entry| entry.path).collect())
 }
@@ -144,21 +169,21 @@ pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan) ->
     }
     let mut replays = Replays::default();
     let mut targets = BTreeMap::<(usize, u32), Target>::new();
-    let mut served = 0;
+    let (mut served, mut is_all) = (BTreeMap::new(), true);
     for request in &book.requests {
         let waiting: BTreeSet<usize> = book.waiting(request).map(|(place, _)| place).collect();
         if !history.has_object(&request.object) || is_over(&book, request, history.oldest()) {
             store.delete(&request.path).await.map_err(failed("remove a request to send rows again"))?;
             continue;
         }
-        served += usize::from(!waiting.is_empty());
-        if served > REQUESTS_MAX {
-            continue;
-        }
-        replays.known.insert(request.path.clone());
+        replays.lookout.known.insert(request.path.clone());
         match operator_of(plan, request) {
             _ if waiting.is_empty() => {}
-            Some(operator) => add(&mut targets, plan, operator, request, waiting, book.done(request)),
+            Some(_) if served.len() == REQUESTS_MAX => is_all = false,
+            Some(operator) => {
+                served.insert(request.replay.split(&request.path), request.replay.rows.rows.len());
+                add(&mut targets, plan, operator, request, waiting, book.done(request));
+            }
             None => tracing::warn!(
                 path = request.path,
                 "rows in quarantine are asked for of an operator or input that the topology does not have"
@@ -166,6 +191,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan) ->
         }
     }
     replays.targets = targets.into_values().collect();
+    replays.lookout.before_the_rest = (!is_all).then_some(served);
     Ok(replays)
 }
 
@@ -224,7 +250,6 @@ async fn note(store: &Store, book: &mut Book, covered: Epoch, generation: Genera
 
 #[cfg(test)]
 mod tests {
-    use super::super::book;
     use super::*;
 
     #[test]
