@@ -4,7 +4,9 @@
 //! not even `UPDATE_GOLDEN=1`.
 
 use crate::golden;
+use reprise_core::batch::{Batch, Row};
 use reprise_core::cells::{Cell, Chunk};
+use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::checkpoint::faulted::{self, FaultedRow, FaultedRows};
 use reprise_core::checkpoint::manifest::{
     Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, Request, SinkState, SourceState, SplitPosition,
@@ -40,6 +42,36 @@ fn claim() -> Claim {
 
 fn request() -> Request {
     Request { name: "before-upgrade".into(), stop: true, writer: 0x0123_4567_89ab_cdef, asked_ms: 1_700_000_000_123 }
+}
+
+fn capsule() -> Capsule {
+    let call = |number| Numbered { number, now_ms: 1_700_000_000_123 };
+    let mut batch = Batch::new();
+    batch.push(Row { time: 7, key: b"be", value: b"poison" }).unwrap();
+    let rows = || Given::Rows { input: 1, rows: Rows::new(&batch) };
+    Capsule {
+        job: "word-count".into(),
+        operator: "count".into(),
+        line: 12,
+        instance: Instance(1),
+        parallelism: 2,
+        epoch: Epoch(41),
+        config: "{}".into(),
+        component: Digest([0xcc; 32]),
+        component_bytes: Some(b"\0asm".to_vec()),
+        limits: vec![("memory-bytes".into(), 1 << 28)],
+        open: call(1),
+        state: full_chunks().iter().map(|chunk| Cells::new(3, chunk)).collect(),
+        calls: vec![Done { call: call(2), given: Given::Watermark(-5), digest: 9 }, Done { call: call(3), given: rows(), digest: 8 }],
+        failed: call(4),
+        given: rows(),
+        fault: Fault {
+            call: "process".into(),
+            kind: "trap".into(),
+            message: "trapped in `process`: unreachable executed".into(),
+            backtrace: vec!["count".into()],
+        },
+    }
 }
 
 fn head(scope: Scope) -> Head {
@@ -185,6 +217,8 @@ fn every_record_is_written_and_read_as_its_golden_file_has_it() {
     let read = record::decode::<FaultedRows>(&bytes).unwrap();
     read.check().unwrap();
     assert_eq!(read, faulted());
+    let bytes = frozen("capsule-v1.bin", &record::encode(&capsule()).unwrap());
+    assert_eq!(record::decode::<Capsule>(&bytes).unwrap(), capsule());
     let bytes = frozen("dropped-v1.bin", &record::encode(&dropped()).unwrap());
     assert_eq!(record::decode::<Dropped>(&bytes).unwrap(), dropped());
     let bytes = frozen("replay-v1.bin", &record::encode(&replay()).unwrap());
@@ -345,13 +379,13 @@ fn a_writer_made_from_the_reference_writes_the_same_bytes() {
     assert_eq!(by_hand.framed(8), record::encode(&f).unwrap());
     let rows = |out: ByHand, of: &RowsOf| out.text(&of.object).list(&of.rows, |out, row| out.u32(*row));
     let d = dropped();
-    assert_eq!(rows(ByHand::default(), &d.rows).u64(d.writer).i64(d.dropped_ms).framed(9), record::encode(&d).unwrap());
+    assert_eq!(rows(ByHand::default(), &d.rows).u64(d.writer).i64(d.dropped_ms).framed(10), record::encode(&d).unwrap());
     let r = replay();
     let by_hand = rows(ByHand::default(), &r.rows).u32(r.input).u64(r.writer).i64(r.asked_ms);
-    assert_eq!(by_hand.framed(10), record::encode(&r).unwrap());
+    assert_eq!(by_hand.framed(11), record::encode(&r).unwrap());
     assert_eq!(r.split("replays/x.0"), "replays/x.0@0123456789abcdef");
     let r = replayed();
-    assert_eq!(ByHand::default().list(&r.objects, rows).framed(11), record::encode(&r).unwrap());
+    assert_eq!(ByHand::default().list(&r.objects, rows).framed(12), record::encode(&r).unwrap());
 }
 
 /// Sixteen bytes a line, as `docs/formats.md` shows them.

@@ -7,6 +7,7 @@ mod exit;
 mod inspect;
 mod progress;
 mod quarantine;
+mod replay;
 mod run;
 mod savepoint;
 mod site;
@@ -56,6 +57,11 @@ enum Command {
     /// Look at rows that were refused or that operators failed at, and decide about them: list, show, replay, drop. The job may run meanwhile.
     #[command(subcommand)]
     Quarantine(quarantine::Command),
+    /// Make the failed call of a capsule fail again, here.
+    #[command(after_help = "Examples:\n  reprise replay state/word-count/capsules/count/000000000042-000001-0000-0.capsule\n  \
+        reprise replay poison.capsule --component mended.wasm\n\n\
+        Ends with 0 where the same call fails in the same way at the same place, and with 9 where it does not.")]
+    Replay(replay::ReplayArguments),
     /// Look at the state in a checkpoint. Nothing is changed, and no component is needed.
     #[command(subcommand)]
     State(state::Command),
@@ -172,6 +178,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Checkpoint(command) => checkpoint::checkpoint(command),
         Command::Quarantine(command) => quarantine::quarantine(command),
+        Command::Replay(arguments) => replay::replay(&arguments),
         Command::State(command) => state::state(command),
     }
 }

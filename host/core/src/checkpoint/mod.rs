@@ -6,6 +6,7 @@
 //! ```
 //! Nothing here touches storage: the modules are told facts and answer with what is to be done.
 
+pub mod capsule;
 pub mod chain;
 pub mod coordinator;
 pub mod faulted;

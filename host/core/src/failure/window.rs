@@ -95,6 +95,15 @@ impl WindowBreaker {
         true
     }
 
+    /// Opens the breaker, whatever came before. True where it was not open.
+    pub fn trip(&mut self, now: Duration) -> bool {
+        match self.standing(now) {
+            Standing::Open { .. } => false,
+            Standing::HalfOpen => self.fault(now),
+            Standing::Closed => self.open(now),
+        }
+    }
+
     /// Takes note of a call that succeeded. True where it closes the breaker.
     pub fn success(&mut self) -> bool {
         let closes = self.state == Standing::HalfOpen;
@@ -144,6 +153,15 @@ mod tests {
         assert!(breaker.success() && !breaker.success());
         assert_eq!(breaker.standing(S(6)), Standing::Closed);
         assert!(!breaker.fault(S(6)), "the count starts anew");
+    }
+
+    #[test]
+    fn it_can_be_tripped() {
+        let mut breaker = breaker();
+        assert!(breaker.trip(S(0)) && !breaker.trip(S(1)));
+        assert_eq!(breaker.standing(S(5)), Standing::HalfOpen);
+        assert!(breaker.trip(S(5)));
+        assert_eq!(breaker.standing(S(6)), Standing::Open { until: S(15) });
     }
 
     #[test]
