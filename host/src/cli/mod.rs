@@ -6,6 +6,7 @@ mod checkpoint;
 mod exit;
 mod inspect;
 mod progress;
+mod quarantine;
 mod replay;
 mod run;
 mod savepoint;
@@ -54,6 +55,9 @@ enum Command {
     /// Look at the checkpoints and savepoints of a job: list, show, diff, verify. Nothing is changed, and the job may run meanwhile.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// Look at rows that were refused or that operators failed at, and decide about them: list, show, replay, drop. The job may run meanwhile.
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Make the failed call of a capsule fail again, here.
     #[command(after_help = "Examples:\n  reprise replay state/word-count/capsules/count/000000000042-000001-0000-0.capsule\n  \
         reprise replay poison.capsule --component mended.wasm\n\n\
@@ -180,6 +184,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Checkpoint(command) => checkpoint::checkpoint(command),
+        Command::Quarantine(command) => quarantine::quarantine(command),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::State(command) => state::state(command),
     }
