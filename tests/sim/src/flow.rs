@@ -1,14 +1,14 @@
 //! The dataflow of a run: source, operator and sink, some instances of each.
 //!
-//! A source instance decides alone when its epoch ends. An operator works on rows of its present epoch as they come; rows of a later one
-//! wait until all sources are past the present one and its snapshot is taken. A sink keeps rows apart by epoch, and stages an epoch when all
-//! operators are past it.
+//! A source instance decides alone when its epoch ends; its watermark is the number of records that it has read. An operator works on rows and
+//! watermarks of its present epoch as they come ([`crate::operator`]); those of a later one wait until all sources are past the present one and
+//! its snapshot is taken. A sink keeps rows apart by epoch, and stages an epoch when all operators are past it.
 
-use crate::input::{self, Record, Row};
-use crate::mutation::Mutation;
+use crate::input::{Record, Row};
+use crate::operator::operator;
 use crate::outbox::Token;
 use crate::run::{EpochContent, EpochReport, Run};
-use crate::snapshot::State;
+use crate::snapshot::Restored;
 use crate::world::Sim;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::{SplitPosition, StagedRef};
@@ -16,12 +16,26 @@ use reprise_core::ids::{Epoch, Instance};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
+/// Of 1000 reads of a source, so many are followed by a watermark; there is one at the end of each epoch, too.
+const WATERMARKS: u64 = 150;
+/// Rows that a sink takes at a time, at most.
+const SINK_ROWS: u64 = 4;
+
 enum Item<T> {
     Row(Epoch, T),
+    Watermark(Epoch, i64),
     /// Nothing more of this epoch comes from this sender.
     End(Epoch),
     /// Nor of any later one.
     Closed(Epoch),
+}
+
+/// What an instance takes from its inbox.
+pub(crate) enum Taken<T> {
+    /// Rows of one epoch and one sender, in their order.
+    Rows(Epoch, Vec<T>),
+    /// The watermark of a sender.
+    Watermark(usize, i64),
 }
 
 /// What comes to one instance, sender by sender.
@@ -45,6 +59,11 @@ impl<T> Inbox<T> {
         self.senders[sender].waiting.push_back(item);
     }
 
+    /// Adds a row.
+    pub(crate) fn push_row(&mut self, sender: usize, of: Epoch, row: T) {
+        self.push(sender, Item::Row(of, row));
+    }
+
     /// Notes what the senders say of their epochs, as far as nothing is before it.
     fn note_ends(&mut self) {
         for sender in &mut self.senders {
@@ -58,33 +77,42 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// A row of an epoch up to `epoch`, of a sender that chance picks.
-    fn take(&mut self, sim: &Sim, epoch: Epoch) -> Option<(Epoch, T)> {
+    /// A watermark or some rows, at most `rows_max`, of an epoch up to `epoch`, of a sender that chance picks.
+    pub(crate) fn take(&mut self, sim: &Sim, epoch: Epoch, rows_max: u64) -> Option<Taken<T>> {
         self.note_ends();
-        let fits = |sender: &Sender<T>| matches!(sender.waiting.front(), Some(Item::Row(of, _)) if *of <= epoch);
+        let fits = |sender: &Sender<T>| matches!(sender.waiting.front(), Some(Item::Row(of, _) | Item::Watermark(of, _)) if *of <= epoch);
         let may: Vec<usize> = (0..self.senders.len()).filter(|sender| fits(&self.senders[*sender])).collect();
-        let sender = *sim.random.borrow_mut().pick(&may)?;
-        match self.senders[sender].waiting.pop_front()? {
-            Item::Row(of, row) => Some((of, row)),
-            Item::End(_) | Item::Closed(_) => None,
+        let from = *sim.random.borrow_mut().pick(&may)?;
+        let waiting = &mut self.senders[from].waiting;
+        let (of, mut rows) = match waiting.pop_front()? {
+            Item::Row(of, row) => (of, vec![row]),
+            Item::Watermark(_, watermark) => return Some(Taken::Watermark(from, watermark)),
+            Item::End(_) | Item::Closed(_) => return None,
+        };
+        let rows_max = sim.between(1, rows_max) as usize;
+        while rows.len() < rows_max
+            && let Some(Item::Row(_, row)) = waiting.pop_front_if(|item| matches!(item, Item::Row(next, _) if *next == of))
+        {
+            rows.push(row);
         }
+        Some(Taken::Rows(of, rows))
     }
 
     /// All senders are past this epoch.
-    fn is_past(&self, epoch: Epoch) -> bool {
+    pub(crate) fn is_past(&self, epoch: Epoch) -> bool {
         self.senders.iter().all(|sender| sender.closed.is_some() || sender.past >= Some(epoch))
     }
 
     /// The last epoch there is, once all senders have closed.
-    fn last(&self) -> Option<Epoch> {
+    pub(crate) fn last(&self) -> Option<Epoch> {
         self.senders.iter().map(|sender| sender.closed).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 }
 
 /// What the instances of a run share.
 pub struct Flow {
-    to_operators: Vec<Inbox<Record>>,
-    to_sinks: Vec<Inbox<Row>>,
+    pub(crate) to_operators: Vec<Inbox<Record>>,
+    pub(crate) to_sinks: Vec<Inbox<Row>>,
     source_epochs: Vec<Epoch>,
     exhausted: Vec<bool>,
     /// The newest epoch that is behind us.
@@ -115,10 +143,26 @@ impl Flow {
             positions,
         }
     }
+
+    /// An operator instance is past an epoch; `closed`: past all of them.
+    pub(crate) fn end_operator_epoch(&mut self, instance: usize, epoch: Epoch, closed: bool) {
+        for inbox in &mut self.to_sinks {
+            inbox.push(instance, if closed { Item::Closed(epoch) } else { Item::End(epoch) });
+        }
+        self.active -= usize::from(closed);
+    }
+
+    /// A source instance sends its watermark, once it has read anything; one without splits holds nobody up.
+    fn send_watermark(&mut self, sim: &Sim, instance: u32, epoch: Epoch) {
+        let watermark = sim.input.watermark(instance, &self.positions).unwrap_or(i64::MAX);
+        for inbox in self.to_operators.iter_mut().filter(|_| watermark > 0) {
+            inbox.push(instance as usize, Item::Watermark(epoch, watermark));
+        }
+    }
 }
 
 /// Starts all instances.
-pub fn start(sim: &Sim, run: &Rc<Run>, first: Epoch, states: Vec<State>) {
+pub fn start(sim: &Sim, run: &Rc<Run>, first: Epoch, states: Vec<Restored>) {
     for (instance, state) in (0..).zip(states) {
         sim.spawn(run.host, run.engine, source(sim.clone(), Rc::clone(run), instance, first));
         sim.spawn(run.host, run.engine, operator(sim.clone(), Rc::clone(run), instance, first, state));
@@ -156,6 +200,9 @@ impl Reading {
             let to = record.operator(sim.plan.workers) as usize;
             flow.to_operators[to].push(self.instance as usize, Item::Row(self.epoch, record));
         }
+        if sim.chance(WATERMARKS) {
+            flow.send_watermark(sim, self.instance, self.epoch);
+        }
         drop(flow);
         run.changed.notify(sim);
     }
@@ -172,6 +219,7 @@ impl Reading {
         let rows = std::mem::take(&mut self.rows);
         let refused = std::mem::take(&mut self.refused);
         let content = EpochContent::Source { splits, rows, refused, ended: closing == Some(true) };
+        flow.send_watermark(sim, self.instance, self.epoch);
         for inbox in &mut flow.to_operators {
             let item = if closing.is_some() { Item::Closed(self.epoch) } else { Item::End(self.epoch) };
             inbox.push(self.instance as usize, item);
@@ -223,61 +271,14 @@ async fn source(sim: Sim, run: Rc<Run>, instance: u32, first: Epoch) {
     }
 }
 
-async fn operator(sim: Sim, run: Rc<Run>, instance: u32, first: Epoch, mut state: State) {
-    let me = instance as usize;
-    let mut epoch = first;
-    let mut rows = 0;
-    loop {
-        let horizon = if sim.is_broken(Mutation::NextEpochTouchesState) { Epoch(u64::MAX) } else { epoch };
-        let taken = run.flow.borrow_mut().to_operators[me].take(&sim, horizon);
-        if let Some((of, record)) = taken {
-            let State { cells, changed, .. } = &mut state;
-            let row = input::apply(cells, record, |name| _ = changed.insert(name.clone()));
-            rows += 1;
-            let to = record.sink(sim.plan.workers) as usize;
-            run.flow.borrow_mut().to_sinks[to].push(me, Item::Row(of, row));
-            run.changed.notify(&sim);
-            sim.pause(0, 3).await;
-            continue;
-        }
-        if !run.flow.borrow().to_operators[me].is_past(epoch) {
-            run.changed.wait(&sim).await;
-            continue;
-        }
-        if end_operator_epoch(&sim, &run, instance, epoch, &mut state, std::mem::take(&mut rows)) {
-            return;
-        }
-        epoch = epoch.next();
-        sim.pause(0, 3).await;
-    }
-}
-
-/// Takes the snapshot of an epoch and reports it; true where it was the last one.
-fn end_operator_epoch(sim: &Sim, run: &Run, instance: u32, epoch: Epoch, state: &mut State, rows: u64) -> bool {
-    let me = instance as usize;
-    let mut flow = run.flow.borrow_mut();
-    let closed = flow.to_operators[me].last().is_some_and(|last| epoch >= last);
-    let asked = flow.ask_full.remove(&instance);
-    let snapshot = state.take(sim.plan.chain_length_max == 0, asked);
-    for inbox in &mut flow.to_sinks {
-        inbox.push(me, if closed { Item::Closed(epoch) } else { Item::End(epoch) });
-    }
-    flow.active -= usize::from(closed);
-    drop(flow);
-    let from = Participant { node: Node::Operator(0), instance };
-    run.report(sim, EpochReport { from, epoch, closed, content: EpochContent::Operator { snapshot, rows } });
-    run.changed.notify(sim);
-    closed
-}
-
 async fn sink(sim: Sim, run: Rc<Run>, instance: u32, first: Epoch) {
     let me = instance as usize;
     let mut epoch = first;
     let mut open: BTreeMap<Epoch, Vec<Row>> = BTreeMap::new();
     loop {
-        let taken = run.flow.borrow_mut().to_sinks[me].take(&sim, Epoch(u64::MAX));
-        if let Some((of, row)) = taken {
-            open.entry(of).or_default().push(row);
+        let taken = run.flow.borrow_mut().to_sinks[me].take(&sim, Epoch(u64::MAX), SINK_ROWS);
+        if let Some(Taken::Rows(of, rows)) = taken {
+            open.entry(of).or_default().extend(rows);
             sim.pause(0, 2).await;
             continue;
         }

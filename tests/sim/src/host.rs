@@ -1,4 +1,4 @@
-//! The process of a host: it takes the job up, runs it, and takes it up again inside the process when an operator has failed.
+//! The process of a host: it takes the job up, runs it, and takes it up again inside the process when an operator has failed for good.
 
 use crate::client::Client;
 use crate::clockwork::HostId;
@@ -115,7 +115,7 @@ async fn work(sim: &Sim, host: HostId, mut begin: Begin) -> Exit {
                 check_sink(sim, host, generation, &fault);
                 return Exit::Sink;
             }
-            RunEnd::Trapped => before = Some(generation),
+            RunEnd::Failed => before = Some(generation),
         }
         sim.pause(10, 200).await;
     }

@@ -1,16 +1,20 @@
 //! The records of a job, and what a run without any fault makes of them.
 //!
 //! The operator counts the records of each key, and remembers for each key and split the offset of the last one; every fourth record of a
-//! split forgets it instead. So running counts depend on the order in which splits are read, and all else does not.
+//! split forgets it instead. So running counts depend on the order in which splits are read, and all else does not. It also remembers the
+//! last watermark, which is the number of records that the slowest source instance has read. On some records, poison, it fails whenever they come:
+//! a run without faults has none of them.
 
 use crate::plan::Plan;
 use crate::random::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Slot of the counts: one cell a key.
 pub const COUNTS: u32 = 0;
 /// Slot of the last offsets: a cell for each key and split.
 pub const LAST: u32 = 1;
+/// Slot of the last watermark: a cell for each instance of the operator.
+pub const MARKS: u32 = 2;
 
 /// Slot, key and item of a cell.
 pub type CellName = (u32, Vec<u8>, Vec<u8>);
@@ -43,6 +47,9 @@ pub struct Row {
 #[derive(Debug)]
 pub struct Input {
     splits: Vec<Vec<u8>>,
+    /// Split and offset of the records on which the operator fails.
+    poison: BTreeSet<(u8, u32)>,
+    workers: u32,
 }
 
 impl Input {
@@ -54,7 +61,28 @@ impl Input {
             let length = random.between(plan.records_max / 2, plan.records_max);
             (0..length).map(|_| random.below(plan.keys) as u8).collect()
         };
-        Self { splits: (0..plan.splits).map(|_| split()).collect() }
+        let splits: Vec<Vec<u8>> = (0..plan.splits).map(|_| split()).collect();
+        let mut random = Random::new(seed ^ 0x0DD5_0000_0000_0002);
+        let places = (0u8..).zip(&splits).flat_map(|(split, records)| (0..records.len() as u32).map(move |offset| (split, offset)));
+        Self { poison: places.filter(|_| random.chance(plan.trouble.poison)).collect(), splits, workers: plan.workers }
+    }
+
+    /// The operator fails whenever this record comes.
+    #[must_use]
+    pub fn is_poison(&self, record: &Record) -> bool {
+        self.poison.contains(&(record.split, record.offset))
+    }
+
+    /// What reaches the state and the output.
+    fn is_sound(&self, record: &Record) -> bool {
+        !record.is_refused() && !self.is_poison(record)
+    }
+
+    /// The watermark of a source instance at these positions; `None` where it has no split.
+    #[must_use]
+    pub fn watermark(&self, instance: u32, positions: &[u32]) -> Option<i64> {
+        let own = (0u32..).zip(positions).filter(|(split, _)| split % self.workers == instance);
+        own.map(|(_, position)| i64::from(*position)).reduce(|one, other| one + other)
     }
 
     /// Number of splits.
@@ -91,8 +119,12 @@ impl Input {
     #[must_use]
     pub fn cells(&self, positions: &[u32]) -> Cells {
         let mut cells = Cells::new();
-        for record in self.before(positions).filter(|record| !record.is_refused()) {
+        for record in self.before(positions).filter(|record| self.is_sound(record)) {
             apply(&mut cells, record, |_| {});
+        }
+        let watermark = (0..self.workers).filter_map(|source| self.watermark(source, positions)).min().unwrap_or(0);
+        if watermark > 0 {
+            cells.extend((0..self.workers).map(|at| ((MARKS, vec![at as u8], vec![]), watermark.to_le_bytes().to_vec())));
         }
         cells
     }
@@ -101,6 +133,12 @@ impl Input {
     #[must_use]
     pub fn taken(&self, positions: &[u32]) -> u64 {
         self.before(positions).filter(|record| !record.is_refused()).count() as u64
+    }
+
+    /// Poison among the records that the operator takes, of all before these positions.
+    #[must_use]
+    pub fn poison(&self, positions: &[u32]) -> Vec<Record> {
+        self.before(positions).filter(|record| !record.is_refused() && self.is_poison(record)).collect()
     }
 
     /// Refused records, of all before these positions.
@@ -113,7 +151,7 @@ impl Input {
     #[must_use]
     pub fn last_before(&self, record: Record) -> Option<u32> {
         let earlier = (0..record.offset).rev().map(|offset| self.record(record.split as usize, offset));
-        let before = earlier.filter(|other| !other.is_refused()).find(|other| other.key == record.key)?;
+        let before = earlier.filter(|other| self.is_sound(other)).find(|other| other.key == record.key)?;
         (!before.forgets()).then_some(before.offset)
     }
 }

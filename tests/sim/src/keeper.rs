@@ -28,8 +28,8 @@ use std::rc::Rc;
 pub enum RunEnd {
     /// Its last checkpoint is complete; true: all input had ended.
     Done(bool),
-    /// An operator failed.
-    Trapped,
+    /// An operator could not come back alone.
+    Failed,
     /// Another host has the job.
     Ended(End),
     /// A sink gave up.
@@ -71,7 +71,7 @@ pub async fn keep(sim: &Sim, run: &Rc<Run>, mut tenure: Tenure) -> RunEnd {
             Some(fact) => fact,
             None => match run.fact(sim).await {
                 Some(fact) => fact,
-                None => return RunEnd::Trapped,
+                None => return RunEnd::Failed,
             },
         };
         let published = if let Fact::Published(epoch) = fact { Some(epoch) } else { None };

@@ -4,21 +4,27 @@
 //! seed ──> Plan, Input ──> supervisor: starts hosts, strikes them          oracle: looks on, at every effect and at the end
 //!                              │
 //!          host: take_up (Opening) ──> flow ──> run (lanes) ──> keeper (Tenure) ──> publish, sweep, compact
+//!                              │        └─ operator <──> heal (Search, Pace, WindowBreaker)
 //!                              │                                   │
 //!                           client ──> store: late, lost, slow     outbox: rename by rename
 //! ```
 //! Everything runs in one thread and in simulated time, and all chance comes from the seed: one seed, one trace.
 //!
 //! It is not a model of the protocol: it carries out the deeds of the real machines. It models what is around them: an object store that is
-//! atomic for each object, the law of the file sink, a dataflow of counting operators, and the keeper of a job.
+//! atomic for each object, the law of the file sink, a dataflow of counting operators, how an instance of them comes back after a failed call,
+//! and the keeper of a job.
 
 pub mod client;
 pub mod clockwork;
 pub mod flow;
+pub mod guest;
+mod heal;
 pub mod host;
+pub mod image;
 pub mod input;
 pub mod keeper;
 pub mod mutation;
+mod operator;
 pub mod oracle;
 pub mod outbox;
 pub mod plan;
@@ -31,4 +37,5 @@ pub mod supervisor;
 pub mod sweep;
 pub mod take_up;
 pub mod trace;
+pub mod trouble;
 pub mod world;

@@ -55,10 +55,40 @@ pub enum Mutation {
     SourcesNotSetBack,
     /// A checkpoint is taken up unseen.
     CheckpointNotVerified,
+    /// What a call returns that is made again is sent again.
+    ReplayedOutputsSent,
+    /// The calls before a snapshot are made again, too.
+    LogNotCleared,
+    /// The log is cleared before the snapshot is read, which may fail.
+    LogClearedTooSoon,
+    /// Changes of a snapshot between two checkpoints are in no report.
+    LocalChangesNotReported,
+    /// Changes are forgotten before the full snapshot that stands for them is read, which may fail.
+    FullForgetsChanges,
+    /// A failed call is made again with those that succeeded.
+    FailedCallLogged,
+    /// Watermarks are not told again.
+    WatermarksNotLogged,
+    /// A unit on which a call failed is not tried again.
+    FailedUnitDropped,
+    /// Poison is passed over, and nobody is told.
+    PoisonNotQuarantined,
+    /// The rows of a unit after its poison are lost.
+    RowsAfterPoisonDropped,
+    /// Poison of an epoch is reported in the next one, too.
+    FaultedReportedAgain,
+    /// A standby is not told of snapshots.
+    StandbyMissesSnapshot,
+    /// The host's copy of a state, once folded, takes the place of what came meanwhile.
+    FoldLosesNewer,
+    /// A failed call is made again on the instance that failed.
+    RetryOnDeadInstance,
+    /// Where an instance fails, that of the next worker is replaced, too.
+    NeighbourReplaced,
 }
 
 /// All of them, with their names on the command line.
-pub const ALL: [(Mutation, &str); 25] = [
+pub const ALL: [(Mutation, &str); 40] = [
     (Mutation::ReportBeforeUpload, "report-before-upload"),
     (Mutation::PublishBeforeManifest, "publish-before-manifest"),
     (Mutation::NoFence, "no-fence"),
@@ -84,6 +114,21 @@ pub const ALL: [(Mutation, &str); 25] = [
     (Mutation::NextEpochTouchesState, "next-epoch-touches-state"),
     (Mutation::SourcesNotSetBack, "sources-not-set-back"),
     (Mutation::CheckpointNotVerified, "checkpoint-not-verified"),
+    (Mutation::ReplayedOutputsSent, "replayed-outputs-sent"),
+    (Mutation::LogNotCleared, "log-not-cleared"),
+    (Mutation::LogClearedTooSoon, "log-cleared-too-soon"),
+    (Mutation::LocalChangesNotReported, "local-changes-not-reported"),
+    (Mutation::FullForgetsChanges, "full-forgets-changes"),
+    (Mutation::FailedCallLogged, "failed-call-logged"),
+    (Mutation::WatermarksNotLogged, "watermarks-not-logged"),
+    (Mutation::FailedUnitDropped, "failed-unit-dropped"),
+    (Mutation::PoisonNotQuarantined, "poison-not-quarantined"),
+    (Mutation::RowsAfterPoisonDropped, "rows-after-poison-dropped"),
+    (Mutation::FaultedReportedAgain, "faulted-reported-again"),
+    (Mutation::StandbyMissesSnapshot, "standby-misses-snapshot"),
+    (Mutation::FoldLosesNewer, "fold-loses-newer"),
+    (Mutation::RetryOnDeadInstance, "retry-on-dead-instance"),
+    (Mutation::NeighbourReplaced, "neighbour-replaced"),
 ];
 
 impl Mutation {

@@ -9,7 +9,8 @@
 //! | a manifest counts | its number had not been used before by somebody newer |
 //! | an object is deleted | no retained manifest and no savepoint reaches it |
 //! | a run begins | from the newest checkpoint there was |
-//! | the end | the output, the state and the refused rows of a run without faults |
+//! | an instance of the operator is made | it is the first one of its run, or the one before it has failed |
+//! | the end | the output, the state and the refused rows of a run without faults and without poison; in quarantine is all poison, each row once |
 
 use crate::clockwork::HostId;
 use crate::input::Cells;
@@ -19,7 +20,8 @@ use crate::snapshot;
 use crate::store::Bytes;
 use crate::take_up::positions;
 use crate::world::Sim;
-use reprise_core::checkpoint::manifest::{Manifest, Quarantine};
+use reprise_core::checkpoint::faulted::FaultedRows;
+use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, Quarantine};
 use reprise_core::checkpoint::opening::TakenUp;
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::record;
@@ -154,7 +156,8 @@ impl Sim {
         if let Err(reason) = self.check_cut(&manifest) {
             self.fail(format!("manifest {epoch} of generation {}: {reason}", manifest.generation));
         }
-        let mut refused = manifest.sources.iter().flat_map(|source| &source.quarantine);
+        let instances = manifest.operators.iter().flat_map(|operator| &operator.instances);
+        let mut refused = manifest.sources.iter().flat_map(|source| &source.quarantine).chain(instances.flat_map(|at| &at.quarantine));
         if let Some(object) = refused.find(|object| self.store.borrow().peek(&object.path).is_none()) {
             self.fail(format!("manifest {epoch} of generation {}: {} is missing", manifest.generation, object.path));
         }
@@ -177,10 +180,13 @@ impl Sim {
         let taken = self.input.taken(&at);
         let refused = self.input.refused(&at).len() as u64;
         let source: (u64, u64) = manifest.sources.iter().fold((0, 0), |(rows, rejected), s| (rows + s.rows, rejected + s.rejected));
-        let operator: u64 = manifest.operators.iter().flat_map(|operator| &operator.instances).map(|instance| instance.rows).sum();
+        let instances = manifest.operators.iter().flat_map(|operator| &operator.instances);
+        let operator = instances.fold((0, 0), |(rows, rejected), instance| (rows + instance.rows, rejected + instance.rejected));
         let sink: u64 = manifest.sinks.iter().map(|sink| sink.rows).sum();
-        if (source, operator, sink) != ((taken, refused), taken, taken) {
-            return Err(format!("it counts {source:?}, {operator}, {sink} rows, {taken} were read and {refused} refused"));
+        let poison = self.input.poison(&at).len() as u64;
+        if (source, operator, sink) != ((taken, refused), (taken, poison), taken - poison) {
+            let counts = format!("{source:?}, {operator:?}, {sink} rows");
+            return Err(format!("it counts {counts}; {taken} were read, {refused} refused, and {poison} are poison"));
         }
         Ok(())
     }
@@ -268,6 +274,9 @@ impl Sim {
         for ((epoch, _), rows) in outbox.seen() {
             for row in rows.iter() {
                 let record = row.record;
+                if self.input.is_poison(&record) {
+                    return Err(format!("epoch {epoch} has a row of {record:?}, which is poison"));
+                }
                 let count = counts.entry(record.key).or_insert(0);
                 *count += 1;
                 if row.count != *count {
@@ -302,8 +311,9 @@ impl Sim {
     fn check_finished(&self, rows: u64) -> Result<(), String> {
         let oracle = self.oracle.borrow();
         let ends = self.input.ends();
-        if rows != self.input.taken(&ends) {
-            return Err(format!("{rows} rows are visible, {} were to come", self.input.taken(&ends)));
+        let due = self.input.taken(&ends) - self.input.poison(&ends).len() as u64;
+        if rows != due {
+            return Err(format!("{rows} rows are visible, {due} were to come"));
         }
         let last = oracle.line().next().filter(|last| last.finished).ok_or("the newest manifest is not of a finished job")?;
         if positions(self, Some(last)) != ends {
@@ -317,17 +327,35 @@ impl Sim {
                 return Err(format!("manifest {} is retained, and {path} is missing", manifest.epoch));
             }
         }
-        let mut refused = Vec::new();
-        for object in oracle.ancestors().flat_map(|manifest| &manifest.sources).flat_map(|source| &source.quarantine) {
-            let bytes = self.store.borrow().peek(&object.path).ok_or_else(|| format!("{} is missing", object.path))?;
-            let quarantine: Quarantine = record::decode(&bytes).map_err(|error| format!("{}: {error}", object.path))?;
-            refused.extend(quarantine.rows.into_iter().map(|row| row.origin));
+        drop(oracle);
+        self.check_quarantine(&ends)
+    }
+
+    /// In quarantine is what the source refuses and what the operator fails on, each row once.
+    fn check_quarantine(&self, ends: &[u32]) -> Result<(), String> {
+        let oracle = self.oracle.borrow();
+        let read = |object: &ObjectRef| self.store.borrow().peek(&object.path).ok_or_else(|| format!("{} is missing", object.path));
+        let (mut refused, mut poison) = (Vec::new(), Vec::new());
+        for manifest in oracle.ancestors() {
+            for object in manifest.sources.iter().flat_map(|source| &source.quarantine) {
+                let quarantine: Quarantine = record::decode(&read(object)?).map_err(|error| format!("{}: {error}", object.path))?;
+                refused.extend(quarantine.rows.into_iter().map(|row| row.origin));
+            }
+            for object in manifest.operators.iter().flat_map(|operator| &operator.instances).flat_map(|instance| &instance.quarantine) {
+                let faulted: FaultedRows = record::decode(&read(object)?).map_err(|error| format!("{}: {error}", object.path))?;
+                faulted.check().map_err(|reason| format!("{}: {reason}", object.path))?;
+                poison.extend(faulted.rows.into_iter().map(|faulted| faulted.row.origin));
+            }
         }
-        refused.sort();
-        let mut expected: Vec<String> = self.input.refused(&ends).iter().map(|r| format!("{}:{}", r.split, r.offset)).collect();
-        expected.sort();
-        if refused != expected {
-            return Err(format!("the refused rows are {refused:?}, not {expected:?}"));
+        for (kind, mut found, expected) in
+            [("refused rows", refused, self.input.refused(ends)), ("poisonous rows", poison, self.input.poison(ends))]
+        {
+            found.sort();
+            let mut expected: Vec<String> = expected.iter().map(|record| format!("{}:{}", record.split, record.offset)).collect();
+            expected.sort();
+            if found != expected {
+                return Err(format!("the {kind} in quarantine are {found:?}, not {expected:?}"));
+            }
         }
         Ok(())
     }

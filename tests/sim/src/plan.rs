@@ -2,6 +2,7 @@
 
 use crate::mutation::Mutation;
 use crate::random::Random;
+use crate::trouble::Trouble;
 use std::collections::BTreeMap;
 
 /// A point of the protocol at which a host that freezes or dies leaves something half done.
@@ -169,6 +170,8 @@ pub struct Plan {
     pub ask: u64,
     /// Of 1000 starts, so many go back to something older, while there are `rewinds` left.
     pub rewind: u64,
+    /// What befalls operators.
+    pub trouble: Trouble,
 }
 
 impl Plan {
@@ -207,6 +210,7 @@ impl Plan {
             race: stormy(r, 80),
             ask: 0,
             rewind: 200,
+            trouble: Trouble::new(seed),
         };
         plan.drilled(r)
     }
@@ -250,7 +254,7 @@ impl Plan {
     pub fn calm(seed: u64) -> Self {
         let quiet =
             Self { faults: 0, drill: Drill::Nothing, damage: false, rewinds: 0, at_points: 0, race: 0, ask: 0, ..Self::new(seed, None) };
-        Self { fail_before: 0, lost_answer: 0, late: 0, slow: 0, ..quiet }
+        Self { fail_before: 0, lost_answer: 0, late: 0, slow: 0, trouble: Trouble { poison: 0, ..quiet.trouble }, ..quiet }
     }
 }
 
@@ -261,8 +265,42 @@ pub enum Fault {
     Crash,
     /// A host stood still for a while.
     Freeze,
-    /// An operator failed.
+    /// A call with rows failed.
     Trap,
+    /// A watermark failed.
+    TrapAtWatermark,
+    /// Reading a snapshot failed.
+    TrapAtSnapshot,
+    /// A successor failed when it was restored.
+    TrapAtRestore,
+    /// A successor failed when it made calls again.
+    TrapAtReplay,
+    /// An instance came back.
+    Revived,
+    /// A failed call was made again in a piece.
+    Narrowed,
+    /// A row went to quarantine because calls failed on it.
+    Poison,
+    /// A standby took over.
+    StandbyTakesOver,
+    /// A standby was too far behind, or gone.
+    StandbyBehind,
+    /// A standby failed.
+    StandbyFails,
+    /// A snapshot was taken between two checkpoints.
+    LocalSnapshot,
+    /// The host's copy of a state was folded.
+    ImageFolded,
+    /// The host's copy of a state was too large to be kept.
+    ImageTooLarge,
+    /// The operator paused.
+    BreakerOpens,
+    /// A pause was ended before its time.
+    BreakerResumed,
+    /// A call after a pause succeeded.
+    BreakerCloses,
+    /// An operator could not come back alone: the run ended.
+    RunFails,
     /// A host was asked to stop.
     Stop,
     /// A request failed.
@@ -310,10 +348,27 @@ pub enum Fault {
 }
 
 /// All kinds.
-pub const FAULTS: [Fault; 25] = [
+pub const FAULTS: [Fault; 42] = [
     Fault::Crash,
     Fault::Freeze,
     Fault::Trap,
+    Fault::TrapAtWatermark,
+    Fault::TrapAtSnapshot,
+    Fault::TrapAtRestore,
+    Fault::TrapAtReplay,
+    Fault::Revived,
+    Fault::Narrowed,
+    Fault::Poison,
+    Fault::StandbyTakesOver,
+    Fault::StandbyBehind,
+    Fault::StandbyFails,
+    Fault::LocalSnapshot,
+    Fault::ImageFolded,
+    Fault::ImageTooLarge,
+    Fault::BreakerOpens,
+    Fault::BreakerResumed,
+    Fault::BreakerCloses,
+    Fault::RunFails,
     Fault::Stop,
     Fault::FailedRequest,
     Fault::LostAnswer,

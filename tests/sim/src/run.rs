@@ -9,18 +9,20 @@ use crate::host;
 use crate::input::Record;
 use crate::mutation::Mutation;
 use crate::plan::Fault;
-use crate::snapshot::{self, SOURCE};
+use crate::snapshot::{self, OPERATOR, SOURCE};
 use crate::store::Bytes;
 use crate::world::Sim;
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
+use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows};
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow, SplitPosition, StagedRef};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::retention::Retention;
 use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::snapshot as format;
 use reprise_core::codec::{checksum, record};
-use reprise_core::ids::{Epoch, Generation, Instance};
+use reprise_core::failure::window::WindowBreaker;
+use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -53,9 +55,13 @@ pub enum EpochContent {
     /// From an operator.
     Operator {
         /// Its snapshot.
-        snapshot: Option<(format::Scope, Vec<Chunk>)>,
-        /// Records worked on.
+        snapshot: Option<(format::Scope, Vec<Rc<Chunk>>)>,
+        /// The watermark that it was told last.
+        watermark: i64,
+        /// Records worked on, poison among them.
         rows: u64,
+        /// Poison.
+        faulted: Vec<Record>,
     },
     /// From a sink.
     Sink {
@@ -85,7 +91,13 @@ pub struct Run {
     told: Signal,
     lanes: BTreeMap<Participant, Queue<EpochReport>>,
     open_lanes: Cell<usize>,
-    trapped: Cell<bool>,
+    failed: Cell<bool>,
+    /// The circuit breaker of the operator.
+    pub guard: RefCell<WindowBreaker>,
+    /// Instances whose next call with rows fails.
+    doomed: RefCell<BTreeSet<u32>>,
+    /// For each instance of the operator how often one was made, and how often one failed.
+    lives: RefCell<BTreeMap<u32, (u32, u32)>>,
     /// What is retained.
     pub retention: RefCell<Retention>,
     /// Objects of compactions under way, and of those that no published manifest has named yet.
@@ -117,7 +129,10 @@ impl Run {
             told: Signal::default(),
             open_lanes: Cell::new(lanes.len()),
             lanes,
-            trapped: Cell::new(false),
+            failed: Cell::new(false),
+            guard: RefCell::new(WindowBreaker::new(sim.plan.trouble.breaker)),
+            doomed: RefCell::default(),
+            lives: RefCell::default(),
             retention: RefCell::new(retention),
             spared: RefCell::default(),
             sweeping: Cell::new(false),
@@ -150,29 +165,54 @@ impl Run {
         self.told.notify(sim);
     }
 
-    /// The next fact; `None` once an operator has failed and everything that was reported before is told.
+    /// The next fact; `None` once the run has failed and everything that was reported before is told.
     pub async fn fact(&self, sim: &Sim) -> Option<Fact> {
         loop {
             if let Some(fact) = self.facts.borrow_mut().pop_front() {
                 return Some(fact);
             }
-            if self.trapped.get() && self.open_lanes.get() == 0 {
+            if self.failed.get() && self.open_lanes.get() == 0 {
                 return None;
             }
             self.told.wait(sim).await;
         }
     }
 
-    /// An operator fails: the dataflow is dropped. What was reported is still made durable.
-    pub fn trap(&self, sim: &Sim) {
-        if self.trapped.replace(true) || self.flow.borrow().active == 0 {
+    /// An operator cannot come back alone: the dataflow is dropped. What was reported is still made durable.
+    pub fn give_up(&self, sim: &Sim) {
+        if self.failed.replace(true) || self.flow.borrow().active == 0 {
             return;
         }
-        sim.tell(self.host, "an operator traps");
-        sim.count(Fault::Trap);
+        sim.tell(self.host, "the run fails");
+        sim.count(Fault::RunFails);
         sim.kill_scope(self.engine);
         self.lanes.values().for_each(|lane| lane.close(sim));
         self.told.notify(sim);
+    }
+
+    /// The next call of an instance of the operator fails.
+    pub fn doom(&self, instance: u32) {
+        self.doomed.borrow_mut().insert(instance);
+    }
+
+    /// The instance was doomed; it is no longer.
+    pub fn takes_doom(&self, instance: u32) -> bool {
+        self.doomed.borrow_mut().remove(&instance)
+    }
+
+    /// An instance of the operator is made. None may be but the first one and those that follow one that failed.
+    pub fn born(&self, sim: &Sim, instance: u32) {
+        let mut lives = self.lives.borrow_mut();
+        let (born, fell) = lives.entry(instance).or_default();
+        *born += 1;
+        if *born != *fell + 1 {
+            sim.fail(format!("instance {instance} is made for the {born}. time, and {fell} have failed"));
+        }
+    }
+
+    /// An instance of the operator failed.
+    pub fn fell(&self, instance: u32) {
+        self.lives.borrow_mut().entry(instance).or_default().1 += 1;
     }
 
     /// Asks the sources to end.
@@ -185,32 +225,36 @@ impl Run {
 
     async fn record(&self, sim: &Sim, report: EpochReport) {
         let EpochReport { from, epoch, closed, content } = report;
-        let (content, objects) = match content {
+        let (content, objects): (Content, Vec<(Bytes, ObjectRef)>) = match content {
             EpochContent::Source { splits, rows, refused, ended } => {
                 let rejected = refused.len() as u64;
                 let object = (!refused.is_empty()).then(|| self.quarantine(from.instance, epoch, &refused));
                 let quarantine = object.iter().map(|(_, object)| object.clone()).collect();
-                (Content::Source { splits, rows, rejected, quarantine, ended }, object)
+                (Content::Source { splits, rows, rejected, quarantine, ended }, object.into_iter().collect())
             }
-            EpochContent::Operator { snapshot, rows } => {
-                let encode = |(scope, chunks): (format::Scope, Vec<Chunk>)| {
+            EpochContent::Operator { snapshot, watermark, rows, faulted } => {
+                let encode = |(scope, chunks): (format::Scope, Vec<Rc<Chunk>>)| {
                     snapshot::encode(from.instance, epoch, self.generation, scope, &chunks).expect("the cells of a simulation are few")
                 };
                 let object = snapshot.map(encode);
                 let snapshot = object.as_ref().map(|(_, object)| object.clone());
-                (Content::Operator { snapshot, watermark: 0, rows, rejected: 0, quarantine: vec![] }, object)
+                let rejected = faulted.len() as u64;
+                let poison = (!faulted.is_empty()).then(|| self.faulted(from.instance, epoch, &faulted));
+                let quarantine = poison.iter().map(|(_, object)| object.clone()).collect();
+                let objects = object.into_iter().chain(poison).collect();
+                (Content::Operator { snapshot, watermark, rows, rejected, quarantine }, objects)
             }
-            EpochContent::Sink { staged, rows } => (Content::Sink { staged, rows }, None),
+            EpochContent::Sink { staged, rows } => (Content::Sink { staged, rows }, vec![]),
         };
         let fact = Fact::Reported(Report { from, epoch, closed, content });
         let early = sim.is_broken(Mutation::ReportBeforeUpload);
         if early {
             self.tell(sim, fact.clone());
         }
-        if let Some((bytes, object)) = objects
-            && self.client.create(&object.path, bytes).await == Created::Exists
-        {
-            return host::object_exists(sim, self.host, &object.path);
+        for (bytes, object) in objects {
+            if self.client.create(&object.path, bytes).await == Created::Exists {
+                return host::object_exists(sim, self.host, &object.path);
+            }
         }
         if !early {
             self.tell(sim, fact);
@@ -218,23 +262,45 @@ impl Run {
     }
 
     fn quarantine(&self, instance: u32, epoch: Epoch, refused: &[Record]) -> (Bytes, ObjectRef) {
-        let row = |record: &Record| QuarantinedRow {
-            input: 0,
-            origin: format!("{}:{}", record.split, record.offset),
-            time: 0,
-            key: vec![record.key],
-            value: vec![],
-            reason: "refused".into(),
+        let rows = refused.iter().map(|record| quarantined(record, "refused")).collect();
+        let quarantine = Quarantine { node: SOURCE.into(), instance: Instance(instance), epoch, rows };
+        self.quarantine_object(SOURCE, instance, epoch, record::encode(&quarantine).expect("a few rows"), refused.len())
+    }
+
+    fn faulted(&self, instance: u32, epoch: Epoch, poison: &[Record]) -> (Bytes, ObjectRef) {
+        let row = |record: &Record| FaultedRow {
+            row: quarantined(record, "trapped"),
+            call: "process".into(),
+            kind: "trap".into(),
+            backtrace: vec![],
+            log_tail: vec![],
+            capsule: None,
         };
-        let quarantine = Quarantine { node: SOURCE.into(), instance: Instance(instance), epoch, rows: refused.iter().map(row).collect() };
-        let bytes = record::encode(&quarantine).expect("a few rows");
+        let rows = poison.iter().map(row).collect();
+        let node = OPERATOR.to_owned();
+        let faulted = FaultedRows { node, instance: Instance(instance), epoch, component: Digest([1; 32]), line: 1, rows };
+        self.quarantine_object(OPERATOR, instance, epoch, record::encode(&faulted).expect("a few rows"), poison.len())
+    }
+
+    fn quarantine_object(&self, node: &str, instance: u32, epoch: Epoch, bytes: Vec<u8>, rows: usize) -> (Bytes, ObjectRef) {
         let object = ObjectRef {
-            path: paths::quarantine(SOURCE, Instance(instance), epoch, self.generation, 0),
+            path: paths::quarantine(node, Instance(instance), epoch, self.generation, 0),
             scope: format::Scope::Full,
             bytes: bytes.len() as u64,
             checksum: checksum(&bytes),
-            entries: refused.len() as u64,
+            entries: rows as u64,
         };
         (bytes.into(), object)
+    }
+}
+
+fn quarantined(record: &Record, reason: &str) -> QuarantinedRow {
+    QuarantinedRow {
+        input: 0,
+        origin: format!("{}:{}", record.split, record.offset),
+        time: 0,
+        key: vec![record.key],
+        value: vec![],
+        reason: reason.into(),
     }
 }

@@ -9,7 +9,7 @@ use reprise_core::codec::snapshot::{self, Head, Scope};
 use reprise_core::codec::{CodecError, checksum};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Epoch, Generation, Instance};
-use std::collections::BTreeSet;
+use std::borrow::Borrow;
 
 /// Name of the job.
 pub const JOB: &str = "simulated";
@@ -24,7 +24,7 @@ pub const SINK: &str = "out";
 #[must_use]
 pub fn slots() -> Vec<Slot> {
     let slot = |name: &str| Slot { name: name.to_owned(), kind: SlotKind::Keyed, version: 1, encoding: Encoding::Bytes };
-    vec![slot("counts"), slot("last")]
+    vec![slot("counts"), slot("last"), slot("marks")]
 }
 
 /// The chunks of these cells; one without a value was removed.
@@ -51,12 +51,12 @@ pub fn encode(
     epoch: Epoch,
     generation: Generation,
     scope: Scope,
-    chunks: &[Chunk],
+    chunks: &[impl Borrow<Chunk>],
 ) -> Result<(Bytes, ObjectRef), CodecError> {
     let instance = Instance(instance);
     let head = Head { job: JOB.into(), operator: OPERATOR.into(), instance, epoch, generation, scope };
     let mut writer = snapshot::Writer::new(&head)?;
-    chunks.iter().try_for_each(|chunk| writer.chunk(chunk))?;
+    chunks.iter().try_for_each(|chunk| writer.chunk(chunk.borrow()))?;
     let entries = writer.cells();
     let bytes = writer.finish()?;
     let path = paths::snapshot(OPERATOR, instance, epoch, generation, scope == Scope::Full);
@@ -107,29 +107,13 @@ pub fn cells_of(state: &InstanceState, instance: u32, mut read: impl FnMut(&str)
     Ok(cells)
 }
 
-/// The cells of one instance of the operator, and which of them changed since its last snapshot.
-#[derive(Debug, Default)]
-pub struct State {
+/// What an instance of the operator begins with.
+#[derive(Debug)]
+pub struct Restored {
     /// The cells.
     pub cells: Cells,
-    /// Those that changed.
-    pub changed: BTreeSet<CellName>,
-    /// The next snapshot must be full: there is no chain to add to.
-    pub needs_full: bool,
-}
-
-impl State {
-    /// What the next snapshot holds; `None` where there is nothing to say. `always_full`: there are no deltas. `asked`: the chain has to begin
-    /// anew, changed or not.
-    pub fn take(&mut self, always_full: bool, asked: bool) -> Option<(Scope, Vec<Chunk>)> {
-        if self.changed.is_empty() && !asked {
-            return None;
-        }
-        let changed = std::mem::take(&mut self.changed);
-        if always_full || asked || self.needs_full {
-            self.needs_full = false;
-            return Some((Scope::Full, chunks(&self.cells, self.cells.keys())));
-        }
-        Some((Scope::Delta, chunks(&self.cells, changed.iter())))
-    }
+    /// Deltas may follow; else the next snapshot must be full.
+    pub continues: bool,
+    /// The watermark that it had been told.
+    pub watermark: i64,
 }

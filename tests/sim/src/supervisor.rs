@@ -115,7 +115,11 @@ async fn strike(sim: Sim) {
                 let ms = sim.between(50, if sim.chance(400) { 6_000 } else { 800 });
                 sim.freeze(host, ms);
             }
-            (6..=8, Some(host)) => with_run(&sim, host, |run| run.trap(&sim)),
+            (6, Some(host)) => with_run(&sim, host, |run| run.give_up(&sim)),
+            (7..=8, Some(host)) => {
+                let instance = sim.between(0, u64::from(sim.plan.workers) - 1) as u32;
+                with_run(&sim, host, |run| run.doom(instance));
+            }
             (9, Some(host)) => with_run(&sim, host, |run| run.stop(&sim)),
             (10, _) => {
                 let ms = sim.between(50, 2_000);

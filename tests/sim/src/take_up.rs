@@ -8,7 +8,7 @@ use crate::keeper::encoded;
 use crate::mutation::Mutation;
 use crate::outbox::SinkFault;
 use crate::plan::{Fault, Point};
-use crate::snapshot::{self, JOB, OPERATOR, SINK, SOURCE, State};
+use crate::snapshot::{self, JOB, OPERATOR, Restored, SINK, SOURCE};
 use crate::world::Sim;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Layout};
@@ -37,7 +37,7 @@ pub struct Taken {
     /// Random number of this run.
     pub writer: u64,
     /// The cells of each instance.
-    pub states: Vec<State>,
+    pub states: Vec<Restored>,
 }
 
 /// Why a job was not taken up.
@@ -133,9 +133,12 @@ pub async fn take_up(sim: &Sim, host: HostId, begin: &Begin, before: Option<Gene
     taking.put_in_order(&up).await.map_err(|fault| NotTaken::Sink(generation, fault))?;
     sim.check_begun(&up);
     taking.states.resize(sim.plan.workers as usize, Cells::new());
-    let chains = up.base.iter().flat_map(|base| &base.operators).flat_map(|operator| &operator.instances);
-    let mut has_chain = chains.map(|instance| !instance.chain.is_empty());
-    let state = |cells| State { cells, needs_full: !has_chain.next().unwrap_or(false), ..State::default() };
+    let mut instances = up.base.iter().flat_map(|base| &base.operators).flat_map(|operator| &operator.instances);
+    let state = |cells| {
+        let instance = instances.next();
+        let continues = instance.is_some_and(|instance| !instance.chain.is_empty());
+        Restored { cells, continues, watermark: instance.map_or(i64::MIN, |instance| instance.watermark) }
+    };
     let states = taking.states.into_iter().map(state).collect();
     Ok(Taken { up, writer, states })
 }

@@ -205,6 +205,18 @@ impl Sim {
         self.random.borrow_mut().chance(per_mille)
     }
 
+    /// A call with rows fails by chance.
+    #[must_use]
+    pub fn strikes_call(&self) -> bool {
+        !self.is_calm() && self.chance(self.plan.trouble.traps)
+    }
+
+    /// Another call fails by chance.
+    #[must_use]
+    pub fn strikes_other_call(&self) -> bool {
+        !self.is_calm() && self.chance(self.plan.trouble.other_traps)
+    }
+
     /// A number from `low` to `high`.
     #[must_use]
     pub fn between(&self, low: u64, high: u64) -> u64 {

@@ -36,7 +36,19 @@ fn a_job_without_faults_finishes_in_one_run() {
         let outcome = simulate(Plan::calm(seed), 0);
         assert_eq!(outcome.failure, None, "seed {seed}");
         let struck: Vec<_> = outcome.counts.keys().map(|fault| format!("{fault:?}")).collect();
-        assert!(struck.iter().all(|fault| ["Compaction", "Swept", "TakenAway"].contains(&fault.as_str())), "seed {seed}: {struck:?}");
+        assert!(
+            struck.iter().all(|fault| [
+                "Compaction",
+                "Swept",
+                "TakenAway",
+                "LocalSnapshot",
+                "ImageFolded",
+                "ImageTooLarge",
+                "StandbyBehind"
+            ]
+            .contains(&fault.as_str())),
+            "seed {seed}: {struck:?}"
+        );
     }
 }
 
@@ -116,4 +128,19 @@ mutations! {
     a_row_of_the_next_epoch_that_touches_state_is_noticed: NextEpochTouchesState,
     sources_that_are_not_set_back_are_noticed: SourcesNotSetBack,
     a_checkpoint_that_is_not_verified_is_noticed: CheckpointNotVerified,
+    outputs_of_repeated_calls_that_are_sent_again_are_noticed: ReplayedOutputsSent,
+    a_log_that_a_snapshot_does_not_clear_is_noticed: LogNotCleared,
+    a_log_that_is_cleared_before_the_snapshot_was_read_is_noticed: LogClearedTooSoon,
+    changes_between_checkpoints_that_are_not_reported_are_noticed: LocalChangesNotReported,
+    changes_that_are_forgotten_before_the_full_snapshot_are_noticed: FullForgetsChanges,
+    a_failed_call_in_the_log_is_noticed: FailedCallLogged,
+    watermarks_that_are_not_in_the_log_are_noticed: WatermarksNotLogged,
+    a_failed_unit_that_is_dropped_is_noticed: FailedUnitDropped,
+    poison_that_is_passed_over_silently_is_noticed: PoisonNotQuarantined,
+    rows_lost_after_poison_are_noticed: RowsAfterPoisonDropped,
+    poison_that_is_reported_twice_is_noticed: FaultedReportedAgain,
+    a_standby_that_misses_a_snapshot_is_noticed: StandbyMissesSnapshot,
+    a_fold_that_loses_what_came_meanwhile_is_noticed: FoldLosesNewer,
+    a_retry_on_the_instance_that_failed_is_noticed: RetryOnDeadInstance,
+    a_neighbour_that_is_replaced_too_is_noticed: NeighbourReplaced,
 }

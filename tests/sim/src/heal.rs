@@ -1,0 +1,241 @@
+//! What becomes of a unit of work that fails, as `host/src/engine/heal.rs` and `revive.rs` have it: a new instance takes over and makes the
+//! calls since the last snapshot again, and the unit is tried again, whole or in pieces, until all of it is done but for poison.
+//!
+//! The decisions are those of the core: [`reprise_core::failure::search`], [`reprise_core::failure::window`].
+
+use crate::guest::{Guest, Input, Trapped};
+use crate::image::Entry;
+use crate::input::Record;
+use crate::mutation::Mutation;
+use crate::operator::{OperatorInstance, RunOver, Work};
+use crate::plan::Fault;
+use crate::trouble::Then;
+use reprise_core::failure::Policy;
+use reprise_core::failure::search::{Next, Search};
+use reprise_core::failure::window::Standing;
+use reprise_core::ids::Epoch;
+use std::time::Duration;
+
+/// Successors in a row that may fail before the run ends.
+const REVIVALS_MAX: u32 = 3;
+/// So often somebody looks whether a pause is to end.
+const LOOK_MS: u64 = 400;
+/// Of 1000 looks, so many end it.
+const RESUMED: u64 = 60;
+
+impl OperatorInstance {
+    fn policy(&self) -> Policy {
+        let trouble = &self.sim.plan.trouble;
+        let backoff_min = Duration::from_millis(trouble.backoff_ms);
+        Policy { retries: trouble.retries, backoff_min, backoff_max: backoff_min * 8 }
+    }
+
+    /// Waits until the next call may be made.
+    pub(crate) async fn wait(&mut self) {
+        loop {
+            let now = self.sim.now();
+            let standing = self.run.guard.borrow_mut().standing(Duration::from_millis(now));
+            let left = match standing {
+                Standing::Open { until } => (until.as_millis() as u64).saturating_sub(now).clamp(1, LOOK_MS),
+                Standing::Closed | Standing::HalfOpen => self.not_before_ms.saturating_sub(now),
+            };
+            if left == 0 {
+                return;
+            }
+            // Whoever asks to stop wants a last checkpoint, not a pause; and people end a pause before its time.
+            if matches!(standing, Standing::Open { .. }) && (self.run.flow.borrow().stop || self.sim.chance(RESUMED)) {
+                self.sim.count(Fault::BreakerResumed);
+                self.run.guard.borrow_mut().resume();
+                continue;
+            }
+            self.sim.sleep(left).await;
+        }
+    }
+
+    /// What an instance that failed leaves: an end of the run where it cannot come back alone.
+    fn fell(&mut self, fault: Fault) -> Result<(), RunOver> {
+        self.sim.tell(self.run.host, format_args!("instance {} fails: {fault:?}", self.at));
+        self.sim.count(fault);
+        self.run.fell(self.at);
+        if self.image.is_some() { Ok(()) } else { Err(RunOver) }
+    }
+
+    /// A call with rows failed.
+    pub(crate) async fn rows_failed(&mut self, of: Epoch, rows: Vec<Record>, given: Input) -> Result<(), RunOver> {
+        self.fell(Fault::Trap)?;
+        if self.sim.is_broken(Mutation::FailedCallLogged) {
+            self.log.push(Entry { input: given.clone(), outputs: None }, Duration::ZERO);
+        }
+        let now = Duration::from_millis(self.sim.now());
+        if self.run.guard.borrow_mut().standing(now) == Standing::HalfOpen {
+            self.fault()?;
+        }
+        if !self.search.is_narrowing() {
+            self.failures += 1;
+        }
+        let Input::Rows(piece) = given else { return Ok(()) };
+        match self.search.failed(Some(piece.len()), &self.policy(), self.jitter()) {
+            Next::Poison => {
+                self.failures = 0;
+                match self.sim.plan.trouble.then {
+                    Then::Quarantine => self.quarantine(of, rows).await,
+                    Then::Pause | Then::Stop => self.give_up(Work::Rows(of, rows)).await,
+                }
+            }
+            Next::GiveUp { .. } => self.give_up(Work::Rows(of, rows)).await,
+            next => self.again(Work::Rows(of, rows), next).await,
+        }
+    }
+
+    /// A watermark failed: there is no row to blame.
+    pub(crate) async fn watermark_failed(&mut self, watermark: i64) -> Result<(), RunOver> {
+        self.fell(Fault::TrapAtWatermark)?;
+        match self.search.failed(None, &self.policy(), self.jitter()) {
+            Next::GiveUp { .. } => self.give_up(Work::Watermark(watermark)).await,
+            next => self.again(Work::Watermark(watermark), next).await,
+        }
+    }
+
+    /// Reading a snapshot failed.
+    pub(crate) async fn snapshot_failed(&mut self, unit: Work) -> Result<(), RunOver> {
+        self.fell(Fault::TrapAtSnapshot)?;
+        match self.snapshot_search.failed(None, &self.policy(), self.jitter()) {
+            Next::GiveUp { .. } => self.give_up(unit).await,
+            next => self.again(unit, next).await,
+        }
+    }
+
+    fn jitter(&self) -> u64 {
+        self.sim.random.borrow_mut().number()
+    }
+
+    async fn again(&mut self, unit: Work, next: Next) -> Result<(), RunOver> {
+        match next {
+            Next::Retry { attempt, wait } => {
+                self.not_before_ms = self.sim.now() + wait.as_millis() as u64;
+                if attempt == 1 {
+                    self.fault()?;
+                }
+            }
+            _ => self.sim.count(Fault::Narrowed),
+        }
+        self.unit = Some(unit).filter(|_| !self.sim.is_broken(Mutation::FailedUnitDropped));
+        self.revive().await
+    }
+
+    /// Counts a fault, which may open the breaker.
+    fn fault(&mut self) -> Result<(), RunOver> {
+        let now = Duration::from_millis(self.sim.now());
+        if self.run.guard.borrow_mut().fault(now) {
+            if self.sim.plan.trouble.stops_when_open {
+                return Err(RunOver);
+            }
+            self.paused();
+        }
+        Ok(())
+    }
+
+    fn paused(&self) {
+        self.sim.tell(self.run.host, "the operator pauses");
+        self.sim.count(Fault::BreakerOpens);
+    }
+
+    /// There is nothing left to try but to leave the operator alone, or to end the run.
+    async fn give_up(&mut self, unit: Work) -> Result<(), RunOver> {
+        if self.sim.plan.trouble.then != Then::Pause || self.run.flow.borrow().stop {
+            return Err(RunOver);
+        }
+        self.unit = Some(unit);
+        (self.search, self.snapshot_search) = (Search::default(), Search::default());
+        let now = Duration::from_millis(self.sim.now());
+        if self.run.guard.borrow_mut().trip(now) {
+            self.paused();
+        }
+        self.revive().await
+    }
+
+    /// Puts the first row of a unit into quarantine.
+    async fn quarantine(&mut self, of: Epoch, mut rows: Vec<Record>) -> Result<(), RunOver> {
+        let left = rows.split_off(1);
+        self.sim.tell(self.run.host, format_args!("{:?} goes to quarantine", rows[0]));
+        self.sim.count(Fault::Poison);
+        if !self.sim.is_broken(Mutation::PoisonNotQuarantined) {
+            self.faulted.extend(rows);
+        }
+        self.rows += 1;
+        if !left.is_empty() && !self.sim.is_broken(Mutation::RowsAfterPoisonDropped) {
+            self.unit = Some(Work::Rows(of, left));
+        }
+        self.fault()?;
+        self.revive().await
+    }
+
+    /// Makes a successor. Others work on meanwhile.
+    async fn revive(&mut self) -> Result<(), RunOver> {
+        if self.sim.is_broken(Mutation::RetryOnDeadInstance) {
+            self.guest.iter_mut().for_each(Guest::raise);
+            return Ok(());
+        }
+        self.guest = None;
+        if self.sim.is_broken(Mutation::NeighbourReplaced) && self.sim.plan.workers > 1 {
+            self.run.born(&self.sim, (self.at + 1) % self.sim.plan.workers);
+        }
+        loop {
+            match self.successor().await {
+                Ok(guest) => {
+                    self.guest = Some(guest);
+                    self.revivals_failed = 0;
+                    self.sim.count(Fault::Revived);
+                    self.start_standby();
+                    return Ok(());
+                }
+                Err(Trapped) => {
+                    self.run.fell(self.at);
+                    self.revivals_failed += 1;
+                    if self.revivals_failed >= REVIVALS_MAX {
+                        return Err(RunOver);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn successor(&mut self) -> Result<Guest, Trapped> {
+        let sim = self.sim.clone();
+        self.run.born(&sim, self.at);
+        let stood_by = match self.standby.take() {
+            Some(standby) => standby.take(&sim).await,
+            None => None,
+        };
+        let Some(image) = &self.image else { return Err(Trapped) };
+        let mut guest = match stood_by {
+            Some(guest) => {
+                sim.count(Fault::StandbyTakesOver);
+                guest
+            }
+            None => {
+                let took = sim.between(0, 30);
+                sim.sleep(took).await;
+                if sim.strikes_other_call() {
+                    sim.count(Fault::TrapAtRestore);
+                    return Err(Trapped);
+                }
+                self.pace.note_restore(image.bytes(), Duration::from_millis(took));
+                Guest::restored(self.at, image.chunks())
+            }
+        };
+        for Entry { input, outputs } in &self.log.entries {
+            sim.pause(0, 2).await;
+            let struck = sim.strikes_other_call();
+            let returned = guest.call(&sim, input, struck).inspect_err(|_| sim.count(Fault::TrapAtReplay))?;
+            if sim.is_broken(Mutation::ReplayedOutputsSent) {
+                self.send(self.epoch, &returned);
+            }
+            // What is broken on purpose is to be seen from outside.
+            if sim.plan.mutation.is_none() && outputs.as_ref().is_some_and(|outputs| *outputs != returned) {
+                sim.fail(format!("instance {} returned something else when a call was made again", self.at));
+            }
+        }
+        Ok(guest)
+    }
+}

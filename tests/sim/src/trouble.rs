@@ -1,0 +1,85 @@
+//! What befalls operators under one seed, and how a host copes with it: the settings of `on-failure` and of recovery in place.
+
+use crate::random::Random;
+use reprise_core::failure::window::Window;
+use std::time::Duration;
+
+/// What becomes of a unit of work on which an operator fails for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// The row goes to quarantine; where there is none to blame, the run ends.
+    Quarantine,
+    /// The operator pauses.
+    Pause,
+    /// The run ends.
+    Stop,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Trouble {
+    /// Of 1000 records, so many are poison.
+    pub poison: u64,
+    /// Of 1000 calls with rows, so many fail by chance.
+    pub traps: u64,
+    /// The same for watermarks, snapshots, restores, and calls that are made again.
+    pub other_traps: u64,
+    /// Rows that an operator takes at a time, at most.
+    pub unit_rows: u64,
+    /// How often a call is made again before anything else.
+    pub retries: u32,
+    /// Wait before the second of these, in milliseconds; it doubles.
+    pub backoff_ms: u64,
+    /// What follows.
+    pub then: Then,
+    /// An open breaker ends the run.
+    pub stops_when_open: bool,
+    /// When the breaker opens.
+    pub breaker: Window,
+    /// Within so many milliseconds an instance should come back.
+    pub recover_within_ms: u64,
+    /// Bytes of calls that a host holds for an instance.
+    pub log_bytes_max: u64,
+    /// Bytes of its state.
+    pub copy_bytes_max: u64,
+    /// Chunks of an image beyond which they are folded.
+    pub fold_after: usize,
+    /// Each instance has a standby.
+    pub standby: bool,
+    /// Snapshots that may wait for one.
+    pub standby_behind_max: usize,
+}
+
+impl Trouble {
+    /// The trouble of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x4EA1_0000_0000_0003);
+        let r = &mut random;
+        let has_poison = r.chance(550);
+        let then = r.pick(&[Then::Quarantine, Then::Pause, Then::Stop]).copied();
+        let breaker = Window {
+            faults_max: r.between(0, 8) as u32,
+            window: Duration::from_millis(r.between(100, 3_000)),
+            pause: Duration::from_millis(r.between(10, 300)),
+        };
+        Self {
+            poison: if has_poison { r.between(10, 120) } else { 0 },
+            traps: if r.chance(700) { r.between(1, 80) } else { 0 },
+            other_traps: if r.chance(600) { r.between(1, 100) } else { 0 },
+            unit_rows: r.between(1, 10),
+            retries: r.between(0, 3) as u32,
+            backoff_ms: r.between(0, 40),
+            // Poison that stays where it is would come again in each run.
+            then: then.filter(|_| !has_poison).unwrap_or(Then::Quarantine),
+            stops_when_open: !has_poison && r.chance(200),
+            breaker,
+            recover_within_ms: r.between(10, 150),
+            log_bytes_max: r.between(100, 3_000),
+            copy_bytes_max: if !has_poison && r.chance(150) { r.between(100, 600) } else { u64::MAX },
+            fold_after: r.between(2, 10) as usize,
+            standby: r.chance(450),
+            standby_behind_max: r.between(1, 3) as usize,
+        }
+    }
+}
