@@ -60,6 +60,8 @@ fn capsule() -> Capsule {
         component: Digest([0xcc; 32]),
         component_bytes: Some(b"\0asm".to_vec()),
         limits: vec![("memory-bytes".into(), 1 << 28)],
+        variables: vec!["LANG".into()],
+        folders: vec!["/data".into()],
         open: call(1),
         state: full_chunks().iter().map(|chunk| Cells::new(3, chunk)).collect(),
         calls: vec![Done { call: call(2), given: Given::Watermark(-5), digest: 9 }, Done { call: call(3), given: rows(), digest: 8 }],

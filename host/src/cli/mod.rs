@@ -48,8 +48,9 @@ enum Command {
     /// Check a topology file and its components, and print the plan.
     #[command(after_help = "Examples:\n  reprise check topology.toml\n  reprise check topology.toml --json")]
     Check(CheckArguments),
-    /// Show what a component is: its imports and exports, inputs, outputs and state.
-    #[command(after_help = "Examples:\n  reprise inspect count.wasm\n  reprise inspect count.wasm --json")]
+    /// Show what a component is: its imports and what each of them gets, its exports, inputs, outputs and state.
+    #[command(after_help = "Examples:\n  reprise inspect count.wasm\n  reprise inspect count.wasm --json\n  \
+        reprise inspect count.wasm --topology topology.toml --operator count")]
     Inspect(InspectArguments),
     /// Look at the checkpoints and savepoints of a job: list, show, diff, verify. Nothing is changed, and the job may run meanwhile.
     #[command(subcommand)]
@@ -128,6 +129,12 @@ struct CheckArguments {
 struct InspectArguments {
     /// A component, or a core module that carries component metadata.
     component: PathBuf,
+    /// Show what this topology file grants it.
+    #[arg(long, value_name = "FILE", requires = "operator")]
+    topology: Option<PathBuf>,
+    /// The operator of the topology that it would be.
+    #[arg(long, value_name = "NAME", requires = "topology")]
+    operator: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,

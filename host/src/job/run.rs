@@ -485,6 +485,10 @@ impl Job {
             digest: self.prepared.components[place].digest(),
             component: Arc::clone(&self.prepared.component_bytes[place]),
             limits: limits(operator),
+            grants: (
+                operator.grant.variables.iter().map(|(name, _)| name.clone()).collect(),
+                operator.grant.folders.iter().map(|folder| folder.guest.clone()).collect(),
+            ),
             bytes_max: operator.on_failure.capsule_bytes_max,
         }
     }
