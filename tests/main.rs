@@ -11,3 +11,4 @@ mod recovery;
 mod s3;
 mod support;
 mod topology;
+mod verify;
