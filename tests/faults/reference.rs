@@ -122,7 +122,7 @@ fn topology() -> String {
         let _ = write!(
             text,
             "[[operator]]\nname = \"{name}\"\ncomponent = {component:?}\ninput = {input}\nmemory = \"16MiB\"\ndeadline = \"60s\"\n\
-             on-failure = {{ retries = 0, backoff = \"1ms..1ms\" }}\n"
+             on-failure = {{ retries = 0, backoff = \"1ms..1ms\", then = \"stop\" }}\n"
         );
     }
     text.push_str("[[sink]]\nname = \"files\"\ninput = \"count\"\nfile = { path = \"out\", format = \"csv\" }\n");
@@ -200,7 +200,12 @@ impl Site<'_> {
                 SinkKind::Stdout(_) => unreachable!("the job has no such sink"),
             }
         }
-        Prepared { plan, components: components.clone(), base_dir: folder.path().to_path_buf() }
+        Prepared {
+            plan,
+            component_bytes: vec![Arc::default(); components.len()],
+            components: components.clone(),
+            base_dir: folder.path().to_path_buf(),
+        }
     }
 
     /// Runs the job to its end, or until the trap lets the host die: then nothing is left of it, and there is no result.

@@ -16,7 +16,11 @@ pub(super) const HELP: &str = "Exit codes:
   6  no stored checkpoint can be used
   7  a source or sink cannot go on
   8  a limit was reached
+  9  a capsule was not reproduced
 After 3 to 8 `reprise run` takes the job up again once the cause is gone.";
+
+/// The call of a capsule did not fail, or otherwise.
+pub(super) const NOT_REPRODUCED: u8 = 9;
 
 /// The exit code of a kind of error.
 pub(super) fn code(kind: Kind) -> u8 {
@@ -62,10 +66,17 @@ pub(super) fn fail_survey(error: &SurveyError, json: bool) -> ExitCode {
     }
 }
 
+/// Prints the text of an error that is none of a job's kinds.
+pub(super) fn fail_text(code: u8, text: &str, json: bool) -> ExitCode {
+    say(code, "other", text, false, json)
+}
+
 fn tell(kind: Kind, text: &str, is_list: bool, json: bool) -> ExitCode {
-    let code = code(kind);
+    say(code(kind), &format!("{kind:?}").to_lowercase(), text, is_list, json)
+}
+
+fn say(code: u8, kind: &str, text: &str, is_list: bool, json: bool) -> ExitCode {
     if json {
-        let kind = format!("{kind:?}").to_lowercase();
         eprintln!("{}", serde_json::json!({ "event": "error", "kind": kind, "exit_code": code, "message": text }));
     } else if is_list {
         eprintln!("{text}");

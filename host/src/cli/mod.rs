@@ -6,6 +6,7 @@ mod checkpoint;
 mod exit;
 mod inspect;
 mod progress;
+mod replay;
 mod run;
 mod savepoint;
 mod site;
@@ -60,6 +61,11 @@ enum Command {
     /// Look at the checkpoints and savepoints of a job: list, show, diff, verify. Nothing is changed, and the job may run meanwhile.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// Make the failed call of a capsule fail again, here.
+    #[command(after_help = "Examples:\n  reprise replay state/word-count/capsules/count/000000000042-000001-0000-0.capsule\n  \
+        reprise replay poison.capsule --component mended.wasm\n\n\
+        Ends with 0 where the same call fails in the same way at the same place, and with 9 where it does not.")]
+    Replay(replay::ReplayArguments),
     /// Look at the state in a checkpoint. Nothing is changed, and no component is needed.
     #[command(subcommand)]
     State(state::Command),
@@ -176,6 +182,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Verify(arguments) => verify::verify(&arguments),
         Command::Checkpoint(command) => checkpoint::checkpoint(command),
+        Command::Replay(arguments) => replay::replay(&arguments),
         Command::State(command) => state::state(command),
     }
 }

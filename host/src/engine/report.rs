@@ -1,7 +1,9 @@
 //! What instances tell the job at the end of an epoch. The job makes it durable and passes it on to the coordinator.
 
-use reprise_core::cells::Chunk;
+use super::capsule::Case;
+use super::image::Versioned;
 use reprise_core::checkpoint::coordinator::Participant;
+use reprise_core::checkpoint::faulted::FaultedRow;
 use reprise_core::checkpoint::manifest::{QuarantinedRow, SplitPosition, StagedRef};
 use reprise_core::codec::snapshot::Scope;
 use reprise_core::ids::Epoch;
@@ -37,13 +39,17 @@ pub enum EpochContent {
     /// From an operator.
     Operator {
         /// Its cells; `None` where none changed.
-        snapshot: Option<(Scope, Vec<Chunk>)>,
+        snapshot: Option<(Scope, Vec<Arc<Versioned>>)>,
         /// The watermark it was told last.
         watermark: i64,
         /// Rows worked on.
         rows: u64,
         /// Rows refused.
         rejected: Vec<QuarantinedRow>,
+        /// Rows on which calls failed.
+        faulted: Vec<Faulted>,
+        /// Failed calls that are to be written down, beside those of rows.
+        cases: Vec<Case>,
     },
     /// From a sink, already durable.
     Sink {
@@ -52,6 +58,15 @@ pub enum EpochContent {
         /// Rows written.
         rows: u64,
     },
+}
+
+/// A row on which calls failed.
+#[derive(Debug)]
+pub struct Faulted {
+    /// The row, and what happened.
+    pub row: FaultedRow,
+    /// What led to it, where that is to be written down.
+    pub case: Option<Case>,
 }
 
 /// Takes reports without waiting; an error means that nobody listens any more, and the run is over.
@@ -65,19 +80,49 @@ pub struct ReportLost;
 /// Refused rows that one instance may hold until the end of an epoch, in bytes.
 pub const REJECTED_BYTES_MAX: usize = 256 << 20;
 
+/// Capsules that one instance may ask for in one epoch: each has the state in it.
+pub const CAPSULES_MAX: usize = 64;
+
 /// Refused rows of one epoch, up to [`REJECTED_BYTES_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     rows: Vec<QuarantinedRow>,
+    faulted: Vec<Faulted>,
+    cases: Vec<Case>,
+    /// Capsules asked for in this epoch.
+    capsules: usize,
     bytes: usize,
+}
+
+fn bytes(row: &QuarantinedRow) -> usize {
+    row.key.len() + row.value.len() + row.reason.len() + row.origin.len() + std::mem::size_of::<QuarantinedRow>()
 }
 
 impl Refused {
     /// Keeps a row. False where the limit is passed.
     pub fn push(&mut self, row: QuarantinedRow) -> bool {
-        self.bytes += row.key.len() + row.value.len() + row.reason.len() + row.origin.len() + std::mem::size_of::<QuarantinedRow>();
+        self.bytes += bytes(&row);
         self.rows.push(row);
         self.bytes <= REJECTED_BYTES_MAX
+    }
+
+    /// Keeps a row on which calls failed. False where the limit is passed.
+    pub fn push_faulted(&mut self, faulted: Faulted) -> bool {
+        let row = &faulted.row;
+        self.bytes += bytes(&row.row) + row.backtrace.iter().chain(&row.log_tail).map(String::len).sum::<usize>();
+        self.faulted.push(faulted);
+        self.bytes <= REJECTED_BYTES_MAX
+    }
+
+    /// True where one capsule more may be asked for in this epoch.
+    pub fn takes_capsule(&mut self) -> bool {
+        self.capsules += 1;
+        self.capsules <= CAPSULES_MAX
+    }
+
+    /// Keeps a failed call that is to be written down.
+    pub fn push_case(&mut self, case: Case) {
+        self.cases.push(case);
     }
 
     /// Bytes held.
@@ -86,8 +131,8 @@ impl Refused {
     }
 
     /// Gives the rows away.
-    pub fn take(&mut self) -> Vec<QuarantinedRow> {
-        self.bytes = 0;
-        std::mem::take(&mut self.rows)
+    pub fn take(&mut self) -> (Vec<QuarantinedRow>, Vec<Faulted>, Vec<Case>) {
+        let Self { rows, faulted, cases, .. } = std::mem::take(self);
+        (rows, faulted, cases)
     }
 }

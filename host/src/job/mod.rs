@@ -6,6 +6,7 @@
 //!                      └──────────────── wait, at most `retries` times in a row ─┘
 //! ```
 
+mod capsule;
 mod compact;
 mod deal;
 mod error;
@@ -22,6 +23,7 @@ pub mod survey;
 mod sweep;
 mod take_up;
 
+pub use capsule::{CapsuleError, Tried, replay};
 pub use error::{Error, Kind};
 pub use notice::{CheckpointNotice, Notice, Watch};
 pub use opening::Start;

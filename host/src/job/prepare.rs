@@ -1,11 +1,12 @@
 //! From a topology file to a plan with loaded components: everything that can be checked before a row is read.
 
+use super::capsule::COMPONENT_BYTES_MAX;
 use super::error::Error;
 use super::opening;
 use crate::store::{self, Intercept, Store};
 use crate::wasm::{Component, Runtime, Settings};
 use reprise_core::description::Description;
-use reprise_core::topology::{self, Plan, Problem, Topology};
+use reprise_core::topology::{self, Operator, Plan, Problem, Topology};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// The components, in the order of the operators.
     pub components: Vec<Component>,
+    /// Their bytes, for capsules; empty where they are too many.
+    pub component_bytes: Vec<Arc<Vec<u8>>>,
     /// Folder of the topology file; relative paths start here.
     pub base_dir: PathBuf,
 }
@@ -78,12 +81,13 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
     let base_dir = folder(path);
     let runtime = Runtime::new(&settings(&topology, instances_max, cache_dir)).map_err(Error::Runtime)?;
 
-    let (mut components, mut descriptions, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut components, mut component_bytes, mut descriptions, mut problems) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for operator in &topology.operators {
         let loaded = load(&runtime, &base_dir.join(&operator.component), operator.line);
         match loaded {
-            Ok((component, description)) => {
+            Ok((component, description, bytes)) => {
                 components.push(component);
+                component_bytes.push(bytes);
                 descriptions.push(Some(description));
             }
             Err(problem) => {
@@ -93,7 +97,7 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
         }
     }
     match topology::plan(topology, descriptions) {
-        Ok(plan) if problems.is_empty() => Ok(Prepared { plan, components, base_dir }),
+        Ok(plan) if problems.is_empty() => Ok(Prepared { plan, components, component_bytes, base_dir }),
         Ok(_) => Err(mistakes(problems)),
         Err(more) => {
             problems.extend(more);
@@ -105,13 +109,13 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
 
 fn settings(topology: &Topology, instances_max: u32, cache_dir: Option<PathBuf>) -> Settings {
     let memory_bytes_max = topology.operators.iter().map(|o| o.memory_bytes_max).max().unwrap_or(1 << 20);
-    // One instance more for each operator: the one that is asked to describe itself.
-    let operators = topology.operators.len() as u32;
-    let instances_max = operators.saturating_mul(instances_max.saturating_add(1)).max(1);
+    // Beside each instance its successor, before it is dropped; beside those of an operator the one that is asked to describe itself.
+    let of = |operator: &Operator| instances_max.saturating_mul(if operator.standby { 4 } else { 2 }).saturating_add(1);
+    let instances_max = topology.operators.iter().map(of).fold(0, u32::saturating_add).max(1);
     Settings { cache_dir, instances_max, memory_bytes_max, ..Settings::default() }
 }
 
-fn load(runtime: &Runtime, path: &Path, line: usize) -> Result<(Component, Description), Problem> {
+fn load(runtime: &Runtime, path: &Path, line: usize) -> Result<(Component, Description, Arc<Vec<u8>>), Problem> {
     let problem = |message: String, help: &str| Problem { line, column: 1, message, help: Some(help.into()) };
     let bytes = std::fs::read(path).map_err(|error| {
         problem(format!("cannot read component `{}`: {error}", path.display()), "`component` is a path relative to the topology file")
@@ -128,5 +132,6 @@ fn load(runtime: &Runtime, path: &Path, line: usize) -> Result<(Component, Descr
     let description = component.describe().map_err(|error| {
         problem(format!("component `{}` {error}", path.display()), "the operator's `describe` must return a legal description")
     })?;
-    Ok((component, description))
+    let bytes = if bytes.len() <= COMPONENT_BYTES_MAX { bytes } else { Vec::new() };
+    Ok((component, description, Arc::new(bytes)))
 }

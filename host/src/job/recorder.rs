@@ -1,13 +1,15 @@
 //! Makes durable what instances report, and passes it on: one task for each participant, so that its reports stay in order while those of
 //! others overtake them.
 
+use super::capsule::Origin;
 use super::compact;
 use super::error::Error;
 use super::patience::Patience;
-use crate::engine::{EpochContent, EpochReport, ReportLost, Reporter};
+use crate::engine::{Case, EpochContent, EpochReport, Faulted, ReportLost, Reporter, Versioned};
 use crate::store::Store;
-use reprise_core::cells::{Chunk, merge_neighbours};
+use reprise_core::cells::merge_neighbours;
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
+use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows, ROWS_MAX};
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::tenure::Fact;
@@ -32,6 +34,8 @@ pub(super) struct Recorder {
     pub sources: Vec<String>,
     /// Names of the operators, likewise.
     pub operators: Vec<String>,
+    /// What the capsules of each operator have in common.
+    pub origins: Vec<Arc<Origin>>,
 }
 
 /// What the keeper is told.
@@ -73,9 +77,11 @@ impl Recorder {
                 let quarantine = self.quarantine(from, epoch, rejected).await?;
                 Content::Source { splits, rows, rejected: count, quarantine, ended }
             }
-            EpochContent::Operator { snapshot, watermark, rows, rejected } => {
-                let count = rejected.len() as u64;
-                let quarantine = self.quarantine(from, epoch, rejected).await?;
+            EpochContent::Operator { snapshot, watermark, rows, rejected, faulted, cases } => {
+                let count = (rejected.len() + faulted.len()) as u64;
+                let mut quarantine = self.quarantine(from, epoch, rejected).await?;
+                let faulted = self.capsules(from, epoch, faulted, cases).await?;
+                self.faulted(from, epoch, faulted, &mut quarantine).await?;
                 let snapshot = match snapshot {
                     Some((scope, chunks)) => Some(self.snapshot(from, epoch, scope, chunks).await?),
                     None => None,
@@ -96,12 +102,20 @@ impl Recorder {
         name.map_or("unknown", String::as_str)
     }
 
-    async fn snapshot(&self, from: Participant, epoch: Epoch, scope: snapshot::Scope, chunks: Vec<Chunk>) -> Result<ObjectRef, Error> {
+    async fn snapshot(
+        &self,
+        from: Participant,
+        epoch: Epoch,
+        scope: snapshot::Scope,
+        chunks: Vec<Arc<Versioned>>,
+    ) -> Result<ObjectRef, Error> {
         let (operator, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
         let path = paths::snapshot(&operator, instance, epoch, self.generation, scope == snapshot::Scope::Full);
         let head = snapshot::Head { job: self.job.clone(), operator, instance, epoch, generation: self.generation, scope };
         let encode = move || {
             let mut writer = snapshot::Writer::new(&head)?;
+            // The engine may hold them, too: then they are copied, here where nobody waits.
+            let chunks = chunks.into_iter().map(|held| Arc::unwrap_or_clone(held).chunk).collect();
             merge_neighbours(chunks).iter().try_for_each(|chunk| writer.chunk(chunk))?;
             let entries = writer.cells();
             Ok((writer.finish()?, entries))
@@ -133,11 +147,75 @@ impl Recorder {
         Ok(objects)
     }
 
+    /// Stores the capsules of an epoch. Gives the rows with the names of theirs.
+    async fn capsules(&self, from: Participant, epoch: Epoch, faulted: Vec<Faulted>, cases: Vec<Case>) -> Result<Vec<FaultedRow>, Error> {
+        let Node::Operator(place) = from.node else { return Ok(Vec::new()) };
+        let mut number = 0;
+        for case in cases {
+            self.capsule(from, place, epoch, &mut number, case).await?;
+        }
+        let mut rows = Vec::with_capacity(faulted.len());
+        for Faulted { mut row, case } in faulted {
+            if let Some(case) = case {
+                row.capsule = self.capsule(from, place, epoch, &mut number, case).await?;
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// Stores one capsule; `None` where it is larger than it may be.
+    async fn capsule(
+        &self,
+        from: Participant,
+        place: usize,
+        epoch: Epoch,
+        number: &mut usize,
+        case: Case,
+    ) -> Result<Option<String>, Error> {
+        let Some(origin) = self.origins.get(place).cloned() else { return Ok(None) };
+        let instance = Instance(from.instance);
+        let path = paths::capsule(&origin.operator, instance, epoch, self.generation, *number);
+        let Some(bytes) = blocking(move || origin.encode(&case, instance, epoch)).await? else { return Ok(None) };
+        *number += 1;
+        compact::put(&self.store, &self.patience, &path, bytes, false).await?;
+        Ok(Some(path))
+    }
+
+    /// Stores rows on which calls failed, as further objects of the epoch's quarantine.
+    async fn faulted(&self, from: Participant, epoch: Epoch, faulted: Vec<FaultedRow>, objects: &mut Vec<ObjectRef>) -> Result<(), Error> {
+        let (name, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
+        let Node::Operator(place) = from.node else { return Ok(()) };
+        let Some((component, line)) = self.origins.get(place).map(|origin| (origin.digest, origin.line)) else { return Ok(()) };
+        let mut rows = faulted.into_iter().peekable();
+        while rows.peek().is_some() {
+            let mut bytes = 0;
+            let mut part: Vec<FaultedRow> = Vec::new();
+            while let Some(row) = rows.next_if(|row| part.is_empty() || part.len() < ROWS_MAX && bytes + size(row) <= QUARANTINE_BYTES) {
+                bytes += size(&row);
+                part.push(row);
+            }
+            let entries = part.len() as u64;
+            let record = FaultedRows { node: name.clone(), instance, epoch, component, line, rows: part };
+            let encoded = blocking(move || record::encode(&record)).await?;
+            let bytes = encoded.map_err(|error| Error::Internal(format!("a quarantine object: {error}")))?;
+            let path = paths::quarantine(&name, instance, epoch, self.generation, objects.len());
+            objects.push(self.put(path, snapshot::Scope::Full, bytes, entries).await?);
+        }
+        Ok(())
+    }
+
     async fn put(&self, path: String, scope: snapshot::Scope, bytes: Vec<u8>, entries: u64) -> Result<ObjectRef, Error> {
         let object = ObjectRef { scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
         compact::put(&self.store, &self.patience, &object.path, bytes, false).await?;
         Ok(object)
     }
+}
+
+/// About what a row takes in an object.
+fn size(row: &FaultedRow) -> usize {
+    let texts = row.backtrace.iter().chain(&row.log_tail).map(String::len).sum::<usize>();
+    row.row.value.len() + row.row.key.len() + row.row.reason.len() + texts
 }
 
 /// Runs work that takes processor time off the threads that wait for I/O.

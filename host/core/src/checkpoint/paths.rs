@@ -10,6 +10,8 @@ pub const CHECKPOINTS: &str = "checkpoints";
 pub const QUARANTINE: &str = "quarantine";
 /// Folder of the snapshots.
 pub const SNAPSHOTS: &str = "snapshots";
+/// Folder of the capsules.
+pub const CAPSULES: &str = "capsules";
 /// Folder of the savepoints: manifests that are kept until a user deletes them.
 pub const SAVEPOINTS: &str = "savepoints";
 /// Folder of the requests to a running host.
@@ -40,6 +42,12 @@ pub fn snapshot(operator: &str, instance: Instance, epoch: Epoch, generation: Ge
 #[must_use]
 pub fn quarantine(node: &str, instance: Instance, epoch: Epoch, generation: Generation, part: usize) -> String {
     format!("{QUARANTINE}/{node}/{:012}-{:06}-{:04}-{part}", epoch.0, generation.0, instance.0)
+}
+
+/// A capsule of one instance of an operator; `number` counts those of an epoch from 0.
+#[must_use]
+pub fn capsule(operator: &str, instance: Instance, epoch: Epoch, generation: Generation, number: usize) -> String {
+    format!("{CAPSULES}/{operator}/{:012}-{:06}-{:04}-{number}.capsule", epoch.0, generation.0, instance.0)
 }
 
 /// Epoch and generation that a quarantine object's name tells, or `None` for a foreign name.

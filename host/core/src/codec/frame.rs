@@ -41,6 +41,10 @@ pub enum Kind {
     Quarantine = 6,
     /// A request to a running host.
     Request = 7,
+    /// Rows whose calls failed.
+    Fault = 8,
+    /// A failed call with all that led to it.
+    Capsule = 9,
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u64 {
