@@ -203,6 +203,47 @@ fn a_finding_shows_again_with_its_seed_and_has_the_checks_that_may_explain_it() 
     assert!(finding.notes.iter().any(|note| note.contains("`changes` failed too")), "{finding:?}");
 }
 
+#[test]
+fn hostile_operators_end_in_findings() {
+    let mut rows = Batch::new();
+    for row in 0..40 {
+        let value: &[u8] = if row == 30 { b"poison" } else { b"x" };
+        rows.push(Row { time: row, key: b"a", value }).unwrap();
+    }
+    let given = Given { files: vec![rows], ..Given::default() };
+    let limits = Limits { deadline: Duration::from_secs(2), memory_bytes_max: 16 << 20, ..Limits::default() };
+    let settings = Settings { config: "{}".to_owned(), seed: 1, rounds: 2, limits };
+    for name in [
+        "trap-unreachable",
+        "panic",
+        "endless-loop",
+        "memory-bomb",
+        "stack-overflow",
+        "process-error",
+        "lie-huge",
+        "lie-short-ends",
+        "lie-more",
+        "lie-reject-row",
+        "lie-chunk-slot",
+        "lie-chunk-removed",
+        "lie-snapshot-endless",
+    ] {
+        let report = verify(&load(name), Some(&given), &settings, &mut |_| {}).unwrap();
+        let findings = findings(&report);
+        let (check, finding) = findings.first_key_value().unwrap_or_else(|| panic!("{name} passed"));
+        assert_eq!(finding.cause, Cause::Fault, "{name}, {}: {finding:?}", check.name());
+        assert!(finding.at.is_some() && !finding.notes.is_empty(), "{name}: {finding:?}");
+    }
+}
+
+#[test]
+fn the_documentation_has_every_check_and_every_cause() {
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verify.md")).unwrap();
+    let named: Vec<&str> = Check::ALL.iter().map(|check| check.name()).chain(Cause::ALL.iter().map(|cause| cause.name())).collect();
+    let missing: Vec<&&str> = named.iter().filter(|name| !docs.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/verify.md lacks {missing:?}");
+}
+
 fn run(place: &Place, arguments: &[&str]) -> Ended {
     place.run(&[&["verify"], arguments].concat())
 }

@@ -5,7 +5,7 @@ mod told;
 use super::{Cache, exit, text};
 use crate::cli::progress::thousands;
 use crate::job::Kind;
-use crate::verify::{self, Given, INSTANCES_MAX, InputFormat, Progress, ROUNDS, ROUNDS_MAX, Settings};
+use crate::verify::{self, Given, INSTANCES_MAX, InputFormat, Progress, ROUNDS, ROUNDS_MAX, RUN_OUTPUT_BYTES_MAX, Settings};
 use crate::wasm::{self, Limits, Runtime};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,7 +18,9 @@ use std::time::Duration;
 /// Wall-clock time of one call. Long, since a slow machine is no fault of an operator.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Bytes that all pieces of one call may hold together.
-const CALL_OUTPUT_BYTES_MAX: u64 = 1 << 30;
+const CALL_OUTPUT_BYTES_MAX: u64 = RUN_OUTPUT_BYTES_MAX;
+/// Bytes of one snapshot.
+const SNAPSHOT_BYTES_MAX: u64 = 512 << 20;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArguments {
@@ -158,6 +160,7 @@ fn run(arguments: &VerifyArguments, bytes: &[u8], given: Option<&Given>) -> Resu
         memory_bytes_max: arguments.memory,
         deadline: DEADLINE,
         call_output_bytes_max: CALL_OUTPUT_BYTES_MAX,
+        snapshot_bytes_max: SNAPSHOT_BYTES_MAX,
         ..Limits::default()
     };
     let settings = Settings { config: arguments.config.clone(), seed: arguments.seed, rounds: arguments.rounds, limits };

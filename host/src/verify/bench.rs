@@ -16,6 +16,8 @@ const NOW_STEP_MS: i64 = 1_009;
 const CALLS_A_LIFE: u64 = 1 << 32;
 /// Bytes of a part of a snapshot, where the size is not what is tried.
 pub(super) const PART_BYTES: u32 = 4 << 20;
+/// Bytes that one run may emit in all. A few runs are in memory at a time, to be compared.
+pub const RUN_OUTPUT_BYTES_MAX: u64 = 512 << 20;
 /// Lines of a backtrace, and of the log, that a finding tells.
 const TOLD_LINES: usize = 6;
 
@@ -56,6 +58,7 @@ pub(super) struct Live {
     is_steady: bool,
     /// The call before, for findings.
     last: Option<At>,
+    emitted_bytes: u64,
 }
 
 impl Bench {
@@ -70,7 +73,7 @@ impl Bench {
         let mut instance = self.component.instantiate(limits, identity)?;
         let call = Call { number: life.number * CALLS_A_LIFE, now_ms: NOW_MS };
         instance.open(&self.config, life.parallelism.max(1), call)?;
-        Ok(Live { instance, is_steady: life.is_steady, last: None })
+        Ok(Live { instance, is_steady: life.is_steady, last: None, emitted_bytes: 0 })
     }
 
     /// Makes an instance with this state.
@@ -90,7 +93,14 @@ impl Bench {
 impl Live {
     /// Makes the call of a step. `at` is its place in the script.
     pub fn play(&mut self, at: usize, step: &Step) -> Tried<Effect> {
-        self.try_play(at, step).map_err(|error| failed(&error, self.last))
+        let effect = self.try_play(at, step).map_err(|error| failed(&error, self.last))?;
+        self.emitted_bytes += effect.outputs.values().map(|rows| rows.size_bytes() as u64).sum::<u64>();
+        if self.emitted_bytes > RUN_OUTPUT_BYTES_MAX {
+            let note =
+                format!("it has emitted over {RUN_OUTPUT_BYTES_MAX} bytes, more than can be compared: give it fewer rows with `--input`");
+            return Err(Finding::new(Cause::Fault).at(place(at, step)).note(note));
+        }
+        Ok(effect)
     }
 
     /// As [`Live::play`], with the error as it is.

@@ -20,6 +20,7 @@ mod restores;
 mod snapshots;
 mod trial;
 
+pub use bench::RUN_OUTPUT_BYTES_MAX;
 pub use input::{Given, INPUT_BYTES_MAX, INPUT_ROWS_MAX, InputFormat, read};
 
 use crate::wasm::{Component, GuestError, Limits};
@@ -197,7 +198,7 @@ fn check_all(bench: Bench, script: Script, rows: String, settings: &Settings, pr
     let description = bench.description.clone();
     let trial = match Trial::new(bench, script) {
         Ok(trial) => trial,
-        Err((_, finding)) => {
+        Err(finding) => {
             let mut verdicts = vec![(Check::Run, Verdict::Failed(finding))];
             let skipped = || Verdict::NotApplicable("the straight run failed".to_owned());
             verdicts.extend(CHECKS.iter().map(|(check, ..)| (*check, skipped())));

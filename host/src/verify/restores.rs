@@ -132,17 +132,12 @@ pub(super) fn replay(trial: &Trial, random: &mut Random) -> Tried<()> {
     let cut = random.below(steps.len() + 1);
     let fault = cut + random.below(steps.len() + 1 - cut);
     let mut live = trial.bench.open(Life::default())?;
-    let (mut saved, mut first) = (Vec::new(), Vec::new());
-    for at in 0..=fault {
-        if at == cut && trial.bench.is_stateful() {
-            saved = live.read(Scope::Full, PART_BYTES)?;
-        }
-        if at >= cut && at < fault {
-            first.push(live.play(at, &steps[at])?);
-        } else if at < cut {
-            live.play(at, &steps[at])?;
-        }
+    for (at, step) in steps[..cut].iter().enumerate() {
+        live.play(at, step)?;
     }
+    let saved = if trial.bench.is_stateful() { live.read(Scope::Full, PART_BYTES)? } else { Vec::new() };
+    let made = steps.iter().enumerate().take(fault).skip(cut);
+    let first = made.map(|(at, step)| live.play(at, step)).collect::<Tried<Vec<Effect>>>()?;
     let mut live = trial.bench.restored(Life::default().next(), &saved, Some(At { number: cut as u64, call: Call::Restore }))?;
     for (at, step) in steps.iter().enumerate().skip(cut) {
         let came = live.play(at, step)?;

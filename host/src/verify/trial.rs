@@ -4,7 +4,7 @@ use super::bench::{Bench, Life, PART_BYTES, Tried};
 use super::{Coverage, Settings};
 use crate::wasm::Scope;
 use reprise_core::description::SlotKind;
-use reprise_core::verify::{Check, Effect, Finding, Pairing, Random, Script, Shape, State, compare, generate};
+use reprise_core::verify::{Check, Effect, Pairing, Random, Script, Shape, State, compare, generate};
 
 /// Rows of generated input, over all inputs.
 pub(super) const GENERATED_ROWS: usize = 1_200;
@@ -62,14 +62,10 @@ pub(super) fn choose(bench: &Bench, settings: &Settings) -> (Shape, Script) {
 
 impl Trial {
     /// Runs the script straight through.
-    pub fn new(bench: Bench, script: Script) -> Result<Self, (Bench, Box<Finding>)> {
-        match Self::gather(&bench, &script) {
-            Ok((first, steady, uses_random, coverage)) => {
-                let Straight { effects: reference, last, memory } = first;
-                Ok(Self { bench, script, reference, steady, last, memory, uses_random, coverage })
-            }
-            Err(finding) => Err((bench, finding)),
-        }
+    pub fn new(bench: Bench, script: Script) -> Tried<Self> {
+        let (first, steady, uses_random, coverage) = Self::gather(&bench, &script)?;
+        let Straight { effects: reference, last, memory } = first;
+        Ok(Self { bench, script, reference, steady, last, memory, uses_random, coverage })
     }
 
     fn gather(bench: &Bench, script: &Script) -> Tried<(Straight, Vec<Effect>, bool, Coverage)> {

@@ -92,7 +92,7 @@ fn key(shape: Shape, made: usize, random: &mut Random) -> Vec<u8> {
         0 => Vec::new(),
         1 => random.pick(&["ключ", "鍵", "naïve key", "a\tb", "\"quoted\"", "a/b,c"]).as_bytes().to_vec(),
         2 => format!("once-{made}").into_bytes(),
-        3 if made % 7 == 0 => vec![b'k'; 1 + random.below(4096)],
+        3 if made.is_multiple_of(7) => vec![b'k'; 1 + random.below(4096)],
         4 if !text_only => vec![0xff, 0x00, (made % 3) as u8],
         // The smaller of two numbers: some keys come far more often than others.
         _ => format!("key-{}", random.below(24).min(random.below(24))).into_bytes(),

@@ -250,6 +250,34 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 24] = [
+        Self::Fault,
+        Self::Description,
+        Self::Order,
+        Self::Nondeterminism,
+        Self::SnapshotMutates,
+        Self::Undeclared,
+        Self::StateDiverges,
+        Self::Changes(ChangeFault::SetMissing),
+        Self::Changes(ChangeFault::RemovalMissing),
+        Self::Changes(ChangeFault::FullMissing),
+        Self::Changes(ChangeFault::OtherValue),
+        Self::Changes(ChangeFault::RemovedButThere),
+        Self::ChangesLeft,
+        Self::RestoreCountsAsChange,
+        Self::KeyInUnkeyedSlot,
+        Self::Parts,
+        Self::Restore,
+        Self::RestoreTwice,
+        Self::RestoreChunks,
+        Self::Batches,
+        Self::EmptyBatch,
+        Self::Pieces,
+        Self::Memory,
+        Self::Rescale,
+    ];
+
     /// Its name for scripts.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -332,5 +360,7 @@ mod tests {
         assert!(Check::ALL.windows(2).all(|pair| pair[0] < pair[1]));
         let names: std::collections::BTreeSet<_> = Check::ALL.iter().map(|check| check.name()).collect();
         assert_eq!(names.len(), Check::ALL.len());
+        let names: std::collections::BTreeSet<_> = Cause::ALL.iter().map(|cause| cause.name()).collect();
+        assert_eq!(names.len(), Cause::ALL.len());
     }
 }
