@@ -63,6 +63,7 @@ fn good_operators_pass_every_check() {
         ("count-sum", "{}"),
         ("migrating-count", "{}"),
         ("big-state", "{}"),
+        ("keyed-windows", "{}"),
     ];
     let stateless = [("split", "{}"), ("split", r#"{"lowercase":false}"#), ("parse-kv", "{}"), ("parse-text", "{}")];
     for (name, config) in stateful.into_iter().chain(stateless) {
@@ -73,7 +74,8 @@ fn good_operators_pass_every_check() {
             let beside = if stateful.contains(&(name, config)) { &[][..] } else { &OF_STATE };
             assert_eq!(not_applicable(&report), beside, "{name}");
             let coverage = report.coverage.as_ref().unwrap();
-            assert!(coverage.rows >= 1_000 && coverage.emitted > 0 && coverage.refused == 0, "{name} takes the rows: {coverage:?}");
+            let is_taken = coverage.rows >= 1_000 && coverage.emitted > 0 && (coverage.refused > 0) == (name == "keyed-windows");
+            assert!(is_taken, "{name} takes the rows: {coverage:?}");
             assert!(coverage.cells.iter().all(|cells| *cells > 20), "{name} has state: {coverage:?}");
             assert_eq!(report.warnings, Vec::<String>::new(), "{name}");
         }

@@ -8,6 +8,8 @@ use reprise_core::verify::{Check, Effect, Pairing, Random, Script, Shape, State,
 
 /// Rows of generated input, over all inputs.
 pub(super) const GENERATED_ROWS: usize = 1_200;
+/// Refused rows that make no difference between two shapes: one in thirty. Long rows are worth as much.
+const FEW_REFUSED: usize = GENERATED_ROWS / 30;
 /// Snapshots that are read to see what state there is.
 const SIGHTINGS: usize = 8;
 
@@ -48,10 +50,10 @@ fn straight(bench: &Bench, script: &Script, life: Life) -> Tried<Straight> {
 pub(super) fn choose(bench: &Bench, settings: &Settings) -> (Shape, Script) {
     let inputs = bench.description.inputs.len() as u32;
     let script = |shape| generate(shape, inputs, GENERATED_ROWS, &mut Random::new(settings.seed));
-    // Fewest refused rows, then the most that came of it; of equals the first.
+    // Fewest refused rows, where a few are as good as none, then whether anything came of it; of equals the first.
     let score = |shape: &Shape| {
         let Straight { effects, last, .. } = straight(bench, &script(*shape), Life::default()).ok()?;
-        let refused: usize = effects.iter().map(|effect| effect.rejected.len()).sum();
+        let refused = effects.iter().map(|effect| effect.rejected.len()).sum::<usize>() / FEW_REFUSED;
         let gained = effects.iter().map(Effect::rows).sum::<u64>().min(1) + (last.len() as u64).min(1);
         Some((refused, std::cmp::Reverse(gained)))
     };
