@@ -12,3 +12,4 @@ mod s3;
 mod support;
 mod topology;
 mod verify;
+mod wasip2;

@@ -4,7 +4,7 @@ use super::jobs::{Folder, Run, Then, Topology, running_counts};
 use crate::support;
 use reprise::clock::Clock;
 use reprise::engine::{Attempt, Control, Event};
-use reprise::job::{Ending, Notice, replay};
+use reprise::job::{Beside, Ending, Notice, replay};
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::codec::record;
 use std::collections::BTreeMap;
@@ -137,11 +137,12 @@ fn poison_of_every_kind_goes_to_quarantine_and_everything_else_stands() {
             assert!(object.line > 0 && object.node == *guest, "{object:?}");
         }
         assert!(rows.iter().all(|row| row.kind == *kind && row.call == "process" && !row.row.reason.is_empty()), "{guest}: {rows:?}");
-        let mended = replay(&folder.store().join(rows[0].capsule.as_ref().unwrap()), Some(&support::guest("running-count"))).unwrap();
+        let other = Beside { component: Some(support::guest("running-count")), ..Beside::default() };
+        let mended = replay(&folder.store().join(rows[0].capsule.as_ref().unwrap()), &other).unwrap();
         assert!(mended.is_other_component && !mended.is_reproduced(), "{guest}");
         assert!(matches!(mended.attempt, Attempt::Succeeded), "{guest}: {:?}", mended.attempt);
         for row in &rows {
-            let tried = replay(&folder.store().join(row.capsule.as_ref().unwrap()), None).unwrap();
+            let tried = replay(&folder.store().join(row.capsule.as_ref().unwrap()), &Beside::default()).unwrap();
             assert!(tried.is_reproduced() && !tried.is_other_component, "{guest}: {:?}", tried.attempt);
             assert_eq!(tried.capsule.fault.message, row.row.reason, "{guest}");
         }

@@ -50,10 +50,8 @@ pub(super) fn text(error: &dyn std::error::Error) -> String {
 
 /// Prints an error and gives its exit code.
 pub(super) fn fail(error: &Error, json: bool) -> ExitCode {
-    let text = text(error);
     // A list of mistakes begins with the place of the first one.
-    let is_list = error.kind() == Kind::Topology && !text.starts_with("operator") && !text.starts_with("cannot");
-    tell(error.kind(), &text, is_list, json)
+    tell(error.kind(), &text(error), matches!(error, Error::Topology(_)), json)
 }
 
 /// As [`fail`], for commands that look at a store.

@@ -3,7 +3,7 @@
 use super::exit;
 use super::text::plain;
 use crate::engine::Attempt;
-use crate::job::{self, Tried};
+use crate::job::{self, Beside, Tried};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,13 +14,29 @@ pub(super) struct ReplayArguments {
     /// Try this component instead of the one in the capsule: a mended one, say.
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
+    /// An environment variable that the operator was granted.
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair)]
+    variables: Vec<(String, String)>,
+    /// A folder that the operator was granted.
+    #[arg(long = "folder", value_name = "GUEST=PATH", value_parser = pair)]
+    folders: Vec<(String, String)>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
+fn pair(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').ok_or_else(|| format!("`{text}` has no `=`"))?;
+    Ok((parts.0.to_owned(), parts.1.to_owned()))
+}
+
 pub(super) fn replay(arguments: &ReplayArguments) -> ExitCode {
-    let tried = match job::replay(&arguments.capsule, arguments.component.as_deref()) {
+    let beside = Beside {
+        component: arguments.component.clone(),
+        variables: arguments.variables.clone(),
+        folders: arguments.folders.iter().map(|(guest, path)| (guest.clone(), path.into())).collect(),
+    };
+    let tried = match job::replay(&arguments.capsule, &beside) {
         Ok(tried) => tried,
         Err(error) => return exit::fail_text(2, &exit::text(&error), arguments.json),
     };

@@ -1,7 +1,7 @@
 //! Capsules: written beside the quarantine, read back and tried again by `reprise replay`.
 
 use crate::engine::{Attempt, Case, Entry, Failing, Input, Versioned, reproduce};
-use crate::wasm::{Call, GuestError, Identity, Limits, LoadError, Runtime, Settings};
+use crate::wasm::{Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::codec::record;
 use reprise_core::ids::{Digest, Epoch, Instance};
@@ -22,6 +22,8 @@ pub(super) struct Origin {
     pub digest: Digest,
     pub component: Arc<Vec<u8>>,
     pub limits: Limits,
+    /// Names of granted variables, and granted folders as the guest sees them.
+    pub grants: (Vec<String>, Vec<String>),
     /// Bytes of one capsule.
     pub bytes_max: u64,
 }
@@ -55,6 +57,8 @@ impl Origin {
             component: self.digest,
             component_bytes: self.attached().cloned(),
             limits: limits_out(&self.limits),
+            variables: self.grants.0.clone(),
+            folders: self.grants.1.clone(),
             open: numbered(case.open),
             state: case.state.iter().map(|held| Cells::new(held.version, &held.chunk)).collect(),
             calls: case.calls.iter().map(|e| Done { call: numbered(e.call), given: given(&e.input), digest: e.digest }).collect(),
@@ -156,6 +160,17 @@ pub enum CapsuleError {
         /// Its digest.
         digest: Digest,
     },
+    /// What was granted is not in it.
+    #[error("the operator was granted {what}, which is not in the capsule\n  help: give it with `{option}`")]
+    Ungranted {
+        /// What.
+        what: String,
+        /// How.
+        option: String,
+    },
+    /// What is given is not granted here.
+    #[error("the operator cannot be granted what is given")]
+    Grant(#[from] GrantError),
     /// The component cannot be loaded.
     #[error("the component cannot be loaded")]
     Load(#[from] LoadError),
@@ -186,15 +201,46 @@ impl Tried {
     }
 }
 
-/// Reads a capsule and makes its calls again. `component`: another one than that which is in it.
+/// What goes along with a capsule.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Another component than the one in it.
+    pub component: Option<PathBuf>,
+    /// Values of the environment variables that the operator was granted.
+    pub variables: Vec<(String, String)>,
+    /// The folders that it was granted: as the guest sees them, and where they are.
+    pub folders: Vec<(String, PathBuf)>,
+}
+
+impl Beside {
+    /// What the operator is granted again; all that it was granted must be there.
+    fn grants(&self, capsule: &Capsule) -> Result<Grants, CapsuleError> {
+        let missing = |what: String, option: String| CapsuleError::Ungranted { what, option };
+        for name in &capsule.variables {
+            if !self.variables.iter().any(|(given, _)| given == name) {
+                return Err(missing(format!("the environment variable `{name}`"), format!("--env {name}=VALUE")));
+            }
+        }
+        for guest in &capsule.folders {
+            if !self.folders.iter().any(|(given, _)| given == guest) {
+                return Err(missing(format!("the folder `{guest}`"), format!("--folder {guest}=PATH")));
+            }
+        }
+        let folders = self.folders.iter().map(|(guest, path)| Folder::new(guest, path)).collect::<Result<_, _>>()?;
+        Ok(Grants { environment: self.variables.clone(), folders })
+    }
+}
+
+/// Reads a capsule and makes its calls again.
 ///
 /// # Errors
 /// See [`CapsuleError`].
-pub fn replay(path: &Path, component: Option<&Path>) -> Result<Tried, CapsuleError> {
+pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
     let read = |path: &Path| std::fs::read(path).map_err(|source| CapsuleError::Read { path: path.to_owned(), source });
     let damaged = |why: String| CapsuleError::Damaged { path: path.to_owned(), why };
     let mut capsule: Capsule = record::decode(&read(path)?).map_err(|error| damaged(error.to_string()))?;
-    let bytes = match (component, capsule.component_bytes.take()) {
+    let grants = beside.grants(&capsule)?;
+    let bytes = match (&beside.component, capsule.component_bytes.take()) {
         (Some(other), _) => read(other)?,
         (None, Some(bytes)) => bytes,
         (None, None) => return Err(CapsuleError::Missing { digest: capsule.component }),
@@ -202,7 +248,7 @@ pub fn replay(path: &Path, component: Option<&Path>) -> Result<Tried, CapsuleErr
     let case = case(&mut capsule).map_err(damaged)?;
     let limits = limits_in(&capsule.limits);
     let settings = Settings { instances_max: 2, memory_bytes_max: limits.memory_bytes_max.max(1 << 20), ..Settings::default() };
-    let loaded = Runtime::new(&settings)?.load(&bytes)?;
+    let loaded = Runtime::new(&settings)?.load(&bytes)?.granted(grants)?;
     let identity = Identity { job: capsule.job.clone(), operator: capsule.operator.clone(), instance: capsule.instance.0, seed: 0 };
     let attempt = reproduce(&loaded, &capsule.config, &limits, identity, &case);
     Ok(Tried {

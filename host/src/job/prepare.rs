@@ -4,7 +4,7 @@ use super::capsule::COMPONENT_BYTES_MAX;
 use super::error::Error;
 use super::opening;
 use crate::store::{self, Intercept, Store};
-use crate::wasm::{Component, Runtime, Settings};
+use crate::wasm::{Component, Folder, GrantError, Grants, Runtime, Settings};
 use reprise_core::description::Description;
 use reprise_core::topology::{self, Operator, Plan, Problem, Topology};
 use std::path::{Path, PathBuf};
@@ -83,8 +83,7 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
 
     let (mut components, mut component_bytes, mut descriptions, mut problems) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for operator in &topology.operators {
-        let loaded = load(&runtime, &base_dir.join(&operator.component), operator.line);
-        match loaded {
+        match load(&runtime, &base_dir, operator) {
             Ok((component, description, bytes)) => {
                 components.push(component);
                 component_bytes.push(bytes);
@@ -115,8 +114,40 @@ fn settings(topology: &Topology, instances_max: u32, cache_dir: Option<PathBuf>)
     Settings { cache_dir, instances_max, memory_bytes_max, ..Settings::default() }
 }
 
-fn load(runtime: &Runtime, path: &Path, line: usize) -> Result<(Component, Description, Arc<Vec<u8>>), Problem> {
-    let problem = |message: String, help: &str| Problem { line, column: 1, message, help: Some(help.into()) };
+/// What the topology grants the guests of an operator, with the folders found.
+fn grants(operator: &Operator, base_dir: &Path) -> Result<Grants, GrantError> {
+    let folders = operator.grant.folders.iter().map(|folder| Folder::new(&folder.guest, &base_dir.join(&folder.path)));
+    Ok(Grants { environment: operator.grant.variables.clone(), folders: folders.collect::<Result<_, _>>()? })
+}
+
+/// What the topology of a file grants the guests of one of its operators. No component is looked at.
+///
+/// # Errors
+/// Mistakes of the topology, an operator that it does not have, and a folder that is not there.
+pub fn grants_of(path: &Path, operator: &str) -> Result<Grants, Error> {
+    let text = read(path)?;
+    let shown = path.display().to_string();
+    let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &shown, &text));
+    let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
+    let Some(found) = topology.operators.iter().find(|found| found.name == operator) else {
+        let names: Vec<&str> = topology.operators.iter().map(|operator| operator.name.as_str()).collect();
+        return Err(Error::Topology(format!("{shown} has no operator `{operator}`; it has {}\n", names.join(", "))));
+    };
+    grants(found, &folder(path)).map_err(|error| mistakes(vec![grant_problem(found, &error)]))
+}
+
+fn grant_problem(operator: &Operator, error: &GrantError) -> Problem {
+    let help = match error {
+        GrantError::Folder { .. } => "`folders` in `grant` holds paths relative to the topology file",
+        GrantError::Unused { .. } => "take it out of `grant`, or build the component so that it imports WASI",
+    };
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Problem { line: operator.line, column: 1, message: format!("{error}{cause}"), help: Some(help.to_owned()) }
+}
+
+fn load(runtime: &Runtime, base_dir: &Path, operator: &Operator) -> Result<(Component, Description, Arc<Vec<u8>>), Problem> {
+    let path = &base_dir.join(&operator.component);
+    let problem = |message: String, help: &str| Problem { line: operator.line, column: 1, message, help: Some(help.into()) };
     let bytes = std::fs::read(path).map_err(|error| {
         problem(format!("cannot read component `{}`: {error}", path.display()), "`component` is a path relative to the topology file")
     })?;
@@ -132,6 +163,8 @@ fn load(runtime: &Runtime, path: &Path, line: usize) -> Result<(Component, Descr
     let description = component.describe().map_err(|error| {
         problem(format!("component `{}` {error}", path.display()), "the operator's `describe` must return a legal description")
     })?;
+    let granted = grants(operator, base_dir).and_then(|grants| component.granted(grants));
+    let component = granted.map_err(|error| grant_problem(operator, &error))?;
     let bytes = if bytes.len() <= COMPONENT_BYTES_MAX { bytes } else { Vec::new() };
     Ok((component, description, Arc::new(bytes)))
 }

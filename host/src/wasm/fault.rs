@@ -4,6 +4,7 @@
 
 use super::guest::Guest;
 use super::limits::TEXT_BYTES_MAX;
+use super::wasi::Ended;
 use std::fmt;
 use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
@@ -132,6 +133,9 @@ fn fault_of(error: &wasmtime::Error, deadline: Duration, handover_bytes_max: usi
             }
             trap => Fault::Trap(trap_text(*trap)),
         };
+    }
+    if let Some(ended) = error.downcast_ref::<Ended>() {
+        return Fault::Trap(ended.to_string());
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Fault::Instance(chain(error));

@@ -6,8 +6,10 @@
 use super::contract::operator::{Host, Level as WitLevel, TypesHost};
 use super::fault::clean;
 use super::limits::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, Meter, TEXT_BYTES_MAX};
+use super::wasi::{Grants, Wasi};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// Log lines that an instance holds until they are taken; the oldest go first.
 pub const LOG_LINES_MAX: usize = 2000;
@@ -65,6 +67,8 @@ pub struct LogLine {
 /// The data of a wasmtime store.
 pub(super) struct Guest {
     pub(super) meter: Meter,
+    /// What a component that imports `wasi:*` gets; others never reach it.
+    pub(super) wasi: Wasi,
     seed: u64,
     call: Call,
     random: u64,
@@ -78,9 +82,10 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(limits: &Limits, identity: &Identity) -> Self {
+    pub(super) fn new(limits: &Limits, identity: &Identity, grants: Arc<Grants>) -> Self {
         Self {
             meter: Meter::new(limits),
+            wasi: Wasi::new(grants),
             seed: seed(identity),
             call: Call::default(),
             random: 0,
@@ -101,6 +106,7 @@ impl Guest {
         self.random = mix(self.seed ^ mix(self.call.number)) ^ stream;
         self.lines_in_call = 0;
         self.meter.begin();
+        self.wasi.begin();
     }
 
     /// Goes on with a call for the next piece of its output: it is the same call, with the same numbers and the same count of lines.
@@ -108,12 +114,40 @@ impl Guest {
         self.meter.begin();
     }
 
-    /// Ends a call: says how many log lines were dropped.
+    /// Ends a call: logs what was written and not ended by a line feed, and says how many log lines were dropped.
     pub(super) fn end(&mut self) {
+        self.end_lines();
         let dropped = std::mem::take(&mut self.lines_dropped);
         if dropped > 0 {
             self.push(Level::Warn, format!("{dropped} more lines of this call were dropped"));
         }
+    }
+
+    /// A seed for hash tables: of the identity alone, so that tables have the same order in every copy of the instance.
+    pub(super) fn table_seed(&self) -> (u64, u64) {
+        (mix(self.seed), mix(self.seed ^ GOLDEN_GAMMA))
+    }
+
+    /// Processing time, for every import that asks for it.
+    pub(super) fn time_ms(&self) -> i64 {
+        self.call.now_ms
+    }
+
+    /// The next random number, for every import that asks for one.
+    pub(super) fn draw(&mut self) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+        self.random = self.random.wrapping_add(GOLDEN_GAMMA);
+        mix(self.random)
+    }
+
+    /// Logs a line, from whatever import it comes. Lines over the limit are counted and dropped.
+    pub(super) fn write_line(&mut self, level: Level, message: &str) {
+        if self.lines_in_call >= self.lines_per_call_max {
+            self.lines_dropped += 1;
+            return;
+        }
+        self.lines_in_call += 1;
+        self.push(level, clean(message, TEXT_BYTES_MAX));
     }
 
     pub(super) fn log_tail(&self) -> Vec<String> {
@@ -145,11 +179,6 @@ impl TypesHost for Guest {}
 
 impl Host for Guest {
     fn log(&mut self, level: WitLevel, message: String) {
-        if self.lines_in_call >= self.lines_per_call_max {
-            self.lines_dropped += 1;
-            return;
-        }
-        self.lines_in_call += 1;
         let level = match level {
             WitLevel::Trace => Level::Trace,
             WitLevel::Debug => Level::Debug,
@@ -157,17 +186,15 @@ impl Host for Guest {
             WitLevel::Warn => Level::Warn,
             WitLevel::Error => Level::Error,
         };
-        self.push(level, clean(&message, TEXT_BYTES_MAX));
+        self.write_line(level, &message);
     }
 
     fn now(&mut self) -> i64 {
-        self.call.now_ms
+        self.time_ms()
     }
 
     fn random(&mut self) -> u64 {
-        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-        self.random = self.random.wrapping_add(GOLDEN_GAMMA);
-        mix(self.random)
+        self.draw()
     }
 
     fn count(&mut self, metric: String, add: u64) {
@@ -222,13 +249,13 @@ mod tests {
     }
 
     fn guest() -> Guest {
-        Guest::new(&Limits { log_lines_per_call_max: 3, ..Limits::default() }, &identity("a"))
+        Guest::new(&Limits { log_lines_per_call_max: 3, ..Limits::default() }, &identity("a"), Arc::default())
     }
 
     #[test]
     fn random_numbers_follow_from_identity_and_call() {
         let draw = |operator: &str, number| {
-            let mut guest = Guest::new(&Limits::default(), &identity(operator));
+            let mut guest = Guest::new(&Limits::default(), &identity(operator), Arc::default());
             guest.begin(Some(Call { number, now_ms: 5 }));
             [guest.random(), guest.random(), guest.random()]
         };
@@ -284,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_log_is_bounded_and_keeps_the_newest() {
-        let mut guest = Guest::new(&Limits { log_lines_per_call_max: u32::MAX, ..Limits::default() }, &identity("a"));
+        let mut guest = Guest::new(&Limits { log_lines_per_call_max: u32::MAX, ..Limits::default() }, &identity("a"), Arc::default());
         (0..LOG_LINES_MAX + 10).for_each(|i| guest.log(WitLevel::Debug, i.to_string()));
         assert_eq!(guest.log_tail().last().map(String::as_str), Some("2009"));
         assert_eq!(guest.log_tail().len(), LOG_TAIL_LINES);

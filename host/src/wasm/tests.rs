@@ -9,3 +9,4 @@ mod lies;
 mod loading;
 mod pieces;
 mod snapshots;
+mod wasi;

@@ -33,6 +33,10 @@ pub struct Capsule {
     pub component_bytes: Option<Vec<u8>>,
     /// What the instance might use, by name.
     pub limits: Vec<(String, u64)>,
+    /// Names of the environment variables that were granted; their values may be secrets, and stay behind.
+    pub variables: Vec<String>,
+    /// The folders that were granted, as the guest saw them.
+    pub folders: Vec<String>,
     /// The call of `open`.
     pub open: Numbered,
     /// What was restored, in this order.

@@ -13,6 +13,7 @@ pub mod faulted;
 pub mod manifest;
 pub mod opening;
 pub mod paths;
+pub mod quarantine;
 pub mod recovery;
 pub mod retention;
 pub mod tenure;

@@ -140,6 +140,9 @@ impl Plan {
             (show_size(operator.memory_bytes_max), show_duration(operator.deadline), show_size(operator.output_bytes_max));
         line(out, "limits", &format!("memory {memory}, {deadline} and {output} of output for one call"));
         render_recovery(out, operator, !slots.is_empty());
+        for text in operator.grant.texts() {
+            line(out, "granted", &text);
+        }
     }
 }
 
