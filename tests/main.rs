@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "what a test prints is shown where it fails")]
 
+mod corpus;
 mod faults;
 mod formats;
 mod golden;

@@ -27,6 +27,7 @@ mod source;
 
 use control::Alarm;
 pub use control::{Control, Failure, NodeCounters};
+pub use frame::{Frame, Load};
 pub use moment::EPOCH_MAX;
 use moment::Moment;
 pub use operator::{OperatorBlueprint, Restored};
