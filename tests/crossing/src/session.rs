@@ -27,6 +27,10 @@ const PART_BYTES_MAX: u32 = 1 << 16;
 /// Lines that a call may log.
 const LINES_MAX: u32 = 8;
 
+/// One in so many memories of a component that describes itself is looked at: the others would slow down all the rest, since each needs
+/// a component of its own, compiled, which takes as long as 30 sessions.
+const DESCRIBED_ONE_IN: u32 = 16;
+
 /// What all inputs share.
 pub struct Sessions {
     runtime: Runtime,
@@ -41,8 +45,11 @@ impl Sessions {
         Self { runtime, honest, describing: Describing::new() }
     }
 
-    /// A component describes itself by this memory.
+    /// A component describes itself by this memory, if the sum of its bytes says that it is one of those looked at.
     pub fn describe(&self, memory: &[u8]) {
+        if sum(memory) % DESCRIBED_ONE_IN != 0 {
+            return;
+        }
         let component = self.runtime.load(&self.describing.with(memory)).expect("only its data differs");
         match component.describe() {
             Ok(said) => assert!(law::is_description(&said, true), "accepted: {said:?}"),
@@ -95,6 +102,10 @@ impl Sessions {
         let outcome = self.start().process(0, rows, call(1)).expect("a fresh guest is honest");
         assert!(outcome.outputs.is_empty() && outcome.rejected.is_empty());
     }
+}
+
+fn sum(memory: &[u8]) -> u32 {
+    memory.iter().fold(0, |sum, byte| sum.wrapping_add(u32::from(*byte)))
 }
 
 fn take_step(step: u8, instance: &mut Instance, rows: &Batch, call: Call) -> Result<(), GuestError> {
@@ -201,6 +212,8 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let cells = [0, at + 16, 2, at + 32, 3, at + 24, 2, at + 32, 2, at + 24, 2, at + 35, 2, 0, 0];
     let part = record(&[0, list, 1, 1], &cells);
     let names = record(&[at, 2, at, 2, list, 1, list, 0, list, 0], &[at, 1, 0]);
+    let mut described = memory(1, [0; 4], &names, b"in");
+    described.push((DESCRIBED_ONE_IN - sum(&described) % DESCRIBED_ONE_IN) as u8);
     vec![
         ("process", steps(3, [0; STEPS], memory(8, [0; 4], &outcome, &columns))),
         ("rejected", steps(3, [0; STEPS], memory(8, [0; 4], &rejected, &columns))),
@@ -212,7 +225,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("imports", steps(1, [0; STEPS], memory(8, [3, 2, 3, 0], &outcome, &columns))),
         ("growth", steps(1, [0; STEPS], memory(8, [0, 0, 0, 4], &outcome, &columns))),
         ("forged-room", steps(1, [0; STEPS], memory(8, [0, 0, 0, 2], &outcome, &columns))),
-        ("describe", [b"d".to_vec(), memory(1, [0; 4], &names, b"in")].concat()),
+        ("describe", [b"d".to_vec(), described].concat()),
     ]
 }
 
@@ -262,6 +275,7 @@ mod tests {
     fn a_component_says_of_itself_what_its_memory_says() {
         let sessions = Sessions::new();
         let (_, seed) = seeds().pop().unwrap();
+        assert_eq!(sum(&seed[1..]) % DESCRIBED_ONE_IN, 0, "the seed is one of those looked at");
         let described = sessions.runtime.load(&sessions.describing.with(&seed[1..])).unwrap().describe().unwrap();
         assert_eq!((described.name.as_str(), described.inputs.len()), ("in", 1));
     }
