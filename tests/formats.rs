@@ -5,6 +5,7 @@
 
 use crate::golden;
 use reprise_core::cells::{Cell, Chunk};
+use reprise_core::checkpoint::faulted::{self, FaultedRow, FaultedRows};
 use reprise_core::checkpoint::manifest::{
     Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, Request, SinkState, SourceState, SplitPosition,
     StagedRef,
@@ -87,6 +88,23 @@ fn quarantine() -> Quarantine {
     Quarantine { node: "count".into(), instance: Instance(1), epoch: Epoch(41), rows }
 }
 
+fn faulted() -> FaultedRows {
+    let [first, second] = <[QuarantinedRow; 2]>::try_from(quarantine().rows).unwrap();
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let trapped = FaultedRow {
+        row: first,
+        call: "process".into(),
+        kind: "trap".into(),
+        backtrace: texts(&["core::panicking::panic", "count::process"]),
+        log_tail: texts(&["near the end"]),
+        capsule: Some("capsules/count-41-7.capsule".into()),
+    };
+    let late =
+        FaultedRow { row: second, call: "process".into(), kind: "deadline".into(), backtrace: vec![], log_tail: vec![], capsule: None };
+    let rows = vec![trapped, late];
+    FaultedRows { node: "count".into(), instance: Instance(1), epoch: Epoch(41), component: Digest([0xcc; 32]), line: 12, rows }
+}
+
 fn slot(name: &str, kind: SlotKind, version: u32, encoding: Encoding) -> Slot {
     Slot { name: name.into(), kind, version, encoding }
 }
@@ -146,6 +164,10 @@ fn every_record_is_written_and_read_as_its_golden_file_has_it() {
     }
     let bytes = frozen("quarantine-v1.bin", &record::encode(&quarantine()).unwrap());
     assert_eq!(record::decode::<Quarantine>(&bytes).unwrap(), quarantine());
+    let bytes = frozen("fault-v1.bin", &record::encode(&faulted()).unwrap());
+    let read = record::decode::<FaultedRows>(&bytes).unwrap();
+    read.check().unwrap();
+    assert_eq!(read, faulted());
     let bytes = frozen("request-v1.bin", &record::encode(&request()).unwrap());
     assert_eq!(record::decode::<Request>(&bytes).unwrap(), request());
 }
@@ -285,6 +307,19 @@ fn a_writer_made_from_the_reference_writes_the_same_bytes() {
             out.u32(row.input).text(&row.origin).i64(row.time).bytes(&row.key).bytes(&row.value).text(&row.reason)
         });
     assert_eq!(by_hand.framed(6), record::encode(&q).unwrap());
+    let f = faulted();
+    let out = ByHand::default().text(&f.node).u32(f.instance.0).u64(f.epoch.0).raw(&f.component.0).u32(f.line);
+    let by_hand = out.list(&f.rows, |out, faulted| {
+        let row = &faulted.row;
+        let out = out.u32(row.input).text(&row.origin).i64(row.time).bytes(&row.key).bytes(&row.value).text(&row.reason);
+        let out = out.text(&faulted.call).text(&faulted.kind);
+        let out = out.list(&faulted.backtrace, |out, text| out.text(text)).list(&faulted.log_tail, |out, text| out.text(text));
+        match &faulted.capsule {
+            None => out.u8(0),
+            Some(capsule) => out.u8(1).text(capsule),
+        }
+    });
+    assert_eq!(by_hand.framed(8), record::encode(&f).unwrap());
 }
 
 /// Sixteen bytes a line, as `docs/formats.md` shows them.
@@ -315,10 +350,15 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
         format!("a head of {} bytes", frame::HEADER_BYTES),
         format!("version {}", frame::VERSION),
         format!("{} key groups", keying::KEY_GROUPS),
+        format!("faulted rows in an object: {}", faulted::ROWS_MAX),
+        format!("bytes of a call or kind: {}", faulted::WORD_BYTES_MAX),
+        format!("entries of a backtrace or log tail: {}", faulted::LINES_MAX),
+        format!("bytes of an entry: {}", faulted::LINE_BYTES_MAX),
+        format!("bytes of a capsule's name: {}", faulted::CAPSULE_BYTES_MAX),
     ] {
         assert!(REFERENCE.contains(&expected), "docs/formats.md does not say: {expected}");
     }
-    use frame::Kind::{Chunk, Claim, Manifest, Quarantine, Request, SnapshotEnd, SnapshotHead};
+    use frame::Kind::{Chunk, Claim, Fault, Manifest, Quarantine, Request, SnapshotEnd, SnapshotHead};
     for (kind, name) in [
         (Manifest, "manifest"),
         (Claim, "claim"),
@@ -327,6 +367,7 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
         (SnapshotEnd, "snapshot end"),
         (Quarantine, "quarantine"),
         (Request, "request"),
+        (Fault, "fault"),
     ] {
         let row = format!("| {} | {name} |", kind as u16);
         assert!(REFERENCE.contains(&row), "docs/formats.md has no row {row}");

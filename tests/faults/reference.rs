@@ -122,7 +122,7 @@ fn topology() -> String {
         let _ = write!(
             text,
             "[[operator]]\nname = \"{name}\"\ncomponent = {component:?}\ninput = {input}\nmemory = \"16MiB\"\ndeadline = \"60s\"\n\
-             on-failure = {{ retries = 0, backoff = \"1ms..1ms\" }}\n"
+             on-failure = {{ retries = 0, backoff = \"1ms..1ms\", then = \"stop\" }}\n"
         );
     }
     text.push_str("[[sink]]\nname = \"files\"\ninput = \"count\"\nfile = { path = \"out\", format = \"csv\" }\n");

@@ -4,6 +4,7 @@ use super::of_kind;
 use crate::support::{Counting, Input, Place, guest};
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::codec::{checksum, record};
+use serde_json::json;
 use std::fs;
 
 const ROWS: usize = 300_000;
@@ -42,7 +43,9 @@ fn ends_clearly_and_goes_on(counter: &'static str, limits: &'static str, texts: 
     println!("{counter}:\n{}", ended.stderr);
     assert_eq!(ended.code(), Some(3), "{counter}: {ended}");
     assert_eq!(ended.stdout, "", "{counter}: reports go to standard error");
-    for text in texts.iter().chain(&["operator `count` instance", "in `process`", "at epoch", "input `rows`", "help: ", "retry 1 of 1"]) {
+    for text in
+        texts.iter().chain(&["operator `count` instance", "in `process`", "at epoch", "input `rows`", "help: ", "made again, 1 of 1"])
+    {
         assert!(ended.stderr.contains(text), "{counter}: the report lacks `{text}`: {ended}");
     }
     let panicked = ended.stderr.contains("thread '") || ended.stderr.contains("internal");
@@ -59,7 +62,7 @@ fn ends_clearly_and_goes_on(counter: &'static str, limits: &'static str, texts: 
     place.published().assert_equals(&input.counted, counter);
 }
 
-const RETRY_ONCE: &str = "on-failure = { retries = 1, backoff = \"1ms..5ms\" }";
+const RETRY_ONCE: &str = "on-failure = { retries = 1, backoff = \"1ms..5ms\", then = \"stop\" }";
 
 #[test]
 fn unreachable_ends_in_a_clear_report_and_an_intact_state() {
@@ -73,13 +76,13 @@ fn a_panic_ends_in_a_clear_report_and_an_intact_state() {
 
 #[test]
 fn an_endless_loop_ends_in_a_clear_report_and_an_intact_state() {
-    let limits = "deadline = \"200ms\"\non-failure = { retries = 1, backoff = \"1ms..5ms\" }";
+    let limits = "deadline = \"200ms\"\non-failure = { retries = 1, backoff = \"1ms..5ms\", then = \"stop\" }";
     ends_clearly_and_goes_on("endless-loop", limits, &["deadline of 200ms"]);
 }
 
 #[test]
 fn a_memory_bomb_ends_in_a_clear_report_and_an_intact_state() {
-    let limits = "memory = \"16MiB\"\non-failure = { retries = 1, backoff = \"1ms..5ms\" }";
+    let limits = "memory = \"16MiB\"\non-failure = { retries = 1, backoff = \"1ms..5ms\", then = \"stop\" }";
     ends_clearly_and_goes_on("memory-bomb", limits, &["out of memory", "the limit is 16777216"]);
 }
 
@@ -108,7 +111,7 @@ fn a_fault_that_passes_heals_by_itself() {
     let input = Input::new(8, ROWS, 2_000, value);
     let healing = Counting {
         counter: "trap-sometimes",
-        operator: "on-failure = { retries = 1000, backoff = \"1ms..5ms\" }",
+        operator: "on-failure = { retries = 1000, backoff = \"1ms..5ms\", then = \"stop\" }",
         checkpoint: "interval = \"10ms\"",
         ..poisoned().0
     };
@@ -116,13 +119,14 @@ fn a_fault_that_passes_heals_by_itself() {
     let ended = place.run(&["run", "job.toml", "--workers", "2", "--log", "json"]);
     assert_eq!(ended.code(), Some(0), "{ended}");
     let events = ended.events();
-    let failed = of_kind(&events, "failed");
+    let failed = of_kind(&events, "operator-failed");
     println!("{} failures", failed.len());
     assert!(failed.iter().any(|event| event["report"].as_str().unwrap().contains("operator `count`")), "nothing failed: {ended}");
-    let started = of_kind(&events, "started");
-    assert_eq!(started.len(), failed.len() + 1, "each failure is followed by a start: {ended}");
-    assert!(started.iter().any(|event| event["checkpoint"].is_u64()), "no start was from a checkpoint: {ended}");
-    assert_eq!(of_kind(&events, "end")[0]["status"]["restarts"], failed.len(), "{ended}");
+    assert_eq!(of_kind(&events, "operator-recovered").len(), failed.len(), "each failure is followed by a recovery: {ended}");
+    assert_eq!(of_kind(&events, "started").len(), 1, "the job itself never starts again: {ended}");
+    let status = &of_kind(&events, "end")[0]["status"];
+    assert_eq!(status["operators"]["count"]["recovery"]["recoveries"], failed.len(), "{ended}");
+    assert_eq!((&status["restarts"], &status["operators"]["count"]["recovery"]["quarantined"]), (&json!(0), &json!(0)), "{ended}");
     place.published().assert_equals(&input.counted, "after faults that passed");
 }
 

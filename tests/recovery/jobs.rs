@@ -53,13 +53,13 @@ impl Topology {
     /// An operator that gives up at its second failure in a row. `input` is TOML.
     pub fn operator(self, name: &str, guest: &str, input: &str) -> Self {
         let path = support::guest(guest);
-        let failure = "on-failure = { retries = 1, backoff = \"1ms..1ms\" }\ndeadline = \"60s\"";
+        let failure = "on-failure = { retries = 1, backoff = \"1ms..1ms\", then = \"stop\" }\ndeadline = \"60s\"";
         self.with(&format!("[[operator]]\nname = \"{name}\"\ncomponent = '{}'\ninput = {input}\n{failure}\n", path.display()))
     }
 
-    /// Operators wait for a second before they are tried again.
+    /// Operators wait for a second before they are tried a second time.
     pub fn patient(self) -> Self {
-        Self(self.0.replace("1ms..1ms", "1s..1s"))
+        Self(self.0.replace("retries = 1, backoff = \"1ms..1ms\"", "retries = 2, backoff = \"1s..1s\""))
     }
 
     /// A sink that writes as these settings say.
@@ -79,8 +79,8 @@ pub fn counting(checkpoint: &str, follow: bool) -> Topology {
 }
 
 /// As [`counting`], with a sink `out` that writes as these settings say.
-pub fn counting_into(settings: &str) -> Topology {
-    counted("", false).sink_into("out", "\"count\"", settings)
+pub fn counting_into(settings: &str, follow: bool) -> Topology {
+    counted("", follow).sink_into("out", "\"count\"", settings)
 }
 
 fn counted(checkpoint: &str, follow: bool) -> Topology {
@@ -229,9 +229,12 @@ impl Folder {
         })
     }
 
-    /// Runs the job until so many checkpoints are made, and lets go of it, as of a host that dies: it is asked nothing, and its threads
-    /// are not waited for. True where it was let go of, false where it had ended before.
-    pub fn abandon(&self, workers: u32, checkpoints: usize) -> bool {
+    /// Runs a job that follows its input until so many checkpoints are made, and lets go of it, as of a host that dies: it is asked
+    /// nothing, and its threads are not waited for. `feed` is called at the start and after each checkpoint: the next one has its rows.
+    ///
+    /// # Panics
+    /// Where the run ends by itself.
+    pub fn abandon(&self, workers: u32, checkpoints: usize, feed: &mut dyn FnMut()) {
         let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let prepared = job::prepare(&self.path("topology.toml"), workers, Some(cache)).unwrap();
@@ -244,25 +247,23 @@ impl Folder {
             }
         });
         let options = Options { workers, stop, watch, clock: Clock::Fixed(1_000), start: None, savepoint: None, intercept: None };
-        let let_go = runtime.block_on(async {
+        runtime.block_on(async {
             let enough = async {
+                feed();
                 for _ in 0..checkpoints {
                     if made.recv().await.is_none() {
                         std::future::pending::<()>().await;
                     }
+                    feed();
                 }
             };
             tokio::select! {
-                ended = job::run(prepared, options) => {
-                    ended.unwrap();
-                    false
-                }
-                () = enough => true,
+                ended = job::run(prepared, options) => panic!("the run ended by itself: {ended:?}"),
+                () = enough => {}
             }
         });
         drop(ask);
         runtime.shutdown_background();
-        let_go
     }
 
     /// Runs the job to its end.

@@ -67,7 +67,7 @@ fn sources_wait_once_too_much_is_in_no_checkpoint_and_go_on_after_the_outage() {
     folder.feed("keys", "a", keys(0, 10, 9));
     let (switch, mut round) = (Arc::clone(&outage), 0);
     let mut most = 0;
-    let mut paused = false;
+    let (mut resumed, mut covered) = (false, false);
     let ended = run(&folder, outage.clone(), |notice| match notice {
         Notice::Checkpoint(made) if folder.is_covered_by(made) && round == 0 => {
             round = 1;
@@ -76,16 +76,19 @@ fn sources_wait_once_too_much_is_in_no_checkpoint_and_go_on_after_the_outage() {
             Then::GoOn
         }
         Notice::SourcesPaused { bytes } => {
-            paused = true;
             most = *bytes;
             switch.is_out.store(false, Ordering::SeqCst);
             Then::GoOn
         }
-        Notice::Checkpoint(made) if folder.is_covered_by(made) => Then::Stop,
+        // Whether the sources wait is looked at now and then: the last checkpoint may be told before the end of their wait, or after it.
+        Notice::SourcesResumed | Notice::Checkpoint(_) => {
+            resumed |= matches!(notice, Notice::SourcesResumed);
+            covered |= matches!(notice, Notice::Checkpoint(made) if round == 1 && folder.is_covered_by(made));
+            if resumed && covered { Then::Stop } else { Then::GoOn }
+        }
         _ => Then::GoOn,
     });
-    let ended = ended.expect(Ending::Stopped);
-    assert!(paused && ended.notices.iter().any(|notice| matches!(notice, Notice::SourcesResumed)));
+    ended.expect(Ending::Stopped);
     // Each of the two source instances may pass the limit by what it let in before it looked.
     assert!((64 << 10..192 << 10).contains(&most), "{most} bytes");
     assert_eq!(folder.rows("out"), running_counts(keys(0, 60_000, 9)));

@@ -5,16 +5,16 @@ use reprise::job::{Ending, Notice};
 use reprise::store::{Limits, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rows of a job: enough for some dozens of checkpoints.
+/// Rows of a job.
 const ROWS: usize = 30_000;
 const KEYS: usize = 700;
+/// Rows of one file of those that are fed one by one.
+const FILE_ROWS: usize = 500;
 
-/// The folder of a counting job with its input.
+/// The folder of a counting job with its whole input.
 fn prepared(topology: &Topology) -> Folder {
     let folder = Folder::new(topology);
-    for file in 0..3 {
-        folder.feed("keys", &format!("part-{file}"), keys(file * ROWS / 3, (file + 1) * ROWS / 3, KEYS));
-    }
+    folder.feed("keys", "all", keys(0, ROWS, KEYS));
     folder
 }
 
@@ -33,23 +33,29 @@ fn rows_at(folder: &Folder, url: &str) -> Vec<(String, String)> {
     parsed(&lines)
 }
 
-/// Lets go of some runs, then finishes the job. True where at least one was let go of.
-fn finish_after_deaths(folder: &Folder, deaths: &[(u32, usize)]) -> bool {
-    let mut died = false;
+/// A job whose runs were let go of after so many checkpoints each, with its whole input by now.
+fn after_deaths(sink: &str, deaths: &[(u32, usize)]) -> Folder {
+    let folder = Folder::new(&counting_into(sink, true));
+    let mut fed = 0;
     for &(workers, checkpoints) in deaths {
-        died |= folder.abandon(workers, checkpoints);
+        folder.abandon(workers, checkpoints, &mut || {
+            folder.feed("keys", &format!("part-{fed:06}"), keys(fed, fed + FILE_ROWS, KEYS));
+            fed += FILE_ROWS;
+        });
     }
-    let last = folder.run(2);
-    assert!(matches!(last.result, Ok(Ending::Finished | Ending::AlreadyFinished)), "{:?}", last.result);
-    died
+    assert!(fed < ROWS);
+    folder.feed("keys", "rest", keys(fed, ROWS, KEYS));
+    folder.set(&counting_into(sink, false));
+    folder
 }
 
 #[test]
 fn a_keyed_count_into_objects_is_whole_after_runs_that_died() {
     let expected = running_counts(keys(0, ROWS, KEYS));
     for url in ["memory:recovered-count", "file:./out"] {
-        let folder = prepared(&counting_into(&format!("objects = {{ url = \"{url}\", part-bytes = \"64KiB\" }}")));
-        assert!(finish_after_deaths(&folder, &[(2, 1), (1, 3), (3, 2), (2, 1)]), "no run was let go of");
+        let sink = format!("objects = {{ url = \"{url}\", part-bytes = \"64KiB\" }}");
+        let folder = after_deaths(&sink, &[(2, 1), (1, 3), (3, 2), (2, 1)]);
+        folder.run(2).expect(Ending::Finished);
         assert_eq!(rows_at(&folder, url), expected, "{url}");
         folder.run(1).expect(Ending::AlreadyFinished);
         assert_eq!(rows_at(&folder, url), expected, "{url}");
@@ -58,8 +64,7 @@ fn a_keyed_count_into_objects_is_whole_after_runs_that_died() {
 
 #[test]
 fn objects_of_checkpoints_that_were_passed_over_are_taken_back_and_produced_again() {
-    let folder = prepared(&counting_into("objects = { url = \"file:./out\" }"));
-    assert!(folder.abandon(2, 6), "the run ended before its sixth checkpoint");
+    let folder = after_deaths("objects = { url = \"file:./out\" }", &[(2, 6)]);
     // The newest checkpoint is lost, though its output is visible.
     let newest = folder.objects("checkpoints").pop().unwrap();
     std::fs::write(folder.store().join(newest), b"damaged").unwrap();
@@ -77,8 +82,8 @@ fn immediate_output_loses_nothing_and_invents_nothing_where_runs_died() {
         counts
     };
     for settings in ["file = { path = \"out\" }", "objects = { url = \"file:./out\", part-bytes = \"64KiB\" }"] {
-        let folder = prepared(&counting_into(&format!("delivery = \"immediate\"\n{settings}")));
-        assert!(finish_after_deaths(&folder, &[(2, 1), (1, 3), (3, 2)]), "no run was let go of");
+        let folder = after_deaths(&format!("delivery = \"immediate\"\n{settings}"), &[(2, 1), (1, 3), (3, 2)]);
+        folder.run(2).expect(Ending::Finished);
         let shown = folder.rows("out");
         let (shown, whole) = (counted(&shown), counted(&expected));
         assert_eq!(shown.keys().collect::<BTreeSet<_>>(), whole.keys().collect(), "{settings}");
@@ -89,7 +94,8 @@ fn immediate_output_loses_nothing_and_invents_nothing_where_runs_died() {
 #[test]
 fn a_run_says_that_its_sink_is_immediate() {
     for (delivery, weaker) in [("immediate", 1), ("exactly-once", 0)] {
-        let folder = prepared(&counting_into(&format!("delivery = \"{delivery}\"\nobjects = {{ url = \"memory:said-{delivery}\" }}")));
+        let folder =
+            prepared(&counting_into(&format!("delivery = \"{delivery}\"\nobjects = {{ url = \"memory:said-{delivery}\" }}"), false));
         let run = folder.run(1).expect(Ending::Finished);
         let said = run.notices.iter().filter(|notice| matches!(notice, Notice::Weaker { what } if what.contains("sink `out`")));
         assert_eq!(said.count(), weaker, "{delivery}");
@@ -99,7 +105,7 @@ fn a_run_says_that_its_sink_is_immediate() {
 
 #[test]
 fn a_place_that_belongs_to_another_job_is_left_alone() {
-    let folder = prepared(&counting_into("objects = { url = \"file:./out\" }"));
+    let folder = prepared(&counting_into("objects = { url = \"file:./out\" }", false));
     std::fs::create_dir_all(folder.path("out/.reprise/out")).unwrap();
     std::fs::write(folder.path("out/.reprise/out/owner"), "somebody").unwrap();
     let run = folder.run(1);

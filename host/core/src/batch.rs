@@ -191,6 +191,23 @@ impl Batch {
         &self.values
     }
 
+    /// A copy of some rows.
+    ///
+    /// # Panics
+    /// Where the range does not lie within the rows.
+    #[must_use]
+    pub fn slice(&self, rows: std::ops::Range<usize>) -> Self {
+        let of = |ends: &[u32], bytes: &[u8]| {
+            let start = if rows.start == 0 { 0 } else { ends[rows.start - 1] };
+            let end = if rows.end == 0 { 0 } else { ends[rows.end - 1] };
+            let ends = ends[rows.clone()].iter().map(|end| end - start).collect();
+            (ends, bytes[start as usize..end as usize].to_vec())
+        };
+        let (key_ends, keys) = of(&self.key_ends, &self.keys);
+        let (value_ends, values) = of(&self.value_ends, &self.values);
+        Self { times: self.times[rows].to_vec(), key_ends, keys, value_ends, values }
+    }
+
     /// Removes all rows and keeps the memory.
     pub fn clear(&mut self) {
         self.times.clear();
@@ -217,6 +234,21 @@ mod tests {
             batch.push(Row { time: *time, key, value }).unwrap();
         }
         batch
+    }
+
+    proptest! {
+        #[test]
+        fn a_slice_holds_the_rows_of_its_range(rows in rows(), at in any::<(prop::sample::Index, prop::sample::Index)>()) {
+            let mut batch = Batch::new();
+            for (time, key, value) in &rows {
+                batch.push(Row { time: *time, key, value }).unwrap();
+            }
+            let (a, b) = (at.0.index(rows.len() + 1), at.1.index(rows.len() + 1));
+            let range = a.min(b)..a.max(b);
+            let slice = batch.slice(range.clone());
+            prop_assert!(slice.rows().eq(batch.rows().skip(range.start).take(range.len())));
+            prop_assert_eq!(Batch::from_columns(slice.clone().into_columns()), Ok(slice));
+        }
     }
 
     proptest! {

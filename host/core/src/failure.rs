@@ -3,9 +3,17 @@
 //! A failure counts against a limit only while nothing gets done: a checkpoint completed since the last failure means that the job
 //! got past it, and the count starts anew.
 //!
-//! [`breaker`] is the other decision: whether to call something that fails at all.
+//! | module | decision |
+//! |---|---|
+//! | [`search`] | an instance failed: retry, narrow down, refuse the one row |
+//! | [`pace`] | when to take a snapshot so that an instance comes back soon enough |
+//! | [`breaker`] | whether to call something that fails at all: failures in a row |
+//! | [`window`] | the same for an operator: faults within a time |
 
 pub mod breaker;
+pub mod pace;
+pub mod search;
+pub mod window;
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What a running job shows: one live line on a terminal, plain lines elsewhere, or JSON lines for scripts. All of it on standard error.
 
-use crate::engine::{Control, NodeCounters};
+use crate::engine::{Control, Event, Guard, NodeCounters};
 use crate::job::{CheckpointNotice, Notice};
 use indicatif::{ProgressBar, ProgressStyle};
 use reprise_core::topology::Plan;
@@ -112,8 +112,15 @@ impl Display {
             }
         }
         let (status, members) = self.status();
-        if self.board().control.is_some() && !self.json {
+        let (control, names) = {
+            let board = self.board();
+            (board.control.clone(), board.operators.clone())
+        };
+        if let Some(control) = control.filter(|_| !self.json) {
             eprintln!("{status}");
+            for (name, guard) in names.iter().zip(&control.guards).filter(|(_, guard)| guard.recoveries.count() > 0) {
+                eprintln!("{}", recoveries(name, guard));
+            }
         }
         self.line("end", text, json!({ "text": text, "status": members }));
     }
@@ -147,6 +154,7 @@ impl Display {
                     json!({ "report": report, "attempt": attempt, "retries": retries, "wait_ms": wait.as_millis() as u64 }),
                 );
             }
+            Notice::Operator(event) => self.operator(event),
             Notice::StorageOut { .. } | Notice::StorageBack { .. } | Notice::SourcesPaused { .. } | Notice::SourcesResumed => {
                 self.storage(notice);
             }
@@ -162,6 +170,46 @@ impl Display {
             }
             Notice::SweepFailed { reason } => {
                 tracing::warn!(reason, "old checkpoints could not be deleted; the next sweep tries again");
+            }
+        }
+    }
+
+    /// What an operator goes through.
+    fn operator(&self, event: &Event) {
+        match event {
+            Event::Failed { operator, instance, report, attempt, retries, wait } => {
+                let wait = wait.as_millis() as u64;
+                let text =
+                    format!("{report}\n  help: a new instance takes over and the call is made again, {attempt} of {retries}, in {wait} ms");
+                let members = json!({
+                    "operator": operator, "instance": instance, "report": report, "attempt": attempt, "retries": retries, "wait_ms": wait,
+                });
+                self.line("operator-failed", &text, members);
+            }
+            Event::Recovered { operator, instance, took } => {
+                let us = took.as_micros() as u64;
+                let text = format!("operator `{operator}` instance {instance} is back after {:.1} ms", us as f64 / 1e3);
+                self.line("operator-recovered", &text, json!({ "operator": operator, "instance": instance, "took_us": us }));
+            }
+            Event::Quarantined { operator, instance, epoch, report } => {
+                let text = format!("{report}\n  help: the row is in quarantine with epoch {epoch}, and the operator goes on");
+                let members = json!({ "operator": operator, "instance": instance, "epoch": epoch, "report": report });
+                self.line("quarantined", &text, members);
+            }
+            Event::Paused { operator, pause, reason } => {
+                let seconds = pause.as_secs_f64();
+                let text = format!("operator `{operator}` is paused for {seconds:.1} s, its rows wait: {reason}");
+                let members = json!({ "operator": operator, "pause_ms": pause.as_millis() as u64, "reason": reason });
+                self.line("operator-paused", &text, members);
+            }
+            Event::Resumed { operator } => {
+                self.line("operator-resumed", &format!("operator `{operator}` works again"), json!({ "operator": operator }));
+            }
+            Event::TooLarge { operator, instance, bytes } => {
+                let text = format!(
+                    "operator `{operator}` instance {instance} has {bytes} bytes of state, over `snapshot-copy-max`\n  help: after a failure the whole job is taken up again from its last checkpoint"
+                );
+                self.line("operator-too-large", &text, json!({ "operator": operator, "instance": instance, "bytes": bytes }));
             }
         }
     }
@@ -302,7 +350,7 @@ impl Display {
             "state_bytes": state, "restarts": board.restarts,
             "uptime_ms": board.began.map_or(0, |began| began.elapsed().as_millis() as u64),
             "sources": names(&board.sources, &control.sources),
-            "operators": names(&board.operators, &control.operators),
+            "operators": operators(&board.operators, &control),
             "sinks": names(&board.sinks, &control.sinks),
         });
         (text, members)
@@ -330,6 +378,40 @@ fn counters(c: &NodeCounters) -> serde_json::Value {
         "rows_in": load(&c.rows_in), "rows_out": load(&c.rows_out), "rejected": load(&c.rejected),
         "busy_ms": load(&c.busy_ns) / 1_000_000, "state_bytes": c.state_bytes.load(Ordering::Relaxed),
         "snapshot_us_max": load(&c.snapshot_ns_max) / 1000,
+    })
+}
+
+/// The operators: counters, and what came of their failures.
+fn operators(names: &[String], control: &Control) -> serde_json::Value {
+    let all = names.iter().zip(&control.operators).zip(&control.guards);
+    let each = all.map(|((name, c), guard)| {
+        let mut members = counters(c);
+        members["recovery"] = recovery(guard);
+        (name.clone(), members)
+    });
+    each.collect::<serde_json::Map<_, _>>().into()
+}
+
+/// How often instances of an operator were replaced, and how long it took.
+fn recoveries(name: &str, guard: &Guard) -> String {
+    let ms = |took: Duration| took.as_secs_f64() * 1e3;
+    let times = &guard.recoveries;
+    format!(
+        "operator `{name}`: {} recoveries, half within {:.1} ms, 99 of 100 within {:.1} ms, the longest {:.1} ms; {} rows to quarantine",
+        thousands(times.count()),
+        ms(times.within(500)),
+        ms(times.within(990)),
+        ms(times.max()),
+        thousands(load(&guard.quarantined)),
+    )
+}
+
+fn recovery(guard: &Guard) -> serde_json::Value {
+    let us = |took: Duration| took.as_micros() as u64;
+    let times = &guard.recoveries;
+    json!({
+        "recoveries": times.count(), "p50_us": us(times.within(500)), "p99_us": us(times.within(990)), "max_us": us(times.max()),
+        "predicted_us": us(guard.predicted()), "quarantined": load(&guard.quarantined), "is_paused": guard.is_open(),
     })
 }
 

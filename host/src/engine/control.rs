@@ -1,11 +1,13 @@
 //! What all threads of a run share: the switches that end it, the first failure, and counters for people to look at.
 
+use super::guard::Guard;
 use super::moment::Moment;
 use crate::connect::ConnectError;
 use crate::wasm::GuestError;
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::ids::Epoch;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
@@ -28,6 +30,24 @@ pub enum Failure {
         context: String,
         /// What happened.
         error: Box<GuestError>,
+        /// Failures after which it was given up; `None` where taking the whole job up again may help.
+        gave_up: Option<u32>,
+    },
+    /// An operator returned something else when a call was repeated. What it did in this epoch does not stand.
+    #[error(
+        "operator `{operator}` instance {instance} is not deterministic: a call that was repeated returned something else\n  at epoch {epoch}, {context}\n  help: it may keep state that it does not declare; `reprise verify` looks for it"
+    )]
+    Diverged {
+        /// Its name in the topology.
+        operator: String,
+        /// Its place in the topology file.
+        index: usize,
+        /// Which instance.
+        instance: u32,
+        /// In which epoch.
+        epoch: Epoch,
+        /// Which call.
+        context: String,
     },
     /// A source or sink failed.
     #[error("{kind} `{name}` instance {instance}")]
@@ -104,6 +124,8 @@ pub struct Control {
     full_wanted: Mutex<BTreeSet<Participant>>,
     failure: Mutex<Option<Failure>>,
     threads: Mutex<Vec<Thread>>,
+    /// What the instances of each operator share when things go wrong, in the order of the topology file.
+    pub guards: Vec<Arc<Guard>>,
     /// Counters of the sources, in the order of the topology file.
     pub sources: Vec<NodeCounters>,
     /// Counters of the operators, likewise.
@@ -113,10 +135,10 @@ pub struct Control {
 }
 
 impl Control {
-    /// The control of a run whose first epoch is `first`, over so many sources, operators and sinks. `unstored_bytes_max`: what sources may
+    /// The control of a run whose first epoch is `first`, over so many sources and sinks. `unstored_bytes_max`: what sources may
     /// read past the newest stored checkpoint.
     #[must_use]
-    pub fn new(first: Epoch, workers: usize, unstored_bytes_max: u64, (sources, operators, sinks): (usize, usize, usize)) -> Self {
+    pub fn new(first: Epoch, workers: usize, unstored_bytes_max: u64, (sources, sinks): (usize, usize), guards: Vec<Arc<Guard>>) -> Self {
         let counters = |count| (0..count).map(|_| NodeCounters::default()).collect();
         Self {
             abort: AtomicBool::new(false),
@@ -132,8 +154,9 @@ impl Control {
             failure: Mutex::new(None),
             threads: Mutex::new(Vec::new()),
             sources: counters(sources),
-            operators: counters(operators),
+            operators: counters(guards.len()),
             sinks: counters(sinks),
+            guards,
         }
     }
 
@@ -273,6 +296,14 @@ impl Control {
     /// Registers the calling worker thread, to be woken from its rest.
     pub(super) fn register(&self) {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(std::thread::current());
+    }
+
+    /// Ends the pause of an operator, given by its place in the topology file.
+    pub fn resume(&self, operator: usize) {
+        if let Some(guard) = self.guards.get(operator) {
+            guard.resume();
+            self.nudge();
+        }
     }
 
     fn wake(&self) {

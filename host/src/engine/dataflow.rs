@@ -5,10 +5,10 @@ use super::distribute::{Divider, Spread};
 use super::frame::Frame;
 use super::inbox::Inbox;
 use super::moment::Moment;
-use super::operator::{OperatorInstance, Send};
+use super::operator::{OperatorInstance, Send, Turn};
 use super::sink::SinkInstance;
 use super::source;
-use super::{Blueprint, Seat};
+use super::{Blueprint, REST_MAX, Seat};
 use reprise_core::topology::{Edge, Exchange, Node};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ fn operator<'scope, 'a>(
     probe: &probe::Handle<Moment>,
 ) -> Result<(), Failure> {
     let shape = &blueprint.operators[index];
-    let mut builder = OperatorBuilder::new(shape.name.clone(), scope);
+    let mut builder = OperatorBuilder::new(shape.settings.name.clone(), scope);
     let mut pulls = Vec::new();
     for edge in inputs {
         pulls.push(connect(&mut builder, &scope, edge, streams)?);
@@ -141,6 +141,9 @@ fn operator<'scope, 'a>(
         output
     });
     let activator = scope.worker().activator_for(builder.operator_info().address);
+    let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    // An error means that the worker is gone: nobody has to be woken.
+    instance.wake_by(Arc::new(move || _ = wake.activate()));
     let control = Arc::clone(&blueprint.control);
     builder.build_reschedule(move |_| {
         move |frontiers| {
@@ -150,8 +153,9 @@ fn operator<'scope, 'a>(
                 sessions[port].session_with_builder(&capabilities[port]).give_container(frame);
             };
             match instance.work(frontiers, send) {
-                Ok(true) => activator.activate(),
-                Ok(false) => {}
+                Ok(Turn::Again) => activator.activate(),
+                Ok(Turn::Later(pause)) => activator.activate_after(pause.min(REST_MAX)),
+                Ok(Turn::Rest) => {}
                 Err(failure) => control.fail(failure),
             }
             !instance.closed()

@@ -11,27 +11,39 @@
 //! | `distribute` | which instance gets which rows |
 //! | `inbox` | what has arrived, epoch by epoch |
 //! | `source`, `operator`, `sink` | one instance of each |
+//! | `heal`, `revive` | what becomes of an operator's instance that fails; its successor |
+//! | `image`, `replay` | what a successor is made of: the last snapshot, the calls since |
+//! | `guard`, `event` | what instances share when things go wrong; what they tell of it |
 //! | `dataflow` | one worker's share, built from the plan |
 //! | `control`, `report` | what threads share; what they tell the job |
 
 mod control;
 mod dataflow;
 mod distribute;
+mod event;
 mod frame;
+mod guard;
+mod heal;
+mod image;
 mod inbox;
 mod moment;
 mod operator;
+mod replay;
 mod report;
+mod revive;
 mod sink;
 mod source;
 
 use control::Alarm;
 pub use control::{Control, Failure, NodeCounters};
+pub use event::{Event, Events};
 pub use frame::{Frame, Load};
+pub use guard::{Durations, Guard};
+pub use image::Versioned;
 pub use moment::EPOCH_MAX;
 use moment::Moment;
 pub use operator::{OperatorBlueprint, Restored};
-pub use report::{EpochContent, EpochReport, ReportLost, Reporter};
+pub use report::{EpochContent, EpochReport, Faulted, ReportLost, Reporter};
 pub use sink::SinkSeat;
 pub use source::{SourceLimits, SourceSeat};
 

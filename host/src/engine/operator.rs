@@ -1,57 +1,81 @@
 //! One instance of an operator: a Wasm instance inside a dataflow operator.
 //!
-//! Frames are worked on epoch by epoch ([`super::inbox`]). At the end of an epoch the instance's snapshot is read and reported, and only then
-//! does the next epoch begin. A failed call ends the run: the job takes it up again from the last checkpoint.
+//! Frames are worked on epoch by epoch ([`super::inbox`]), a **unit** of work at a time: rows, a watermark, or the end of an epoch, when the
+//! snapshot is read and reported; only then does the next epoch begin. A unit stays until all of it was done: what becomes of one that fails
+//! is in [`super::heal`].
+//!
+//! ```text
+//!  inbox ──> unit ──call──> outcome ──> rows sent, refused rows kept, the call logged
+//!             ^       │ failed
+//!             └───────┴── a new instance takes over (heal)
+//! ```
 
 use super::control::{Control, Failure, NodeCounters};
+use super::event::{Event, Events};
 use super::frame::{Frame, Load};
+use super::guard::Guard;
+use super::image::{Image, Versioned};
 use super::inbox::{Arrival, Inbox, Risen, Watermarks};
 use super::moment::Moment;
+use super::replay::{Entry, Input, InputLog, digest};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
+use super::revive::{Maker, Revival, Standby};
 use crate::clock::Clock;
-use crate::wasm::{Call, Component, GuestError, Identity, Instance, Level, Limits, Rejection, Scope};
+use crate::wasm::{Call, Component, GuestError, Identity, Instance, Level, Limits, Outcome, Rejection, Scope};
 use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::QuarantinedRow;
 use reprise_core::codec::snapshot;
 use reprise_core::description::Description;
+use reprise_core::failure::pace::Pace;
+use reprise_core::failure::search::Search;
 use reprise_core::ids::Epoch;
+use reprise_core::topology::Operator;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use timely::dataflow::operators::Capability;
 use timely::progress::frontier::MutableAntichain;
 
-/// Frames that are worked on before other operators of the worker get their turn.
-const FRAMES_A_TURN: usize = 8;
+/// Units that are worked on before other operators of the worker get their turn.
+const UNITS_A_TURN: usize = 8;
 
 /// What every instance of an operator shares.
 pub struct OperatorBlueprint {
-    /// Its name in the topology.
-    pub name: String,
     /// The job.
     pub job: String,
+    /// Its settings in the topology.
+    pub settings: Operator,
     /// Its component.
     pub component: Component,
     /// What the component says it is.
     pub description: Description,
-    /// Its configuration, JSON text.
-    pub config: String,
     /// Limits of each instance.
     pub limits: Limits,
     /// Bytes that one call of `snapshot` should return at most.
     pub part_bytes_max: u32,
     /// Deltas that may follow a full snapshot.
     pub chain_length_max: u32,
+    /// What its instances share when things go wrong.
+    pub guard: Arc<Guard>,
+    /// Is told what happens to instances.
+    pub events: Events,
+}
+
+impl OperatorBlueprint {
+    /// True where there is state to restore and to lose.
+    pub(super) fn has_state(&self) -> bool {
+        !self.description.slots.is_empty()
+    }
 }
 
 /// The state that an instance begins with.
 #[derive(Debug, Default)]
 pub struct Restored {
-    /// Chunks in the order in which they are to be restored, with the slot numbers of the present component. Before each the version
-    /// that its slot had in the component which wrote it.
-    pub chunks: Vec<(u32, Chunk)>,
+    /// Chunks in the order in which they are to be restored, with the slot numbers of the present component. With each the version that
+    /// its slot had in the component which wrote it.
+    pub chunks: Vec<Versioned>,
     /// The watermark that the instance had been told; `i64::MIN` for none.
     pub watermark: i64,
     /// Deltas may follow what was restored; else the next snapshot must be full.
@@ -61,26 +85,74 @@ pub struct Restored {
 /// What an instance sends: capabilities, output port, frame.
 pub(super) type Send<'a> = dyn FnMut(&[Capability<Moment>], usize, &mut Frame) + 'a;
 
+/// Lets the worker look at the instance again, from any thread.
+pub(super) type Wake = Arc<dyn Fn() + std::marker::Send + Sync>;
+
+/// When an instance wants its next turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// At once.
+    Again,
+    /// After a while.
+    Later(Duration),
+    /// When something arrives, or somebody wakes it.
+    Rest,
+}
+
+/// See the module.
+pub(super) enum Work {
+    Rows { input: u32, rows: Batch },
+    Watermark(Risen),
+    EndOfEpoch { closing: bool },
+}
+
+/// Work that has to be done before anything else, with the right to send what comes of it.
+pub(super) struct Unit {
+    pub work: Work,
+    pub capabilities: Vec<Capability<Moment>>,
+}
+
 /// See the module.
 pub(super) struct OperatorInstance {
-    blueprint: Arc<OperatorBlueprint>,
-    at: Participant,
+    pub(super) blueprint: Arc<OperatorBlueprint>,
+    pub(super) at: Participant,
     place: usize,
     peers: u32,
-    control: Arc<Control>,
+    pub(super) control: Arc<Control>,
     reporter: Reporter,
     clock: Clock,
     /// The operator's input that each edge leads to.
     edges: Vec<u32>,
-    instance: Instance,
-    pub inbox: Inbox,
+    pub(super) maker: Maker,
+    /// `None` while a successor is being made.
+    pub(super) instance: Option<Instance>,
+    pub(super) inbox: Inbox,
     watermarks: Watermarks,
+    pub(super) unit: Option<Unit>,
     /// There is a chain that deltas may be added to.
     continues: bool,
+    /// Number of the last call that succeeded.
     calls: u64,
-    refused: Refused,
-    rows: u64,
+    pub(super) refused: Refused,
+    pub(super) rows: u64,
     closed: bool,
+    /// The state as of the last snapshot. `None` where it is too large to be kept.
+    pub(super) image: Option<Image>,
+    /// The calls since, where there is state.
+    pub(super) log: InputLog,
+    /// Changes that are in the image and in no report yet.
+    unreported: Vec<Arc<Versioned>>,
+    pub(super) pace: Pace,
+    pub(super) standby: Option<Standby>,
+    pub(super) search: Search,
+    /// The same for reading snapshots.
+    pub(super) snapshot_search: Search,
+    pub(super) revival: Option<Revival>,
+    /// Successors in a row that failed themselves.
+    pub(super) revivals_failed: u32,
+    pub(super) failed_at: Instant,
+    pub(super) not_before: Option<Instant>,
+    pub(super) wake: Wake,
 }
 
 /// Where an instance sits in the dataflow.
@@ -107,28 +179,30 @@ impl OperatorInstance {
         clock: Clock,
     ) -> Result<Self, Failure> {
         let at = Participant { node: Node::Operator(place.index), instance: place.worker as u32 };
-        let failed = |error: GuestError, context: &str| Failure::Guest {
-            operator: blueprint.name.clone(),
+        let operator = blueprint.settings.name.clone();
+        let identity = Identity { job: blueprint.job.clone(), operator: operator.clone(), instance: at.instance, seed: 0 };
+        let calls = first.0 << 32;
+        let open = Call { number: calls, now_ms: clock.now_ms() };
+        let maker = Maker { blueprint: Arc::clone(&blueprint), identity, parallelism: place.peers as u32, open };
+        let chunks: Vec<Arc<Versioned>> = restored.chunks.into_iter().map(Arc::new).collect();
+        let began = Instant::now();
+        let instance = maker.make(&chunks).map_err(|(error, context)| Failure::Guest {
+            operator,
             index: place.index,
             instance: at.instance,
             epoch: first,
-            context: context.into(),
+            context: context.to_owned(),
             error: Box::new(error),
-        };
-        let identity = Identity { job: blueprint.job.clone(), operator: blueprint.name.clone(), instance: at.instance, seed: 0 };
-        let mut instance = blueprint.component.instantiate(&blueprint.limits, identity).map_err(|e| failed(e, "before its first row"))?;
-        let calls = first.0 << 32;
-        let call = Call { number: calls, now_ms: clock.now_ms() };
-        instance.open(&blueprint.config, place.peers as u32, call).map_err(|e| failed(e, "before its first row"))?;
-        let mut state_bytes = 0;
-        for (version, chunk) in &restored.chunks {
-            state_bytes += chunk.size_bytes() as i64;
-            instance.restore(*version, chunk).map_err(|e| failed(e, "while its state was restored"))?;
-        }
+            gave_up: None,
+        })?;
+        let state_bytes: i64 = chunks.iter().map(|held| held.chunk.size_bytes() as i64).sum();
+        control.operators[place.index].state_bytes.fetch_add(state_bytes, Ordering::Relaxed);
+        let mut pace = Pace::new(blueprint.settings.recover_within, blueprint.settings.replay_log_bytes_max);
+        let image = Image::new(chunks);
+        pace.note_restore(image.bytes(), began.elapsed());
         let senders: Vec<usize> = place.edges.iter().map(|(_, senders)| *senders).collect();
         let outputs = blueprint.description.outputs.len().max(1);
-        control.operators[place.index].state_bytes.fetch_add(state_bytes, Ordering::Relaxed);
-        Ok(Self {
+        let mut opened = Self {
             at,
             place: place.index,
             peers: place.peers as u32,
@@ -136,16 +210,33 @@ impl OperatorInstance {
             reporter,
             clock,
             edges: place.edges.into_iter().map(|(input, _)| input).collect(),
-            instance,
+            maker,
+            instance: Some(instance),
             inbox: Inbox::new(first, outputs),
             watermarks: Watermarks::new(&senders, restored.watermark),
+            unit: None,
             continues: restored.continues,
             calls,
             refused: Refused::default(),
             rows: 0,
             closed: false,
+            image: Some(image),
+            log: InputLog::default(),
+            unreported: Vec::new(),
+            pace,
+            standby: None,
+            search: Search::default(),
+            snapshot_search: Search::default(),
+            revival: None,
+            revivals_failed: 0,
+            failed_at: Instant::now(),
+            not_before: None,
+            wake: Arc::new(|| ()),
             blueprint,
-        })
+        };
+        opened.hold_image_to_its_limit();
+        opened.start_standby();
+        Ok(opened)
     }
 
     /// True once the last epoch was reported.
@@ -153,25 +244,36 @@ impl OperatorInstance {
         self.closed
     }
 
-    fn counters(&self) -> &NodeCounters {
+    /// Sets who looks at the instance again when a thread has something for it.
+    pub fn wake_by(&mut self, wake: Wake) {
+        self.wake = wake;
+    }
+
+    pub(super) fn counters(&self) -> &NodeCounters {
         &self.control.operators[self.place]
     }
 
-    fn failed(&self, error: GuestError, context: String) -> Failure {
+    pub(super) fn failure(&self, error: GuestError, context: String, gave_up: Option<u32>) -> Failure {
         Failure::Guest {
-            operator: self.blueprint.name.clone(),
+            operator: self.blueprint.settings.name.clone(),
             index: self.place,
             instance: self.at.instance,
             epoch: self.inbox.current(),
             context,
             error: Box::new(error),
+            gave_up,
         }
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.place
     }
 
     /// Hands on what the guest logged.
     fn pass_log(&mut self) {
-        for line in self.instance.take_log() {
-            let (operator, instance, text) = (&self.blueprint.name, self.at.instance, line.message);
+        let Some(guest) = &mut self.instance else { return };
+        for line in guest.take_log() {
+            let (operator, instance, text) = (&self.blueprint.settings.name, self.at.instance, line.message);
             match line.level {
                 Level::Trace => tracing::trace!(operator, instance, "{text}"),
                 Level::Debug => tracing::debug!(operator, instance, "{text}"),
@@ -182,89 +284,160 @@ impl OperatorInstance {
         }
     }
 
-    fn call(&mut self) -> Call {
-        self.calls += 1;
-        Call { number: self.calls, now_ms: self.clock.now_ms() }
-    }
-
-    /// One turn. True where there is more to do at once.
-    pub fn work(&mut self, frontiers: &[MutableAntichain<Moment>], send: &mut Send<'_>) -> Result<bool, Failure> {
-        for _ in 0..FRAMES_A_TURN {
+    /// One turn.
+    pub fn work(&mut self, frontiers: &[MutableAntichain<Moment>], send: &mut Send<'_>) -> Result<Turn, Failure> {
+        for _ in 0..UNITS_A_TURN {
             if self.closed || self.control.aborted() {
-                return Ok(false);
+                return Ok(Turn::Rest);
             }
-            if let Some(arrival) = self.inbox.next() {
-                self.take(arrival, send)?;
-            } else if self.inbox.epoch_is_over(frontiers) {
-                self.closed = self.inbox.is_at_its_end(frontiers);
-                self.end_epoch()?;
-                self.inbox.advance();
-            } else {
-                return Ok(false);
+            if let Some(turn) = self.wait()? {
+                return Ok(turn);
             }
+            let unit = match self.unit.take() {
+                Some(unit) => unit,
+                None => match self.next(frontiers)? {
+                    Some(unit) => unit,
+                    None => return Ok(Turn::Rest),
+                },
+            };
+            self.attempt(unit, send)?;
         }
-        Ok(!self.closed)
+        Ok(if self.closed { Turn::Rest } else { Turn::Again })
     }
 
-    fn take(&mut self, arrival: Arrival, send: &mut Send<'_>) -> Result<(), Failure> {
-        match arrival.load {
-            Load::Rows(batch) => self.process(arrival.edge, &batch, &arrival.capabilities, send),
-            Load::Watermark { sender, watermark } => {
-                // On an edge that stays on its worker there is one sender, whatever its index.
-                let sender = if self.watermarks.senders(arrival.edge) == 1 { 0 } else { sender as usize };
-                match self.watermarks.note(arrival.edge, sender, watermark) {
-                    Some(risen) => self.advance(risen, &arrival.capabilities, send),
-                    None => Ok(()),
+    /// What has to be done next.
+    fn next(&mut self, frontiers: &[MutableAntichain<Moment>]) -> Result<Option<Unit>, Failure> {
+        while let Some(Arrival { edge, capabilities, load }) = self.inbox.next() {
+            let work = match load {
+                Load::Rows(rows) => Work::Rows { input: self.edges[edge], rows },
+                Load::Watermark { sender, watermark } => {
+                    // On an edge that stays on its worker there is one sender, whatever its index.
+                    let sender = if self.watermarks.senders(edge) == 1 { 0 } else { sender as usize };
+                    match self.watermarks.note(edge, sender, watermark) {
+                        Some(risen) => Work::Watermark(risen),
+                        None => continue,
+                    }
                 }
-            }
-            Load::Damaged => Err(Failure::Internal(format!("a damaged frame reached operator `{}`", self.blueprint.name))),
+                Load::Damaged => {
+                    return Err(Failure::Internal(format!("a damaged frame reached operator `{}`", self.blueprint.settings.name)));
+                }
+            };
+            return Ok(Some(Unit { work, capabilities }));
+        }
+        let closing = self.inbox.is_at_its_end(frontiers);
+        let end = self.inbox.epoch_is_over(frontiers).then(|| Unit { work: Work::EndOfEpoch { closing }, capabilities: Vec::new() });
+        Ok(end)
+    }
+
+    fn attempt(&mut self, unit: Unit, send: &mut Send<'_>) -> Result<(), Failure> {
+        let Unit { work, capabilities } = unit;
+        match work {
+            Work::Rows { input, rows } => self.work_on_rows(input, rows, capabilities, send),
+            Work::Watermark(risen) => self.advance(risen, capabilities, send),
+            Work::EndOfEpoch { closing } => self.end_epoch(closing),
         }
     }
 
-    fn process(&mut self, edge: usize, batch: &Batch, capabilities: &[Capability<Moment>], send: &mut Send<'_>) -> Result<(), Failure> {
-        let input = self.edges[edge];
-        let call = self.call();
+    /// Makes a call, and takes note of it where it succeeds. Gives the input back.
+    pub(super) fn call(&mut self, input: &Input) -> Result<(Outcome, Call, Duration), GuestError> {
+        // A call that is made again has the number of the first time.
+        let call = Call { number: self.calls + 1, now_ms: self.clock.now_ms() };
+        let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
         let started = Instant::now();
-        let outcome = self.instance.process(input, batch, call);
-        let busy = started.elapsed().as_nanos() as u64;
+        let outcome = input.make(instance, call);
+        let busy = started.elapsed();
+        self.counters().busy_ns.fetch_add(busy.as_nanos() as u64, Ordering::Relaxed);
         self.pass_log();
-        let outcome = outcome.map_err(|error| self.failed(error, batch_context(&self.blueprint.description, input, batch)))?;
-        let counters = self.counters();
-        counters.busy_ns.fetch_add(busy, Ordering::Relaxed);
-        counters.rows_in.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        counters.rejected.fetch_add(outcome.rejected.len() as u64, Ordering::Relaxed);
-        self.rows += batch.len() as u64;
-        for rejection in outcome.rejected {
-            self.refuse(input, batch, rejection)?;
+        let outcome = outcome?;
+        self.calls = call.number;
+        if self.blueprint.guard.success() {
+            (self.blueprint.events)(Event::Resumed { operator: self.blueprint.settings.name.clone() });
         }
-        self.send_rows(outcome.outputs, capabilities, send);
-        Ok(())
+        Ok((outcome, call, busy))
+    }
+
+    /// Adds a call to the log, where it may have to be repeated.
+    fn log_call(&mut self, input: Input, digest: u64, call: Call, busy: Duration) {
+        if self.image.is_some() {
+            self.log.push(Entry { input, call, digest }, busy);
+        }
+    }
+
+    /// What is to be logged of an outcome. Operators without state have nothing to repeat.
+    fn digest(&self, outcome: &Outcome) -> Option<u64> {
+        (self.blueprint.has_state() && self.image.is_some()).then(|| digest(outcome))
+    }
+
+    fn work_on_rows(&mut self, input: u32, rows: Batch, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
+        if let Err(error) = self.snapshot_if_due(rows.size_bytes() as u64) {
+            let unit = Unit { work: Work::Rows { input, rows }, capabilities };
+            return self.snapshot_failed(unit, error, "a snapshot between two checkpoints");
+        }
+        let piece = self.search.piece(rows.len());
+        let (now, left) = match piece < rows.len() {
+            true => (rows.slice(0..piece), Some(rows)),
+            false => (rows, None),
+        };
+        let given = Input::Rows { input, rows: now };
+        match self.call(&given) {
+            Ok((outcome, call, busy)) => {
+                self.search.succeeded(piece);
+                let digest = self.digest(&outcome);
+                let Input::Rows { rows: now, .. } = &given else { return Ok(()) };
+                self.rows += now.len() as u64;
+                self.counters().rows_in.fetch_add(now.len() as u64, Ordering::Relaxed);
+                self.counters().rejected.fetch_add(outcome.rejected.len() as u64, Ordering::Relaxed);
+                for rejection in outcome.rejected {
+                    self.refuse(input, now, rejection)?;
+                }
+                self.send_rows(outcome.outputs, &capabilities, send);
+                if let Some(digest) = digest {
+                    self.log_call(given, digest, call, busy);
+                }
+                self.unit = left.map(|rows| Unit { work: Work::Rows { input, rows: rows.slice(piece..rows.len()) }, capabilities });
+                Ok(())
+            }
+            Err(error) => {
+                let context = given.describe(&self.blueprint.description.inputs);
+                let Input::Rows { rows: now, .. } = given else { return Ok(()) };
+                self.rows_failed(Work::Rows { input, rows: left.unwrap_or(now) }, capabilities, piece, error, context)
+            }
+        }
     }
 
     fn refuse(&mut self, input: u32, batch: &Batch, rejection: Rejection) -> Result<(), Failure> {
         let Some(row) = batch.get(rejection.row as usize) else { return Ok(()) };
         let (key, value) = (row.key.to_vec(), row.value.to_vec());
         let row = QuarantinedRow { input, origin: String::new(), time: row.time, key, value, reason: rejection.reason };
-        if self.refused.push(row) {
-            return Ok(());
-        }
-        let text = format!("operator `{}` refused over {REJECTED_BYTES_MAX} bytes of rows in one epoch", self.blueprint.name);
-        Err(Failure::Limit(format!("{text}\n  help: look at the reasons in the quarantine, or lower `checkpoint.interval`")))
+        if self.refused.push(row) { Ok(()) } else { Err(self.refused_too_much()) }
     }
 
-    fn advance(&mut self, risen: Risen, capabilities: &[Capability<Moment>], send: &mut Send<'_>) -> Result<(), Failure> {
+    pub(super) fn refused_too_much(&self) -> Failure {
+        let text = format!("operator `{}` refused over {REJECTED_BYTES_MAX} bytes of rows in one epoch", self.blueprint.settings.name);
+        Failure::Limit(format!("{text}\n  help: look at the reasons in the quarantine, or lower `checkpoint.interval`"))
+    }
+
+    fn advance(&mut self, risen: Risen, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
         let Risen { watermark, is_new } = risen;
         if is_new {
-            let call = self.call();
-            let started = Instant::now();
-            let outputs = self.instance.advance(watermark, call);
-            self.counters().busy_ns.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
-            self.pass_log();
-            let outputs = outputs.map_err(|error| self.failed(error, format!("watermark {watermark}")))?;
-            self.send_rows(outputs, capabilities, send);
+            let given = Input::Watermark(watermark);
+            match self.call(&given) {
+                Ok((outcome, call, busy)) => {
+                    self.search.succeeded(0);
+                    let digest = self.digest(&outcome);
+                    self.send_rows(outcome.outputs, &capabilities, send);
+                    if let Some(digest) = digest {
+                        self.log_call(given, digest, call, busy);
+                    }
+                }
+                Err(error) => {
+                    let context = given.describe(&self.blueprint.description.inputs);
+                    return self.watermark_failed(Unit { work: Work::Watermark(risen), capabilities }, error, context);
+                }
+            }
         }
         for port in 0..self.blueprint.description.outputs.len() {
-            send(capabilities, port, &mut Frame::watermark(self.at.instance, watermark, self.peers));
+            send(&capabilities, port, &mut Frame::watermark(self.at.instance, watermark, self.peers));
         }
         Ok(())
     }
@@ -278,54 +451,117 @@ impl OperatorInstance {
         }
     }
 
-    fn end_epoch(&mut self) -> Result<(), Failure> {
+    fn end_epoch(&mut self, closing: bool) -> Result<(), Failure> {
         let started = Instant::now();
-        let snapshot = self.snapshot()?;
-        let paused = started.elapsed().as_nanos() as u64;
-        self.counters().snapshot_ns_max.fetch_max(paused, Ordering::Relaxed);
-        let content = EpochContent::Operator {
-            snapshot,
-            watermark: self.watermarks.told(),
-            rows: std::mem::take(&mut self.rows),
-            rejected: self.refused.take(),
+        let stands_by = self.standby.is_some();
+        let predicted = self.pace.predicted(self.image.as_ref().map_or(0, Image::bytes), self.log.logged(), stands_by);
+        self.blueprint.guard.predict(self.at.instance, predicted);
+        let snapshot = match self.snapshot() {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                let unit = Unit { work: Work::EndOfEpoch { closing }, capabilities: Vec::new() };
+                return self.snapshot_failed(unit, error, "at the end of the epoch");
+            }
         };
-        let report = EpochReport { from: self.at, epoch: self.inbox.current(), closed: self.closed, content };
-        (self.reporter)(report).map_err(|error| Failure::Internal(error.to_string()))
+        self.snapshot_search.succeeded(0);
+        self.counters().snapshot_ns_max.fetch_max(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.closed = closing;
+        let (rejected, faulted) = self.refused.take();
+        let content =
+            EpochContent::Operator { snapshot, watermark: self.watermarks.told(), rows: std::mem::take(&mut self.rows), rejected, faulted };
+        let report = EpochReport { from: self.at, epoch: self.inbox.current(), closed: closing, content };
+        (self.reporter)(report).map_err(|error| Failure::Internal(error.to_string()))?;
+        self.inbox.advance();
+        Ok(())
     }
 
-    fn read_snapshot(&mut self, scope: Scope, chunks: &mut Vec<Chunk>) -> Result<(), Failure> {
-        let read = self.instance.read_snapshot(scope, self.blueprint.part_bytes_max, &mut |chunk| chunks.push(chunk));
-        read.map(drop).map_err(|error| self.failed(error, "at the end of the epoch".into()))
+    /// Reads a snapshot to its end.
+    fn read_snapshot(&mut self, scope: Scope) -> Result<Vec<Arc<Versioned>>, GuestError> {
+        let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
+        let mut chunks: Vec<Chunk> = Vec::new();
+        instance.read_snapshot(scope, self.blueprint.part_bytes_max, &mut |chunk| chunks.push(chunk))?;
+        let slots = &self.blueprint.description.slots;
+        let version = |chunk: &Chunk| slots.get(chunk.slot() as usize).map_or(0, |slot| slot.version);
+        let chunks = chunks.into_iter().filter(|chunk| !chunk.is_empty());
+        Ok(chunks.map(|chunk| Arc::new(Versioned { version: version(&chunk), chunk })).collect())
     }
 
-    fn snapshot(&mut self) -> Result<Option<(snapshot::Scope, Vec<Chunk>)>, Failure> {
-        if self.blueprint.description.slots.is_empty() {
+    /// The snapshot of an epoch.
+    fn snapshot(&mut self) -> Result<Option<(snapshot::Scope, Vec<Arc<Versioned>>)>, GuestError> {
+        if !self.blueprint.has_state() {
             return Ok(None);
         }
         // The host compacts chains: it needs no full snapshot from the guest, unless it may not keep deltas, or an object was lost.
-        let mut scope = if self.continues && !self.control.takes_full(self.at) { Scope::Changes } else { Scope::Full };
-        let mut chunks = Vec::new();
-        self.read_snapshot(scope, &mut chunks)?;
-        if scope == Scope::Changes && self.blueprint.chain_length_max == 0 && !chunks.iter().all(Chunk::is_empty) {
-            chunks.clear();
-            scope = Scope::Full;
-            self.read_snapshot(scope, &mut chunks)?;
+        if self.continues && !self.control.takes_full(self.at) {
+            self.save_changes()?;
+            let changes = std::mem::take(&mut self.unreported);
+            match (changes.is_empty(), self.blueprint.chain_length_max) {
+                (true, _) => return Ok(None),
+                (false, 0) => {}
+                (false, _) => return Ok(Some((snapshot::Scope::Delta, changes))),
+            }
         }
-        if chunks.iter().all(Chunk::is_empty) && (scope == Scope::Changes || !self.continues) {
+        let full = self.read_snapshot(Scope::Full)?;
+        self.unreported.clear();
+        self.log.clear();
+        if let Some(image) = &mut self.image {
+            image.replace(full.clone());
+            // Cells that are gone are in no full snapshot: the standby would keep them.
+            self.standby = None;
+        }
+        self.hold_image_to_its_limit();
+        self.start_standby();
+        if full.is_empty() && !self.continues {
             return Ok(None);
         }
         self.continues = true;
-        Ok(Some((if scope == Scope::Full { snapshot::Scope::Full } else { snapshot::Scope::Delta }, chunks)))
+        Ok(Some((snapshot::Scope::Full, full)))
     }
-}
 
-/// What a call was working on, for the message.
-fn batch_context(description: &Description, input: u32, batch: &Batch) -> String {
-    let name = description.inputs.get(input as usize).map_or("?", String::as_str);
-    let times = batch.times();
-    let span = match (times.iter().min(), times.iter().max()) {
-        (Some(first), Some(last)) if *last != 0 => format!(", event times {first} to {last} ms"),
-        _ => String::new(),
-    };
-    format!("input `{name}`, {} rows{span}", batch.len())
+    /// Reads what has changed since the last snapshot into the image.
+    fn save_changes(&mut self) -> Result<(), GuestError> {
+        let started = Instant::now();
+        let changes = self.read_snapshot(Scope::Changes)?;
+        self.pace.note_snapshot(started.elapsed());
+        self.log.clear();
+        self.unreported.extend(changes.iter().cloned());
+        let Some(image) = &mut self.image else { return Ok(()) };
+        image.append(changes.iter().cloned());
+        image.tend();
+        if !changes.is_empty() && self.standby.as_ref().is_some_and(|standby| !standby.apply(changes)) {
+            self.standby = None;
+        }
+        self.hold_image_to_its_limit();
+        self.start_standby();
+        Ok(())
+    }
+
+    /// Reads a snapshot where repeating the calls since the last one would take too long, or too much memory.
+    fn snapshot_if_due(&mut self, more: u64) -> Result<(), GuestError> {
+        let Some(image) = self.image.as_ref().filter(|_| self.blueprint.has_state()) else { return Ok(()) };
+        if !self.pace.is_due(image.bytes(), self.log.logged(), more, self.standby.is_some()) {
+            return Ok(());
+        }
+        self.save_changes()?;
+        self.snapshot_search.succeeded(0);
+        Ok(())
+    }
+
+    /// Gives the image up where it is too large.
+    fn hold_image_to_its_limit(&mut self) {
+        let Some(bytes) = self.image.as_ref().map(Image::bytes) else { return };
+        if bytes > self.blueprint.settings.snapshot_copy_bytes_max {
+            (self.image, self.standby) = (None, None);
+            self.log.clear();
+            let operator = self.blueprint.settings.name.clone();
+            (self.blueprint.events)(Event::TooLarge { operator, instance: self.at.instance, bytes });
+        }
+    }
+
+    /// Starts a standby where there should be one.
+    pub(super) fn start_standby(&mut self) {
+        if let Some(image) = self.image.as_ref().filter(|_| self.blueprint.settings.standby && self.standby.is_none()) {
+            self.standby = Standby::start(self.maker.clone(), image.chunks().to_vec());
+        }
+    }
 }

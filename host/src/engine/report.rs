@@ -1,7 +1,8 @@
 //! What instances tell the job at the end of an epoch. The job makes it durable and passes it on to the coordinator.
 
-use reprise_core::cells::Chunk;
+use super::image::Versioned;
 use reprise_core::checkpoint::coordinator::Participant;
+use reprise_core::checkpoint::faulted::FaultedRow;
 use reprise_core::checkpoint::manifest::{QuarantinedRow, SplitPosition, StagedRef};
 use reprise_core::codec::snapshot::Scope;
 use reprise_core::ids::Epoch;
@@ -37,13 +38,15 @@ pub enum EpochContent {
     /// From an operator.
     Operator {
         /// Its cells; `None` where none changed.
-        snapshot: Option<(Scope, Vec<Chunk>)>,
+        snapshot: Option<(Scope, Vec<Arc<Versioned>>)>,
         /// The watermark it was told last.
         watermark: i64,
         /// Rows worked on.
         rows: u64,
         /// Rows refused.
         rejected: Vec<QuarantinedRow>,
+        /// Rows on which calls failed.
+        faulted: Vec<Faulted>,
     },
     /// From a sink, already durable.
     Sink {
@@ -52,6 +55,13 @@ pub enum EpochContent {
         /// Rows written.
         rows: u64,
     },
+}
+
+/// A row on which calls failed.
+#[derive(Debug)]
+pub struct Faulted {
+    /// The row, and what happened.
+    pub row: FaultedRow,
 }
 
 /// Takes reports without waiting; an error means that nobody listens any more, and the run is over.
@@ -69,14 +79,27 @@ pub const REJECTED_BYTES_MAX: usize = 256 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     rows: Vec<QuarantinedRow>,
+    faulted: Vec<Faulted>,
     bytes: usize,
+}
+
+fn bytes(row: &QuarantinedRow) -> usize {
+    row.key.len() + row.value.len() + row.reason.len() + row.origin.len() + std::mem::size_of::<QuarantinedRow>()
 }
 
 impl Refused {
     /// Keeps a row. False where the limit is passed.
     pub fn push(&mut self, row: QuarantinedRow) -> bool {
-        self.bytes += row.key.len() + row.value.len() + row.reason.len() + row.origin.len() + std::mem::size_of::<QuarantinedRow>();
+        self.bytes += bytes(&row);
         self.rows.push(row);
+        self.bytes <= REJECTED_BYTES_MAX
+    }
+
+    /// Keeps a row on which calls failed. False where the limit is passed.
+    pub fn push_faulted(&mut self, faulted: Faulted) -> bool {
+        let row = &faulted.row;
+        self.bytes += bytes(&row.row) + row.backtrace.iter().chain(&row.log_tail).map(String::len).sum::<usize>();
+        self.faulted.push(faulted);
         self.bytes <= REJECTED_BYTES_MAX
     }
 
@@ -86,8 +109,8 @@ impl Refused {
     }
 
     /// Gives the rows away.
-    pub fn take(&mut self) -> Vec<QuarantinedRow> {
+    pub fn take(&mut self) -> (Vec<QuarantinedRow>, Vec<Faulted>) {
         self.bytes = 0;
-        std::mem::take(&mut self.rows)
+        (std::mem::take(&mut self.rows), std::mem::take(&mut self.faulted))
     }
 }

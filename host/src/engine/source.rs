@@ -362,7 +362,7 @@ impl SourceInstance {
         let content = EpochContent::Source {
             splits: splits.into_iter().map(|(split, position)| SplitPosition { split, position, instance }).collect(),
             rows: std::mem::take(&mut self.rows),
-            rejected: self.refused.take(),
+            rejected: self.refused.take().0,
             ended: closed && self.state == State::Ended,
         };
         let report = EpochReport { from: self.at, epoch: self.epoch, closed, content };

@@ -171,7 +171,7 @@ impl Error {
             Self::Read { .. } | Self::Topology(_) | Self::Describe { .. } | Self::Misfit { .. } | Self::Savepoint { .. } => Kind::Topology,
             Self::Gave { .. } | Self::Refused { .. } => Kind::Guest,
             Self::Engine(failure) => match failure.as_ref() {
-                Failure::Guest { .. } => Kind::Guest,
+                Failure::Guest { .. } | Failure::Diverged { .. } => Kind::Guest,
                 Failure::Connect { .. } => Kind::Connect,
                 Failure::Limit(_) => Kind::Limit,
                 Failure::Internal(_) => Kind::Internal,

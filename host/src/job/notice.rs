@@ -1,7 +1,7 @@
 //! What a job tells whoever watches it. The command line turns it into lines; tests look at it directly.
 
 use crate::connect::Recovered;
-use crate::engine::Control;
+use crate::engine::{Control, Event};
 use reprise_core::ids::{Epoch, Generation};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,8 @@ pub enum Notice {
         /// Wait before it.
         wait: Duration,
     },
+    /// Something happened to an operator; the job goes on.
+    Operator(Event),
     /// The store does not answer. The job goes on with what it can, and tries again.
     StorageOut {
         /// What was tried.

@@ -5,7 +5,7 @@ use super::opening;
 use crate::store::{self, Intercept, Store};
 use crate::wasm::{Component, Runtime, Settings};
 use reprise_core::description::Description;
-use reprise_core::topology::{self, Plan, Problem, Topology};
+use reprise_core::topology::{self, Operator, Plan, Problem, Topology};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,9 +105,9 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
 
 fn settings(topology: &Topology, instances_max: u32, cache_dir: Option<PathBuf>) -> Settings {
     let memory_bytes_max = topology.operators.iter().map(|o| o.memory_bytes_max).max().unwrap_or(1 << 20);
-    // One instance more for each operator: the one that is asked to describe itself.
-    let operators = topology.operators.len() as u32;
-    let instances_max = operators.saturating_mul(instances_max.saturating_add(1)).max(1);
+    // Beside each instance its successor, before it is dropped; beside those of an operator the one that is asked to describe itself.
+    let of = |operator: &Operator| instances_max.saturating_mul(if operator.standby { 4 } else { 2 }).saturating_add(1);
+    let instances_max = topology.operators.iter().map(of).fold(0, u32::saturating_add).max(1);
     Settings { cache_dir, instances_max, memory_bytes_max, ..Settings::default() }
 }
 

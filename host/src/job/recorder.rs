@@ -4,15 +4,16 @@
 use super::compact;
 use super::error::Error;
 use super::patience::Patience;
-use crate::engine::{EpochContent, EpochReport, ReportLost, Reporter};
+use crate::engine::{EpochContent, EpochReport, Faulted, ReportLost, Reporter, Versioned};
 use crate::store::Store;
-use reprise_core::cells::{Chunk, merge_neighbours};
+use reprise_core::cells::merge_neighbours;
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
+use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows, ROWS_MAX};
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::{checksum, record, snapshot};
-use reprise_core::ids::{Epoch, Generation, Instance};
+use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -32,6 +33,8 @@ pub(super) struct Recorder {
     pub sources: Vec<String>,
     /// Names of the operators, likewise.
     pub operators: Vec<String>,
+    /// Component and line in the topology file of each operator.
+    pub origins: Vec<(Digest, u32)>,
 }
 
 /// What the keeper is told.
@@ -73,9 +76,10 @@ impl Recorder {
                 let quarantine = self.quarantine(from, epoch, rejected).await?;
                 Content::Source { splits, rows, rejected: count, quarantine, ended }
             }
-            EpochContent::Operator { snapshot, watermark, rows, rejected } => {
-                let count = rejected.len() as u64;
-                let quarantine = self.quarantine(from, epoch, rejected).await?;
+            EpochContent::Operator { snapshot, watermark, rows, rejected, faulted } => {
+                let count = (rejected.len() + faulted.len()) as u64;
+                let mut quarantine = self.quarantine(from, epoch, rejected).await?;
+                self.faulted(from, epoch, faulted, &mut quarantine).await?;
                 let snapshot = match snapshot {
                     Some((scope, chunks)) => Some(self.snapshot(from, epoch, scope, chunks).await?),
                     None => None,
@@ -96,12 +100,20 @@ impl Recorder {
         name.map_or("unknown", String::as_str)
     }
 
-    async fn snapshot(&self, from: Participant, epoch: Epoch, scope: snapshot::Scope, chunks: Vec<Chunk>) -> Result<ObjectRef, Error> {
+    async fn snapshot(
+        &self,
+        from: Participant,
+        epoch: Epoch,
+        scope: snapshot::Scope,
+        chunks: Vec<Arc<Versioned>>,
+    ) -> Result<ObjectRef, Error> {
         let (operator, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
         let path = paths::snapshot(&operator, instance, epoch, self.generation, scope == snapshot::Scope::Full);
         let head = snapshot::Head { job: self.job.clone(), operator, instance, epoch, generation: self.generation, scope };
         let encode = move || {
             let mut writer = snapshot::Writer::new(&head)?;
+            // The engine may hold them, too: then they are copied, here where nobody waits.
+            let chunks = chunks.into_iter().map(|held| Arc::unwrap_or_clone(held).chunk).collect();
             merge_neighbours(chunks).iter().try_for_each(|chunk| writer.chunk(chunk))?;
             let entries = writer.cells();
             Ok((writer.finish()?, entries))
@@ -133,11 +145,40 @@ impl Recorder {
         Ok(objects)
     }
 
+    /// Stores rows on which calls failed, as further objects of the epoch's quarantine.
+    async fn faulted(&self, from: Participant, epoch: Epoch, faulted: Vec<Faulted>, objects: &mut Vec<ObjectRef>) -> Result<(), Error> {
+        let (name, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
+        let Node::Operator(place) = from.node else { return Ok(()) };
+        let (component, line) = self.origins.get(place).copied().unwrap_or((Digest([0; 32]), 0));
+        let mut rows = faulted.into_iter().map(|faulted| faulted.row).peekable();
+        while rows.peek().is_some() {
+            let mut bytes = 0;
+            let mut part: Vec<FaultedRow> = Vec::new();
+            while let Some(row) = rows.next_if(|row| part.is_empty() || part.len() < ROWS_MAX && bytes + size(row) <= QUARANTINE_BYTES) {
+                bytes += size(&row);
+                part.push(row);
+            }
+            let entries = part.len() as u64;
+            let record = FaultedRows { node: name.clone(), instance, epoch, component, line, rows: part };
+            let encoded = blocking(move || record::encode(&record)).await?;
+            let bytes = encoded.map_err(|error| Error::Internal(format!("a quarantine object: {error}")))?;
+            let path = paths::quarantine(&name, instance, epoch, self.generation, objects.len());
+            objects.push(self.put(path, snapshot::Scope::Full, bytes, entries).await?);
+        }
+        Ok(())
+    }
+
     async fn put(&self, path: String, scope: snapshot::Scope, bytes: Vec<u8>, entries: u64) -> Result<ObjectRef, Error> {
         let object = ObjectRef { scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
         compact::put(&self.store, &self.patience, &object.path, bytes, false).await?;
         Ok(object)
     }
+}
+
+/// About what a row takes in an object.
+fn size(row: &FaultedRow) -> usize {
+    let texts = row.backtrace.iter().chain(&row.log_tail).map(String::len).sum::<usize>();
+    row.row.value.len() + row.row.key.len() + row.row.reason.len() + texts
 }
 
 /// Runs work that takes processor time off the threads that wait for I/O.

@@ -12,7 +12,7 @@ use super::savepoint;
 use super::take_up;
 use crate::clock::Clock;
 use crate::connect::{self, BatchLimits, ConnectError, Recovery, RowEncoding, Sink, SourceReader, SplitPosition, Staged};
-use crate::engine::{self, Blueprint, Control, Failure, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
+use crate::engine::{self, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
 use crate::store::{Intercept, Store};
 use crate::wasm;
 use reprise_core::checkpoint::chain::ChainLimits;
@@ -21,9 +21,10 @@ use reprise_core::checkpoint::manifest::{self, Manifest};
 use reprise_core::checkpoint::opening::TakenUp;
 use reprise_core::checkpoint::retention::Retention;
 use reprise_core::checkpoint::tenure::Tenure;
+use reprise_core::failure::window::Window;
 use reprise_core::failure::{Decision, Failures, Policy};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
-use reprise_core::topology::{Node, Plan};
+use reprise_core::topology::{Node, OnFailure, Plan};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -67,13 +68,22 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
     store.probe().await.map_err(|error| Error::Store { doing: "use the store", error })?;
     let job = Job { prepared, options, store, own: AtomicU64::new(0) };
     let mut failures = Failures::default();
-    let mut first = true;
+    let (mut first, mut first_gave_up) = (true, None);
     loop {
         let attempt = job.attempt(std::mem::take(&mut first)).await?;
         let (failure, index, completed, progress) = match attempt {
             Attempt::Ended(ending) => return Ok(ending),
             Attempt::Failed { failure, operator, completed, progress } => (failure, operator, completed, progress),
         };
+        // The operator was tried again and again by itself, or its topology says that the job is to stop.
+        if let Failure::Guest { gave_up: Some(failures), .. } = failure {
+            if first_gave_up.replace(failures).is_some() || !*job.options.stop.borrow() {
+                return Err(Error::Gave { failure: Box::new(failure), failures, completed });
+            }
+            // Whoever asked to stop still gets a last checkpoint, by an attempt that reads nothing.
+            (job.options.watch)(Notice::Failed { report: failure.to_string(), attempt: 1, retries: 1, wait: Duration::ZERO });
+            continue;
+        }
         let on_failure = &job.prepared.plan.topology.operators[index].on_failure;
         // What `open` and `restore` refuse in so many words, they will refuse again.
         let refused = matches!(&failure, Failure::Guest { error, .. } if matches!(error.call, "open" | "restore") && matches!(error.fault, wasm::Fault::Returned(_)));
@@ -182,8 +192,9 @@ impl Job {
         let seats = self.seats(readers, &sinks, up.generation, checkpoint.as_mut())?;
         let first_epoch = taken.epoch.next();
         let (topology, settings) = (&self.plan().topology, &self.plan().topology.checkpoint);
-        let nodes = (topology.sources.len(), topology.operators.len(), topology.sinks.len());
-        let control = Arc::new(Control::new(first_epoch, self.options.workers as usize, settings.uncheckpointed_bytes_max, nodes));
+        let (workers, nodes) = (self.options.workers as usize, (topology.sources.len(), topology.sinks.len()));
+        let guards = topology.operators.iter().map(|operator| Arc::new(Guard::new(window(&operator.on_failure), workers))).collect();
+        let control = Arc::new(Control::new(first_epoch, workers, settings.uncheckpointed_bytes_max, nodes, guards));
         let _dropped = AbortOnDrop(Arc::clone(&control));
         let patience = Arc::new(Patience::new(settings.outage_max, Arc::clone(&control), Arc::clone(&self.options.watch)));
         self.tell(Notice::Started {
@@ -282,7 +293,7 @@ impl Job {
         match (ran, end) {
             (Err(failure), _) => match failure {
                 // Only a checkpoint of this run is progress; the manifest that it took over with is none.
-                Failure::Guest { index, .. } => {
+                Failure::Guest { index, .. } | Failure::Diverged { index, .. } => {
                     Ok(Attempt::Failed { failure, operator: index, completed: newest.or(from), progress: newest.is_some() })
                 }
                 other => Err(Error::Engine(Box::new(other))),
@@ -470,6 +481,7 @@ impl Job {
             generation,
             sources: topology.sources.iter().map(|s| s.name.clone()).collect(),
             operators: topology.operators.iter().map(|o| o.name.clone()).collect(),
+            origins: topology.operators.iter().zip(&self.prepared.components).map(|(o, c)| (c.digest(), o.line as u32)).collect(),
         };
         let nodes = (0..topology.sources.len()).map(Reporting::Source);
         let nodes = nodes.chain((0..topology.operators.len()).map(Reporting::Operator));
@@ -482,13 +494,14 @@ impl Job {
 
     fn blueprint(&self, first_epoch: Epoch, control: &Arc<Control>, reporter: engine::Reporter) -> Blueprint {
         let topology = &self.plan().topology;
+        let watch = Arc::clone(&self.options.watch);
+        let events: engine::Events = Arc::new(move |event| watch(Notice::Operator(event)));
         let operators = topology.operators.iter().enumerate().map(|(index, operator)| {
             Arc::new(OperatorBlueprint {
-                name: operator.name.clone(),
                 job: topology.name.clone(),
+                settings: operator.clone(),
                 component: self.prepared.components[index].clone(),
                 description: self.plan().descriptions[index].clone(),
-                config: operator.config.clone(),
                 limits: wasm::Limits {
                     memory_bytes_max: operator.memory_bytes_max,
                     deadline: operator.deadline,
@@ -497,6 +510,8 @@ impl Job {
                 },
                 part_bytes_max: u32::try_from(topology.checkpoint.part_bytes_max).unwrap_or(u32::MAX),
                 chain_length_max: topology.checkpoint.chain_length_max,
+                guard: Arc::clone(&control.guards[index]),
+                events: Arc::clone(&events),
             })
         });
         Blueprint {
@@ -541,6 +556,11 @@ impl Job {
             },
         }
     }
+}
+
+/// When the breaker of an operator opens.
+fn window(on_failure: &OnFailure) -> Window {
+    Window { faults_max: on_failure.faults_max, window: on_failure.window, pause: on_failure.pause }
 }
 
 /// The name of this machine, for people.

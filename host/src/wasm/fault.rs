@@ -95,6 +95,11 @@ impl GuestError {
         Self { call, fault, backtrace: Vec::new(), log_tail: guest.log_tail() }
     }
 
+    /// A call for which there is no instance.
+    pub(crate) fn missing() -> Self {
+        Self::early("process", "there is no instance")
+    }
+
     /// An error before any guest ran.
     pub(super) fn early(call: &'static str, why: impl Into<String>) -> Self {
         Self { call, fault: Fault::Instance(why.into()), backtrace: Vec::new(), log_tail: Vec::new() }

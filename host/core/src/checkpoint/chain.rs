@@ -9,6 +9,7 @@
 use super::manifest::ObjectRef;
 use crate::cells::{Cell, Chunk};
 use crate::columns::ColumnError;
+use std::borrow::Borrow;
 use std::collections::HashSet;
 
 /// Deltas below which a chain is left alone however large they are: reading it back costs little.
@@ -49,12 +50,13 @@ impl ChainLimits {
 ///
 /// # Errors
 /// A chunk over the limits of columns; chunks of [`CHUNK_BYTES`] are far from them, unless one cell has gigabytes.
-pub fn fold(chunks: &[Chunk]) -> Result<Vec<Chunk>, ColumnError> {
-    let mut seen: HashSet<(u32, &[u8], &[u8])> = HashSet::with_capacity(chunks.iter().map(Chunk::len).max().unwrap_or(0));
+pub fn fold<C: Borrow<Chunk>>(chunks: &[C]) -> Result<Vec<Chunk>, ColumnError> {
+    let mut seen: HashSet<(u32, &[u8], &[u8])> = HashSet::with_capacity(chunks.iter().map(|chunk| chunk.borrow().len()).max().unwrap_or(0));
     let mut open: Vec<(u32, Chunk)> = Vec::new();
     let mut folded = Vec::new();
     // From the newest to the oldest: what is seen first is what counts.
     for chunk in chunks.iter().rev() {
+        let chunk = chunk.borrow();
         let slot = chunk.slot();
         let cells: Vec<Cell<'_>> = chunk.cells().collect();
         for cell in cells.into_iter().rev() {

@@ -8,6 +8,7 @@
 
 pub mod chain;
 pub mod coordinator;
+pub mod faulted;
 pub mod manifest;
 pub mod opening;
 pub mod paths;

@@ -41,6 +41,8 @@ pub enum Kind {
     Quarantine = 6,
     /// A request to a running host.
     Request = 7,
+    /// Rows whose calls failed.
+    Fault = 8,
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u64 {

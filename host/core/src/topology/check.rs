@@ -5,7 +5,9 @@
 
 use super::file::{Draft, DraftCheckpoint, DraftFailure, DraftFlow, DraftInputs, DraftOperator, DraftSink, DraftSource};
 use super::limits;
-use super::model::{Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Operator, Sink, Source, SourceKind, Then, Topology};
+use super::model::{
+    Capsules, Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Open, Operator, Sink, Source, SourceKind, Then, Topology,
+};
 use super::problem::{Problems, quote};
 use super::sink::{Url, check_delivery, check_kind, check_shared_places, check_url};
 use super::source::{STDIN, check_file, word_help};
@@ -173,6 +175,10 @@ fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &
         memory_bytes_max: limits::MEMORY.take(&draft.memory, problems).0,
         deadline: limits::DEADLINE.take(&draft.deadline, problems),
         output_bytes_max: limits::OUTPUT.take(&draft.output_max, problems).0,
+        recover_within: limits::RECOVER_WITHIN.take(&draft.recover_within, problems),
+        standby: draft.standby.get().is_some_and(|standby| standby.value),
+        replay_log_bytes_max: limits::REPLAY_LOG.take(&draft.replay_log_max, problems).0,
+        snapshot_copy_bytes_max: limits::SNAPSHOT_COPY.take(&draft.snapshot_copy_max, problems).0,
         on_failure: check_failure(&draft.on_failure, problems),
         config: draft.config.clone(),
         line: line_of(draft.at, problems),
@@ -221,24 +227,38 @@ fn add_reader(
 }
 
 fn check_exchange(given: &Given<String>, problems: &mut Problems<'_>) -> Exchange {
-    let Some(word) = given.get() else { return Exchange::Stay };
-    Exchange::from_word(&word.value).unwrap_or_else(|| {
-        let message = format!("`by`: \"{}\" is not known", quote(&word.value));
-        problems.add(word.at, message, Some(word_help(&word.value, Exchange::WORDS)));
-        Exchange::Stay
-    })
+    check_word(given, "by", (Exchange::from_word, Exchange::WORDS), Exchange::Stay, problems)
 }
 
 fn check_failure(draft: &DraftFailure, problems: &mut Problems<'_>) -> OnFailure {
     let (backoff_min, backoff_max) = limits::CALL_BACKOFF.take(&draft.backoff, problems);
-    if let Some(word) = draft.then.get().filter(|word| Then::from_word(&word.value).is_none()) {
-        let (message, help) = match word.value.as_str() {
-            "quarantine" | "pause" => (format!("`then = \"{}\"` is not there yet", word.value), "use \"stop\"".to_owned()),
-            other => (format!("`then`: \"{}\" is not known", quote(other)), word_help(other, Then::WORDS)),
-        };
-        problems.add(word.at, message, Some(help));
+    OnFailure {
+        retries: limits::CALL_RETRIES.take(&draft.retries, problems),
+        backoff_min,
+        backoff_max,
+        then: check_word(&draft.then, "then", (Then::from_word, Then::WORDS), Then::Quarantine, problems),
+        faults_max: limits::FAULTS.take(&draft.faults_max, problems),
+        window: limits::FAULTS_WINDOW.take(&draft.window, problems),
+        pause: limits::FAULTS_PAUSE.take(&draft.pause, problems),
+        open: check_word(&draft.open, "open", (Open::from_word, Open::WORDS), Open::Pause, problems),
+        capsules: check_word(&draft.capsules, "capsules", (Capsules::from_word, Capsules::WORDS), Capsules::Quarantine, problems),
+        capsule_bytes_max: limits::CAPSULE.take(&draft.capsule_max, problems).0,
     }
-    OnFailure { retries: limits::CALL_RETRIES.take(&draft.retries, problems), backoff_min, backoff_max, then: Then::Stop }
+}
+
+/// One of the words of a setting; the default where there is none, or none of them.
+fn check_word<T>(
+    given: &Given<String>,
+    key: &str,
+    (from_word, words): (fn(&str) -> Option<T>, &'static [&'static str]),
+    default: T,
+    problems: &mut Problems<'_>,
+) -> T {
+    let Some(word) = given.get() else { return default };
+    from_word(&word.value).unwrap_or_else(|| {
+        problems.add(word.at, format!("`{key}`: \"{}\" is not known", quote(&word.value)), Some(word_help(&word.value, words)));
+        default
+    })
 }
 
 fn check_sink(draft: &DraftSink, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Option<Sink> {

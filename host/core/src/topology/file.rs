@@ -95,6 +95,10 @@ pub(super) struct DraftOperator {
     pub memory: Given<String>,
     pub deadline: Given<String>,
     pub output_max: Given<String>,
+    pub recover_within: Given<String>,
+    pub standby: Given<bool>,
+    pub replay_log_max: Given<String>,
+    pub snapshot_copy_max: Given<String>,
     pub on_failure: DraftFailure,
     /// JSON text.
     pub config: String,
@@ -105,6 +109,12 @@ pub(super) struct DraftFailure {
     pub retries: Given<i64>,
     pub backoff: Given<String>,
     pub then: Given<String>,
+    pub faults_max: Given<i64>,
+    pub window: Given<String>,
+    pub pause: Given<String>,
+    pub open: Given<String>,
+    pub capsules: Given<String>,
+    pub capsule_max: Given<String>,
 }
 
 /// What a node reads.
@@ -295,11 +305,21 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
     let memory = section.text(reader, "memory", "\"256MiB\"");
     let deadline = section.text(reader, "deadline", "\"1s\"");
     let output_max = section.text(reader, "output-max", "\"64MiB\"");
+    let recover_within = section.text(reader, "recover-within", "\"200ms\"");
+    let standby = section.flag(reader, "standby");
+    let replay_log_max = section.text(reader, "replay-log-max", "\"64MiB\"");
+    let snapshot_copy_max = section.text(reader, "snapshot-copy-max", "\"4GiB\"");
     let failure = section.table(reader, "on-failure", "`on-failure`", "{ retries = 3 }");
     let failure = below(failure, reader, |section, reader| DraftFailure {
         retries: section.integer(reader, "retries", "3"),
         backoff: section.text(reader, "backoff", "\"10ms..1s\""),
-        then: section.text(reader, "then", "\"stop\""),
+        then: section.text(reader, "then", "\"quarantine\""),
+        faults_max: section.integer(reader, "faults-max", "100"),
+        window: section.text(reader, "window", "\"1m\""),
+        pause: section.text(reader, "pause", "\"10s\""),
+        open: section.text(reader, "open", "\"pause\""),
+        capsules: section.text(reader, "capsules", "\"quarantine\""),
+        capsule_max: section.text(reader, "capsule-max", "\"256MiB\""),
     });
     let on_failure = if let Given::Is(failure) = failure { failure.value } else { DraftFailure::default() };
     let config = match section.table(reader, "config", "`config`", "{ lowercase = true }") {
@@ -307,7 +327,21 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
         Given::Absent | Given::Broken => "{}".to_owned(),
     };
     section.finish(reader);
-    DraftOperator { at, name, component, inputs, memory, deadline, output_max, on_failure, config }
+    DraftOperator {
+        at,
+        name,
+        component,
+        inputs,
+        memory,
+        deadline,
+        output_max,
+        recover_within,
+        standby,
+        replay_log_max,
+        snapshot_copy_max,
+        on_failure,
+        config,
+    }
 }
 
 fn read_sink(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSink {

@@ -208,6 +208,15 @@ pub(super) const OUTPUT: Limit<Bytes> = Limit::new("operator", "output-max", Byt
 
 pub(super) const PART: Limit<Bytes> = Limit::new("sink.objects", "part-bytes", Bytes(64 * MIB), (Bytes(64 * KIB), Bytes(GIB)));
 
+pub(super) const RECOVER_WITHIN: Limit<Duration> = Limit::new("operator", "recover-within", ms(200), (ms(1), HOUR));
+pub(super) const REPLAY_LOG: Limit<Bytes> = Limit::new("operator", "replay-log-max", Bytes(64 * MIB), (Bytes(64 * KIB), Bytes(16 * GIB)));
+pub(super) const SNAPSHOT_COPY: Limit<Bytes> = Limit::new("operator", "snapshot-copy-max", Bytes(4 * GIB), (Bytes(0), Bytes(64 * GIB)));
+
+pub(super) const FAULTS: Limit<u32> = Limit::new("operator.on-failure", "faults-max", 100, (0, 1_000_000));
+pub(super) const FAULTS_WINDOW: Limit<Duration> =
+    Limit::new("operator.on-failure", "window", ms(60_000), (ms(100), HOUR.saturating_mul(24)));
+pub(super) const FAULTS_PAUSE: Limit<Duration> = Limit::new("operator.on-failure", "pause", ms(10_000), (ms(10), HOUR));
+pub(super) const CAPSULE: Limit<Bytes> = Limit::new("operator.on-failure", "capsule-max", Bytes(256 * MIB), (Bytes(64 * KIB), Bytes(GIB)));
 pub(super) const CALL_RETRIES: Limit<u32> = Limit::new("operator.on-failure", "retries", 3, (0, 1_000));
 /// The first and the longest pause before a retry of a call.
 pub(super) const CALL_BACKOFF: Range = Range::new("operator.on-failure", (ms(10), ms(1_000)));
@@ -257,10 +266,17 @@ pub fn limits() -> Vec<LimitRow> {
         MEMORY.row(),
         DEADLINE.row(),
         OUTPUT.row(),
+        RECOVER_WITHIN.row(),
+        REPLAY_LOG.row(),
+        SNAPSHOT_COPY.row(),
         PART.row(),
         CALL_RETRIES.row(),
         CALL_BACKOFF.min.row(),
         CALL_BACKOFF.max.row(),
+        FAULTS.row(),
+        FAULTS_WINDOW.row(),
+        FAULTS_PAUSE.row(),
+        CAPSULE.row(),
     ]
 }
 
@@ -284,14 +300,41 @@ mod tests {
 
     #[test]
     fn every_default_is_within_its_range() {
-        for limit in [KEEP, CHAIN_LENGTH, EPOCHS_IN_FLIGHT, STORE_RETRIES, BREAKER_FAILURES, STEPS_AHEAD, BATCH_ROWS, CALL_RETRIES] {
+        for limit in [KEEP, CHAIN_LENGTH, EPOCHS_IN_FLIGHT, STORE_RETRIES, BREAKER_FAILURES, STEPS_AHEAD, BATCH_ROWS, CALL_RETRIES, FAULTS]
+        {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
-        for limit in [SNAPSHOT_PART, UNCHECKPOINTED, CHAIN_BYTES, BYTES_AHEAD, BATCH_BYTES, SPLIT, ROW, MEMORY, OUTPUT, PART] {
+        for limit in [
+            SNAPSHOT_PART,
+            UNCHECKPOINTED,
+            CHAIN_BYTES,
+            BYTES_AHEAD,
+            BATCH_BYTES,
+            SPLIT,
+            ROW,
+            MEMORY,
+            OUTPUT,
+            PART,
+            REPLAY_LOG,
+            SNAPSHOT_COPY,
+            CAPSULE,
+        ] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
         let backoffs = [STORE_BACKOFF, CALL_BACKOFF].into_iter().flat_map(|range| [range.min, range.max]);
-        let times = [INTERVAL, TIMEOUT, BREAKER_PAUSE, OUTAGE, SAVEPOINT_POLL, LATENESS, POLL, DEADLINE];
+        let times = [
+            INTERVAL,
+            TIMEOUT,
+            BREAKER_PAUSE,
+            OUTAGE,
+            SAVEPOINT_POLL,
+            LATENESS,
+            POLL,
+            DEADLINE,
+            RECOVER_WITHIN,
+            FAULTS_WINDOW,
+            FAULTS_PAUSE,
+        ];
         for limit in times.into_iter().chain(backoffs) {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }

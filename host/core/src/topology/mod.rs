@@ -37,8 +37,8 @@ pub use file::TEXT_BYTES_MAX;
 pub use json::CONFIG_DEPTH_MAX;
 pub use limits::{LimitRow, limits};
 pub use model::{
-    Checkpoint, Delivery, Exchange, Field, FileSink, FileSource, Flow, Input, NODES_MAX, ObjectsSink, OnFailure, Operator, Sink,
-    SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, Then, TimeField, TimeUnit, Topology,
+    Capsules, Checkpoint, Delivery, Exchange, Field, FileSink, FileSource, Flow, Input, NODES_MAX, ObjectsSink, OnFailure, Open, Operator,
+    Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, Then, TimeField, TimeUnit, Topology,
 };
 pub use plan::{Edge, Node, Plan, plan};
 pub use problem::{PROBLEMS_MAX, Problem, render, render_quoted};

@@ -179,6 +179,14 @@ pub struct Operator {
     pub deadline: Duration,
     /// Bytes that one call may return.
     pub output_bytes_max: u64,
+    /// How long an instance that failed may take to come back.
+    pub recover_within: Duration,
+    /// A second, restored instance is kept beside each.
+    pub standby: bool,
+    /// Bytes that the host holds to repeat the calls of one instance since its last snapshot.
+    pub replay_log_bytes_max: u64,
+    /// Bytes of the last snapshot of one instance that the host holds.
+    pub snapshot_copy_bytes_max: u64,
     /// What to do when a call fails.
     pub on_failure: OnFailure,
     /// JSON text of the `config` table; `{}` where there is none.
@@ -226,13 +234,49 @@ pub struct OnFailure {
     pub backoff_max: Duration,
     /// What to do when no retry is left.
     pub then: Then,
+    /// Replaced instances and quarantined rows within `window` that are let pass.
+    pub faults_max: u32,
+    /// The time in which faults are counted.
+    pub window: Duration,
+    /// For how long the operator is left alone after too many of them, at first.
+    pub pause: Duration,
+    /// What too many faults do.
+    pub open: Open,
+    /// Which failures are written down so that they can be reproduced elsewhere.
+    pub capsules: Capsules,
+    /// Bytes of one capsule.
+    pub capsule_bytes_max: u64,
 }
 
 /// What to do when no retry is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
+    /// Find the one row that cannot be worked on, and put it into quarantine.
+    Quarantine,
+    /// Leave the operator alone for a while, then try again.
+    Pause,
     /// Stop the job; its last checkpoint stands.
     Stop,
+}
+
+/// What too many faults of an operator do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// Leave the operator alone for a while, then try again.
+    Pause,
+    /// Stop the job; its last checkpoint stands.
+    Stop,
+}
+
+/// Which failures are written down so that they can be reproduced elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capsules {
+    /// None.
+    Never,
+    /// Those of rows that go to quarantine.
+    Quarantine,
+    /// All.
+    Always,
 }
 
 /// Where rows go.
@@ -334,6 +378,8 @@ macro_rules! words {
 
 words!(TimeUnit { Milliseconds => "ms", Seconds => "s", Microseconds => "us", Nanoseconds => "ns", Rfc3339 => "rfc3339" });
 words!(Exchange { Stay => "stay", Key => "key", RoundRobin => "round-robin", All => "all" });
-words!(Then { Stop => "stop" });
+words!(Then { Quarantine => "quarantine", Pause => "pause", Stop => "stop" });
+words!(Open { Pause => "pause", Stop => "stop" });
+words!(Capsules { Never => "never", Quarantine => "quarantine", Always => "always" });
 words!(Delivery { ExactlyOnce => "exactly-once", Immediate => "immediate" });
 words!(SinkFormat { Json => "json", Lines => "lines", Csv => "csv" });

@@ -1,7 +1,8 @@
 //! A plan as text: for people (`Plan::render`), and in a form that stands for what matters to state (`Topology::digest_text`).
 
 use super::model::{
-    Checkpoint, Delivery, Exchange, Field, FileSource, Input, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField, Topology,
+    Checkpoint, Delivery, Exchange, Field, FileSource, Input, Open, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField,
+    Topology,
 };
 use super::plan::{Edge, Node, Plan};
 use super::problem::quote;
@@ -138,15 +139,37 @@ impl Plan {
         let (memory, deadline, output) =
             (show_size(operator.memory_bytes_max), show_duration(operator.deadline), show_size(operator.output_bytes_max));
         line(out, "limits", &format!("memory {memory}, {deadline} and {output} of output for one call"));
-        let failure = &operator.on_failure;
-        let Then::Stop = failure.then;
-        let (min, max) = (show_duration(failure.backoff_min), show_duration(failure.backoff_max));
-        let text = match failure.retries {
-            0 => "stop the job".to_owned(),
-            number => format!("{} after {min} to {max}, then stop the job", retries(number)),
-        };
-        line(out, "failure", &text);
+        render_recovery(out, operator, !slots.is_empty());
     }
+}
+
+fn render_recovery(out: &mut String, operator: &Operator, has_state: bool) {
+    if has_state {
+        let (within, log, copy) =
+            (show_duration(operator.recover_within), show_size(operator.replay_log_bytes_max), show_size(operator.snapshot_copy_bytes_max));
+        line(out, "recovery", &format!("within {within}, from up to {copy} of snapshot and {log} of input held in memory"));
+        if operator.standby {
+            let twice = show_size(operator.memory_bytes_max.saturating_mul(2));
+            line(out, "standby", &format!("a second instance beside each: up to {twice} of memory for both"));
+        }
+    }
+    let failure = &operator.on_failure;
+    let (min, max) = (show_duration(failure.backoff_min), show_duration(failure.backoff_max));
+    let then = match failure.then {
+        Then::Quarantine => "put the row into quarantine",
+        Then::Pause => "pause the operator",
+        Then::Stop => "stop the job",
+    };
+    let text = match failure.retries {
+        0 => then.to_owned(),
+        number => format!("{} after {min} to {max}, then {then}", retries(number)),
+    };
+    line(out, "failure", &text);
+    let open = match failure.open {
+        Open::Pause => format!("pause the operator for {} or more", show_duration(failure.pause)),
+        Open::Stop => "stop the job".to_owned(),
+    };
+    line(out, "faults", &format!("over {} in {}: {open}", failure.faults_max, show_duration(failure.window)));
 }
 
 fn render_limits(out: &mut String, checkpoint: &Checkpoint) {

@@ -1,0 +1,179 @@
+//! The circuit breaker of an operator: too many faults within a while open it, and the operator is left alone.
+//!
+//! ```text
+//!            more than `faults_max` within `window`        the pause is over, or somebody says so
+//!   closed ─────────────────────────────────────> open ──────────────────────────────────────────> half open
+//!     ^                                            ^ └── no call is made: rows wait                   │  │
+//!     │                                            └──────────── a fault: the pause doubles ──────────┘  │
+//!     └────────────────────────────────────────────────────── a call succeeds ───────────────────────────┘
+//! ```
+//!
+//! Faults are instances that had to be replaced, and rows that went to quarantine. Unlike [`super::breaker`], which counts failures in a
+//! row, this one counts them within a time: an operator that fails at every thousandth record is at fault too.
+//!
+//! It has no clock: a time is the time since an origin that the caller chooses, and never goes back.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The pause doubles up to this, or stays what it is set to if that is longer.
+pub const PAUSE_MAX: Duration = Duration::from_secs(3_600);
+
+/// When it opens, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Faults within the window that are let pass.
+    pub faults_max: u32,
+    /// The window.
+    pub window: Duration,
+    /// The first pause.
+    pub pause: Duration,
+}
+
+/// What calls meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// All calls are made.
+    Closed,
+    /// None is, until that time.
+    Open {
+        /// When the next call may be made.
+        until: Duration,
+    },
+    /// Calls are made, and the next one decides.
+    HalfOpen,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct WindowBreaker {
+    settings: Window,
+    faults: VecDeque<Duration>,
+    state: Standing,
+    pause: Duration,
+}
+
+impl WindowBreaker {
+    /// A closed one.
+    #[must_use]
+    pub fn new(settings: Window) -> Self {
+        Self { settings, faults: VecDeque::new(), state: Standing::Closed, pause: settings.pause }
+    }
+
+    /// Whether a call may be made now.
+    pub fn standing(&mut self, now: Duration) -> Standing {
+        if let Standing::Open { until } = self.state
+            && now >= until
+        {
+            self.state = Standing::HalfOpen;
+        }
+        self.state
+    }
+
+    /// Takes note of a fault. True where it opens the breaker.
+    pub fn fault(&mut self, now: Duration) -> bool {
+        match self.standing(now) {
+            Standing::Open { .. } => false,
+            Standing::HalfOpen => {
+                self.pause = self.pause.saturating_mul(2).min(PAUSE_MAX.max(self.settings.pause));
+                self.open(now)
+            }
+            Standing::Closed => {
+                self.faults.push_back(now);
+                let from = now.saturating_sub(self.settings.window);
+                while self.faults.front().is_some_and(|&at| at < from) {
+                    self.faults.pop_front();
+                }
+                self.faults.len() > self.settings.faults_max as usize && self.open(now)
+            }
+        }
+    }
+
+    fn open(&mut self, now: Duration) -> bool {
+        self.faults.clear();
+        self.state = Standing::Open { until: now.saturating_add(self.pause) };
+        true
+    }
+
+    /// Opens the breaker, whatever came before. True where it was not open.
+    pub fn trip(&mut self, now: Duration) -> bool {
+        match self.standing(now) {
+            Standing::Open { .. } => false,
+            Standing::HalfOpen => self.fault(now),
+            Standing::Closed => self.open(now),
+        }
+    }
+
+    /// Takes note of a call that succeeded. True where it closes the breaker.
+    pub fn success(&mut self) -> bool {
+        let closes = self.state == Standing::HalfOpen;
+        if closes {
+            self.state = Standing::Closed;
+            self.pause = self.settings.pause;
+        }
+        closes
+    }
+
+    /// Ends the pause.
+    pub fn resume(&mut self) {
+        if matches!(self.state, Standing::Open { .. }) {
+            self.state = Standing::HalfOpen;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn breaker() -> WindowBreaker {
+        WindowBreaker::new(Window { faults_max: 2, window: S(10), pause: S(5) })
+    }
+
+    #[test]
+    fn faults_within_the_window_open_it_and_older_ones_do_not_count() {
+        let mut breaker = breaker();
+        assert!(!breaker.fault(S(0)) && !breaker.fault(S(9)) && !breaker.fault(S(11)));
+        assert!(breaker.fault(S(12)));
+        assert_eq!(breaker.standing(S(16)), Standing::Open { until: S(17) });
+        assert_eq!(breaker.standing(S(17)), Standing::HalfOpen);
+    }
+
+    #[test]
+    fn a_fault_in_half_open_doubles_the_pause_and_a_success_closes() {
+        let mut breaker = breaker();
+        (0..3).for_each(|_| _ = breaker.fault(S(0)));
+        assert_eq!(breaker.standing(S(5)), Standing::HalfOpen);
+        assert!(breaker.fault(S(5)));
+        assert_eq!(breaker.standing(S(6)), Standing::Open { until: S(15) });
+        breaker.resume();
+        assert_eq!(breaker.standing(S(6)), Standing::HalfOpen);
+        assert!(breaker.success() && !breaker.success());
+        assert_eq!(breaker.standing(S(6)), Standing::Closed);
+        assert!(!breaker.fault(S(6)), "the count starts anew");
+    }
+
+    #[test]
+    fn it_can_be_tripped() {
+        let mut breaker = breaker();
+        assert!(breaker.trip(S(0)) && !breaker.trip(S(1)));
+        assert_eq!(breaker.standing(S(5)), Standing::HalfOpen);
+        assert!(breaker.trip(S(5)));
+        assert_eq!(breaker.standing(S(6)), Standing::Open { until: S(15) });
+    }
+
+    #[test]
+    fn the_pause_has_an_end() {
+        let mut breaker = breaker();
+        let mut now = S(0);
+        (0..3).for_each(|_| _ = breaker.fault(now));
+        for _ in 0..40 {
+            let Standing::Open { until } = breaker.standing(now) else { panic!("it is open") };
+            assert!(until - now <= PAUSE_MAX);
+            now = until;
+            assert!(breaker.fault(now));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What an operator instance goes through, for people to know. Nothing is decided by it.
+
+use reprise_core::ids::Epoch;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Something that happened to an instance of an operator.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A call failed; a new instance takes the place of the one that failed, and the call is made again.
+    Failed {
+        /// The operator's name in the topology.
+        operator: String,
+        /// Which instance.
+        instance: u32,
+        /// What happened, for people: several lines.
+        report: String,
+        /// Which retry comes now.
+        attempt: u32,
+        /// Retries after which it is decided otherwise.
+        retries: u32,
+        /// Wait before it.
+        wait: Duration,
+    },
+    /// A new instance has taken the place of one that failed.
+    Recovered {
+        /// The operator's name in the topology.
+        operator: String,
+        /// Which instance.
+        instance: u32,
+        /// From the failure to the new instance.
+        took: Duration,
+    },
+    /// A row on which calls fail goes to quarantine, and the operator goes on.
+    Quarantined {
+        /// The operator's name in the topology.
+        operator: String,
+        /// Which instance.
+        instance: u32,
+        /// In which epoch.
+        epoch: Epoch,
+        /// What happened, for people: several lines.
+        report: String,
+    },
+    /// The operator is left alone; its rows wait.
+    Paused {
+        /// The operator's name in the topology.
+        operator: String,
+        /// For how long.
+        pause: Duration,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The operator works again.
+    Resumed {
+        /// The operator's name in the topology.
+        operator: String,
+    },
+    /// An instance has so much state that the host keeps no copy of it: it cannot come back alone.
+    TooLarge {
+        /// The operator's name in the topology.
+        operator: String,
+        /// Which instance.
+        instance: u32,
+        /// Bytes of its state.
+        bytes: u64,
+    },
+}
+
+/// Takes events. Must not block for long.
+pub type Events = Arc<dyn Fn(Event) + Send + Sync>;

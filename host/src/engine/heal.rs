@@ -1,0 +1,258 @@
+//! What becomes of a unit of work that fails: a new instance takes over, and the unit is tried again, whole or in pieces, until all of it is
+//! done but for the rows that cannot be worked on. Other operators of the worker go on meanwhile.
+//!
+//! Decisions are [`reprise_core::failure::search`] (what to try), [`reprise_core::failure::window`] (whether to try at all); the
+//! successor comes from [`super::revive`].
+
+use super::control::Failure;
+use super::event::Event;
+use super::moment::Moment;
+use super::operator::{OperatorInstance, Turn, Unit, Work};
+use super::report::Faulted;
+use super::revive::{Lost, Remains, Revival, Revived};
+use crate::clock::Clock;
+use crate::wasm::GuestError;
+use reprise_core::checkpoint::faulted::{FaultedRow, LINE_BYTES_MAX, LINES_MAX};
+use reprise_core::checkpoint::manifest::QuarantinedRow;
+use reprise_core::failure::Policy;
+use reprise_core::failure::search::Next;
+use reprise_core::topology::{Open, Then};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use timely::dataflow::operators::Capability;
+
+/// Successors in a row that may fail before the run ends and the job is taken up again from its last checkpoint.
+const REVIVALS_MAX: u32 = 3;
+
+impl OperatorInstance {
+    fn policy(&self) -> Policy {
+        let settings = &self.blueprint.settings.on_failure;
+        Policy { retries: settings.retries, backoff_min: settings.backoff_min, backoff_max: settings.backoff_max }
+    }
+
+    /// What to wait for before the next call; `None`: it can be made.
+    pub(super) fn wait(&mut self) -> Result<Option<Turn>, Failure> {
+        if let Some(revival) = &self.revival {
+            let Some(revived) = revival.take() else { return Ok(Some(Turn::Rest)) };
+            self.revival = None;
+            self.welcome(revived)?;
+            if self.instance.is_none() {
+                return Ok(Some(Turn::Rest));
+            }
+        }
+        if let Some(left) = self.blueprint.guard.shut_for() {
+            if !self.control.stopping() {
+                return Ok(Some(Turn::Later(left)));
+            }
+            // Whoever asks to stop wants a last checkpoint, not a pause.
+            self.blueprint.guard.resume();
+        }
+        let left = self.not_before.map(|at| at.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
+        if left.is_none() {
+            self.not_before = None;
+        }
+        Ok(left.map(Turn::Later))
+    }
+
+    /// Takes a successor in.
+    fn welcome(&mut self, revived: Revived) -> Result<(), Failure> {
+        let Revived { instance, log, restored } = revived;
+        self.log = log;
+        match instance {
+            Ok(instance) => {
+                self.instance = Some(instance);
+                self.revivals_failed = 0;
+                let took = self.failed_at.elapsed();
+                self.blueprint.guard.recoveries.note(took);
+                if let (Some(restored), Some(image)) = (restored, &self.image) {
+                    self.pace.note_restore(image.bytes(), restored);
+                }
+                self.start_standby();
+                if self.search.is_narrowing() {
+                    return Ok(());
+                }
+                let operator = self.blueprint.settings.name.clone();
+                (self.blueprint.events)(Event::Recovered { operator, instance: self.at.instance, took });
+                Ok(())
+            }
+            Err(Lost::Guest { error, context }) => {
+                self.revivals_failed += 1;
+                match self.revivals_failed < REVIVALS_MAX {
+                    true => self.revive(),
+                    false => Err(self.failure(error, context, None)),
+                }
+            }
+            Err(Lost::Diverged { context }) => {
+                let (operator, instance) = (self.blueprint.settings.name.clone(), self.at.instance);
+                Err(Failure::Diverged { operator, index: self.index(), instance, epoch: self.inbox.current(), context })
+            }
+            Err(Lost::Aborted) => Ok(()),
+            Err(Lost::Host(why)) => Err(Failure::Internal(why)),
+        }
+    }
+
+    /// Lets a successor be made.
+    fn revive(&mut self) -> Result<(), Failure> {
+        let Some(image) = &self.image else { return Ok(()) };
+        let remains = Remains {
+            maker: self.maker.clone(),
+            image: image.chunks().to_vec(),
+            log: std::mem::take(&mut self.log),
+            standby: self.standby.take(),
+            dead: self.instance.take(),
+            control: Arc::clone(&self.control),
+        };
+        let wake = Arc::clone(&self.wake);
+        self.revival = Some(Revival::begin(remains, move || wake()).map_err(Failure::Internal)?);
+        Ok(())
+    }
+
+    /// What an instance that failed leaves: an end of the run where it cannot come back alone.
+    fn fell(&mut self, error: &GuestError, context: &str) -> Result<(), Failure> {
+        self.failed_at = Instant::now();
+        if self.image.is_none() {
+            return Err(self.failure(error.clone(), context.to_owned(), None));
+        }
+        Ok(())
+    }
+
+    /// After a call failed: says so, waits where it must, and lets a successor be made. `next` is [`Next::Retry`] or [`Next::Narrow`].
+    fn again(&mut self, unit: Unit, next: Next, error: GuestError, context: String) -> Result<(), Failure> {
+        self.unit = Some(unit);
+        if let Next::Retry { attempt, wait } = next {
+            self.not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
+            let report = self.failure(error.clone(), context.clone(), None).to_string();
+            let (operator, retries) = (self.blueprint.settings.name.clone(), self.blueprint.settings.on_failure.retries);
+            (self.blueprint.events)(Event::Failed { operator, instance: self.at.instance, report, attempt, retries, wait });
+            if attempt == 1 {
+                self.fault(&error, &context)?;
+            }
+        }
+        self.revive()
+    }
+
+    /// Counts a fault, which may open the breaker.
+    fn fault(&mut self, error: &GuestError, context: &str) -> Result<(), Failure> {
+        let Some(pause) = self.blueprint.guard.fault() else { return Ok(()) };
+        let settings = &self.blueprint.settings.on_failure;
+        if settings.open == Open::Stop {
+            let faults = settings.faults_max.saturating_add(1);
+            return Err(self.failure(error.clone(), context.to_owned(), Some(faults)));
+        }
+        let window = settings.window;
+        self.say_paused(pause, format!("over {} faults in {window:?}", settings.faults_max));
+        Ok(())
+    }
+
+    fn say_paused(&self, pause: Duration, reason: String) {
+        (self.blueprint.events)(Event::Paused { operator: self.blueprint.settings.name.clone(), pause, reason });
+    }
+
+    /// There is nothing left to try but to leave the operator alone, or to stop.
+    fn give_up(&mut self, unit: Unit, error: GuestError, context: String, failures: u32) -> Result<(), Failure> {
+        let pauses = self.blueprint.settings.on_failure.then == Then::Pause && !self.control.stopping();
+        if !pauses {
+            return Err(self.failure(error, context, Some(failures)));
+        }
+        self.unit = Some(unit);
+        self.search = Default::default();
+        self.snapshot_search = Default::default();
+        if let Some(pause) = self.blueprint.guard.trip() {
+            let reason = self.failure(error, context, None).to_string();
+            self.say_paused(pause, reason);
+        }
+        self.revive()
+    }
+
+    /// A call with rows failed.
+    pub(super) fn rows_failed(
+        &mut self,
+        work: Work,
+        capabilities: Vec<Capability<Moment>>,
+        piece: usize,
+        error: GuestError,
+        context: String,
+    ) -> Result<(), Failure> {
+        self.fell(&error, &context)?;
+        let unit = Unit { work, capabilities };
+        if self.blueprint.guard.is_probing() {
+            self.fault(&error, &context)?;
+        }
+        let policy = self.policy();
+        match self.search.failed(Some(piece), &policy, Clock::unlikely_number()) {
+            Next::Poison => match self.blueprint.settings.on_failure.then {
+                Then::Quarantine => self.quarantine(unit, error, context),
+                Then::Pause | Then::Stop => self.give_up(unit, error, context, policy.retries.saturating_add(1)),
+            },
+            Next::GiveUp { failures } => self.give_up(unit, error, context, failures),
+            next => self.again(unit, next, error, context),
+        }
+    }
+
+    /// A watermark failed: there is no row to blame.
+    pub(super) fn watermark_failed(&mut self, unit: Unit, error: GuestError, context: String) -> Result<(), Failure> {
+        self.fell(&error, &context)?;
+        match self.search.failed(None, &self.policy(), Clock::unlikely_number()) {
+            Next::GiveUp { failures } => self.give_up(unit, error, context, failures),
+            next => self.again(unit, next, error, context),
+        }
+    }
+
+    /// Reading a snapshot failed.
+    pub(super) fn snapshot_failed(&mut self, unit: Unit, error: GuestError, context: &str) -> Result<(), Failure> {
+        self.fell(&error, context)?;
+        match self.snapshot_search.failed(None, &self.policy(), Clock::unlikely_number()) {
+            Next::GiveUp { failures } => self.give_up(unit, error, context.to_owned(), failures),
+            next => self.again(unit, next, error, context.to_owned()),
+        }
+    }
+
+    /// Puts the first row of a unit into quarantine.
+    fn quarantine(&mut self, unit: Unit, error: GuestError, context: String) -> Result<(), Failure> {
+        let Unit { work: Work::Rows { input, rows }, capabilities } = unit else {
+            return Err(Failure::Internal("only rows go to quarantine".to_owned()));
+        };
+        let Some(row) = rows.get(0) else { return Err(Failure::Internal("there is no row to quarantine".to_owned())) };
+        let (key, value) = (row.key.to_vec(), row.value.to_vec());
+        let row = QuarantinedRow { input, origin: String::new(), time: row.time, key, value, reason: error.to_string() };
+        let report = self.failure(error.clone(), context.clone(), None).to_string();
+        let faulted = Faulted { row: faulted_row(row, &error) };
+        if !self.refused.push_faulted(faulted) {
+            return Err(self.refused_too_much());
+        }
+        self.rows += 1;
+        self.counters().rows_in.fetch_add(1, Ordering::Relaxed);
+        self.counters().rejected.fetch_add(1, Ordering::Relaxed);
+        self.blueprint.guard.quarantined.fetch_add(1, Ordering::Relaxed);
+        let (operator, instance) = (self.blueprint.settings.name.clone(), self.at.instance);
+        (self.blueprint.events)(Event::Quarantined { operator, instance, epoch: self.inbox.current(), report });
+        if rows.len() > 1 {
+            self.unit = Some(Unit { work: Work::Rows { input, rows: rows.slice(1..rows.len()) }, capabilities });
+        }
+        self.fault(&error, &context)?;
+        self.revive()
+    }
+}
+
+/// What is kept of a row and its fault, within the limits of its record.
+fn faulted_row(row: QuarantinedRow, error: &GuestError) -> FaultedRow {
+    let lines = |lines: &[String]| -> Vec<String> { lines.iter().take(LINES_MAX).map(|line| cut(line)).collect() };
+    FaultedRow {
+        row,
+        call: error.call.to_owned(),
+        kind: error.fault.kind().to_owned(),
+        backtrace: lines(&error.backtrace),
+        log_tail: lines(&error.log_tail),
+        capsule: None,
+    }
+}
+
+/// A line, no longer than its record allows.
+fn cut(line: &str) -> String {
+    let mut end = line.len().min(LINE_BYTES_MAX);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line[..end].to_owned()
+}

@@ -1,0 +1,176 @@
+//! The state of an instance as of its last snapshot, in the host's memory: what its successor is restored from.
+//!
+//! It is a chain like that on storage: chunks in the order in which they are to be restored, later ones winning. When the newer ones have
+//! grown as large as what they change, a thread folds all into one; the instance works on meanwhile.
+
+use reprise_core::cells::Chunk;
+use reprise_core::checkpoint::chain;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+
+/// Changes of fewer bytes are not worth folding.
+const FOLD_BYTES_MIN: u64 = 4 << 20;
+/// What a cell counts beside its bytes.
+const CELL_BYTES: u64 = 12;
+
+/// Cells with the version that their slot had in the component which wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned {
+    /// The version.
+    pub version: u32,
+    /// The cells.
+    pub chunk: Chunk,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Image {
+    chunks: Vec<Arc<Versioned>>,
+    bytes: u64,
+    /// Of these, those of the last full snapshot or fold.
+    base_bytes: u64,
+    folding: Option<Folding>,
+}
+
+#[derive(Debug)]
+struct Folding {
+    /// How many chunks at the front are being folded.
+    chunks: usize,
+    folded: Receiver<Option<Vec<Versioned>>>,
+}
+
+fn bytes<'a>(chunks: impl IntoIterator<Item = &'a Arc<Versioned>>) -> u64 {
+    chunks.into_iter().map(|held| held.chunk.size_bytes() as u64 + held.chunk.len() as u64 * CELL_BYTES).sum()
+}
+
+impl Image {
+    /// The image of what an instance was restored from.
+    pub fn new(chunks: Vec<Arc<Versioned>>) -> Self {
+        let bytes = bytes(&chunks);
+        Self { chunks, bytes, base_bytes: bytes, folding: None }
+    }
+
+    /// The chunks, in the order in which they are to be restored.
+    pub fn chunks(&self) -> &[Arc<Versioned>] {
+        &self.chunks
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds changes.
+    pub fn append(&mut self, changes: impl IntoIterator<Item = Arc<Versioned>>) {
+        let from = self.chunks.len();
+        self.chunks.extend(changes);
+        self.bytes += bytes(&self.chunks[from..]);
+    }
+
+    /// Takes the place of everything before.
+    pub fn replace(&mut self, full: Vec<Arc<Versioned>>) {
+        *self = Self::new(full);
+    }
+
+    /// Takes what a thread has folded, and lets one fold where that is due.
+    pub fn tend(&mut self) {
+        if let Some(folding) = &self.folding {
+            match folding.folded.try_recv() {
+                Ok(folded) => {
+                    let replaced = folding.chunks;
+                    self.folding = None;
+                    let Some(folded) = folded else { return };
+                    self.chunks.splice(..replaced, folded.into_iter().map(Arc::new));
+                    self.bytes = bytes(&self.chunks);
+                    self.base_bytes = self.bytes;
+                }
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => self.folding = None,
+            }
+        }
+        if self.bytes - self.base_bytes > self.base_bytes.max(FOLD_BYTES_MIN) && self.is_uniform() {
+            self.folding = fold(self.chunks.clone());
+        }
+    }
+
+    /// True where all chunks of a slot have one version: others cannot be told apart once they are folded.
+    fn is_uniform(&self) -> bool {
+        let mut versions = std::collections::BTreeMap::new();
+        self.chunks.iter().all(|held| *versions.entry(held.chunk.slot()).or_insert(held.version) == held.version)
+    }
+}
+
+/// Folds on a thread of its own. `None` where there is none to be had: the next turn tries again.
+fn fold(chunks: Vec<Arc<Versioned>>) -> Option<Folding> {
+    let (done, folded) = sync_channel(1);
+    let count = chunks.len();
+    let work = move || {
+        let versions: std::collections::BTreeMap<u32, u32> = chunks.iter().map(|held| (held.chunk.slot(), held.version)).collect();
+        let plain: Vec<&Chunk> = chunks.iter().map(|held| &held.chunk).collect();
+        let versioned = |chunk: Chunk| Versioned { version: versions.get(&chunk.slot()).copied().unwrap_or_default(), chunk };
+        let folded = chain::fold(&plain).ok().map(|folded| folded.into_iter().map(versioned).collect());
+        // Nobody listens where the image was replaced meanwhile.
+        let _ = done.send(folded);
+    };
+    let spawned = std::thread::Builder::new().name("fold".to_owned()).spawn(work);
+    spawned.ok().map(|_| Folding { chunks: count, folded })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reprise_core::cells::Cell;
+    use std::collections::BTreeMap;
+
+    fn chunk(cells: impl IntoIterator<Item = (u32, Option<u8>)>) -> Arc<Versioned> {
+        let mut chunk = Chunk::new(0);
+        for (key, value) in cells {
+            let bytes = value.map(|value| vec![value; 100]);
+            chunk.push(Cell { key: &key.to_le_bytes(), item: b"", value: bytes.as_deref() }).unwrap();
+        }
+        Arc::new(Versioned { version: 3, chunk })
+    }
+
+    fn cells(image: &Image) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let mut cells = BTreeMap::new();
+        for held in image.chunks() {
+            assert_eq!(held.version, 3);
+            for cell in held.chunk.cells() {
+                match cell.value {
+                    Some(value) => drop(cells.insert(cell.key.to_vec(), value.to_vec())),
+                    None => drop(cells.remove(cell.key)),
+                }
+            }
+        }
+        cells
+    }
+
+    #[test]
+    fn changes_are_folded_once_they_outweigh_the_rest_and_nothing_is_lost_meanwhile() {
+        let mut image = Image::new(vec![chunk((0..1000).map(|key| (key, Some(1))))]);
+        let mut last = image.bytes();
+        let mut folds = 0;
+        for round in 0..200u32 {
+            image.append([chunk((0..1000).map(|key| (key, Some(round as u8)))), chunk([(round, None)])]);
+            image.tend();
+            folds += usize::from(image.bytes() < last);
+            last = image.bytes();
+        }
+        while image.folding.is_some() {
+            image.tend();
+            std::thread::yield_now();
+        }
+        let cells = cells(&image);
+        assert_eq!(cells.len(), 999, "each round sets all again, and the last one removes one");
+        assert!(cells.values().all(|value| *value == [199; 100]));
+        assert!(image.bytes() < 200 * 1000 * 112, "{} bytes after {folds} folds", image.bytes());
+    }
+
+    #[test]
+    fn a_full_snapshot_takes_the_place_of_everything() {
+        let mut image = Image::new(vec![chunk([(1, Some(1))])]);
+        image.append([chunk([(2, Some(2))])]);
+        image.replace(vec![chunk([(3, Some(3))])]);
+        assert_eq!(cells(&image).len(), 1);
+        assert_eq!(image.bytes(), 104 + CELL_BYTES);
+    }
+}
