@@ -502,12 +502,7 @@ impl Job {
                 settings: operator.clone(),
                 component: self.prepared.components[index].clone(),
                 description: self.plan().descriptions[index].clone(),
-                limits: wasm::Limits {
-                    memory_bytes_max: operator.memory_bytes_max,
-                    deadline: operator.deadline,
-                    output_bytes_max: operator.output_bytes_max,
-                    ..wasm::Limits::default()
-                },
+                limits: prepare::limits_of(operator),
                 part_bytes_max: u32::try_from(topology.checkpoint.part_bytes_max).unwrap_or(u32::MAX),
                 chain_length_max: topology.checkpoint.chain_length_max,
                 guard: Arc::clone(&control.guards[index]),
