@@ -7,6 +7,7 @@ mod faults;
 mod formats;
 mod golden;
 mod guests;
+mod hostile;
 mod processes;
 mod recovery;
 mod s3;

@@ -94,7 +94,10 @@ fn search(minutes: u64) -> Result<()> {
     command.arg(format!("-max_total_time={}", minutes.saturating_mul(60))).arg("-print_final_stats=1").arg(&corpus).arg(kept());
     run::run(&mut command).with_context(|| {
         let folder = paths::shown(&found());
-        format!("an input broke a promise: it is the newest file in {folder}/broken\n  help: `PROGRAM FILE` runs it alone; add it to tests/fuzz/corpus once it holds")
+        format!(
+            "it ended before its time: unless somebody stopped it, an input broke a promise, the newest file in {folder}/broken\n  \
+             help: `PROGRAM FILE` runs it alone; put it into tests/fuzz/corpus once it holds"
+        )
     })?;
     println!(
         "the corpus of this machine is {}; `cargo xtask fuzz --minimise` takes it over into {}",
