@@ -4,13 +4,16 @@
 //! not even `UPDATE_GOLDEN=1`.
 
 use crate::golden;
+use reprise_core::batch::{Batch, Row};
 use reprise_core::cells::{Cell, Chunk};
+use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::checkpoint::faulted::{self, FaultedRow, FaultedRows};
 use reprise_core::checkpoint::manifest::{
     Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, Request, SinkState, SourceState, SplitPosition,
     StagedRef,
 };
 use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::quarantine::{Dropped, ObjectName, Replay, Replayed, RowsOf, replay_source};
 use reprise_core::codec::snapshot::{self, Head, Scope, Writer};
 use reprise_core::codec::{checksum, frame, record};
 use reprise_core::description::{Encoding, Slot, SlotKind};
@@ -39,6 +42,38 @@ fn claim() -> Claim {
 
 fn request() -> Request {
     Request { name: "before-upgrade".into(), stop: true, writer: 0x0123_4567_89ab_cdef, asked_ms: 1_700_000_000_123 }
+}
+
+fn capsule() -> Capsule {
+    let call = |number| Numbered { number, now_ms: 1_700_000_000_123 };
+    let mut batch = Batch::new();
+    batch.push(Row { time: 7, key: b"be", value: b"poison" }).unwrap();
+    let rows = || Given::Rows { input: 1, rows: Rows::new(&batch) };
+    Capsule {
+        job: "word-count".into(),
+        operator: "count".into(),
+        line: 12,
+        instance: Instance(1),
+        parallelism: 2,
+        epoch: Epoch(41),
+        config: "{}".into(),
+        component: Digest([0xcc; 32]),
+        component_bytes: Some(b"\0asm".to_vec()),
+        limits: vec![("memory-bytes".into(), 1 << 28)],
+        variables: vec!["LANG".into()],
+        folders: vec!["/data".into()],
+        open: call(1),
+        state: full_chunks().iter().map(|chunk| Cells::new(3, chunk)).collect(),
+        calls: vec![Done { call: call(2), given: Given::Watermark(-5), digest: 9 }, Done { call: call(3), given: rows(), digest: 8 }],
+        failed: call(4),
+        given: rows(),
+        fault: Fault {
+            call: "process".into(),
+            kind: "trap".into(),
+            message: "trapped in `process`: unreachable executed".into(),
+            backtrace: vec!["count".into()],
+        },
+    }
 }
 
 fn head(scope: Scope) -> Head {
@@ -105,6 +140,22 @@ fn faulted() -> FaultedRows {
     FaultedRows { node: "count".into(), instance: Instance(1), epoch: Epoch(41), component: Digest([0xcc; 32]), line: 12, rows }
 }
 
+fn rows_of() -> RowsOf {
+    RowsOf { object: paths::quarantine("count", Instance(1), Epoch(41), Generation(7), 0), rows: vec![0, 1] }
+}
+
+fn dropped() -> Dropped {
+    Dropped { rows: rows_of(), writer: 0x0123_4567_89ab_cdef, dropped_ms: 1_700_000_000_123 }
+}
+
+fn replay() -> Replay {
+    Replay { rows: rows_of(), input: 1, writer: 0x0123_4567_89ab_cdef, asked_ms: 1_700_000_000_123 }
+}
+
+fn replayed() -> Replayed {
+    Replayed { objects: vec![rows_of(), RowsOf { object: "quarantine/parse/000000000002-000001-0000-0".into(), rows: vec![5] }] }
+}
+
 fn slot(name: &str, kind: SlotKind, version: u32, encoding: Encoding) -> Slot {
     Slot { name: name.into(), kind, version, encoding }
 }
@@ -168,6 +219,14 @@ fn every_record_is_written_and_read_as_its_golden_file_has_it() {
     let read = record::decode::<FaultedRows>(&bytes).unwrap();
     read.check().unwrap();
     assert_eq!(read, faulted());
+    let bytes = frozen("capsule-v1.bin", &record::encode(&capsule()).unwrap());
+    assert_eq!(record::decode::<Capsule>(&bytes).unwrap(), capsule());
+    let bytes = frozen("dropped-v1.bin", &record::encode(&dropped()).unwrap());
+    assert_eq!(record::decode::<Dropped>(&bytes).unwrap(), dropped());
+    let bytes = frozen("replay-v1.bin", &record::encode(&replay()).unwrap());
+    assert_eq!(record::decode::<Replay>(&bytes).unwrap(), replay());
+    let bytes = frozen("replayed-v1.bin", &record::encode(&replayed()).unwrap());
+    assert_eq!(record::decode::<Replayed>(&bytes).unwrap(), replayed());
     let bytes = frozen("request-v1.bin", &record::encode(&request()).unwrap());
     assert_eq!(record::decode::<Request>(&bytes).unwrap(), request());
 }
@@ -320,6 +379,15 @@ fn a_writer_made_from_the_reference_writes_the_same_bytes() {
         }
     });
     assert_eq!(by_hand.framed(8), record::encode(&f).unwrap());
+    let rows = |out: ByHand, of: &RowsOf| out.text(&of.object).list(&of.rows, |out, row| out.u32(*row));
+    let d = dropped();
+    assert_eq!(rows(ByHand::default(), &d.rows).u64(d.writer).i64(d.dropped_ms).framed(10), record::encode(&d).unwrap());
+    let r = replay();
+    let by_hand = rows(ByHand::default(), &r.rows).u32(r.input).u64(r.writer).i64(r.asked_ms);
+    assert_eq!(by_hand.framed(11), record::encode(&r).unwrap());
+    assert_eq!(r.split("replays/x.0"), "replays/x.0@0123456789abcdef");
+    let r = replayed();
+    assert_eq!(ByHand::default().list(&r.objects, rows).framed(12), record::encode(&r).unwrap());
 }
 
 /// Sixteen bytes a line, as `docs/formats.md` shows them.
@@ -358,7 +426,7 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
     ] {
         assert!(REFERENCE.contains(&expected), "docs/formats.md does not say: {expected}");
     }
-    use frame::Kind::{Chunk, Claim, Fault, Manifest, Quarantine, Request, SnapshotEnd, SnapshotHead};
+    use frame::Kind::{Chunk, Claim, Dropped, Fault, Manifest, Quarantine, Replay, Replayed, Request, SnapshotEnd, SnapshotHead};
     for (kind, name) in [
         (Manifest, "manifest"),
         (Claim, "claim"),
@@ -368,6 +436,9 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
         (Quarantine, "quarantine"),
         (Request, "request"),
         (Fault, "fault"),
+        (Dropped, "dropped"),
+        (Replay, "replay"),
+        (Replayed, "replayed"),
     ] {
         let row = format!("| {} | {name} |", kind as u16);
         assert!(REFERENCE.contains(&row), "docs/formats.md has no row {row}");
@@ -385,6 +456,10 @@ fn the_reference_has_the_names_of_the_objects() {
         paths::quarantine("count", instance, epoch, generation, 0),
         paths::savepoint("before-upgrade").unwrap(),
         paths::request("before-upgrade").unwrap(),
+        ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().dropped(0),
+        ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().replay(0),
+        paths::replayed(epoch, generation),
+        replay_source("count", 0),
     ] {
         assert!(REFERENCE.contains(&format!("`{name}`")), "docs/formats.md has no example {name}");
     }

@@ -13,3 +13,4 @@ mod recovery;
 mod s3;
 mod support;
 mod topology;
+mod wasip2;

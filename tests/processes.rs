@@ -10,6 +10,8 @@
 //! | `sinks` | output to objects, and output that is visible at once, of runs that are killed |
 //! | `streams` | files that grow, standard input and output |
 //! | `commands` | `check`, `inspect`, the JSON log |
+//! | `quarantine` | `quarantine list`, `show`, `drop`, `replay` |
+//! | `savepoints` | `savepoint`, and `run --from` |
 //! | `survey` | `checkpoint list`, `show`, `diff`, `verify`, and `state show` |
 
 mod buckets;
@@ -17,6 +19,8 @@ mod commands;
 mod faults;
 mod kills;
 mod moments;
+mod quarantine;
+mod savepoints;
 mod sinks;
 mod streams;
 mod survey;

@@ -6,6 +6,8 @@
 //! | `damage` | truncated, bit-flipped and missing objects |
 //! | `state` | deltas, other numbers of workers, checkpoints that do not fit |
 //! | `refused` | what lying guests return, and rows in quarantine |
+//! | `quarantine` | rows in quarantine: listed, dropped, sent again |
+//! | `healing` | instances that fail and come back in place; rows that cannot be worked on |
 //! | `ends` | the end of the input, told once; old checkpoints, deleted |
 //! | `savepoints` | savepoints, and older checkpoints as beginnings |
 //! | `outages` | stores that do not answer; chains that lost an object |
@@ -15,8 +17,10 @@
 
 mod damage;
 mod ends;
+mod healing;
 mod jobs;
 mod outages;
+mod quarantine;
 mod refused;
 mod savepoints;
 mod shapes;

@@ -1,5 +1,7 @@
 //! The one place that reads the wall clock.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Processing time. Tests may hold it still.
@@ -10,6 +12,8 @@ pub enum Clock {
     System,
     /// Always this, milliseconds since 1970-01-01T00:00:00Z.
     Fixed(i64),
+    /// A millisecond later at each look, from this on.
+    Stepping(Arc<AtomicI64>),
 }
 
 impl Clock {
@@ -22,6 +26,7 @@ impl Clock {
                 i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
             }
             Self::Fixed(at) => *at,
+            Self::Stepping(next) => next.fetch_add(1, Ordering::Relaxed),
         }
     }
 

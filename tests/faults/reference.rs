@@ -200,7 +200,12 @@ impl Site<'_> {
                 SinkKind::Stdout(_) => unreachable!("the job has no such sink"),
             }
         }
-        Prepared { plan, components: components.clone(), base_dir: folder.path().to_path_buf() }
+        Prepared {
+            plan,
+            component_bytes: vec![Arc::default(); components.len()],
+            components: components.clone(),
+            base_dir: folder.path().to_path_buf(),
+        }
     }
 
     /// Runs the job to its end, or until the trap lets the host die: then nothing is left of it, and there is no result.

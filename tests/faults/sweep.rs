@@ -4,8 +4,8 @@
 //! `REPRISE_SWEEP=full` sweeps two workers as well. It takes some minutes.
 
 use super::calls::{At, Fault, Trap};
-use super::reference::{Image, Outcome, Reference, Run, reference};
-use reprise::job::{Ending, Kind};
+use super::reference::{Image, JOB, Outcome, Reference, Run, now, reference};
+use reprise::job::{self, By, ChosenRows, Ending, Kind};
 use reprise::store::{CallKind, StorageCall};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,7 +52,7 @@ impl Start {
     }
 }
 
-/// A job that was never run, and one whose host died in its middle: with output that is staged and not visible.
+/// A job that was never run, one whose host died in its middle, with output that is staged and not visible, and that one with rows to send again.
 fn starts(reference: &Reference, workers: u32) -> Vec<Start> {
     let mut fresh = Image::default();
     fresh.ask("first");
@@ -65,7 +65,20 @@ fn starts(reference: &Reference, workers: u32) -> Vec<Start> {
     let left = Start::new(reference, "after a death", left, &["first", "second"], workers);
     assert_eq!(fresh.expected.difference(&left.expected), None);
     assert!(!fresh.expected.refused.is_empty() && !fresh.expected.cells.is_empty() && !fresh.expected.files.is_empty());
-    vec![fresh, left]
+    let again = with_rows_to_send(reference, &left);
+    vec![fresh, left, again]
+}
+
+/// The job of `left`, of whose refused rows all are to be sent again. They will be refused again: then each is there twice.
+fn with_rows_to_send(reference: &Reference, left: &Start) -> Start {
+    let site = reference.site(&left.image);
+    let by = By { writer: 7, now_ms: 1_000 };
+    let asked = now(async { job::ask_for_rows(&site.state().await, JOB, &ChosenRows::All, by).await.unwrap() });
+    let start = Start::new(reference, "with rows to send again", site.image(), &left.asked, left.workers);
+    assert!(asked.rows > 0);
+    assert_eq!(start.expected.refused.len(), left.expected.refused.len() + asked.rows as usize);
+    assert_eq!((&start.expected.cells, &start.expected.files), (&left.expected.cells, &left.expected.files));
+    start
 }
 
 /// What became of one case.

@@ -132,7 +132,9 @@ fn a_fault_that_passes_heals_by_itself() {
 
 #[test]
 fn a_component_that_cannot_be_used_is_a_mistake_of_the_topology() {
-    for (counter, text) in [("import-alien", "imports `evil:host/api@0.1.0`"), ("bad-description", "bad-description.wasm")] {
+    for (counter, text) in
+        [("import-alien", "`evil:host/api@0.1.0`: no operator is given this interface"), ("bad-description", "bad-description.wasm")]
+    {
         let place = Counting { counter, ..Counting::default() }.place("");
         let ended = place.run(&["run", "job.toml"]);
         assert_eq!(ended.code(), Some(2), "{ended}");

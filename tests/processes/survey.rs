@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-const JOB: &str = "orders";
+pub(super) const JOB: &str = "orders";
 /// Its component does not exist: none of these commands needs it.
 const TOPOLOGY: &str = r#"
 name = "orders"
@@ -30,7 +30,7 @@ sink = [{ name = "out", input = "count", file = { path = "out", format = "json" 
 /// Slot, key, item, and value or removal.
 type Change<'a> = (u32, &'a [u8], &'a [u8], Option<&'a [u8]>);
 
-fn put(place: &Place, path: &str, bytes: &[u8]) -> ObjectRef {
+pub(super) fn put(place: &Place, path: &str, bytes: &[u8]) -> ObjectRef {
     place.write(&format!("state/{JOB}/{path}"), bytes);
     ObjectRef { path: path.to_owned(), scope: Scope::Full, bytes: bytes.len() as u64, checksum: checksum(bytes), entries: 0 }
 }
@@ -68,7 +68,7 @@ fn put_manifest(place: &Place, manifest: &Manifest) {
 }
 
 /// A store with the checkpoints 39 (damaged), 40, 41, and 42 (taken over), and the savepoint `before-upgrade`, which is of epoch 40.
-fn orders() -> Place {
+pub(super) fn orders() -> Place {
     let place = Place::with(TOPOLOGY);
     let large = u64::MAX.to_le_bytes();
     let full: Vec<Change<'_>> = vec![
@@ -146,7 +146,7 @@ fn contents(place: &Place) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Runs a command and compares exit code and both outputs with a golden file.
 #[track_caller]
-fn check(place: &Place, name: &str, arguments: &[&str]) -> Ended {
+pub(super) fn check(place: &Place, name: &str, arguments: &[&str]) -> Ended {
     let before = contents(place);
     let ended = place.run(arguments);
     assert!(contents(place) == before, "`{}` changed a file", arguments.join(" "));
@@ -310,7 +310,17 @@ fn a_reader_that_goes_away_is_no_failure() {
 #[test]
 fn every_survey_has_help_with_examples() {
     let place = Place::new();
-    for command in [["checkpoint", "list"], ["checkpoint", "show"], ["checkpoint", "diff"], ["checkpoint", "verify"], ["state", "show"]] {
+    for command in [
+        ["checkpoint", "list"],
+        ["checkpoint", "show"],
+        ["checkpoint", "diff"],
+        ["checkpoint", "verify"],
+        ["state", "show"],
+        ["quarantine", "list"],
+        ["quarantine", "show"],
+        ["quarantine", "replay"],
+        ["quarantine", "drop"],
+    ] {
         let ended = place.run(&[&command[..], &["--help"]].concat());
         assert_eq!(ended.code(), Some(0), "{ended}");
         let example = format!("\n  reprise {} topology.toml", command.join(" "));

@@ -33,6 +33,11 @@ impl Topology {
         Self(format!("name = \"{JOB}\"\n\n[checkpoint]\nstore = \"file:./state\"\ninterval = \"{interval}\"\n{checkpoint}\n"))
     }
 
+    /// One step after the other, in batches of so many rows.
+    pub fn step_by_step(self, rows: u32) -> Self {
+        Self(self.0.replace("batch-rows = 16\n", &format!("batch-rows = {rows}\nsteps-ahead = 1\n")))
+    }
+
     fn with(mut self, piece: &str) -> Self {
         self.0.push('\n');
         self.0.push_str(piece);
@@ -52,8 +57,13 @@ impl Topology {
 
     /// An operator that gives up at its second failure in a row. `input` is TOML.
     pub fn operator(self, name: &str, guest: &str, input: &str) -> Self {
-        let path = support::guest(guest);
         let failure = "on-failure = { retries = 1, backoff = \"1ms..1ms\", then = \"stop\" }\ndeadline = \"60s\"";
+        self.operator_set(name, guest, input, failure)
+    }
+
+    /// An operator with these settings.
+    pub fn operator_set(self, name: &str, guest: &str, input: &str, failure: &str) -> Self {
+        let path = support::guest(guest);
         self.with(&format!("[[operator]]\nname = \"{name}\"\ncomponent = '{}'\ninput = {input}\n{failure}\n", path.display()))
     }
 

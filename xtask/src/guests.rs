@@ -3,19 +3,25 @@
 //! The result is `target/guests/NAME.wasm`, a core module that carries its component's types; the host makes a component of it. NAME
 //! is the package's name for a library and the example's name for an example. All workspaces share the folder `target/guests-build`,
 //! so that the standard library and the guest SDK are compiled once.
+//!
+//! The guests that import WASI are built where the toolchain has the target `wasm32-wasip2` or can get it; elsewhere they are left out,
+//! and that is said. They come as components.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::toolchain::{self, TARGET, Way};
+use crate::toolchain::{self, TARGET, WASIP2, Way};
 use crate::{paths, run};
 
 /// The workspaces that hold guests.
 const WORKSPACES: [&str; 2] = ["examples", "tests/components"];
+/// The workspace of those that import WASI.
+const WASIP2_WORKSPACE: &str = "tests/components/wasip2";
 
 /// A guest, and the file that cargo builds for it, relative to the release folder of the target.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,23 +37,29 @@ struct Guest {
 pub fn build() -> Result<usize> {
     let way = toolchain::find()?;
     println!("guests are built with {}", way.description());
-    let mut made: BTreeMap<String, &str> = BTreeMap::new();
+    let mut made: BTreeMap<String, &'static str> = BTreeMap::new();
     for workspace in WORKSPACES {
         let folder = paths::root().join(workspace);
         if !folder.join("Cargo.toml").is_file() {
             println!("{workspace} has no Cargo.toml: no guests there");
             continue;
         }
-        let guests = list(way, &folder)?;
+        let guests = list(way, &folder, workspace, &mut made)?;
+        compile(way.build(), &folder, &["--workspace", "--lib", "--examples"])?;
         for guest in &guests {
-            if let Some(other) = made.insert(guest.name.clone(), workspace) {
-                bail!("two guests are called `{}`, in {other} and in {workspace}\n  help: rename one of them", guest.name);
+            place(guest, TARGET)?;
+        }
+    }
+    match toolchain::wasip2() {
+        Ok(command) => {
+            let folder = paths::root().join(WASIP2_WORKSPACE);
+            let guests = list(way, &folder, WASIP2_WORKSPACE, &mut made)?;
+            compile(command, &folder, &["--workspace", "--examples"])?;
+            for guest in &guests {
+                place(guest, WASIP2)?;
             }
         }
-        compile(way, &folder)?;
-        for guest in &guests {
-            place(guest)?;
-        }
+        Err(error) => println!("SKIPPED: the guests of {WASIP2_WORKSPACE} are not built: {error:#}"),
     }
     remove_others(&made)?;
     println!("{} guests in {}", made.len(), paths::shown(&paths::guests()));
@@ -58,11 +70,18 @@ fn build_folder() -> PathBuf {
     paths::target().join("guests-build")
 }
 
-fn list(way: Way, folder: &Path) -> Result<Vec<Guest>> {
+/// The guests of a workspace, which are added to those that were made.
+fn list(way: Way, folder: &Path, workspace: &'static str, made: &mut BTreeMap<String, &'static str>) -> Result<Vec<Guest>> {
     let mut command = way.cargo();
     command.current_dir(folder).args(["metadata", "--format-version", "1", "--no-deps"]);
     let text = run::quiet(&mut command)?;
-    guests_of(&text).with_context(|| format!("the metadata of {} cannot be understood", paths::shown(folder)))
+    let guests = guests_of(&text).with_context(|| format!("the metadata of {} cannot be understood", paths::shown(folder)))?;
+    for guest in &guests {
+        if let Some(other) = made.insert(guest.name.clone(), workspace) {
+            bail!("two guests are called `{}`, in {other} and in {workspace}\n  help: rename one of them", guest.name);
+        }
+    }
+    Ok(guests)
 }
 
 /// The guests in the output of `cargo metadata`.
@@ -100,15 +119,14 @@ fn has(value: &Value, key: &str, word: &str) -> Result<bool> {
     Ok(array(value, key)?.iter().any(|entry| entry.as_str() == Some(word)))
 }
 
-fn compile(way: Way, folder: &Path) -> Result<()> {
-    let mut command = way.build();
-    command.current_dir(folder).arg("--target-dir").arg(build_folder()).args(["--workspace", "--lib", "--examples"]);
+fn compile(mut command: Command, folder: &Path, what: &[&str]) -> Result<()> {
+    command.current_dir(folder).arg("--target-dir").arg(build_folder()).args(what);
     run::run(&mut command)
 }
 
 /// Copies a built guest to its place, unless the same bytes are there already.
-fn place(guest: &Guest) -> Result<()> {
-    let release = build_folder().join(TARGET).join("release");
+fn place(guest: &Guest, target: &str) -> Result<()> {
+    let release = build_folder().join(target).join("release");
     let hyphenated = release.join(guest.built.with_file_name(format!("{}.wasm", guest.name)));
     let built = [release.join(&guest.built), hyphenated].into_iter().find(|file| file.is_file());
     let Some(built) = built else {
@@ -128,7 +146,7 @@ fn place(guest: &Guest) -> Result<()> {
 }
 
 /// Removes modules of guests that are no more.
-fn remove_others(made: &BTreeMap<String, &str>) -> Result<()> {
+fn remove_others(made: &BTreeMap<String, &'static str>) -> Result<()> {
     let Ok(entries) = fs::read_dir(paths::guests()) else { return Ok(()) };
     for entry in entries {
         let path = entry?.path();

@@ -18,6 +18,7 @@ mod toolchain;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use bench::recovery::{CELLS_DEFAULT, POISON_DEFAULT};
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -31,6 +32,9 @@ cargo xtask COMMAND
   bench    keyed count, a native Rust program against the same logic in Wasm, side by side
            --rows N         rows of the generated input (default 10000000)
            --rounds N       rounds, of which the median counts (default 3)
+  recovery how long an operator with state takes to come back after a trap, alone and with a standby
+           --cells N        cells of its state over two workers (default 300000)
+           --poison N       rows that may trap (default 2000)
   sim      the checkpoint protocol simulated over many seeds: hosts, storage and sinks that fail, in one thread
            N                how many seeds (default 1000); --base SEED is the first one (default 0)
            --seed SEED      this seed alone, with its trace
@@ -81,6 +85,11 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "bench" => {
             let values = options(rest, &["--rows", "--rounds"])?;
             bench::bench(values[0].unwrap_or(bench::ROWS_DEFAULT), values[1].unwrap_or(bench::ROUNDS_DEFAULT))
+        }
+        "recovery" => {
+            let values = options(rest, &["--cells", "--poison"])?;
+            let (cells, poison) = (values[0].unwrap_or(CELLS_DEFAULT), values[1].unwrap_or(POISON_DEFAULT));
+            bench::recovery::recovery(cells, poison)
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");

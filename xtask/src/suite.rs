@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::servers::{self, VERSITYGW};
-use crate::{guests, paths, run, tidy};
+use crate::{guests, paths, run, tidy, toolchain};
 
 /// In the names of tests that need an S3 server which others wrote.
 const REAL_SERVER: &str = "on_a_real_server";
+/// In the names of tests that need guests which import WASI.
+const WASIP2: &str = "of_wasip2";
 
 enum Outcome {
     Passed,
@@ -37,9 +39,10 @@ pub fn test() -> Result<()> {
     let binary = phase(&mut phases, "release binary", || cargo(&["build", "--release", "--workspace"]));
     let server = phase(&mut phases, "S3 server of the tests", || servers::build().and_then(|()| servers::test()).map(passed));
     if guests && binary && server {
-        let arguments = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--skip", REAL_SERVER];
+        let arguments = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--skip", REAL_SERVER, "--skip", WASIP2];
         phase(&mut phases, "tests", || cargo(&arguments));
         phase(&mut phases, "S3 on a real server", real_server);
+        phase(&mut phases, "guests of wasip2", wasip2_guests);
     } else {
         skip(&mut phases, "tests", "they need the guests, the binary and the S3 server");
     }
@@ -82,7 +85,7 @@ fn format() -> Result<Outcome> {
         return Ok(Outcome::Skipped("rustfmt is not installed".to_owned()));
     }
     cargo(&["fmt", "--all", "--check"])?;
-    for workspace in ["examples", "tests/components", "tests/fuzz", "tests/s3-server"] {
+    for workspace in ["examples", "tests/components", "tests/components/wasip2", "tests/fuzz", "tests/s3-server"] {
         let folder = paths::root().join(workspace);
         if folder.join("Cargo.toml").is_file() {
             run::run(run::cargo().current_dir(folder).args(["fmt", "--all", "--check"]))?;
@@ -107,6 +110,14 @@ fn real_server() -> Result<Outcome> {
     // The same packages as in the phase before, so that nothing is built with other features.
     cargo(&["test", "--release", "--workspace", "--test", "all", "--", REAL_SERVER])?;
     Ok(Outcome::PassedWith(VERSITYGW.title()))
+}
+
+/// The tests of guests that import WASI. A machine that cannot build them says so.
+fn wasip2_guests() -> Result<Outcome> {
+    if let Err(error) = toolchain::wasip2() {
+        return Ok(Outcome::Skipped(format!("no guests that import WASI here: {error:#}")));
+    }
+    cargo(&["test", "--release", "--workspace", "--test", "all", "--", WASIP2])
 }
 
 /// The operators' own tests, on this machine and without Wasm, as their authors run them.

@@ -1,4 +1,4 @@
-//! Finds a way to build Rust for `wasm32-unknown-unknown` on this machine, and remembers it.
+//! Finds a way to build Rust for `wasm32-unknown-unknown` on this machine, and remembers it. For `wasm32-wasip2` there are fewer ways.
 //!
 //! In this order: the target is installed; rustup can install it; Debian's toolchain builds the standard library from its sources.
 //! The answer is kept in `target/guests/toolchain`, and looked for again when it no longer holds.
@@ -14,6 +14,8 @@ use crate::{paths, run};
 
 /// The target of the guests.
 pub const TARGET: &str = "wasm32-unknown-unknown";
+/// The target of the guests that import WASI. Its standard library needs a C library, which no source has: it is installed or not there.
+pub const WASIP2: &str = "wasm32-wasip2";
 /// rustup may hang where its server cannot be reached.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(60);
 /// Fetching and unpacking 500 MB of packages.
@@ -60,7 +62,7 @@ impl Way {
     /// Whether this way can be gone right now, without installing anything.
     fn is_ready(self) -> bool {
         match self {
-            Way::Installed | Way::Rustup => target_is_installed(),
+            Way::Installed | Way::Rustup => is_installed(TARGET),
             Way::Debian => debian_is_ready(),
         }
     }
@@ -89,6 +91,22 @@ impl Way {
     }
 }
 
+/// `cargo build` for [`WASIP2`] in release, where rustup has the target or can install it.
+///
+/// # Errors
+/// It cannot be had here.
+pub fn wasip2() -> Result<Command> {
+    if !is_installed(WASIP2) {
+        rustup_add(WASIP2)?;
+    }
+    if !is_installed(WASIP2) {
+        bail!("rustup installed {WASIP2} for another toolchain than the one in use");
+    }
+    let mut command = run::clean("cargo");
+    command.env("CARGO_PROFILE_RELEASE_PANIC", "abort").args(["build", "--release", "--target", WASIP2]);
+    Ok(command)
+}
+
 /// The way to build guests here, from the cache or by looking (which may install something).
 ///
 /// # Errors
@@ -110,12 +128,12 @@ fn cached(cache: &Path) -> Option<Way> {
 }
 
 fn look() -> Result<Way> {
-    if target_is_installed() {
+    if is_installed(TARGET) {
         return Ok(Way::Installed);
     }
     let mut refusals = vec![format!("the toolchain has no {TARGET}")];
-    match rustup_add() {
-        Ok(()) if target_is_installed() => return Ok(Way::Rustup),
+    match rustup_add(TARGET) {
+        Ok(()) if is_installed(TARGET) => return Ok(Way::Rustup),
         Ok(()) => refusals.push("rustup installed the target for another toolchain than the one in use".to_owned()),
         Err(error) => refusals.push(format!("{error:#}")),
     }
@@ -136,18 +154,18 @@ fn look() -> Result<Way> {
     )
 }
 
-fn target_is_installed() -> bool {
+fn is_installed(target: &str) -> bool {
     let Ok(sysroot) = run::quiet(run::clean("rustc").args(["--print", "sysroot"])) else { return false };
-    let folder = PathBuf::from(sysroot.trim()).join("lib/rustlib").join(TARGET).join("lib");
+    let folder = PathBuf::from(sysroot.trim()).join("lib/rustlib").join(target).join("lib");
     let Ok(entries) = fs::read_dir(folder) else { return false };
     entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
-fn rustup_add() -> Result<()> {
+fn rustup_add(target: &str) -> Result<()> {
     if !run::is_in_path("rustup") {
         bail!("there is no rustup");
     }
-    run::run_within(run::clean("rustup").args(["target", "add", TARGET]), RUSTUP_LIMIT)
+    run::run_within(run::clean("rustup").args(["target", "add", target]), RUSTUP_LIMIT)
 }
 
 fn debian_is_ready() -> bool {

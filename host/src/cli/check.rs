@@ -2,6 +2,7 @@
 
 use super::{CheckArguments, exit};
 use crate::job::{Error, prepare};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
@@ -23,7 +24,17 @@ pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
             .zip(&prepared.plan.descriptions)
             .zip(&prepared.components)
             .map(|((operator, description), component)| {
-                serde_json::json!({ "name": operator.name, "component": component.digest().to_string(), "description": description })
+                let grant = serde_json::json!({
+                    "env": operator.grant.variables.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+                    "folders": operator.grant.folders.iter().map(|f| (f.guest.clone(), f.path.clone())).collect::<BTreeMap<_, _>>(),
+                });
+                serde_json::json!({
+                    "name": operator.name,
+                    "component": component.digest().to_string(),
+                    "imports": component.imports(),
+                    "grant": grant,
+                    "description": description,
+                })
             })
             .collect();
         println!("{}", serde_json::json!({ "ok": true, "job": prepared.plan.topology.name, "operators": operators, "plan": plan }));

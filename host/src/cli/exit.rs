@@ -16,7 +16,11 @@ pub(super) const HELP: &str = "Exit codes:
   6  no stored checkpoint can be used
   7  a source or sink cannot go on
   8  a limit was reached
+  9  a capsule was not reproduced
 After 3 to 8 `reprise run` takes the job up again once the cause is gone.";
+
+/// The call of a capsule did not fail, or otherwise.
+pub(super) const NOT_REPRODUCED: u8 = 9;
 
 /// The exit code of a kind of error.
 pub(super) fn code(kind: Kind) -> u8 {
@@ -46,10 +50,8 @@ pub(super) fn text(error: &dyn std::error::Error) -> String {
 
 /// Prints an error and gives its exit code.
 pub(super) fn fail(error: &Error, json: bool) -> ExitCode {
-    let text = text(error);
     // A list of mistakes begins with the place of the first one.
-    let is_list = error.kind() == Kind::Topology && !text.starts_with("operator") && !text.starts_with("cannot");
-    tell(error.kind(), &text, is_list, json)
+    tell(error.kind(), &text(error), matches!(error, Error::Topology(_)), json)
 }
 
 /// As [`fail`], for commands that look at a store.
@@ -62,10 +64,17 @@ pub(super) fn fail_survey(error: &SurveyError, json: bool) -> ExitCode {
     }
 }
 
+/// Prints the text of an error that is none of a job's kinds.
+pub(super) fn fail_text(code: u8, text: &str, json: bool) -> ExitCode {
+    say(code, "other", text, false, json)
+}
+
 fn tell(kind: Kind, text: &str, is_list: bool, json: bool) -> ExitCode {
-    let code = code(kind);
+    say(code(kind), &format!("{kind:?}").to_lowercase(), text, is_list, json)
+}
+
+fn say(code: u8, kind: &str, text: &str, is_list: bool, json: bool) -> ExitCode {
     if json {
-        let kind = format!("{kind:?}").to_lowercase();
         eprintln!("{}", serde_json::json!({ "event": "error", "kind": kind, "exit_code": code, "message": text }));
     } else if is_list {
         eprintln!("{text}");

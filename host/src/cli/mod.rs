@@ -6,6 +6,8 @@ mod checkpoint;
 mod exit;
 mod inspect;
 mod progress;
+mod quarantine;
+mod replay;
 mod run;
 mod savepoint;
 mod site;
@@ -46,12 +48,21 @@ enum Command {
     /// Check a topology file and its components, and print the plan.
     #[command(after_help = "Examples:\n  reprise check topology.toml\n  reprise check topology.toml --json")]
     Check(CheckArguments),
-    /// Show what a component is: its imports and exports, inputs, outputs and state.
-    #[command(after_help = "Examples:\n  reprise inspect count.wasm\n  reprise inspect count.wasm --json")]
+    /// Show what a component is: its imports and what each of them gets, its exports, inputs, outputs and state.
+    #[command(after_help = "Examples:\n  reprise inspect count.wasm\n  reprise inspect count.wasm --json\n  \
+        reprise inspect count.wasm --topology topology.toml --operator count")]
     Inspect(InspectArguments),
     /// Look at the checkpoints and savepoints of a job: list, show, diff, verify. Nothing is changed, and the job may run meanwhile.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// Look at rows that were refused or that operators failed at, and decide about them: list, show, replay, drop. The job may run meanwhile.
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
+    /// Make the failed call of a capsule fail again, here.
+    #[command(after_help = "Examples:\n  reprise replay state/word-count/capsules/count/000000000042-000001-0000-0.capsule\n  \
+        reprise replay poison.capsule --component mended.wasm\n\n\
+        Ends with 0 where the same call fails in the same way at the same place, and with 9 where it does not.")]
+    Replay(replay::ReplayArguments),
     /// Look at the state in a checkpoint. Nothing is changed, and no component is needed.
     #[command(subcommand)]
     State(state::Command),
@@ -118,6 +129,12 @@ struct CheckArguments {
 struct InspectArguments {
     /// A component, or a core module that carries component metadata.
     component: PathBuf,
+    /// Show what this topology file grants it.
+    #[arg(long, value_name = "FILE", requires = "operator")]
+    topology: Option<PathBuf>,
+    /// The operator of the topology that it would be.
+    #[arg(long, value_name = "NAME", requires = "topology")]
+    operator: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -167,6 +184,8 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Checkpoint(command) => checkpoint::checkpoint(command),
+        Command::Quarantine(command) => quarantine::quarantine(command),
+        Command::Replay(arguments) => replay::replay(&arguments),
         Command::State(command) => state::state(command),
     }
 }

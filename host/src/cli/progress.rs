@@ -166,6 +166,11 @@ impl Display {
                 };
                 self.line("savepoint", &text, json!({ "name": name, "epoch": epoch, "is_new": is_new }));
             }
+            Notice::Replays { rows } => {
+                let text =
+                    format!("{} of the quarantine {} sent again", super::text::count(*rows, "row"), if *rows == 1 { "is" } else { "are" });
+                self.line("replays", &text, json!({ "rows": rows }));
+            }
             Notice::Swept { manifests, objects } => {
                 tracing::debug!(manifests, objects, "old checkpoints were deleted");
             }
@@ -318,7 +323,7 @@ impl Display {
         let mut board = self.board();
         let Some(control) = board.control.clone() else { return (String::new(), serde_json::Value::Null) };
         let sum = |nodes: &[NodeCounters], pick: fn(&NodeCounters) -> u64| nodes.iter().map(pick).sum::<u64>();
-        let rows = sum(&control.sources, |c| load(&c.rows_in));
+        let rows = sum(&control.sources[..board.sources.len().min(control.sources.len())], |c| load(&c.rows_in));
         let written = sum(&control.sinks, |c| load(&c.rows_in));
         let rejected = sum(&control.sources, |c| load(&c.rejected)) + sum(&control.operators, |c| load(&c.rejected));
         let state: i64 = control.operators.iter().map(|c| c.state_bytes.load(Ordering::Relaxed)).sum();

@@ -4,10 +4,11 @@
 //! Decisions are [`reprise_core::failure::search`] (what to try), [`reprise_core::failure::window`] (whether to try at all); the
 //! successor comes from [`super::revive`].
 
+use super::capsule::{Case, Failing};
 use super::control::Failure;
 use super::event::Event;
-use super::moment::Moment;
 use super::operator::{OperatorInstance, Turn, Unit, Work};
+use super::replay::Input;
 use super::report::Faulted;
 use super::revive::{Lost, Remains, Revival, Revived};
 use crate::clock::Clock;
@@ -16,11 +17,10 @@ use reprise_core::checkpoint::faulted::{FaultedRow, LINE_BYTES_MAX, LINES_MAX};
 use reprise_core::checkpoint::manifest::QuarantinedRow;
 use reprise_core::failure::Policy;
 use reprise_core::failure::search::Next;
-use reprise_core::topology::{Open, Then};
+use reprise_core::topology::{Capsules, Open, Then};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use timely::dataflow::operators::Capability;
 
 /// Successors in a row that may fail before the run ends and the job is taken up again from its last checkpoint.
 const REVIVALS_MAX: u32 = 3;
@@ -119,17 +119,47 @@ impl OperatorInstance {
 
     /// After a call failed: says so, waits where it must, and lets a successor be made. `next` is [`Next::Retry`] or [`Next::Narrow`].
     fn again(&mut self, unit: Unit, next: Next, error: GuestError, context: String) -> Result<(), Failure> {
-        self.unit = Some(unit);
         if let Next::Retry { attempt, wait } = next {
             self.not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
             let report = self.failure(error.clone(), context.clone(), None).to_string();
             let (operator, retries) = (self.blueprint.settings.name.clone(), self.blueprint.settings.on_failure.retries);
             (self.blueprint.events)(Event::Failed { operator, instance: self.at.instance, report, attempt, retries, wait });
             if attempt == 1 {
+                self.write_down(&unit, &error);
                 self.fault(&error, &context)?;
             }
         }
+        self.unit = Some(unit);
         self.revive()
+    }
+
+    /// Keeps a failed call for a capsule, where all are to be written down.
+    fn write_down(&mut self, unit: &Unit, error: &GuestError) {
+        if self.blueprint.settings.on_failure.capsules != Capsules::Always || error.call == "snapshot" {
+            return;
+        }
+        let input = match &unit.work {
+            Work::Rows { input, rows } => Input::Rows { input: *input, rows: rows.clone() },
+            Work::Watermark(risen) => Input::Watermark(risen.watermark),
+            Work::EndOfEpoch { .. } => return,
+        };
+        if let Some(case) = self.case(input, error) {
+            self.refused.push_case(case);
+        }
+    }
+
+    /// What led to a failed call; `None` where there are too many already.
+    fn case(&mut self, input: Input, error: &GuestError) -> Option<Case> {
+        let image = self.image.as_ref().filter(|_| self.refused.takes_capsule())?;
+        Some(Case {
+            parallelism: self.maker.parallelism,
+            open: self.maker.open,
+            state: image.chunks().to_vec(),
+            calls: self.log.entries().to_vec(),
+            failing: Failing::Input(input),
+            call: self.last_call,
+            error: error.clone(),
+        })
     }
 
     /// Counts a fault, which may open the breaker.
@@ -166,16 +196,8 @@ impl OperatorInstance {
     }
 
     /// A call with rows failed.
-    pub(super) fn rows_failed(
-        &mut self,
-        work: Work,
-        capabilities: Vec<Capability<Moment>>,
-        piece: usize,
-        error: GuestError,
-        context: String,
-    ) -> Result<(), Failure> {
+    pub(super) fn rows_failed(&mut self, unit: Unit, piece: usize, error: GuestError, context: String) -> Result<(), Failure> {
         self.fell(&error, &context)?;
-        let unit = Unit { work, capabilities };
         if self.blueprint.guard.is_probing() {
             self.fault(&error, &context)?;
         }
@@ -217,7 +239,11 @@ impl OperatorInstance {
         let (key, value) = (row.key.to_vec(), row.value.to_vec());
         let row = QuarantinedRow { input, origin: String::new(), time: row.time, key, value, reason: error.to_string() };
         let report = self.failure(error.clone(), context.clone(), None).to_string();
-        let faulted = Faulted { row: faulted_row(row, &error) };
+        let case = match self.blueprint.settings.on_failure.capsules {
+            Capsules::Never => None,
+            Capsules::Quarantine | Capsules::Always => self.case(Input::Rows { input, rows: rows.slice(0..1) }, &error),
+        };
+        let faulted = Faulted { row: faulted_row(row, &error), case };
         if !self.refused.push_faulted(faulted) {
             return Err(self.refused_too_much());
         }

@@ -13,10 +13,12 @@
 //! | `source`, `operator`, `sink` | one instance of each |
 //! | `heal`, `revive` | what becomes of an operator's instance that fails; its successor |
 //! | `image`, `replay` | what a successor is made of: the last snapshot, the calls since |
+//! | `capsule` | a failed call with what led to it |
 //! | `guard`, `event` | what instances share when things go wrong; what they tell of it |
 //! | `dataflow` | one worker's share, built from the plan |
 //! | `control`, `report` | what threads share; what they tell the job |
 
+mod capsule;
 mod control;
 mod dataflow;
 mod distribute;
@@ -34,6 +36,7 @@ mod revive;
 mod sink;
 mod source;
 
+pub use capsule::{Attempt, Case, Failing, reproduce};
 use control::Alarm;
 pub use control::{Control, Failure, NodeCounters};
 pub use event::{Event, Events};
@@ -43,6 +46,7 @@ pub use image::Versioned;
 pub use moment::EPOCH_MAX;
 use moment::Moment;
 pub use operator::{OperatorBlueprint, Restored};
+pub use replay::{Entry, Input};
 pub use report::{EpochContent, EpochReport, Faulted, ReportLost, Reporter};
 pub use sink::SinkSeat;
 pub use source::{SourceLimits, SourceSeat};

@@ -129,10 +129,12 @@ pub(super) struct OperatorInstance {
     pub(super) inbox: Inbox,
     watermarks: Watermarks,
     pub(super) unit: Option<Unit>,
+    /// The last call, whatever came of it.
+    pub(super) last_call: Call,
     /// There is a chain that deltas may be added to.
     continues: bool,
     /// Number of the last call that succeeded.
-    calls: u64,
+    pub(super) calls: u64,
     pub(super) refused: Refused,
     pub(super) rows: u64,
     closed: bool,
@@ -215,6 +217,7 @@ impl OperatorInstance {
             inbox: Inbox::new(first, outputs),
             watermarks: Watermarks::new(&senders, restored.watermark),
             unit: None,
+            last_call: open,
             continues: restored.continues,
             calls,
             refused: Refused::default(),
@@ -343,6 +346,7 @@ impl OperatorInstance {
     pub(super) fn call(&mut self, input: &Input) -> Result<(Outcome, Call, Duration), GuestError> {
         // A call that is made again has the number of the first time.
         let call = Call { number: self.calls + 1, now_ms: self.clock.now_ms() };
+        self.last_call = call;
         let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
         let started = Instant::now();
         let outcome = input.make(instance, call);
@@ -400,7 +404,8 @@ impl OperatorInstance {
             Err(error) => {
                 let context = given.describe(&self.blueprint.description.inputs);
                 let Input::Rows { rows: now, .. } = given else { return Ok(()) };
-                self.rows_failed(Work::Rows { input, rows: left.unwrap_or(now) }, capabilities, piece, error, context)
+                let unit = Unit { work: Work::Rows { input, rows: left.unwrap_or(now) }, capabilities };
+                self.rows_failed(unit, piece, error, context)
             }
         }
     }
@@ -466,9 +471,9 @@ impl OperatorInstance {
         self.snapshot_search.succeeded(0);
         self.counters().snapshot_ns_max.fetch_max(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
         self.closed = closing;
-        let (rejected, faulted) = self.refused.take();
-        let content =
-            EpochContent::Operator { snapshot, watermark: self.watermarks.told(), rows: std::mem::take(&mut self.rows), rejected, faulted };
+        let (rejected, faulted, cases) = self.refused.take();
+        let (watermark, rows) = (self.watermarks.told(), std::mem::take(&mut self.rows));
+        let content = EpochContent::Operator { snapshot, watermark, rows, rejected, faulted, cases };
         let report = EpochReport { from: self.at, epoch: self.inbox.current(), closed: closing, content };
         (self.reporter)(report).map_err(|error| Failure::Internal(error.to_string()))?;
         self.inbox.advance();

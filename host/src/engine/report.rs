@@ -1,5 +1,6 @@
 //! What instances tell the job at the end of an epoch. The job makes it durable and passes it on to the coordinator.
 
+use super::capsule::Case;
 use super::image::Versioned;
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::checkpoint::faulted::FaultedRow;
@@ -47,6 +48,8 @@ pub enum EpochContent {
         rejected: Vec<QuarantinedRow>,
         /// Rows on which calls failed.
         faulted: Vec<Faulted>,
+        /// Failed calls that are to be written down, beside those of rows.
+        cases: Vec<Case>,
     },
     /// From a sink, already durable.
     Sink {
@@ -62,6 +65,8 @@ pub enum EpochContent {
 pub struct Faulted {
     /// The row, and what happened.
     pub row: FaultedRow,
+    /// What led to it, where that is to be written down.
+    pub case: Option<Case>,
 }
 
 /// Takes reports without waiting; an error means that nobody listens any more, and the run is over.
@@ -75,11 +80,17 @@ pub struct ReportLost;
 /// Refused rows that one instance may hold until the end of an epoch, in bytes.
 pub const REJECTED_BYTES_MAX: usize = 256 << 20;
 
+/// Capsules that one instance may ask for in one epoch: each has the state in it.
+pub const CAPSULES_MAX: usize = 64;
+
 /// Refused rows of one epoch, up to [`REJECTED_BYTES_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     rows: Vec<QuarantinedRow>,
     faulted: Vec<Faulted>,
+    cases: Vec<Case>,
+    /// Capsules asked for in this epoch.
+    capsules: usize,
     bytes: usize,
 }
 
@@ -103,14 +114,25 @@ impl Refused {
         self.bytes <= REJECTED_BYTES_MAX
     }
 
+    /// True where one capsule more may be asked for in this epoch.
+    pub fn takes_capsule(&mut self) -> bool {
+        self.capsules += 1;
+        self.capsules <= CAPSULES_MAX
+    }
+
+    /// Keeps a failed call that is to be written down.
+    pub fn push_case(&mut self, case: Case) {
+        self.cases.push(case);
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Gives the rows away.
-    pub fn take(&mut self) -> (Vec<QuarantinedRow>, Vec<Faulted>) {
-        self.bytes = 0;
-        (std::mem::take(&mut self.rows), std::mem::take(&mut self.faulted))
+    pub fn take(&mut self) -> (Vec<QuarantinedRow>, Vec<Faulted>, Vec<Case>) {
+        let Self { rows, faulted, cases, .. } = std::mem::take(self);
+        (rows, faulted, cases)
     }
 }

@@ -6,6 +6,7 @@ use super::error::Error;
 use super::notice::{CheckpointNotice, Notice, Watch};
 use super::patience::Patience;
 use super::recorder::Told;
+use super::replay::Lookout;
 use super::savepoint;
 use super::sweep;
 use crate::clock::Clock;
@@ -15,6 +16,7 @@ use crate::store::Store;
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState, StagedRef};
 use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::quarantine::is_replay_source;
 use reprise_core::checkpoint::retention::Retention;
 use reprise_core::checkpoint::tenure::{Deed, End, Fact, Tenure};
 use reprise_core::codec::record;
@@ -55,6 +57,8 @@ pub(super) struct Keeper {
     pub poll: Duration,
     /// A savepoint that the last checkpoint of this run becomes.
     pub savepoint: Option<String>,
+    /// Tells when to end for rows that the next run sends again. `None`: this one does not end for any.
+    pub lookout: Option<Lookout>,
 }
 
 /// How a run ended.
@@ -64,6 +68,8 @@ pub(super) enum RunEnd {
     Finished,
     /// It was asked to stop.
     Stopped,
+    /// There are rows to send again, which the next run does.
+    Again,
     /// The instances went away without having closed: the engine has the reason.
     Abandoned,
 }
@@ -82,6 +88,7 @@ impl Keeper {
             sweep: None,
             compactions: BTreeMap::new(),
             requests: BTreeSet::new(),
+            again: false,
         };
         let teller = tokio::spawn(tell_full(Arc::clone(&work.keeper.control), Arc::clone(&work.keeper.watch)));
         let ended = work.run(events, facts).await;
@@ -108,6 +115,8 @@ struct Work {
     compactions: BTreeMap<String, Option<Epoch>>,
     /// Requests that are being answered, by the name of the savepoint.
     requests: BTreeSet<String>,
+    /// The run ends for rows that the next one sends again, and for nothing else.
+    again: bool,
 }
 
 impl Work {
@@ -144,6 +153,7 @@ impl Work {
                     },
                     _ = poll.tick() => {
                         due.extend(self.look_for_requests().await);
+                        self.look_for_replays().await;
                         continue;
                     }
                 },
@@ -152,7 +162,11 @@ impl Work {
             for deed in self.step(fact)? {
                 if let Deed::Done { finished } = deed {
                     self.clear_up().await;
-                    return Ok(if finished { RunEnd::Finished } else { RunEnd::Stopped });
+                    return Ok(match finished {
+                        _ if self.again => RunEnd::Again,
+                        true => RunEnd::Finished,
+                        false => RunEnd::Stopped,
+                    });
                 }
                 due.extend(self.carry_out(deed).await?);
             }
@@ -217,6 +231,10 @@ impl Work {
             publish_one(Arc::clone(sink), name, staged).await?;
         }
         self.keeper.retention.note(&manifest);
+        let is_time = self.keeper.lookout.as_ref().is_some_and(|lookout| lookout.is_time_for_the_rest(&manifest));
+        if is_time && !self.keeper.control.stopping() {
+            self.end_for_the_next();
+        }
         self.compactions.retain(|_, made| made.is_none_or(|made| epoch <= made));
         for (counters, operator) in self.keeper.control.operators.iter().zip(&manifest.operators) {
             let bytes: u64 = operator.instances.iter().flat_map(|i| &i.chain).map(|object| object.bytes).sum();
@@ -248,7 +266,8 @@ impl Work {
         });
     }
 
-    async fn save(&mut self, name: String, manifest: Manifest) -> Result<(), Error> {
+    async fn save(&mut self, name: String, mut manifest: Manifest) -> Result<(), Error> {
+        manifest.written_ms = self.keeper.clock.now_ms();
         let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a savepoint: {error}")))?;
         let Some(path) = paths::savepoint(&name) else { return Ok(()) };
         // Held before it is written: no sweep that begins from now on may delete what it needs.
@@ -288,6 +307,8 @@ impl Work {
                 continue;
             }
             let epoch = if request.stop {
+                // Nothing is to go on after this.
+                (self.again, self.keeper.lookout) = (false, None);
                 self.keeper.control.stop();
                 Epoch(u64::MAX)
             } else {
@@ -296,6 +317,21 @@ impl Work {
             facts.push(Fact::Asked { name: request.name, epoch });
         }
         facts
+    }
+
+    fn end_for_the_next(&mut self) {
+        self.again = true;
+        self.keeper.control.stop();
+    }
+
+    /// Ends the run with a checkpoint where rows are to be sent again that this run knows nothing of.
+    async fn look_for_replays(&mut self) {
+        let Some(lookout) = self.keeper.lookout.as_ref().filter(|_| !self.keeper.control.stopping()) else { return };
+        match lookout.sees_new(&self.keeper.store).await {
+            Ok(false) => {}
+            Ok(true) => self.end_for_the_next(),
+            Err(error) => tracing::debug!(cause = %error, "requests to send rows again cannot be listed now"),
+        }
     }
 
     /// At the end: compactions that no manifest will name are given up, and the last sweep may have begun before the last checkpoint.
@@ -381,7 +417,7 @@ fn notice(manifest: &Manifest) -> CheckpointNotice {
         bytes,
         cells,
         state_bytes: instances().flat_map(|i| &i.chain).map(|object| object.bytes).sum(),
-        rows: manifest.sources.iter().map(|s| s.rows).sum(),
+        rows: manifest.sources.iter().filter(|s| !is_replay_source(&s.name)).map(|s| s.rows).sum(),
         rejected: manifest.sources.iter().map(|s| s.rejected).sum::<u64>() + instances().map(|i| i.rejected).sum::<u64>(),
         finished: manifest.finished,
     }

@@ -6,6 +6,7 @@
 //!                      └──────────────── wait, at most `retries` times in a row ─┘
 //! ```
 
+mod capsule;
 mod compact;
 mod deal;
 mod error;
@@ -16,15 +17,18 @@ mod opening;
 mod patience;
 mod prepare;
 mod recorder;
+mod replay;
 mod run;
 mod savepoint;
 pub mod survey;
 mod sweep;
 mod take_up;
 
+pub use capsule::{Beside, CapsuleError, Tried, replay};
 pub use error::{Error, Kind};
 pub use notice::{CheckpointNotice, Notice, Watch};
 pub use opening::Start;
-pub use prepare::{Prepared, open_store, prepare, workers_of};
+pub use prepare::{Prepared, grants_of, open_store, prepare, workers_of};
+pub use replay::{Asked, By, Chosen as ChosenRows, ask as ask_for_rows, drop_rows};
 pub use run::{Ending, Options, run};
 pub use savepoint::{ask as ask_for_savepoint, remove as remove_savepoint};

@@ -91,6 +91,11 @@ pub enum Notice {
         /// False where there was one of that name already, which stays as it is.
         is_new: bool,
     },
+    /// Rows of the quarantine are sent again.
+    Replays {
+        /// How many.
+        rows: u64,
+    },
     /// Old checkpoints were deleted.
     Swept {
         /// Manifests.

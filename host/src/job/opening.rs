@@ -57,6 +57,8 @@ pub(super) struct Opener<'a> {
     pub own: &'a AtomicU64,
     /// The last epoch that a job can have.
     pub epoch_max: Epoch,
+    /// A job that has finished is taken up all the same.
+    pub reopens: bool,
 }
 
 pub(super) fn failed(doing: &'static str) -> impl Fn(StoreError) -> Error {
@@ -82,6 +84,9 @@ impl Opener<'_> {
         let writer = beginning.writer;
         let before = Some(Generation(self.own.load(Ordering::Acquire))).filter(|own| own.0 > 0);
         let (mut opening, mut turn) = Opening::new(from, beginning, before, self.epoch_max);
+        if self.reopens {
+            opening.reopen();
+        }
         let mut manifests = BTreeMap::new();
         loop {
             let ask = match turn {

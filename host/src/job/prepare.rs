@@ -1,9 +1,10 @@
 //! From a topology file to a plan with loaded components: everything that can be checked before a row is read.
 
+use super::capsule::COMPONENT_BYTES_MAX;
 use super::error::Error;
 use super::opening;
 use crate::store::{self, Intercept, Store};
-use crate::wasm::{Component, Limits, Runtime, Settings};
+use crate::wasm::{Component, Folder, GrantError, Grants, Limits, Runtime, Settings};
 use reprise_core::description::Description;
 use reprise_core::topology::{self, Operator, Plan, Problem, Topology};
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// The components, in the order of the operators.
     pub components: Vec<Component>,
+    /// Their bytes, for capsules; empty where they are too many.
+    pub component_bytes: Vec<Arc<Vec<u8>>>,
     /// Folder of the topology file; relative paths start here.
     pub base_dir: PathBuf,
 }
@@ -86,12 +89,12 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
         }
     }
 
-    let (mut components, mut descriptions, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut components, mut component_bytes, mut descriptions, mut problems) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for operator in &topology.operators {
-        let loaded = load(&runtimes[&operator.fuel], &base_dir.join(&operator.component), operator.line);
-        match loaded {
-            Ok((component, description)) => {
+        match load(&runtimes[&operator.fuel], &base_dir, operator) {
+            Ok((component, description, bytes)) => {
                 components.push(component);
+                component_bytes.push(bytes);
                 descriptions.push(Some(description));
             }
             Err(problem) => {
@@ -101,7 +104,7 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
         }
     }
     match topology::plan(topology, descriptions) {
-        Ok(plan) if problems.is_empty() => Ok(Prepared { plan, components, base_dir }),
+        Ok(plan) if problems.is_empty() => Ok(Prepared { plan, components, component_bytes, base_dir }),
         Ok(_) => Err(mistakes(problems)),
         Err(more) => {
             problems.extend(more);
@@ -140,8 +143,40 @@ pub(super) fn limits_of(operator: &Operator) -> Limits {
     }
 }
 
-fn load(runtime: &Runtime, path: &Path, line: usize) -> Result<(Component, Description), Problem> {
-    let problem = |message: String, help: &str| Problem { line, column: 1, message, help: Some(help.into()) };
+/// What the topology grants the guests of an operator, with the folders found.
+fn grants(operator: &Operator, base_dir: &Path) -> Result<Grants, GrantError> {
+    let folders = operator.grant.folders.iter().map(|folder| Folder::new(&folder.guest, &base_dir.join(&folder.path)));
+    Ok(Grants { environment: operator.grant.variables.clone(), folders: folders.collect::<Result<_, _>>()? })
+}
+
+/// What the topology of a file grants the guests of one of its operators. No component is looked at.
+///
+/// # Errors
+/// Mistakes of the topology, an operator that it does not have, and a folder that is not there.
+pub fn grants_of(path: &Path, operator: &str) -> Result<Grants, Error> {
+    let text = read(path)?;
+    let shown = path.display().to_string();
+    let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &shown, &text));
+    let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
+    let Some(found) = topology.operators.iter().find(|found| found.name == operator) else {
+        let names: Vec<&str> = topology.operators.iter().map(|operator| operator.name.as_str()).collect();
+        return Err(Error::Topology(format!("{shown} has no operator `{operator}`; it has {}\n", names.join(", "))));
+    };
+    grants(found, &folder(path)).map_err(|error| mistakes(vec![grant_problem(found, &error)]))
+}
+
+fn grant_problem(operator: &Operator, error: &GrantError) -> Problem {
+    let help = match error {
+        GrantError::Folder { .. } => "`folders` in `grant` holds paths relative to the topology file",
+        GrantError::Unused { .. } => "take it out of `grant`, or build the component so that it imports WASI",
+    };
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Problem { line: operator.line, column: 1, message: format!("{error}{cause}"), help: Some(help.to_owned()) }
+}
+
+fn load(runtime: &Runtime, base_dir: &Path, operator: &Operator) -> Result<(Component, Description, Arc<Vec<u8>>), Problem> {
+    let path = &base_dir.join(&operator.component);
+    let problem = |message: String, help: &str| Problem { line: operator.line, column: 1, message, help: Some(help.into()) };
     let bytes = std::fs::read(path).map_err(|error| {
         problem(format!("cannot read component `{}`: {error}", path.display()), "`component` is a path relative to the topology file")
     })?;
@@ -157,5 +192,8 @@ fn load(runtime: &Runtime, path: &Path, line: usize) -> Result<(Component, Descr
     let description = component.describe().map_err(|error| {
         problem(format!("component `{}` {error}", path.display()), "the operator's `describe` must return a legal description")
     })?;
-    Ok((component, description))
+    let granted = grants(operator, base_dir).and_then(|grants| component.granted(grants));
+    let component = granted.map_err(|error| grant_problem(operator, &error))?;
+    let bytes = if bytes.len() <= COMPONENT_BYTES_MAX { bytes } else { Vec::new() };
+    Ok((component, description, Arc::new(bytes)))
 }

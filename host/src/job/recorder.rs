@@ -1,10 +1,11 @@
 //! Makes durable what instances report, and passes it on: one task for each participant, so that its reports stay in order while those of
 //! others overtake them.
 
+use super::capsule::Origin;
 use super::compact;
 use super::error::Error;
 use super::patience::Patience;
-use crate::engine::{EpochContent, EpochReport, Faulted, ReportLost, Reporter, Versioned};
+use crate::engine::{Case, EpochContent, EpochReport, Faulted, ReportLost, Reporter, Versioned};
 use crate::store::Store;
 use reprise_core::cells::merge_neighbours;
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
@@ -13,7 +14,7 @@ use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::{checksum, record, snapshot};
-use reprise_core::ids::{Digest, Epoch, Generation, Instance};
+use reprise_core::ids::{Epoch, Generation, Instance};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -33,8 +34,8 @@ pub(super) struct Recorder {
     pub sources: Vec<String>,
     /// Names of the operators, likewise.
     pub operators: Vec<String>,
-    /// Component and line in the topology file of each operator.
-    pub origins: Vec<(Digest, u32)>,
+    /// What the capsules of each operator have in common.
+    pub origins: Vec<Arc<Origin>>,
 }
 
 /// What the keeper is told.
@@ -76,9 +77,10 @@ impl Recorder {
                 let quarantine = self.quarantine(from, epoch, rejected).await?;
                 Content::Source { splits, rows, rejected: count, quarantine, ended }
             }
-            EpochContent::Operator { snapshot, watermark, rows, rejected, faulted } => {
+            EpochContent::Operator { snapshot, watermark, rows, rejected, faulted, cases } => {
                 let count = (rejected.len() + faulted.len()) as u64;
                 let mut quarantine = self.quarantine(from, epoch, rejected).await?;
+                let faulted = self.capsules(from, epoch, faulted, cases).await?;
                 self.faulted(from, epoch, faulted, &mut quarantine).await?;
                 let snapshot = match snapshot {
                     Some((scope, chunks)) => Some(self.snapshot(from, epoch, scope, chunks).await?),
@@ -145,12 +147,47 @@ impl Recorder {
         Ok(objects)
     }
 
+    /// Stores the capsules of an epoch. Gives the rows with the names of theirs.
+    async fn capsules(&self, from: Participant, epoch: Epoch, faulted: Vec<Faulted>, cases: Vec<Case>) -> Result<Vec<FaultedRow>, Error> {
+        let Node::Operator(place) = from.node else { return Ok(Vec::new()) };
+        let mut number = 0;
+        for case in cases {
+            self.capsule(from, place, epoch, &mut number, case).await?;
+        }
+        let mut rows = Vec::with_capacity(faulted.len());
+        for Faulted { mut row, case } in faulted {
+            if let Some(case) = case {
+                row.capsule = self.capsule(from, place, epoch, &mut number, case).await?;
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// Stores one capsule; `None` where it is larger than it may be.
+    async fn capsule(
+        &self,
+        from: Participant,
+        place: usize,
+        epoch: Epoch,
+        number: &mut usize,
+        case: Case,
+    ) -> Result<Option<String>, Error> {
+        let Some(origin) = self.origins.get(place).cloned() else { return Ok(None) };
+        let instance = Instance(from.instance);
+        let path = paths::capsule(&origin.operator, instance, epoch, self.generation, *number);
+        let Some(bytes) = blocking(move || origin.encode(&case, instance, epoch)).await? else { return Ok(None) };
+        *number += 1;
+        compact::put(&self.store, &self.patience, &path, bytes, false).await?;
+        Ok(Some(path))
+    }
+
     /// Stores rows on which calls failed, as further objects of the epoch's quarantine.
-    async fn faulted(&self, from: Participant, epoch: Epoch, faulted: Vec<Faulted>, objects: &mut Vec<ObjectRef>) -> Result<(), Error> {
+    async fn faulted(&self, from: Participant, epoch: Epoch, faulted: Vec<FaultedRow>, objects: &mut Vec<ObjectRef>) -> Result<(), Error> {
         let (name, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
         let Node::Operator(place) = from.node else { return Ok(()) };
-        let (component, line) = self.origins.get(place).copied().unwrap_or((Digest([0; 32]), 0));
-        let mut rows = faulted.into_iter().map(|faulted| faulted.row).peekable();
+        let Some((component, line)) = self.origins.get(place).map(|origin| (origin.digest, origin.line)) else { return Ok(()) };
+        let mut rows = faulted.into_iter().peekable();
         while rows.peek().is_some() {
             let mut bytes = 0;
             let mut part: Vec<FaultedRow> = Vec::new();

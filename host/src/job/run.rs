@@ -1,5 +1,6 @@
 //! Runs a prepared job: one attempt after another, until it ends or gives up.
 
+use super::capsule::Origin;
 use super::deal;
 use super::error::Error;
 use super::keeper::{Keeper, NamedSink, RunEnd};
@@ -8,6 +9,7 @@ use super::opening::{self, Checkpoint, Opened, Opener, Start};
 use super::patience::Patience;
 use super::prepare::{self, Prepared};
 use super::recorder::{self, Recorder};
+use super::replay::{self, Replays};
 use super::savepoint;
 use super::take_up;
 use crate::clock::Clock;
@@ -19,6 +21,7 @@ use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Coordinator, Layout, Node as Reporting, Participant};
 use reprise_core::checkpoint::manifest::{self, Manifest};
 use reprise_core::checkpoint::opening::TakenUp;
+use reprise_core::checkpoint::quarantine::is_replay_source;
 use reprise_core::checkpoint::retention::Retention;
 use reprise_core::checkpoint::tenure::Tenure;
 use reprise_core::failure::window::Window;
@@ -73,6 +76,8 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
         let attempt = job.attempt(std::mem::take(&mut first)).await?;
         let (failure, index, completed, progress) = match attempt {
             Attempt::Ended(ending) => return Ok(ending),
+            // There are rows to send again: their source is part of the next dataflow.
+            Attempt::Again => continue,
             Attempt::Failed { failure, operator, completed, progress } => (failure, operator, completed, progress),
         };
         // The operator was tried again and again by itself, or its topology says that the job is to stop.
@@ -132,6 +137,8 @@ impl Drop for AbortOnDrop {
 
 enum Attempt {
     Ended(Ending),
+    /// It ended with a checkpoint so that the next one sends rows of the quarantine again.
+    Again,
     /// An operator failed.
     Failed {
         failure: Failure,
@@ -173,7 +180,8 @@ impl Job {
             drop(self.readers(seen.as_ref())?);
         }
         let writer = Clock::unlikely_number();
-        let Opened { up, mut checkpoint } = self.open(start, writer).await?;
+        let reopens = !self.is_stopping() && replay::is_waited_for(&self.store, self.plan()).await?;
+        let Opened { up, mut checkpoint } = self.open(start, writer, reopens).await?;
         for (epoch, reason) in &up.passed_over {
             self.tell(Notice::PassedOver { epoch: *epoch, reason: reason.clone() });
         }
@@ -182,17 +190,19 @@ impl Job {
         let Some(taken) = &up.taken else { return self.end_of_a_finished_job(base, up.generation).await };
         let sinks = self.recover_sinks(base, taken.epoch, up.generation).await?;
         let covered = base.and_then(Manifest::covered);
-        if self.tell_weaker()? {
+        let all_replay = self.tell_weaker()?;
+        if all_replay {
             // The same rows will be refused again.
             let topology = &self.plan().topology;
             let nodes = topology.sources.iter().map(|s| s.name.as_str()).chain(topology.operators.iter().map(|o| o.name.as_str()));
             opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), covered, up.generation).await?;
         }
-        let (readers, splits) = self.readers(base)?;
-        let seats = self.seats(readers, &sinks, up.generation, checkpoint.as_mut())?;
+        let replays = replay::take_up(&self.store, &up, self.plan()).await?;
+        let (readers, splits) = self.all_readers(base, &replays)?;
+        let seats = self.seats((readers, &replays), &sinks, up.generation, checkpoint.as_mut())?;
         let first_epoch = taken.epoch.next();
         let (topology, settings) = (&self.plan().topology, &self.plan().topology.checkpoint);
-        let (workers, nodes) = (self.options.workers as usize, (topology.sources.len(), topology.sinks.len()));
+        let (workers, nodes) = (self.options.workers as usize, (topology.sources.len() + replays.len(), topology.sinks.len()));
         let guards = topology.operators.iter().map(|operator| Arc::new(Guard::new(window(&operator.on_failure), workers))).collect();
         let control = Arc::new(Control::new(first_epoch, workers, settings.uncheckpointed_bytes_max, nodes, guards));
         let _dropped = AbortOnDrop(Arc::clone(&control));
@@ -203,12 +213,13 @@ impl Job {
             control: Arc::clone(&control),
             took: began.elapsed(),
         });
-        let (reporter, events) = self.recorder(up.generation, &patience);
-        let blueprint = self.blueprint(first_epoch, &control, reporter);
+        self.tell_replays(&replays);
+        let (reporter, events) = self.recorder(up.generation, &patience, &replays);
+        let blueprint = self.blueprint(first_epoch, &control, reporter, &replays);
         let mut published = taken.clone();
         // What it names was published just now.
         published.sinks.iter_mut().for_each(|sink| sink.staged.clear());
-        let coordinator = Coordinator::new(self.layout(up.generation, writer, splits), first_epoch, Some(taken));
+        let coordinator = Coordinator::new(self.layout(up.generation, writer, splits, &replays), first_epoch, Some(taken));
         let keeper = Keeper {
             store: self.store.clone(),
             patience,
@@ -223,12 +234,14 @@ impl Job {
             watch: Arc::clone(&self.options.watch),
             poll: settings.savepoint_poll,
             savepoint: self.options.savepoint.clone(),
+            // Ending an attempt would lose what was read ahead of a source that cannot be read again.
+            lookout: (all_replay && self.options.savepoint.is_none()).then_some(replays.lookout),
         };
         self.drive(blueprint, seats, keeper, events, &control, base.map(|b| b.epoch)).await
     }
 
     /// Claims the job and takes it up.
-    async fn open(&self, start: Option<&Start>, writer: u64) -> Result<Opened, Error> {
+    async fn open(&self, start: Option<&Start>, writer: u64, reopens: bool) -> Result<Opened, Error> {
         let opener = Opener {
             store: &self.store,
             job: &self.plan().topology.name,
@@ -236,8 +249,10 @@ impl Job {
             host: format!("process {} on {}", std::process::id(), machine()),
             own: &self.own,
             epoch_max: Epoch(engine::EPOCH_MAX),
+            reopens,
         };
-        opener.open(start, coordinator::beginning(self.layout(Generation(0), writer, Vec::new()), Epoch(0))).await
+        let layout = self.layout(Generation(0), writer, Vec::new(), &Replays::default());
+        opener.open(start, coordinator::beginning(layout, Epoch(0))).await
     }
 
     /// What the checkpoints and savepoints there are need.
@@ -260,7 +275,7 @@ impl Job {
         let Some(base) = base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
         self.recover_sinks(Some(base), base.epoch.next(), generation).await?;
         if let Some(name) = &self.options.savepoint {
-            savepoint::keep(&self.store, name, base).await?;
+            savepoint::keep(&self.store, name, base, &self.options.clock).await?;
         }
         Ok(Attempt::Ended(Ending::AlreadyFinished))
     }
@@ -299,7 +314,8 @@ impl Job {
                 other => Err(Error::Engine(Box::new(other))),
             },
             (Ok(()), RunEnd::Finished) => Ok(Attempt::Ended(Ending::Finished)),
-            (Ok(()), RunEnd::Stopped) => Ok(Attempt::Ended(Ending::Stopped)),
+            (Ok(()), RunEnd::Again) if !self.is_stopping() => Ok(Attempt::Again),
+            (Ok(()), RunEnd::Stopped | RunEnd::Again) => Ok(Attempt::Ended(Ending::Stopped)),
             // A writing thread may fail on its last work, after the workers have ended.
             (Ok(()), RunEnd::Abandoned) => Err(match control.take_failure() {
                 Some(failure) => Error::Engine(Box::new(failure)),
@@ -320,7 +336,7 @@ impl Job {
             what: format!("it has state of the {kind} `{name}`, which the topology does not have"),
             help: "give the node its old name back, or start a new job under another `name`".into(),
         };
-        for source in base.sources.iter().filter(|s| !s.splits.is_empty()) {
+        for source in base.sources.iter().filter(|s| !s.splits.is_empty() && !is_replay_source(&s.name)) {
             if !topology.sources.iter().any(|now| now.name == source.name) {
                 return Err(misfit("source", &source.name));
             }
@@ -410,10 +426,19 @@ impl Job {
         }
     }
 
+    fn batch_limits(&self) -> BatchLimits {
+        let flow = &self.plan().topology.flow;
+        BatchLimits { rows_max: flow.batch_rows_max as usize, bytes_max: flow.batch_bytes_max as usize }
+    }
+
+    /// Somebody has asked to stop.
+    fn is_stopping(&self) -> bool {
+        *self.options.stop.borrow()
+    }
+
     /// One reader for each source and instance.
     fn readers(&self, base: Option<&Manifest>) -> Result<(Readers, Splits), Error> {
-        let topology = &self.plan().topology;
-        let limits = BatchLimits { rows_max: topology.flow.batch_rows_max as usize, bytes_max: topology.flow.batch_bytes_max as usize };
+        let (topology, limits) = (&self.plan().topology, self.batch_limits());
         let workers = self.options.workers as usize;
         let (mut readers, mut all) = (Vec::new(), Vec::new());
         for source in &topology.sources {
@@ -437,18 +462,33 @@ impl Job {
         Ok((readers, all))
     }
 
+    /// As [`Self::readers`], and one for each source that sends rows again.
+    fn all_readers(&self, base: Option<&Manifest>, replays: &Replays) -> Result<(Readers, Splits), Error> {
+        let (mut readers, mut splits) = self.readers(base)?;
+        let outage_max = self.plan().topology.checkpoint.outage_max;
+        readers.extend(replays.readers(&self.store, self.options.workers, self.batch_limits(), outage_max));
+        splits.extend(replays.splits(self.options.workers));
+        Ok((readers, splits))
+    }
+
+    fn tell_replays(&self, replays: &Replays) {
+        if replays.rows() > 0 {
+            self.tell(Notice::Replays { rows: replays.rows() });
+        }
+    }
+
     fn seats(
         &self,
-        readers: Readers,
+        (readers, replays): (Readers, &Replays),
         sinks: &[NamedSink],
         generation: Generation,
         mut checkpoint: Option<&mut Checkpoint>,
     ) -> Result<Vec<Seat>, Error> {
         let topology = &self.plan().topology;
         let mut seats: Vec<Seat> = (0..self.options.workers).map(|_| Seat::default()).collect();
-        for (index, (source, readers)) in topology.sources.iter().zip(readers).enumerate() {
+        for (index, (name, readers)) in self.sources(replays).zip(readers).enumerate() {
             for (seat, reader) in seats.iter_mut().zip(readers) {
-                seat.sources.push(SourceSeat { name: source.name.clone(), index, reader });
+                seat.sources.push(SourceSeat { name: name.clone(), index, reader });
             }
         }
         for (index, NamedSink { name, sink }) in sinks.iter().enumerate() {
@@ -468,10 +508,16 @@ impl Job {
         Ok(seats)
     }
 
+    /// Names of all sources: those of the topology, and those that send rows again.
+    fn sources<'a>(&'a self, replays: &'a Replays) -> impl Iterator<Item = String> + 'a {
+        self.plan().topology.sources.iter().map(|source| source.name.clone()).chain(replays.names())
+    }
+
     fn recorder(
         &self,
         generation: Generation,
         patience: &Arc<Patience>,
+        replays: &Replays,
     ) -> (engine::Reporter, tokio::sync::mpsc::Receiver<recorder::Told>) {
         let topology = &self.plan().topology;
         let recorder = Recorder {
@@ -479,11 +525,11 @@ impl Job {
             patience: Arc::clone(patience),
             job: topology.name.clone(),
             generation,
-            sources: topology.sources.iter().map(|s| s.name.clone()).collect(),
+            sources: self.sources(replays).collect(),
             operators: topology.operators.iter().map(|o| o.name.clone()).collect(),
-            origins: topology.operators.iter().zip(&self.prepared.components).map(|(o, c)| (c.digest(), o.line as u32)).collect(),
+            origins: (0..topology.operators.len()).map(|place| Arc::new(self.origin(place))).collect(),
         };
-        let nodes = (0..topology.sources.len()).map(Reporting::Source);
+        let nodes = (0..topology.sources.len() + replays.len()).map(Reporting::Source);
         let nodes = nodes.chain((0..topology.operators.len()).map(Reporting::Operator));
         let nodes = nodes.chain((0..topology.sinks.len()).map(Reporting::Sink));
         let participants = nodes.flat_map(|node| (0..self.options.workers).map(move |instance| Participant { node, instance }));
@@ -492,7 +538,27 @@ impl Job {
         recorder::start(recorder, participants.collect(), waiting)
     }
 
-    fn blueprint(&self, first_epoch: Epoch, control: &Arc<Control>, reporter: engine::Reporter) -> Blueprint {
+    /// What the capsules of an operator, given by its place, have in common.
+    fn origin(&self, place: usize) -> Origin {
+        let topology = &self.plan().topology;
+        let operator = &topology.operators[place];
+        Origin {
+            job: topology.name.clone(),
+            operator: operator.name.clone(),
+            line: operator.line as u32,
+            config: operator.config.clone(),
+            digest: self.prepared.components[place].digest(),
+            component: Arc::clone(&self.prepared.component_bytes[place]),
+            limits: prepare::limits_of(operator),
+            grants: (
+                operator.grant.variables.iter().map(|(name, _)| name.clone()).collect(),
+                operator.grant.folders.iter().map(|folder| folder.guest.clone()).collect(),
+            ),
+            bytes_max: operator.on_failure.capsule_bytes_max,
+        }
+    }
+
+    fn blueprint(&self, first_epoch: Epoch, control: &Arc<Control>, reporter: engine::Reporter, replays: &Replays) -> Blueprint {
         let topology = &self.plan().topology;
         let watch = Arc::clone(&self.options.watch);
         let events: engine::Events = Arc::new(move |event| watch(Notice::Operator(event)));
@@ -510,7 +576,7 @@ impl Job {
             })
         });
         Blueprint {
-            plan: self.plan().clone(),
+            plan: replays.extend(self.plan().clone()),
             first_epoch,
             operators: operators.collect(),
             source_limits: SourceLimits {
@@ -525,7 +591,7 @@ impl Job {
         }
     }
 
-    fn layout(&self, generation: Generation, writer: u64, splits: Splits) -> Layout {
+    fn layout(&self, generation: Generation, writer: u64, splits: Splits, replays: &Replays) -> Layout {
         let plan = self.plan();
         let operators = plan.topology.operators.iter().enumerate().map(|(index, operator)| {
             (operator.name.clone(), self.prepared.components[index].digest(), plan.descriptions[index].slots.clone())
@@ -537,13 +603,7 @@ impl Job {
             topology: digest(&plan.topology.digest_text()),
             workers: self.options.workers,
             operators: operators.collect(),
-            sources: plan
-                .topology
-                .sources
-                .iter()
-                .map(|s| s.name.clone())
-                .zip(splits.into_iter().chain(std::iter::repeat(Vec::new())))
-                .collect(),
+            sources: self.sources(replays).zip(splits.into_iter().chain(std::iter::repeat(Vec::new()))).collect(),
             sinks: plan.topology.sinks.iter().map(|s| s.name.clone()).collect(),
             chain: ChainLimits {
                 length_max: plan.topology.checkpoint.chain_length_max,

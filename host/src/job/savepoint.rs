@@ -7,6 +7,7 @@
 
 use super::error::Error;
 use super::opening::failed;
+use crate::clock::Clock;
 use crate::store::{Created, Creation, Store, StoreError};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{Manifest, Request};
@@ -66,10 +67,10 @@ pub async fn ask(store: &Store, request: &Request, wait: Duration) -> Result<(),
 }
 
 /// Keeps a checkpoint, whose output is published, as a savepoint.
-pub(super) async fn keep(store: &Store, name: &str, manifest: &Manifest) -> Result<(), Error> {
+pub(super) async fn keep(store: &Store, name: &str, manifest: &Manifest, clock: &Clock) -> Result<(), Error> {
     let refused = |what: &str| Error::Savepoint { name: name.to_owned(), what: what.into(), help: "choose another name".into() };
     let path = paths::savepoint(name).ok_or_else(|| refused("is no name for a savepoint"))?;
-    let mut manifest = manifest.clone();
+    let mut manifest = Manifest { written_ms: clock.now_ms(), ..manifest.clone() };
     manifest.sinks.iter_mut().for_each(|sink| sink.staged.clear());
     let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a savepoint: {error}")))?;
     let how = Creation { whole: true, ..Creation::default() };

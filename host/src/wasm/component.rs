@@ -8,6 +8,7 @@ use super::limits::{CORE_INSTANCES_MAX, Limits, TABLE_ELEMENTS_MAX};
 use super::load::LoadError;
 use super::runtime::Shared;
 use super::usage;
+use super::wasi::{GrantError, Grants};
 use reprise_core::description::Description;
 use reprise_core::ids::Digest;
 use std::sync::{Arc, OnceLock};
@@ -27,6 +28,7 @@ const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Component {
     inner: Arc<Inner>,
+    grants: Arc<Grants>,
 }
 
 struct Inner {
@@ -44,7 +46,7 @@ impl Component {
     /// Checks the types of the exports of a compiled component, and links its imports.
     pub(super) fn new(shared: &Arc<Shared>, compiled: Compiled, digest: Digest) -> Result<Self, LoadError> {
         let invalid = |error: wasmtime::Error| LoadError::Invalid(chain(&error));
-        let ready = shared.linker.instantiate_pre(&compiled).map_err(invalid)?;
+        let ready = shared.link(&compiled).map_err(invalid)?;
         let ty = compiled.component_type();
         let imports: Vec<String> = ty.imports(&shared.engine).map(|(name, _)| name.to_owned()).collect();
         let exports: Vec<String> = ty.exports(&shared.engine).map(|(name, _)| name.to_owned()).collect();
@@ -62,7 +64,16 @@ impl Component {
         let operator = operator::GuestIndices::new(&ready).map_err(invalid)?;
         let state = if has_state { Some(state::GuestIndices::new(&ready).map_err(invalid)?) } else { None };
         let inner = Inner { digest, imports, exports, ready, operator, state, described: OnceLock::new(), shared: Arc::clone(shared) };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), grants: Arc::default() })
+    }
+
+    /// The same component, whose instances are granted this. Without it they are granted nothing.
+    ///
+    /// # Errors
+    /// Where the component would never see what is granted.
+    pub fn granted(&self, grants: Grants) -> Result<Self, GrantError> {
+        grants.check(self.imports())?;
+        Ok(Self { inner: Arc::clone(&self.inner), grants: Arc::new(grants) })
     }
 
     pub(super) fn compiled(&self) -> &Compiled {
@@ -99,7 +110,7 @@ impl Component {
         &self.inner.exports
     }
 
-    /// What it says it is, checked. A fresh instance is asked once; clones remember the answer.
+    /// What it says it is, checked. A fresh instance, to which nothing is granted, is asked once; clones remember the answer.
     ///
     /// # Errors
     /// Where it traps, or says what no description may say.
@@ -110,7 +121,7 @@ impl Component {
         let memory_bytes_max = self.inner.shared.settings.memory_bytes_max.min(DESCRIBE_MEMORY_BYTES_MAX);
         let limits = Limits { memory_bytes_max, deadline: DESCRIBE_DEADLINE, ..Limits::default() };
         let identity = Identity { job: String::new(), operator: String::new(), instance: 0, seed: 0 };
-        let (mut store, exports) = self.start(&limits, &identity)?;
+        let (mut store, exports) = self.start(&limits, &identity, Arc::default())?;
         store.set_hostcall_fuel(DESCRIPTION_BYTES_MAX);
         store.set_epoch_deadline(ticks(limits.deadline, self.inner.shared.settings.tick));
         store.data_mut().begin(Some(Call::default()));
@@ -143,14 +154,14 @@ impl Component {
             return Err(GuestError::early("instantiate", why));
         }
         let description = self.describe()?;
-        let (store, exports) = self.start(limits, &identity)?;
+        let (store, exports) = self.start(limits, &identity, Arc::clone(&self.grants))?;
         let ticks = ticks(limits.deadline, settings.tick);
         Ok(Instance::new(self.clone(), identity.instance, store, exports, description, limits.clone(), ticks))
     }
 
-    fn start(&self, limits: &Limits, identity: &Identity) -> Result<(Store<Guest>, Exports), GuestError> {
+    fn start(&self, limits: &Limits, identity: &Identity, grants: Arc<Grants>) -> Result<(Store<Guest>, Exports), GuestError> {
         let shared = &self.inner.shared;
-        let mut store = Store::new(&shared.engine, Guest::new(limits, identity));
+        let mut store = Store::new(&shared.engine, Guest::new(limits, identity, grants));
         store.limiter(|guest| &mut guest.meter);
         store.set_epoch_deadline(ticks(limits.deadline, shared.settings.tick));
         store.data_mut().begin(Some(Call::default()));

@@ -4,6 +4,7 @@
 
 use super::guest::{Guest, TooManyHostCalls};
 use super::limits::{Refused, TEXT_BYTES_MAX};
+use super::wasi::Ended;
 use std::fmt;
 use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
@@ -153,6 +154,9 @@ fn fault_of(error: &wasmtime::Error, deadline: Duration, handover_bytes_max: usi
     }
     if let Some(TooManyHostCalls { limit }) = error.downcast_ref() {
         return Fault::HostCalls { limit: *limit };
+    }
+    if let Some(ended) = error.downcast_ref::<Ended>() {
+        return Fault::Trap(ended.to_string());
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Fault::Instance(chain(error));

@@ -7,8 +7,10 @@ use super::contract::operator::{Host, Level as WitLevel, TypesHost};
 use super::fault::clean;
 use super::limits::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, Meter, TEXT_BYTES_MAX};
 use super::usage::Usage;
+use super::wasi::{Grants, Wasi};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// Log lines that an instance holds until they are taken; the oldest go first.
 pub const LOG_LINES_MAX: usize = 2000;
@@ -75,6 +77,8 @@ pub(super) struct Guest {
     pub(super) meter: Meter,
     /// Since it was taken the last time.
     pub(super) usage: Usage,
+    /// What a component that imports `wasi:*` gets; others never reach it.
+    pub(super) wasi: Wasi,
     seed: u64,
     call: Call,
     random: u64,
@@ -97,10 +101,11 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(limits: &Limits, identity: &Identity) -> Self {
+    pub(super) fn new(limits: &Limits, identity: &Identity, grants: Arc<Grants>) -> Self {
         Self {
             meter: Meter::new(limits),
             usage: Usage::default(),
+            wasi: Wasi::new(grants),
             seed: seed(identity),
             call: Call::default(),
             random: 0,
@@ -132,6 +137,7 @@ impl Guest {
             (self.second, self.lines_in_second) = (second, 0);
         }
         self.meter.begin();
+        self.wasi.begin();
     }
 
     /// Goes on with a call for the next piece of its output: it is the same call, with the same numbers and the same counts.
@@ -139,9 +145,10 @@ impl Guest {
         self.meter.begin();
     }
 
-    /// Ends a call: says how many log lines were dropped. A guest that drops some in every call is told of once a second, so that what
-    /// is told is no flood itself.
+    /// Ends a call: logs what was written and not ended by a line feed, and says how many log lines were dropped. A guest that drops some in
+    /// every call is told of once a second, so that what is told is no flood itself.
     pub(super) fn end(&mut self) {
+        self.end_lines();
         if self.lines_dropped == 0 || (self.lines_in_second >= self.lines_per_second_max && self.told_in == Some(self.second)) {
             return;
         }
@@ -164,6 +171,47 @@ impl Guest {
         self.host_calls += 1;
         self.usage.host_calls += 1;
         Ok(())
+    }
+
+    /// Counts a call of the host that cannot be refused itself: [`Self::asks_too_much`] tells when the call is over.
+    pub(super) fn asked(&mut self) -> &mut Self {
+        self.host_calls = self.host_calls.saturating_add(1);
+        self.usage.host_calls += 1;
+        self
+    }
+
+    /// The limit of host calls, where the call of the guest was over it.
+    pub(super) fn asks_too_much(&self) -> Option<u64> {
+        (self.host_calls > self.host_calls_max).then_some(self.host_calls_max)
+    }
+
+    /// A seed for hash tables: of the identity alone, so that tables have the same order in every copy of the instance.
+    pub(super) fn table_seed(&self) -> (u64, u64) {
+        (mix(self.seed), mix(self.seed ^ GOLDEN_GAMMA))
+    }
+
+    /// Processing time, for every import that asks for it.
+    pub(super) fn time_ms(&self) -> i64 {
+        self.call.now_ms
+    }
+
+    /// The next random number, for every import that asks for one.
+    pub(super) fn draw(&mut self) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+        self.random = self.random.wrapping_add(GOLDEN_GAMMA);
+        mix(self.random)
+    }
+
+    /// Logs a line, from whatever import it comes. Lines over the limit are counted and dropped.
+    pub(super) fn write_line(&mut self, level: Level, message: &str) {
+        if self.lines_in_call >= self.lines_per_call_max || self.lines_in_second >= self.lines_per_second_max {
+            self.lines_dropped += 1;
+            self.usage.log_lines_dropped += 1;
+            return;
+        }
+        self.lines_in_call += 1;
+        self.lines_in_second += 1;
+        self.push(level, clean(message, TEXT_BYTES_MAX));
     }
 
     pub(super) fn log_tail(&self) -> Vec<String> {
@@ -196,13 +244,6 @@ impl TypesHost for Guest {}
 impl Host for Guest {
     fn log(&mut self, level: WitLevel, message: String) -> wasmtime::Result<()> {
         self.ask()?;
-        if self.lines_in_call >= self.lines_per_call_max || self.lines_in_second >= self.lines_per_second_max {
-            self.lines_dropped += 1;
-            self.usage.log_lines_dropped += 1;
-            return Ok(());
-        }
-        self.lines_in_call += 1;
-        self.lines_in_second += 1;
         let level = match level {
             WitLevel::Trace => Level::Trace,
             WitLevel::Debug => Level::Debug,
@@ -210,20 +251,18 @@ impl Host for Guest {
             WitLevel::Warn => Level::Warn,
             WitLevel::Error => Level::Error,
         };
-        self.push(level, clean(&message, TEXT_BYTES_MAX));
+        self.write_line(level, &message);
         Ok(())
     }
 
     fn now(&mut self) -> wasmtime::Result<i64> {
         self.ask()?;
-        Ok(self.call.now_ms)
+        Ok(self.time_ms())
     }
 
     fn random(&mut self) -> wasmtime::Result<u64> {
         self.ask()?;
-        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-        self.random = self.random.wrapping_add(GOLDEN_GAMMA);
-        Ok(mix(self.random))
+        Ok(self.draw())
     }
 
     fn count(&mut self, metric: String, add: u64) -> wasmtime::Result<()> {
@@ -280,13 +319,13 @@ mod tests {
     }
 
     fn guest() -> Guest {
-        Guest::new(&Limits { log_lines_per_call_max: 3, ..Limits::default() }, &identity("a"))
+        Guest::new(&Limits { log_lines_per_call_max: 3, ..Limits::default() }, &identity("a"), Arc::default())
     }
 
     #[test]
     fn random_numbers_follow_from_identity_and_call() {
         let draw = |operator: &str, number| {
-            let mut guest = Guest::new(&Limits::default(), &identity(operator));
+            let mut guest = Guest::new(&Limits::default(), &identity(operator), Arc::default());
             guest.begin(Some(Call { number, now_ms: 5 }));
             [(); 3].map(|()| guest.random().unwrap())
         };
@@ -342,7 +381,7 @@ mod tests {
 
     #[test]
     fn lines_over_those_of_a_second_are_dropped_and_told_of_once_in_it() {
-        let mut guest = Guest::new(&Limits { log_lines_per_second_max: 5, ..Limits::default() }, &identity("a"));
+        let mut guest = Guest::new(&Limits { log_lines_per_second_max: 5, ..Limits::default() }, &identity("a"), Arc::default());
         let mut lines = |now_ms| {
             guest.begin(Some(Call { number: 0, now_ms }));
             (0..4).for_each(|_| guest.log(WitLevel::Info, "line".into()).unwrap());
@@ -358,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_call_may_ask_its_host_so_often_and_no_more() {
-        let mut guest = Guest::new(&Limits { host_calls_per_call_max: 4, ..Limits::default() }, &identity("a"));
+        let mut guest = Guest::new(&Limits { host_calls_per_call_max: 4, ..Limits::default() }, &identity("a"), Arc::default());
         for number in 0..2 {
             guest.begin(Some(Call { number, now_ms: 0 }));
             guest.log(WitLevel::Info, "line".into()).unwrap();
@@ -376,6 +415,7 @@ mod tests {
         let mut guest = Guest::new(
             &Limits { log_lines_per_call_max: u32::MAX, log_lines_per_second_max: u32::MAX, ..Limits::default() },
             &identity("a"),
+            Arc::default(),
         );
         (0..LOG_LINES_MAX + 10).for_each(|i| guest.log(WitLevel::Debug, i.to_string()).unwrap());
         assert_eq!(guest.log_tail().last().map(String::as_str), Some("2009"));

@@ -1,11 +1,12 @@
 //! From bytes to a component: what kind of file it is, what it imports and exports, and why it is refused.
 //!
 //! Nothing is compiled or run here. Core modules that carry component metadata (what a language's linker leaves behind) become
-//! components; imports other than those of the contract are refused by name.
+//! components; imports other than those of the contract and of the virtual WASI are refused by name.
 
-use super::contract::{IMPORTS, OPERATOR, PACKAGE, STATE};
+use super::contract::{OPERATOR, PACKAGE, STATE};
 use super::fault::clean;
 use super::limits::TEXT_BYTES_MAX;
+use super::wasi::{Answer, answer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use wit_component::ComponentEncoder;
@@ -35,15 +36,17 @@ pub enum LoadError {
     )]
     PlainModule,
     /// A core module that cannot become a component.
-    #[error("the core module cannot be made a component: {0}\n  help: it may import only what its world imports; no WASI")]
+    #[error(
+        "the core module cannot be made a component: {0}\n  help: it may import only what its world imports; one that imports `wasi_snapshot_preview1` must be made a component with an adapter first"
+    )]
     Componentise(String),
     /// A component that is broken, or that uses what is switched off here.
     #[error("the component is not valid here: {0}")]
     Invalid(String),
-    /// Imports beyond the contract.
-    #[error("the component imports {}, which no operator is given; only `{PACKAGE}runtime@0.1.0` may be imported", quote(.alien))]
+    /// Imports beyond the contract and the virtual WASI.
+    #[error("the component imports what no operator is given:{}", reasons(.alien))]
     Imports {
-        /// What it imports beyond the contract.
+        /// What it imports beyond them.
         alien: Vec<String>,
     },
     /// The operator interface is missing, or an interface is of another version.
@@ -85,6 +88,11 @@ pub enum LoadError {
     },
 }
 
+/// A line for each name.
+fn reasons(names: &[String]) -> String {
+    names.iter().map(|name| format!("\n    `{name}`: {}", answer(name).text())).collect()
+}
+
 fn quote(names: &[String]) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") }
 }
@@ -121,10 +129,16 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Names of imports that are not part of the contract.
+    /// What each import gets, in the order of the imports.
+    #[must_use]
+    pub fn answers(&self) -> Vec<Answer> {
+        self.imports.iter().map(|name| answer(name)).collect()
+    }
+
+    /// Names of imports that neither the contract nor the virtual WASI has.
     #[must_use]
     pub fn alien_imports(&self) -> Vec<String> {
-        self.imports.iter().filter(|name| !IMPORTS.contains(&name.as_str())).cloned().collect()
+        self.imports.iter().filter(|name| matches!(answer(name), Answer::Refused(_))).cloned().collect()
     }
 
     /// Refuses what is not an operator of this version, or imports more than an operator may.

@@ -25,6 +25,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod wasi;
 
 pub use component::Component;
 pub use fault::{FRAMES_MAX, Fault, GuestError};
@@ -39,3 +40,7 @@ pub use pieces::{BATCH_BYTES, EMPTY_PIECES_MAX, PIECES_MAX};
 pub use runtime::{Runtime, Settings};
 pub use snapshot::{EMPTY_PARTS_MAX, PARTS_MAX, SnapshotSize};
 pub use usage::Usage;
+pub use wasi::{
+    Answer, ENTRIES_MAX, Folder, Gift, GrantError, Grants, HANDLES_MAX, LINKS_MAX, PATH_BYTES_MAX, RANDOM_BYTES_MAX, READ_BYTES_MAX,
+    WRITE_BYTES_MAX,
+};

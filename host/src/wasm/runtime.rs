@@ -10,15 +10,16 @@ use super::guest::Guest;
 use super::limits::{CORE_INSTANCES_MAX, TABLE_ELEMENTS_MAX};
 use super::load::{Kind, LoadError, World, componentise, kind, read};
 use super::precompiled::{Cache, Key};
+use super::wasi;
 use reprise_core::ids::Digest;
 use sha2::{Digest as _, Sha256};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{Component as Compiled, HasSelf, InstancePre, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Address space reserved for each memory. With 4 GiB and a guard behind them no access needs a check of its own, because a 32-bit
@@ -95,10 +96,31 @@ pub struct Runtime {
 /// What components and instances need of their runtime for as long as they live.
 pub(super) struct Shared {
     pub(super) engine: Engine,
-    pub(super) linker: Linker<Guest>,
+    linker: Linker<Guest>,
+    /// With the virtual WASI; made for the first component that imports it.
+    wasi_linker: OnceLock<Linker<Guest>>,
     pub(super) settings: Settings,
     cache: Option<Cache>,
     _ticker: Ticker,
+}
+
+impl Shared {
+    /// Puts something behind every import of a component; `wasi:*` only where it is imported.
+    pub(super) fn link(&self, compiled: &Compiled) -> wasmtime::Result<InstancePre<Guest>> {
+        if !compiled.component_type().imports(&self.engine).any(|(name, _)| wasi::is_wasi(name)) {
+            return self.linker.instantiate_pre(compiled);
+        }
+        let mut linker = match self.wasi_linker.get() {
+            Some(linker) => linker.clone(),
+            None => {
+                let mut linker = self.linker.clone();
+                wasi::link(&mut linker)?;
+                self.wasi_linker.get_or_init(|| linker).clone()
+            }
+        };
+        wasi::link_denied(&mut linker, &self.engine, compiled)?;
+        linker.instantiate_pre(compiled)
+    }
 }
 
 impl Runtime {
@@ -117,7 +139,7 @@ impl Runtime {
         Stateless::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)
             .map_err(|error| LoadError::Engine(chain(&error)))?;
         let ticker = Ticker::start(&engine, settings.tick).map_err(|error| LoadError::Engine(error.to_string()))?;
-        let shared = Shared { engine, linker, settings: settings.clone(), cache, _ticker: ticker };
+        let shared = Shared { engine, linker, wasi_linker: OnceLock::new(), settings: settings.clone(), cache, _ticker: ticker };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -147,7 +169,7 @@ impl Runtime {
             }
         };
         let _: World = read(kind, component)?.check()?;
-        let compiled = wasmtime::component::Component::from_binary(engine, component).map_err(|e| LoadError::Invalid(chain(&e)))?;
+        let compiled = Compiled::from_binary(engine, component).map_err(|e| LoadError::Invalid(chain(&e)))?;
         let component = Component::new(&self.shared, compiled, Digest(digest))?;
         if let Some(cache) = cache
             && let Err(error) = cache.put(key, component.compiled())

@@ -10,3 +10,4 @@ mod limits;
 mod loading;
 mod pieces;
 mod snapshots;
+mod wasi;

@@ -12,6 +12,7 @@
 //! At last one worker runs over an input of [`PAUSE_KEYS`] keys, which all change in every epoch: for the pause alone.
 
 mod input;
+pub mod recovery;
 
 use std::collections::BTreeMap;
 use std::fs;

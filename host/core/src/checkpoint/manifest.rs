@@ -222,6 +222,16 @@ impl Manifest {
         taken
     }
 
+    /// The same, where it is finished and rows are sent again all the same: operators will be told the end of the input once more.
+    #[must_use]
+    pub fn reopened(mut self) -> Self {
+        self.finished = false;
+        for instance in self.operators.iter_mut().flat_map(|o| &mut o.instances) {
+            instance.watermark = instance.watermark.min(i64::MAX - 1);
+        }
+        self
+    }
+
     /// Every stored object that the checkpoint needs for taking up again, and its quarantine.
     pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
         let instances = self.operators.iter().flat_map(|o| &o.instances);

@@ -6,12 +6,14 @@
 //! ```
 //! Nothing here touches storage: the modules are told facts and answer with what is to be done.
 
+pub mod capsule;
 pub mod chain;
 pub mod coordinator;
 pub mod faulted;
 pub mod manifest;
 pub mod opening;
 pub mod paths;
+pub mod quarantine;
 pub mod recovery;
 pub mod retention;
 pub mod tenure;

@@ -149,6 +149,7 @@ pub struct Opening {
     epoch_max: Epoch,
     rounds: u32,
     state: State,
+    reopens: bool,
 }
 
 impl Opening {
@@ -156,8 +157,14 @@ impl Opening {
     /// run. `before`: the generation of this host's last run, where it restarts it by itself. `epoch_max`: the last epoch that a job can have.
     #[must_use]
     pub fn new(from: From, beginning: Manifest, before: Option<Generation>, epoch_max: Epoch) -> (Self, Turn) {
-        let opening = Self { from, beginning, before, generation: Generation(0), epoch_max, rounds: 0, state: State::Claims };
+        let opening =
+            Self { from, beginning, before, generation: Generation(0), epoch_max, rounds: 0, state: State::Claims, reopens: false };
         (opening, Turn::Ask(Ask::Claims))
+    }
+
+    /// A job that has finished is taken up all the same: there are rows to send again.
+    pub fn reopen(&mut self) {
+        self.reopens = true;
     }
 
     /// Takes the answer to the last question. An answer to another question is passed over: the question is asked again.
@@ -320,6 +327,8 @@ impl Opening {
     }
 
     fn fence(&mut self, found: Found, base: Option<Box<Manifest>>) -> Turn {
+        let is_reopened = self.reopens && base.as_ref().is_some_and(|base| base.finished);
+        let base = if is_reopened { base.map(|base| Box::new(base.reopened())) } else { base };
         if base.as_ref().is_some_and(|base| base.finished) {
             return self.taken_up(found, base, None);
         }

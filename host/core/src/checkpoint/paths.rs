@@ -10,10 +10,16 @@ pub const CHECKPOINTS: &str = "checkpoints";
 pub const QUARANTINE: &str = "quarantine";
 /// Folder of the snapshots.
 pub const SNAPSHOTS: &str = "snapshots";
+/// Folder of the capsules.
+pub const CAPSULES: &str = "capsules";
 /// Folder of the savepoints: manifests that are kept until a user deletes them.
 pub const SAVEPOINTS: &str = "savepoints";
 /// Folder of the requests to a running host.
 pub const REQUESTS: &str = "requests";
+/// Folder of the requests to send refused rows again.
+pub const REPLAYS: &str = "replays";
+/// Folder of the notes which rows were sent again.
+pub const REPLAYED: &str = "replayed";
 /// Longest name of a savepoint.
 pub const SAVEPOINT_NAME_BYTES_MAX: usize = 64;
 
@@ -42,6 +48,12 @@ pub fn quarantine(node: &str, instance: Instance, epoch: Epoch, generation: Gene
     format!("{QUARANTINE}/{node}/{:012}-{:06}-{:04}-{part}", epoch.0, generation.0, instance.0)
 }
 
+/// A capsule of one instance of an operator; `number` counts those of an epoch from 0.
+#[must_use]
+pub fn capsule(operator: &str, instance: Instance, epoch: Epoch, generation: Generation, number: usize) -> String {
+    format!("{CAPSULES}/{operator}/{:012}-{:06}-{:04}-{number}.capsule", epoch.0, generation.0, instance.0)
+}
+
 /// Epoch and generation that a quarantine object's name tells, or `None` for a foreign name.
 #[must_use]
 pub fn quarantine_origin(path: &str) -> Option<(Epoch, Generation)> {
@@ -54,6 +66,20 @@ pub fn quarantine_origin(path: &str) -> Option<(Epoch, Generation)> {
 #[must_use]
 pub fn quarantine_after(node: &str, epoch: Option<Epoch>) -> String {
     format!("{QUARANTINE}/{node}/{:012}", epoch.map_or(Epoch(0), Epoch::next).0)
+}
+
+/// The note of a run which rows the checkpoint that it took up, of this epoch, has sent again.
+#[must_use]
+pub fn replayed(epoch: Epoch, generation: Generation) -> String {
+    format!("{REPLAYED}/{:012}-{:06}", epoch.0, generation.0)
+}
+
+/// Epoch and generation that the name of such a note tells, or `None` for a foreign name.
+#[must_use]
+pub fn replayed_origin(path: &str) -> Option<(Epoch, Generation)> {
+    let (epoch, generation) = path.strip_prefix(REPLAYED)?.strip_prefix('/')?.split_once('-')?;
+    let found = (Epoch(epoch.parse().ok()?), Generation(generation.parse().ok()?));
+    (replayed(found.0, found.1) == path).then_some(found)
 }
 
 /// The request for a savepoint of that name, or `None` where the name is not allowed.
@@ -113,6 +139,8 @@ mod tests {
         assert_eq!(claim_generation(&claim(Generation(7))), Some(Generation(7)));
         assert_eq!(claim_generation("generations/x.claim"), None);
         assert_eq!(quarantine_origin(&quarantine("parse", Instance(0), Epoch(9), Generation(1), 2)), Some((Epoch(9), Generation(1))));
+        assert_eq!(replayed_origin(&replayed(Epoch(9), Generation(1))), Some((Epoch(9), Generation(1))));
+        assert_eq!(replayed_origin("replayed/9-1"), None);
         assert_eq!(manifest_epoch("checkpoints/42.manifest.tmp"), None);
         assert_eq!(manifest_epoch("checkpoints/0000000000042.manifest"), None, "padded otherwise than we do");
         let path = snapshot("count", Instance(1), Epoch(5), Generation(2), false);

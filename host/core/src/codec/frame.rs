@@ -43,6 +43,14 @@ pub enum Kind {
     Request = 7,
     /// Rows whose calls failed.
     Fault = 8,
+    /// A failed call with all that led to it.
+    Capsule = 9,
+    /// Rows in quarantine that were dropped.
+    Dropped = 10,
+    /// A request to send rows of the quarantine again.
+    Replay = 11,
+    /// Rows of the quarantine that were sent again.
+    Replayed = 12,
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u64 {

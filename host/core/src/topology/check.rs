@@ -5,6 +5,7 @@
 
 use super::allowance::{check_job_limits, check_operator_limits};
 use super::file::{Draft, DraftCheckpoint, DraftFailure, DraftFlow, DraftInputs, DraftOperator, DraftSink, DraftSource};
+use super::grant;
 use super::limits;
 use super::model::{
     Capsules, Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Open, Operator, Sink, Source, SourceKind, Then, Topology,
@@ -184,6 +185,7 @@ fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &
         replay_log_bytes_max: limits::REPLAY_LOG.take(&draft.replay_log_max, problems).0,
         snapshot_copy_bytes_max: limits::SNAPSHOT_COPY.take(&draft.snapshot_copy_max, problems).0,
         on_failure: check_failure(&draft.on_failure, problems),
+        grant: grant::check(&draft.grant, problems),
         config: draft.config.clone(),
         line: line_of(draft.at, problems),
     }

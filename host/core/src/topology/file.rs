@@ -1,6 +1,7 @@
 //! Text -> draft: the topology file as values of the right types with their places. What the values mean is not looked at here.
 
 use super::allowance::{DraftJobLimits, DraftOperatorLimits, read_job_limits, read_operator_limits};
+use super::grant::{self, DraftGrant};
 use super::json;
 use super::problem::Problems;
 use super::table::{Given, Placed, Reader, Section};
@@ -104,6 +105,7 @@ pub(super) struct DraftOperator {
     pub replay_log_max: Given<String>,
     pub snapshot_copy_max: Given<String>,
     pub on_failure: DraftFailure,
+    pub grant: DraftGrant,
     /// JSON text.
     pub config: String,
 }
@@ -333,6 +335,7 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
         capsule_max: section.text(reader, "capsule-max", "\"256MiB\""),
     });
     let on_failure = if let Given::Is(failure) = failure { failure.value } else { DraftFailure::default() };
+    let grant = grant::read(&mut section, reader);
     let config = match section.table(reader, "config", "`config`", "{ lowercase = true }") {
         Given::Is(config) => json::object(reader, config.value.raw()),
         Given::Absent | Given::Broken => "{}".to_owned(),
@@ -353,6 +356,7 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
         replay_log_max,
         snapshot_copy_max,
         on_failure,
+        grant,
         config,
     }
 }

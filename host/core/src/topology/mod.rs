@@ -17,6 +17,7 @@ mod allowance;
 mod check;
 mod environment;
 mod file;
+mod grant;
 mod json;
 mod limits;
 mod model;
@@ -36,6 +37,7 @@ pub use allowance::{JobLimits, OperatorLimits};
 pub use check::READS_MAX;
 pub use environment::{EXPANSION_BYTES_MAX, ExpansionError, expand};
 pub use file::TEXT_BYTES_MAX;
+pub use grant::{FOLDERS_MAX, GUEST_PATH_BYTES_MAX, Grant, GrantedFolder, VARIABLES_BYTES_MAX, VARIABLES_MAX};
 pub use json::CONFIG_DEPTH_MAX;
 pub use limits::{LimitRow, limits};
 pub use model::{

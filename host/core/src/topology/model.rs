@@ -1,6 +1,7 @@
 //! What a legal topology is made of. [`super::parse`] makes it; fields are public for reading.
 
 use super::allowance::{JobLimits, OperatorLimits};
+use super::grant::Grant;
 use std::time::Duration;
 
 /// Sources, operators and sinks that one topology may have, all together.
@@ -196,6 +197,8 @@ pub struct Operator {
     pub snapshot_copy_bytes_max: u64,
     /// What to do when a call fails.
     pub on_failure: OnFailure,
+    /// What its guests get beyond the contract.
+    pub grant: Grant,
     /// JSON text of the `config` table; `{}` where there is none.
     pub config: String,
     /// Line of the operator in the file.

@@ -152,6 +152,9 @@ impl Plan {
             line(out, "fuel", "its instructions are counted, which slows it down");
         }
         render_recovery(out, operator, !slots.is_empty());
+        for text in operator.grant.texts() {
+            line(out, "granted", &text);
+        }
     }
 }
 

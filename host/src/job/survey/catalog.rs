@@ -9,6 +9,7 @@ use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::quarantine::is_replay_source;
 use reprise_core::ids::{Epoch, Generation};
 
 /// What a store holds of a job.
@@ -75,7 +76,7 @@ impl Summary {
             written_ms: manifest.written_ms,
             parent: manifest.parent,
             workers: manifest.workers,
-            rows: sum(&mut manifest.sources.iter().map(|s| s.rows)),
+            rows: sum(&mut manifest.sources.iter().filter(|s| !is_replay_source(&s.name)).map(|s| s.rows)),
             rejected: sum(&mut manifest.sources.iter().map(|s| s.rejected).chain(instances().map(|i| i.rejected))),
             state_bytes: sum(&mut chains().map(|object| object.bytes)),
             objects: chains().count(),

@@ -38,6 +38,14 @@ pub enum SurveyError {
         /// What is there.
         there: String,
     },
+    /// Rows in quarantine that no run can send again.
+    #[error("{what}\n  help: {help}")]
+    NotAgain {
+        /// Which, and why.
+        what: String,
+        /// What to do.
+        help: String,
+    },
     /// What is stored cannot be used.
     #[error(
         "{checkpoint} cannot be used: {reason}\n  help: `reprise checkpoint verify` names every object that is damaged; another checkpoint may be whole"
@@ -66,7 +74,7 @@ impl SurveyError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Job(error) => error.kind(),
-            Self::NoJob { .. } | Self::NoCheckpoint { .. } | Self::NotThere { .. } => Kind::Topology,
+            Self::NoJob { .. } | Self::NoCheckpoint { .. } | Self::NotThere { .. } | Self::NotAgain { .. } => Kind::Topology,
             Self::Damaged { .. } => Kind::Corrupt,
             Self::Size { .. } => Kind::Limit,
         }

@@ -5,6 +5,7 @@
 //!                 ├─ choose    one of them: its manifest
 //!                 ├─ state     its cells: chains folded, over all instances
 //!                 ├─ diff      what changed between two
+//!                 ├─ quarantine rows that were refused, and what became of them
 //!                 └─ verify    every object that they need, read and checked
 //! decode: the bytes of a cell as JSON, by the encoding that its slot declares
 //! ```
@@ -16,6 +17,7 @@ mod choose;
 pub mod decode;
 mod diff;
 mod error;
+mod quarantine;
 mod site;
 mod state;
 #[cfg(test)]
@@ -26,6 +28,8 @@ pub use catalog::{Catalog, Entry, Summary, catalog};
 pub use choose::{Choice, Chosen, Which, choose};
 pub use diff::{CellChange, OperatorDiff, Pair, SlotDiff, StateDiff, Tally, diff, moved_splits, paired};
 pub use error::SurveyError;
+pub(in crate::job) use quarantine::no_row;
+pub use quarantine::{Kept, Listed, Origin, RowFilter, Shelf, State as RowState, row, rows};
 pub use site::{Site, site_of};
 pub use state::{Cells, Filter, Folded, FoldedSlot, Held, Place, cells, fold};
 pub use verify::{BadObject, Progress, Role, Verdict, Verified, Verify, verify};

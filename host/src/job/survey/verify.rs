@@ -8,9 +8,9 @@ use crate::job::Error;
 use crate::job::objects;
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
-use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState, Quarantine};
-use reprise_core::checkpoint::paths;
-use reprise_core::codec::{checksum, record};
+use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState};
+use reprise_core::checkpoint::quarantine::{Held, ObjectName};
+use reprise_core::codec::checksum;
 use std::collections::BTreeMap;
 
 /// What to verify.
@@ -150,14 +150,12 @@ impl Wanted<'_> {
                 if checksum(bytes) != self.object.checksum {
                     return Err(format!("`{path}` is damaged: its checksum does not fit"));
                 }
-                let rows: Quarantine = record::decode(bytes).map_err(|error| format!("`{path}`: {error}"))?;
-                if rows.node != self.node
-                    || rows.instance.0 != self.instance
-                    || paths::quarantine_origin(path).map(|(epoch, _)| epoch) != Some(rows.epoch)
-                {
-                    return Err(format!("`{path}` is of `{}` instance {} in epoch {}", rows.node, rows.instance, rows.epoch));
+                let rows = Held::read(bytes).map_err(|error| format!("`{path}`: {error}"))?;
+                let is_own = |name: &ObjectName| name.node == self.node && name.instance.0 == self.instance && rows.is_named(name);
+                if !ObjectName::of_path(path).is_some_and(|name| is_own(&name)) {
+                    return Err(format!("`{path}` holds rows of another node, instance or epoch: it says `{}`", rows.node()));
                 }
-                rows.rows.len() as u64
+                rows.len() as u64
             }
         };
         if found == entries { Ok(()) } else { Err(format!("`{path}` has {found} entries, {entries} were written")) }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::checkpoint::chain::ChainLimits;
 use crate::checkpoint::coordinator::{self, Layout};
+use crate::checkpoint::manifest::{InstanceState, OperatorState};
 use crate::ids::Digest;
 
 const LAST: Epoch = Epoch(1_000);
@@ -115,6 +116,25 @@ fn a_finished_job_is_not_taken_over() {
     let finished = Manifest { finished: true, ..manifest(4, None) };
     let turn = play(From::Newest, None, vec![claims(0), Answer::Claim(true), all(&[finished]), Answer::Verify(Ok(()))]);
     assert!(matches!(turn, Turn::TakenUp(up) if up.taken.is_none() && up.base.is_some()));
+}
+
+#[test]
+fn a_finished_job_with_rows_to_send_again_is_taken_over_and_will_be_told_its_end_once_more() {
+    let told = |watermark| InstanceState { watermark, ..InstanceState::default() };
+    let (name, component) = ("o".to_owned(), Digest([0; 32]));
+    let operators = vec![OperatorState { name, component, slots: vec![], instances: vec![told(i64::MAX), told(7)] }];
+    let finished = Manifest { finished: true, operators, ..manifest(4, None) };
+    let (mut opening, _) = Opening::new(From::Newest, beginning(), None, LAST);
+    opening.reopen();
+    let answers = [claims(0), Answer::Claim(true), all(&[finished]), Answer::Verify(Ok(())), claims(1), Answer::Create(true), claims(1)];
+    let turns: Vec<Turn> = answers.into_iter().map(|answer| opening.step(answer)).collect();
+    let Some(Turn::TakenUp(up)) = turns.last() else { panic!("{turns:?}") };
+    let (base, taken) = (up.base.as_ref().unwrap(), up.taken.as_ref().unwrap());
+    for manifest in [base, taken] {
+        assert!(!manifest.finished);
+        assert_eq!(manifest.operators[0].instances.iter().map(|i| i.watermark).collect::<Vec<_>>(), [i64::MAX - 1, 7]);
+    }
+    assert_eq!((taken.epoch, taken.covered()), (Epoch(5), Some(Epoch(4))));
 }
 
 #[test]

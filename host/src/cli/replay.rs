@@ -1,0 +1,102 @@
+//! `reprise replay`: makes the call of a capsule fail again, here.
+
+use super::exit;
+use super::text::plain;
+use crate::engine::Attempt;
+use crate::job::{self, Beside, Tried};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ReplayArguments {
+    /// The capsule.
+    capsule: PathBuf,
+    /// Try this component instead of the one in the capsule: a mended one, say.
+    #[arg(long, value_name = "FILE")]
+    component: Option<PathBuf>,
+    /// An environment variable that the operator was granted.
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = pair)]
+    variables: Vec<(String, String)>,
+    /// A folder that the operator was granted.
+    #[arg(long = "folder", value_name = "GUEST=PATH", value_parser = pair)]
+    folders: Vec<(String, String)>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').ok_or_else(|| format!("`{text}` has no `=`"))?;
+    Ok((parts.0.to_owned(), parts.1.to_owned()))
+}
+
+pub(super) fn replay(arguments: &ReplayArguments) -> ExitCode {
+    let beside = Beside {
+        component: arguments.component.clone(),
+        variables: arguments.variables.clone(),
+        folders: arguments.folders.iter().map(|(guest, path)| (guest.clone(), path.into())).collect(),
+    };
+    let tried = match job::replay(&arguments.capsule, &beside) {
+        Ok(tried) => tried,
+        Err(error) => return exit::fail_text(2, &exit::text(&error), arguments.json),
+    };
+    match arguments.json {
+        true => println!("{}", json(&tried)),
+        false => print!("{}", text(&tried)),
+    }
+    ExitCode::from(if tried.is_reproduced() { 0 } else { exit::NOT_REPRODUCED })
+}
+
+/// What happened now, in a line.
+fn found(attempt: &Attempt) -> String {
+    match attempt {
+        Attempt::Failed(error) => error.to_string(),
+        Attempt::Succeeded => "the call succeeded".to_owned(),
+        Attempt::Before { call, error } => format!("call {call}, before it, {error}"),
+        Attempt::Diverged { call } => format!("call {call}, before it, returned something else than the first time"),
+    }
+}
+
+fn backtrace(attempt: &Attempt) -> &[String] {
+    match attempt {
+        Attempt::Failed(error) | Attempt::Before { error, .. } => &error.backtrace,
+        Attempt::Succeeded | Attempt::Diverged { .. } => &[],
+    }
+}
+
+fn text(tried: &Tried) -> String {
+    let capsule = &tried.capsule;
+    let frames = |frames: &[String]| frames.iter().map(|frame| format!("  in {}\n", plain(frame))).collect::<String>();
+    let verdict = match (tried.is_reproduced(), tried.is_other_component) {
+        (true, false) => "reproduced: the same call fails in the same way at the same place",
+        (true, true) => "the other component fails in the same way",
+        (false, true) if tried.attempt == Attempt::Succeeded => "mended: the other component does not fail",
+        (false, _) => "not reproduced",
+    };
+    format!(
+        "operator `{}` instance {} of {} of job `{}`, epoch {}\n{} cells restored, {} calls repeated, then call {}\nthen  {}\n{}now   {}\n{}{verdict}\n",
+        plain(&capsule.operator),
+        capsule.instance,
+        capsule.parallelism,
+        plain(&capsule.job),
+        capsule.epoch,
+        tried.cells,
+        tried.calls,
+        capsule.failed.number,
+        plain(&capsule.fault.message),
+        frames(&capsule.fault.backtrace),
+        plain(&found(&tried.attempt)),
+        frames(backtrace(&tried.attempt)),
+    )
+}
+
+fn json(tried: &Tried) -> serde_json::Value {
+    let capsule = &tried.capsule;
+    serde_json::json!({
+        "job": capsule.job, "operator": capsule.operator, "instance": capsule.instance, "parallelism": capsule.parallelism,
+        "epoch": capsule.epoch, "component": capsule.component.to_string(), "other_component": tried.is_other_component,
+        "cells": tried.cells, "calls": tried.calls, "call": capsule.failed.number, "reproduced": tried.is_reproduced(),
+        "expected": { "call": capsule.fault.call, "kind": capsule.fault.kind, "message": capsule.fault.message, "backtrace": capsule.fault.backtrace },
+        "found": { "failed": matches!(tried.attempt, Attempt::Failed(_)), "message": found(&tried.attempt), "backtrace": backtrace(&tried.attempt) },
+    })
+}

@@ -1,0 +1,296 @@
+//! Capsules: written beside the quarantine, read back and tried again by `reprise replay`.
+
+use crate::engine::{Attempt, Case, Entry, Failing, Input, Versioned, reproduce};
+use crate::wasm::{Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
+use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
+use reprise_core::codec::record;
+use reprise_core::ids::{Digest, Epoch, Instance};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A component of more bytes does not go into a capsule: its digest has to do.
+pub(super) const COMPONENT_BYTES_MAX: usize = 16 << 20;
+
+/// What capsules of one operator have in common.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub job: String,
+    pub operator: String,
+    pub line: u32,
+    pub config: String,
+    pub digest: Digest,
+    pub component: Arc<Vec<u8>>,
+    pub limits: Limits,
+    /// Names of granted variables, and granted folders as the guest sees them.
+    pub grants: (Vec<String>, Vec<String>),
+    /// Bytes of one capsule.
+    pub bytes_max: u64,
+}
+
+impl Origin {
+    /// About how many bytes a capsule of a case would have.
+    fn estimate(&self, case: &Case) -> u64 {
+        let state: u64 = case.state.iter().map(|held| held.chunk.size_bytes() as u64 + 12 * held.chunk.len() as u64).sum();
+        let calls: u64 = case.calls.iter().map(|entry| bytes(&entry.input)).sum();
+        let failing = if let Failing::Input(input) = &case.failing { bytes(input) } else { 0 };
+        state + calls + failing + self.attached().map_or(0, |bytes| bytes.len() as u64)
+    }
+
+    fn attached(&self) -> Option<&Vec<u8>> {
+        Some(self.component.as_ref()).filter(|bytes| !bytes.is_empty() && bytes.len() <= COMPONENT_BYTES_MAX)
+    }
+
+    /// The bytes of a capsule; `None` where it would be larger than it may be.
+    pub fn encode(&self, case: &Case, instance: Instance, epoch: Epoch) -> Option<Vec<u8>> {
+        if self.estimate(case) > self.bytes_max {
+            return None;
+        }
+        let capsule = Capsule {
+            job: self.job.clone(),
+            operator: self.operator.clone(),
+            line: self.line,
+            instance,
+            parallelism: case.parallelism,
+            epoch,
+            config: self.config.clone(),
+            component: self.digest,
+            component_bytes: self.attached().cloned(),
+            limits: limits_out(&self.limits),
+            variables: self.grants.0.clone(),
+            folders: self.grants.1.clone(),
+            open: numbered(case.open),
+            state: case.state.iter().map(|held| Cells::new(held.version, &held.chunk)).collect(),
+            calls: case.calls.iter().map(|e| Done { call: numbered(e.call), given: given(&e.input), digest: e.digest }).collect(),
+            failed: numbered(case.call),
+            given: match &case.failing {
+                Failing::Input(input) => given(input),
+                Failing::Snapshot => Given::Snapshot,
+            },
+            fault: fault(&case.error),
+        };
+        record::encode(&capsule).ok().filter(|bytes| bytes.len() as u64 <= self.bytes_max)
+    }
+}
+
+fn bytes(input: &Input) -> u64 {
+    if let Input::Rows { rows, .. } = input { rows.size_bytes() as u64 } else { 16 }
+}
+
+fn numbered(call: Call) -> Numbered {
+    Numbered { number: call.number, now_ms: call.now_ms }
+}
+
+fn call(numbered: Numbered) -> Call {
+    Call { number: numbered.number, now_ms: numbered.now_ms }
+}
+
+fn given(input: &Input) -> Given {
+    match input {
+        Input::Rows { input, rows } => Given::Rows { input: *input, rows: Rows::new(rows) },
+        Input::Watermark(watermark) => Given::Watermark(*watermark),
+    }
+}
+
+fn fault(error: &GuestError) -> Fault {
+    Fault {
+        call: error.call.to_owned(),
+        kind: error.fault.kind().to_owned(),
+        message: error.to_string(),
+        backtrace: error.backtrace.clone(),
+    }
+}
+
+fn limits_out(limits: &Limits) -> Vec<(String, u64)> {
+    let deadline = u64::try_from(limits.deadline.as_nanos()).unwrap_or(u64::MAX);
+    let named = [
+        ("memory-bytes", limits.memory_bytes_max),
+        ("deadline-ns", deadline),
+        ("output-bytes", limits.output_bytes_max),
+        ("call-output-bytes", limits.call_output_bytes_max),
+        ("table-elements", limits.table_elements_max as u64),
+        ("core-instances", u64::from(limits.core_instances_max)),
+        ("host-calls-per-call", limits.host_calls_per_call_max),
+        ("log-lines-per-second", u64::from(limits.log_lines_per_second_max)),
+        ("log-lines-per-call", u64::from(limits.log_lines_per_call_max)),
+        ("snapshot-bytes", limits.snapshot_bytes_max),
+    ];
+    named.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+/// The limits of a capsule; those it does not name are the defaults, and names that are not known are of a later version.
+fn limits_in(named: &[(String, u64)]) -> Limits {
+    let mut limits = Limits::default();
+    for (name, value) in named {
+        let value = *value;
+        match name.as_str() {
+            "memory-bytes" => limits.memory_bytes_max = value.min(Settings::default().memory_bytes_max),
+            "deadline-ns" => limits.deadline = Duration::from_nanos(value),
+            "output-bytes" => limits.output_bytes_max = value,
+            "call-output-bytes" => limits.call_output_bytes_max = value,
+            "table-elements" => limits.table_elements_max = u32::try_from(value).unwrap_or(u32::MAX),
+            "core-instances" => limits.core_instances_max = u32::try_from(value).unwrap_or(u32::MAX),
+            "host-calls-per-call" => limits.host_calls_per_call_max = value,
+            "log-lines-per-second" => limits.log_lines_per_second_max = u32::try_from(value).unwrap_or(u32::MAX),
+            "log-lines-per-call" => limits.log_lines_per_call_max = u32::try_from(value).unwrap_or(u32::MAX),
+            "snapshot-bytes" => limits.snapshot_bytes_max = value,
+            _ => tracing::warn!(name, "the capsule has a limit that this host does not know"),
+        }
+    }
+    limits
+}
+
+/// Why a capsule cannot be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum CapsuleError {
+    /// A file cannot be read.
+    #[error("cannot read `{}`", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no capsule, or a damaged one.
+    #[error("`{}` is no capsule that can be used: {why}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The component is not in it.
+    #[error("the component was too large to go along\n  help: give it with `--component FILE`; its SHA-256 is {digest}")]
+    Missing {
+        /// Its digest.
+        digest: Digest,
+    },
+    /// What was granted is not in it.
+    #[error("the operator was granted {what}, which is not in the capsule\n  help: give it with `{option}`")]
+    Ungranted {
+        /// What.
+        what: String,
+        /// How.
+        option: String,
+    },
+    /// What is given is not granted here.
+    #[error("the operator cannot be granted what is given")]
+    Grant(#[from] GrantError),
+    /// The component cannot be loaded.
+    #[error("the component cannot be loaded")]
+    Load(#[from] LoadError),
+}
+
+/// What came of trying a capsule.
+#[derive(Debug)]
+pub struct Tried {
+    /// What it is about; the component's bytes, the state and the calls are not in it any more.
+    pub capsule: Capsule,
+    /// Another component was given than the one that failed.
+    pub is_other_component: bool,
+    /// Cells restored.
+    pub cells: usize,
+    /// Calls repeated before the one that failed.
+    pub calls: usize,
+    /// What happened now.
+    pub attempt: Attempt,
+}
+
+impl Tried {
+    /// The same call failed in the same way at the same place.
+    #[must_use]
+    pub fn is_reproduced(&self) -> bool {
+        let fault = &self.capsule.fault;
+        matches!(&self.attempt, Attempt::Failed(error)
+            if error.call == fault.call && error.fault.kind() == fault.kind && error.backtrace == fault.backtrace)
+    }
+}
+
+/// What goes along with a capsule.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Another component than the one in it.
+    pub component: Option<PathBuf>,
+    /// Values of the environment variables that the operator was granted.
+    pub variables: Vec<(String, String)>,
+    /// The folders that it was granted: as the guest sees them, and where they are.
+    pub folders: Vec<(String, PathBuf)>,
+}
+
+impl Beside {
+    /// What the operator is granted again; all that it was granted must be there.
+    fn grants(&self, capsule: &Capsule) -> Result<Grants, CapsuleError> {
+        let missing = |what: String, option: String| CapsuleError::Ungranted { what, option };
+        for name in &capsule.variables {
+            if !self.variables.iter().any(|(given, _)| given == name) {
+                return Err(missing(format!("the environment variable `{name}`"), format!("--env {name}=VALUE")));
+            }
+        }
+        for guest in &capsule.folders {
+            if !self.folders.iter().any(|(given, _)| given == guest) {
+                return Err(missing(format!("the folder `{guest}`"), format!("--folder {guest}=PATH")));
+            }
+        }
+        let folders = self.folders.iter().map(|(guest, path)| Folder::new(guest, path)).collect::<Result<_, _>>()?;
+        Ok(Grants { environment: self.variables.clone(), folders })
+    }
+}
+
+/// Reads a capsule and makes its calls again.
+///
+/// # Errors
+/// See [`CapsuleError`].
+pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
+    let read = |path: &Path| std::fs::read(path).map_err(|source| CapsuleError::Read { path: path.to_owned(), source });
+    let damaged = |why: String| CapsuleError::Damaged { path: path.to_owned(), why };
+    let mut capsule: Capsule = record::decode(&read(path)?).map_err(|error| damaged(error.to_string()))?;
+    let grants = beside.grants(&capsule)?;
+    let bytes = match (&beside.component, capsule.component_bytes.take()) {
+        (Some(other), _) => read(other)?,
+        (None, Some(bytes)) => bytes,
+        (None, None) => return Err(CapsuleError::Missing { digest: capsule.component }),
+    };
+    let case = case(&mut capsule).map_err(damaged)?;
+    let limits = limits_in(&capsule.limits);
+    let settings = Settings { instances_max: 2, memory_bytes_max: limits.memory_bytes_max.max(1 << 20), ..Settings::default() };
+    let loaded = Runtime::new(&settings)?.load(&bytes)?.granted(grants)?;
+    let identity = Identity { job: capsule.job.clone(), operator: capsule.operator.clone(), instance: capsule.instance.0, seed: 0 };
+    let attempt = reproduce(&loaded, &capsule.config, &limits, identity, &case);
+    Ok(Tried {
+        is_other_component: loaded.digest() != capsule.component,
+        cells: case.state.iter().map(|held| held.chunk.len()).sum(),
+        calls: case.calls.len(),
+        attempt,
+        capsule,
+    })
+}
+
+fn input(given: Given) -> Result<Input, String> {
+    match given {
+        Given::Rows { input, rows } => Ok(Input::Rows { input, rows: rows.batch()? }),
+        Given::Watermark(watermark) => Ok(Input::Watermark(watermark)),
+        Given::Snapshot => Err("a snapshot stands among the calls that succeeded".to_owned()),
+    }
+}
+
+/// Takes state and calls out of a capsule.
+fn case(capsule: &mut Capsule) -> Result<Case, String> {
+    let versioned = |cells: Cells| {
+        let version = cells.version;
+        cells.chunk().map(|chunk| Arc::new(Versioned { version, chunk }))
+    };
+    let done = |done: Done| Ok(Arc::new(Entry { input: input(done.given)?, call: call(done.call), digest: done.digest }));
+    Ok(Case {
+        parallelism: capsule.parallelism,
+        open: call(capsule.open),
+        state: std::mem::take(&mut capsule.state).into_iter().map(versioned).collect::<Result<_, String>>()?,
+        calls: std::mem::take(&mut capsule.calls).into_iter().map(done).collect::<Result<_, String>>()?,
+        failing: match capsule.given.clone() {
+            Given::Snapshot => Failing::Snapshot,
+            given => Failing::Input(input(given)?),
+        },
+        call: call(capsule.failed),
+        error: GuestError::missing(),
+    })
+}

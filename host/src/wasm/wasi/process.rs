@@ -1,0 +1,219 @@
+//! What a process has: clocks, random numbers, an environment, an end. And the state behind all of the virtual WASI.
+
+use super::bindings::cli::{environment, exit, terminal_input, terminal_output, terminal_stderr, terminal_stdin, terminal_stdout};
+use super::bindings::clocks::{monotonic_clock, wall_clock};
+use super::bindings::random::{insecure, insecure_seed, random};
+use super::grants::Grants;
+use super::streams::{Line, Pollable};
+use crate::wasm::guest::Guest;
+use std::sync::Arc;
+use wasmtime::Result;
+use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
+
+/// Handles that an instance may hold at a time: streams, waits, errors, open files and folders. As many more to what is denied.
+pub const HANDLES_MAX: usize = 256;
+/// Random bytes that may be asked for at once.
+pub const RANDOM_BYTES_MAX: u64 = 1 << 20;
+/// What the monotonic clock goes on at each look.
+const LOOK_NS: u64 = 1_000;
+const MS_NS: u64 = 1_000_000;
+
+/// A guest that ended itself, or asked for more than there is.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::wasm) enum Ended {
+    #[error("the guest called `exit` ({})", if *.success { "success" } else { "failure" })]
+    Exit { success: bool },
+    #[error("the guest called `exit` with code {0}")]
+    Code(u8),
+    #[error("more than {HANDLES_MAX} handles of WASI are open")]
+    Handles,
+    #[error("{0} random bytes were asked for at once; at most {RANDOM_BYTES_MAX} are given")]
+    Random(u64),
+    #[error("{0} bytes were written at once to a stream that takes {max}", max = super::WRITE_BYTES_MAX)]
+    Write(u64),
+    #[error("no operator reaches a network")]
+    Denied,
+    #[error("a wait for nothing would never end")]
+    Poll,
+}
+
+/// The virtual WASI of one instance.
+pub(in crate::wasm) struct Wasi {
+    pub(super) table: ResourceTable,
+    pub(super) grants: Arc<Grants>,
+    pub(super) out: Line,
+    pub(super) err: Line,
+    /// Entries of folders that are being read.
+    pub(super) entries: usize,
+    /// Handles to what is denied.
+    pub(super) nothings: usize,
+    /// How far the monotonic clock is past the beginning of the call.
+    elapsed_ns: u64,
+}
+
+impl Wasi {
+    pub(in crate::wasm) fn new(grants: Arc<Grants>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES_MAX);
+        Self { table, grants, out: Line::default(), err: Line::default(), entries: 0, nothings: 0, elapsed_ns: 0 }
+    }
+
+    /// Starts a call.
+    pub(in crate::wasm) fn begin(&mut self) {
+        self.elapsed_ns = 0;
+    }
+
+    pub(super) fn push<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>> {
+        self.table.push(entry).map_err(|error| match error {
+            ResourceTableError::Full => Ended::Handles.into(),
+            other => other.into(),
+        })
+    }
+}
+
+impl Guest {
+    fn now_ms(&self) -> u64 {
+        // Some languages take a clock at 0 for a broken one; the first calls of an instance have no time.
+        u64::try_from(self.time_ms()).unwrap_or(0).max(1)
+    }
+
+    /// The monotonic clock, without a look at it.
+    pub(super) fn instant_ns(&self) -> u64 {
+        self.now_ms().saturating_mul(MS_NS).saturating_add(self.wasi.elapsed_ns)
+    }
+
+    /// Sets the monotonic clock forward to an instant.
+    pub(super) fn sleep_until_ns(&mut self, instant_ns: u64) {
+        let missing = instant_ns.saturating_sub(self.instant_ns());
+        self.wasi.elapsed_ns = self.wasi.elapsed_ns.saturating_add(missing);
+    }
+
+    fn random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
+        let wanted = usize::try_from(len).ok().filter(|_| len <= RANDOM_BYTES_MAX).ok_or(Ended::Random(len))?;
+        let mut bytes = Vec::with_capacity(wanted.next_multiple_of(8));
+        while bytes.len() < wanted {
+            bytes.extend_from_slice(&self.draw().to_le_bytes());
+        }
+        bytes.truncate(wanted);
+        Ok(bytes)
+    }
+}
+
+impl monotonic_clock::Host for Guest {
+    fn now(&mut self) -> Result<u64> {
+        let now = self.instant_ns();
+        self.wasi.elapsed_ns = self.wasi.elapsed_ns.saturating_add(LOOK_NS);
+        Ok(now)
+    }
+
+    fn resolution(&mut self) -> Result<u64> {
+        Ok(LOOK_NS)
+    }
+
+    fn subscribe_instant(&mut self, when: u64) -> Result<Resource<Pollable>> {
+        self.wasi.push(Pollable::At(when))
+    }
+
+    fn subscribe_duration(&mut self, when: u64) -> Result<Resource<Pollable>> {
+        let at = self.instant_ns().saturating_add(when);
+        self.wasi.push(Pollable::At(at))
+    }
+}
+
+impl wall_clock::Host for Guest {
+    fn now(&mut self) -> Result<wall_clock::Datetime> {
+        let ms = self.now_ms();
+        let nanoseconds = u32::try_from(ms % 1_000 * MS_NS).expect("it is below 10^9");
+        Ok(wall_clock::Datetime { seconds: ms / 1_000, nanoseconds })
+    }
+
+    fn resolution(&mut self) -> Result<wall_clock::Datetime> {
+        Ok(wall_clock::Datetime { seconds: 0, nanoseconds: 1_000_000 })
+    }
+}
+
+impl random::Host for Guest {
+    fn get_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
+        self.random_bytes(len)
+    }
+
+    fn get_random_u64(&mut self) -> Result<u64> {
+        Ok(self.draw())
+    }
+}
+
+impl insecure::Host for Guest {
+    fn get_insecure_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
+        self.random_bytes(len)
+    }
+
+    fn get_insecure_random_u64(&mut self) -> Result<u64> {
+        Ok(self.draw())
+    }
+}
+
+impl insecure_seed::Host for Guest {
+    /// Not of the call: languages ask once, when they make their first hash table, and a restored instance may do so in another call.
+    /// Its tables would have another order then.
+    fn insecure_seed(&mut self) -> Result<(u64, u64)> {
+        Ok(self.table_seed())
+    }
+}
+
+impl environment::Host for Guest {
+    fn get_environment(&mut self) -> Result<Vec<(String, String)>> {
+        Ok(self.wasi.grants.environment.clone())
+    }
+
+    fn get_arguments(&mut self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn initial_cwd(&mut self) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+impl exit::Host for Guest {
+    fn exit(&mut self, status: Result<(), ()>) -> Result<()> {
+        Err(Ended::Exit { success: status.is_ok() }.into())
+    }
+
+    fn exit_with_code(&mut self, status_code: u8) -> Result<()> {
+        Err(Ended::Code(status_code).into())
+    }
+}
+
+impl terminal_input::Host for Guest {}
+
+impl terminal_input::HostTerminalInput for Guest {
+    fn drop(&mut self, _: Resource<terminal_input::TerminalInput>) -> Result<()> {
+        Ok(()) // None was ever given.
+    }
+}
+
+impl terminal_output::Host for Guest {}
+
+impl terminal_output::HostTerminalOutput for Guest {
+    fn drop(&mut self, _: Resource<terminal_output::TerminalOutput>) -> Result<()> {
+        Ok(()) // None was ever given.
+    }
+}
+
+impl terminal_stdin::Host for Guest {
+    fn get_terminal_stdin(&mut self) -> Result<Option<Resource<terminal_input::TerminalInput>>> {
+        Ok(None)
+    }
+}
+
+impl terminal_stdout::Host for Guest {
+    fn get_terminal_stdout(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
+        Ok(None)
+    }
+}
+
+impl terminal_stderr::Host for Guest {
+    fn get_terminal_stderr(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,292 @@
+//! `wasi:io` and the standard streams: nothing to read but files, nothing to write but the log, and no wait that takes time.
+
+use super::bindings::cli::{stderr, stdin, stdout};
+use super::bindings::filesystem::types::ErrorCode;
+use super::bindings::io::{error, poll, streams};
+use super::files::read_file;
+use super::process::Ended;
+use crate::wasm::guest::{Guest, Level};
+use crate::wasm::limits::TEXT_BYTES_MAX;
+use std::fs::File;
+use std::sync::Arc;
+use streams::StreamError;
+use wasmtime::Result;
+use wasmtime::component::Resource;
+
+/// Bytes that one read of a file returns.
+pub const READ_BYTES_MAX: u64 = 64 << 10;
+/// Bytes that one write to standard output or error may have.
+pub const WRITE_BYTES_MAX: u64 = 64 << 10;
+
+/// Why a stream failed.
+pub struct IoError {
+    pub(super) code: ErrorCode,
+}
+
+/// What a guest may wait for.
+pub enum Pollable {
+    /// It has happened.
+    Ready,
+    /// An instant of the monotonic clock, in nanoseconds.
+    At(u64),
+}
+
+/// Where bytes come from.
+pub enum InputStream {
+    /// Standard input.
+    Empty,
+    /// A file, and where reading goes on.
+    File {
+        /// The file.
+        file: Arc<File>,
+        /// Offset of the next byte.
+        at: u64,
+    },
+}
+
+/// Where bytes go.
+#[derive(Debug, Clone, Copy)]
+pub enum OutputStream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// What was written since the last line feed.
+#[derive(Debug, Default)]
+pub(in crate::wasm) struct Line {
+    bytes: Vec<u8>,
+    begun: bool,
+}
+
+impl Line {
+    /// Adds bytes without a line feed. What is over the length of a log line is dropped.
+    fn extend(&mut self, bytes: &[u8]) {
+        let room = TEXT_BYTES_MAX.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.begun |= !bytes.is_empty();
+    }
+
+    /// The line, and begins the next one.
+    fn take(&mut self) -> String {
+        self.begun = false;
+        let text = String::from_utf8_lossy(&self.bytes).trim_end_matches('\r').to_owned();
+        self.bytes.clear();
+        text
+    }
+}
+
+impl Guest {
+    fn line(&mut self, stream: OutputStream) -> (&mut Line, Level) {
+        match stream {
+            OutputStream::Out => (&mut self.wasi.out, Level::Info),
+            OutputStream::Err => (&mut self.wasi.err, Level::Warn),
+        }
+    }
+
+    fn print(&mut self, stream: OutputStream, contents: &[u8]) {
+        let mut lines = contents.split(|byte| *byte == b'\n').peekable();
+        while let Some(bytes) = lines.next() {
+            let (line, level) = self.line(stream);
+            line.extend(bytes);
+            if lines.peek().is_some() {
+                let text = line.take();
+                self.write_line(level, &text);
+            }
+        }
+    }
+
+    /// Logs the lines that were begun and not ended, at the end of a call: the next call may come on another instance.
+    pub(in crate::wasm) fn end_lines(&mut self) {
+        for stream in [OutputStream::Out, OutputStream::Err] {
+            let (line, level) = self.line(stream);
+            if line.begun {
+                let text = line.take();
+                self.write_line(level, &text);
+            }
+        }
+    }
+
+    fn write_to(&mut self, stream: &Resource<OutputStream>, contents: &[u8]) -> Result<Result<(), StreamError>> {
+        if contents.len() as u64 > WRITE_BYTES_MAX {
+            return Err(Ended::Write(contents.len() as u64).into());
+        }
+        let stream = *self.wasi.table.get(stream)?;
+        self.print(stream, contents);
+        Ok(Ok(()))
+    }
+
+    fn write_zeroes_to(&mut self, stream: &Resource<OutputStream>, len: u64) -> Result<Result<(), StreamError>> {
+        let zeroes = usize::try_from(len).ok().filter(|_| len <= WRITE_BYTES_MAX).ok_or(Ended::Write(len))?;
+        self.write_to(stream, &vec![0; zeroes])
+    }
+
+    fn read_from(&mut self, stream: &Resource<InputStream>, len: u64) -> Result<Result<Vec<u8>, StreamError>> {
+        let InputStream::File { file, at } = self.wasi.table.get_mut(stream)? else { return Ok(Err(StreamError::Closed)) };
+        let wanted = usize::try_from(len.min(READ_BYTES_MAX)).expect("64 KiB fit");
+        match read_file(file, *at, wanted) {
+            Ok(bytes) if bytes.is_empty() && len > 0 => Ok(Err(StreamError::Closed)),
+            Ok(bytes) => {
+                *at = at.saturating_add(bytes.len() as u64);
+                Ok(Ok(bytes))
+            }
+            Err(code) => Ok(Err(StreamError::LastOperationFailed(self.wasi.push(IoError { code })?))),
+        }
+    }
+}
+
+impl error::Host for Guest {}
+
+impl error::HostError for Guest {
+    fn to_debug_string(&mut self, error: Resource<IoError>) -> Result<String> {
+        Ok(format!("{:?}", self.wasi.table.get(&error)?.code))
+    }
+
+    fn drop(&mut self, error: Resource<IoError>) -> Result<()> {
+        self.wasi.table.delete(error)?;
+        Ok(())
+    }
+}
+
+impl poll::Host for Guest {
+    /// Where nothing is ready yet, time goes on to the first instant that is waited for.
+    fn poll(&mut self, pollables: Vec<Resource<Pollable>>) -> Result<Vec<u32>> {
+        let mut instants = Vec::with_capacity(pollables.len());
+        for pollable in &pollables {
+            instants.push(match self.wasi.table.get(pollable)? {
+                Pollable::Ready => 0,
+                Pollable::At(instant) => *instant,
+            });
+        }
+        let first = *instants.iter().min().ok_or(Ended::Poll)?;
+        self.sleep_until_ns(first);
+        let now = self.instant_ns();
+        Ok((0u32..).zip(instants).filter(|(_, instant)| *instant <= now).map(|(index, _)| index).collect())
+    }
+}
+
+impl poll::HostPollable for Guest {
+    fn ready(&mut self, pollable: Resource<Pollable>) -> Result<bool> {
+        let now = self.instant_ns();
+        Ok(match self.wasi.table.get(&pollable)? {
+            Pollable::Ready => true,
+            Pollable::At(instant) => *instant <= now,
+        })
+    }
+
+    fn block(&mut self, pollable: Resource<Pollable>) -> Result<()> {
+        if let Pollable::At(instant) = *self.wasi.table.get(&pollable)? {
+            self.sleep_until_ns(instant);
+        }
+        Ok(())
+    }
+
+    fn drop(&mut self, pollable: Resource<Pollable>) -> Result<()> {
+        self.wasi.table.delete(pollable)?;
+        Ok(())
+    }
+}
+
+impl streams::Host for Guest {}
+
+impl streams::HostInputStream for Guest {
+    fn read(&mut self, stream: Resource<InputStream>, len: u64) -> Result<Result<Vec<u8>, StreamError>> {
+        self.read_from(&stream, len)
+    }
+
+    fn blocking_read(&mut self, stream: Resource<InputStream>, len: u64) -> Result<Result<Vec<u8>, StreamError>> {
+        self.read_from(&stream, len)
+    }
+
+    fn skip(&mut self, stream: Resource<InputStream>, len: u64) -> Result<Result<u64, StreamError>> {
+        Ok(self.read_from(&stream, len)?.map(|bytes| bytes.len() as u64))
+    }
+
+    fn blocking_skip(&mut self, stream: Resource<InputStream>, len: u64) -> Result<Result<u64, StreamError>> {
+        streams::HostInputStream::skip(self, stream, len)
+    }
+
+    fn subscribe(&mut self, _: Resource<InputStream>) -> Result<Resource<Pollable>> {
+        self.wasi.push(Pollable::Ready)
+    }
+
+    fn drop(&mut self, stream: Resource<InputStream>) -> Result<()> {
+        self.wasi.table.delete(stream)?;
+        Ok(())
+    }
+}
+
+impl streams::HostOutputStream for Guest {
+    fn check_write(&mut self, _: Resource<OutputStream>) -> Result<Result<u64, StreamError>> {
+        Ok(Ok(WRITE_BYTES_MAX))
+    }
+
+    fn write(&mut self, stream: Resource<OutputStream>, contents: Vec<u8>) -> Result<Result<(), StreamError>> {
+        self.write_to(&stream, &contents)
+    }
+
+    fn blocking_write_and_flush(&mut self, stream: Resource<OutputStream>, contents: Vec<u8>) -> Result<Result<(), StreamError>> {
+        self.write_to(&stream, &contents)
+    }
+
+    fn flush(&mut self, _: Resource<OutputStream>) -> Result<Result<(), StreamError>> {
+        Ok(Ok(()))
+    }
+
+    fn blocking_flush(&mut self, _: Resource<OutputStream>) -> Result<Result<(), StreamError>> {
+        Ok(Ok(()))
+    }
+
+    fn subscribe(&mut self, _: Resource<OutputStream>) -> Result<Resource<Pollable>> {
+        self.wasi.push(Pollable::Ready)
+    }
+
+    fn write_zeroes(&mut self, stream: Resource<OutputStream>, len: u64) -> Result<Result<(), StreamError>> {
+        self.write_zeroes_to(&stream, len)
+    }
+
+    fn blocking_write_zeroes_and_flush(&mut self, stream: Resource<OutputStream>, len: u64) -> Result<Result<(), StreamError>> {
+        self.write_zeroes_to(&stream, len)
+    }
+
+    fn splice(&mut self, stream: Resource<OutputStream>, src: Resource<InputStream>, len: u64) -> Result<Result<u64, StreamError>> {
+        let bytes = match self.read_from(&src, len.min(WRITE_BYTES_MAX))? {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(self.write_to(&stream, &bytes)?.map(|()| bytes.len() as u64))
+    }
+
+    fn blocking_splice(
+        &mut self,
+        stream: Resource<OutputStream>,
+        src: Resource<InputStream>,
+        len: u64,
+    ) -> Result<Result<u64, StreamError>> {
+        streams::HostOutputStream::splice(self, stream, src, len)
+    }
+
+    fn drop(&mut self, stream: Resource<OutputStream>) -> Result<()> {
+        self.wasi.table.delete(stream)?;
+        Ok(())
+    }
+}
+
+impl stdin::Host for Guest {
+    fn get_stdin(&mut self) -> Result<Resource<InputStream>> {
+        self.wasi.push(InputStream::Empty)
+    }
+}
+
+impl stdout::Host for Guest {
+    fn get_stdout(&mut self) -> Result<Resource<OutputStream>> {
+        self.wasi.push(OutputStream::Out)
+    }
+}
+
+impl stderr::Host for Guest {
+    fn get_stderr(&mut self) -> Result<Resource<OutputStream>> {
+        self.wasi.push(OutputStream::Err)
+    }
+}

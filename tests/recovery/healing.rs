@@ -1,0 +1,229 @@
+//! Instances that fail and come back in place, and rows that cannot be worked on: the oracle is the run without faults, or without the rows.
+
+use super::jobs::{Folder, Run, Then, Topology, running_counts};
+use crate::support;
+use reprise::clock::Clock;
+use reprise::engine::{Attempt, Control, Event};
+use reprise::job::{Beside, Ending, Notice, replay};
+use reprise_core::checkpoint::faulted::FaultedRows;
+use reprise_core::codec::record;
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Faults by the thousand are let pass.
+const PATIENT: &str = "faults-max = 1000000";
+
+/// Lines `key,value,7` go to `a`, a guest, by key, and what that emits to `b`, a counter, by key.
+fn chain(guest: &str, settings: &str) -> Topology {
+    wired(false, guest, settings)
+}
+
+fn wired(follow: bool, guest: &str, settings: &str) -> Topology {
+    Topology::new("")
+        .source("lines", "", follow)
+        .operator("parse", "parse-text", "\"lines\"")
+        .operator_set("a", guest, r#"{ from = "parse", by = "key" }"#, settings)
+        .operator("b", "running-count", r#"{ from = "a", by = "key" }"#)
+        .sink("out", "\"b\"")
+}
+
+/// Lines with poison at every `nth`, or none at 0.
+fn lines(rows: usize, nth: usize, keys: usize) -> Vec<String> {
+    let value = |row| if nth > 0 && row % nth == nth - 1 { "poison" } else { "v" };
+    (0..rows).map(|row| format!("k{},{},7", row * 7 % keys, value(row))).collect()
+}
+
+fn key(line: &str) -> &str {
+    line.split(',').next().unwrap()
+}
+
+/// Runs to the end on a clock that moves on at each look. Gives the control as well.
+fn run(folder: &Folder, workers: u32) -> (Run, Arc<Control>) {
+    let control = Mutex::new(None);
+    let run = folder.run_set(
+        workers,
+        |options| options.clock = Clock::Stepping(Arc::new(AtomicI64::new(0))),
+        |notice| {
+            if let Notice::Started { control: started, .. } = notice {
+                *control.lock().unwrap() = Some(Arc::clone(started));
+            }
+            Then::GoOn
+        },
+    );
+    let control = control.into_inner().unwrap();
+    (run.expect(Ending::Finished), control.unwrap())
+}
+
+fn starts(run: &Run) -> usize {
+    run.notices.iter().filter(|notice| matches!(notice, Notice::Started { .. })).count()
+}
+
+/// Failures of each operator that were told.
+fn failures(run: &Run) -> BTreeMap<&str, usize> {
+    let mut failures = BTreeMap::new();
+    for notice in &run.notices {
+        if let Notice::Operator(Event::Failed { operator, .. }) = notice {
+            *failures.entry(operator.as_str()).or_default() += 1;
+        }
+    }
+    failures
+}
+
+/// What the quarantine holds of an operator.
+fn faulted(folder: &Folder, operator: &str) -> Vec<FaultedRows> {
+    let objects = folder.objects(&format!("quarantine/{operator}"));
+    objects.iter().map(|path| record::decode(&fs::read(folder.store().join(path)).unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn a_thousand_traps_change_nothing_and_no_neighbour_notices() {
+    let settings =
+        format!("recover-within = \"5ms\"\non-failure = {{ retries = 1000, backoff = \"1ms..1ms\", {PATIENT} }}\ndeadline = \"60s\"");
+    for standby in ["", "\nstandby = true"] {
+        let folder = Folder::new(&chain("trap-sometimes", &format!("{settings}{standby}")).step_by_step(8));
+        let lines = lines(12_000, 4, 500);
+        folder.feed("lines", "all", &lines);
+        let (run, control) = run(&folder, 2);
+        let failures = failures(&run);
+        println!("{failures:?}, {:?}", control.guards[1].recoveries);
+        assert!(failures["a"] >= 1_000 && failures.len() == 1, "{failures:?}");
+        assert_eq!(control.guards[1].recoveries.count(), failures["a"] as u64);
+        assert_eq!((starts(&run), control.guards[2].recoveries.count()), (1, 0), "neither the job nor the neighbour began anew");
+        assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
+        assert!(folder.objects("quarantine").is_empty());
+    }
+}
+
+#[test]
+fn poison_of_every_kind_goes_to_quarantine_and_everything_else_stands() {
+    let kinds = [
+        ("trap-unreachable", "trap", ""),
+        ("panic", "trap", ""),
+        ("stack-overflow", "stack", ""),
+        ("memory-bomb", "memory", "memory = \"16MiB\""),
+        ("process-error", "returned", ""),
+        ("lie-port", "lie", ""),
+        ("lie-huge", "lie", ""),
+    ];
+    let lines = lines(4_000, 571, 90);
+    let poison: Vec<&String> = lines.iter().filter(|line| line.contains("poison")).collect();
+    assert_eq!(poison.len(), 7);
+    let mut topology = Topology::new("keep = 1000").source("lines", "", false).operator("parse", "parse-text", "\"lines\"");
+    for (guest, _, limit) in kinds {
+        let settings = format!("on-failure = {{ retries = 1, backoff = \"1ms..1ms\", {PATIENT} }}\ndeadline = \"60s\"\n{limit}");
+        topology = topology
+            .operator_set(guest, guest, r#"{ from = "parse", by = "key" }"#, &settings)
+            .sink(&format!("out-{guest}"), &format!("\"{guest}\""));
+    }
+    let folder = Folder::new(&topology);
+    folder.feed("lines", "all", &lines);
+    let (run, control) = run(&folder, 2);
+    assert_eq!(starts(&run), 1);
+    let good = running_counts(lines.iter().filter(|line| !line.contains("poison")).map(|line| key(line)));
+    for (place, (guest, kind, _)) in kinds.iter().enumerate() {
+        assert_eq!(folder.rows(&format!("out-{guest}")), good, "{guest}");
+        let held = faulted(&folder, guest);
+        let rows: Vec<_> = held.iter().flat_map(|object| &object.rows).collect();
+        let mut found: Vec<String> =
+            rows.iter().map(|row| format!("{},{},{}", text(&row.row.key), text(&row.row.value), row.row.time)).collect();
+        let mut expected: Vec<String> = poison.iter().map(|line| (*line).clone()).collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{guest}");
+        for object in &held {
+            object.check().unwrap();
+            assert!(object.line > 0 && object.node == *guest, "{object:?}");
+        }
+        assert!(rows.iter().all(|row| row.kind == *kind && row.call == "process" && !row.row.reason.is_empty()), "{guest}: {rows:?}");
+        let other = Beside { component: Some(support::guest("running-count")), ..Beside::default() };
+        let mended = replay(&folder.store().join(rows[0].capsule.as_ref().unwrap()), &other).unwrap();
+        assert!(mended.is_other_component && !mended.is_reproduced(), "{guest}");
+        assert!(matches!(mended.attempt, Attempt::Succeeded), "{guest}: {:?}", mended.attempt);
+        for row in &rows {
+            let tried = replay(&folder.store().join(row.capsule.as_ref().unwrap()), &Beside::default()).unwrap();
+            assert!(tried.is_reproduced() && !tried.is_other_component, "{guest}: {:?}", tried.attempt);
+            assert_eq!(tried.capsule.fault.message, row.row.reason, "{guest}");
+        }
+        assert_eq!(rows.iter().any(|row| !row.backtrace.is_empty()), ["trap", "stack", "memory"].contains(kind), "{guest}");
+        assert_eq!(control.guards[place + 1].quarantined.load(Ordering::Relaxed), 7, "{guest}");
+    }
+    let newest = folder.newest();
+    assert!(newest.operators[1..].iter().all(|operator| operator.instances.iter().map(|i| i.rejected).sum::<u64>() == 7));
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_call_without_end_is_ended_and_its_row_goes_to_quarantine() {
+    let settings = format!("on-failure = {{ retries = 0, {PATIENT} }}\ndeadline = \"2s\"");
+    let folder = Folder::new(&chain("endless-loop", &settings).step_by_step(4));
+    let lines = lines(40, 25, 9);
+    folder.feed("lines", "all", &lines);
+    let (run, _) = run(&folder, 1);
+    assert_eq!(starts(&run), 1);
+    assert_eq!(folder.rows("out"), running_counts(lines.iter().filter(|line| !line.contains("poison")).map(|line| key(line))));
+    let held = faulted(&folder, "a");
+    assert_eq!(held.iter().flat_map(|object| &object.rows).map(|row| row.kind.as_str()).collect::<Vec<_>>(), ["deadline"]);
+}
+
+#[test]
+fn an_operator_with_too_many_faults_is_paused_and_nothing_is_lost() {
+    let settings = "on-failure = { retries = 0, faults-max = 3, pause = \"10ms\" }\ndeadline = \"60s\"";
+    let folder = Folder::new(&chain("trap-unreachable", settings));
+    let lines = lines(400, 20, 9);
+    folder.feed("lines", "all", &lines);
+    let (run, _) = run(&folder, 2);
+    let count = |wanted: fn(&Event) -> bool| run.notices.iter().filter(|n| matches!(n, Notice::Operator(event) if wanted(event))).count();
+    let (paused, resumed) = (count(|e| matches!(e, Event::Paused { .. })), count(|e| matches!(e, Event::Resumed { .. })));
+    assert!(paused > 0 && resumed > 0 && resumed <= paused, "{paused} pauses, {resumed} ends of pauses");
+    assert_eq!(folder.rows("out"), running_counts(lines.iter().filter(|line| !line.contains("poison")).map(|line| key(line))));
+    assert_eq!(faulted(&folder, "a").iter().map(|object| object.rows.len()).sum::<usize>(), 20);
+}
+
+#[test]
+fn too_many_faults_stop_the_job_where_its_topology_says_so() {
+    let settings = "on-failure = { retries = 0, faults-max = 3, open = \"stop\" }\ndeadline = \"60s\"";
+    let folder = Folder::new(&chain("trap-unreachable", settings));
+    folder.feed("lines", "all", lines(400, 20, 9));
+    let run = folder.run(2);
+    let text = run.error().to_string();
+    assert!(text.contains("operator `a` instance") && text.contains("stopped after 4 failures"), "{text}");
+    // Mended, it goes on where it was.
+    folder.set(&chain("running-count", ""));
+    folder.run(2).expect(Ending::Finished);
+    let out = folder.rows("out");
+    let poison = faulted(&folder, "a").iter().map(|object| object.rows.len()).sum::<usize>();
+    assert_eq!(out.len() + poison, 400);
+}
+
+#[test]
+fn an_instance_with_too_much_state_to_be_kept_takes_the_whole_job_up_again() {
+    let settings =
+        format!("snapshot-copy-max = \"0B\"\non-failure = {{ retries = 1000, backoff = \"1ms..1ms\", {PATIENT} }}\ndeadline = \"60s\"");
+    let job = |follow| wired(follow, "trap-sometimes", &settings).step_by_step(4);
+    let folder = Folder::new(&job(true));
+    let (good, bad) = (lines(200, 0, 40), lines(200, 1, 40));
+    folder.feed("lines", "good", &good);
+    let mut stage = 0;
+    let ended = folder.run_set(
+        2,
+        |options| options.clock = Clock::Stepping(Arc::new(AtomicI64::new(0))),
+        |notice| match notice {
+            Notice::Checkpoint(made) if folder.is_covered_by(made) && stage == 1 => Then::Stop,
+            Notice::Checkpoint(made) if folder.is_covered_by(made) => {
+                stage = 1;
+                folder.feed("lines", "bad", &bad);
+                Then::GoOn
+            }
+            _ => Then::GoOn,
+        },
+    );
+    let ended = ended.expect(Ending::Stopped);
+    assert!(ended.notices.iter().any(|notice| matches!(notice, Notice::Operator(Event::TooLarge { .. }))));
+    assert!(starts(&ended) > 1);
+    assert_eq!(folder.rows("out"), running_counts(good.iter().chain(&bad).map(|line| key(line))));
+}
