@@ -411,6 +411,19 @@ mod tests {
     }
 
     #[test]
+    fn calls_of_the_host_that_cannot_be_refused_are_told_of_when_the_call_is_over() {
+        let mut guest = Guest::new(&Limits { host_calls_per_call_max: 2, ..Limits::default() }, &identity("a"), Arc::default());
+        guest.begin(Some(Call::default()));
+        guest.asked().asked();
+        assert_eq!(guest.asks_too_much(), None);
+        assert!(guest.now().is_err(), "all imports share the limit");
+        guest.asked();
+        assert_eq!((guest.asks_too_much(), guest.usage.host_calls), (Some(2), 3));
+        guest.begin(Some(Call::default()));
+        assert_eq!(guest.asks_too_much(), None, "another call");
+    }
+
+    #[test]
     fn the_log_is_bounded_and_keeps_the_newest() {
         let mut guest = Guest::new(
             &Limits { log_lines_per_call_max: u32::MAX, log_lines_per_second_max: u32::MAX, ..Limits::default() },
