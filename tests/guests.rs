@@ -14,13 +14,13 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 /// Count by key, then poison: what a hostile guest must have behind it and before it.
-const BEFORE: [(&str, &str); 4] = [("a", "x"), ("b", "x"), ("a", "x"), ("c", "x")];
-const POISON: (&str, &str) = ("a", "poison");
-const AFTER: [(&str, &str); 3] = [("a", "x"), ("b", "x"), ("d", "x")];
+pub(super) const BEFORE: [(&str, &str); 4] = [("a", "x"), ("b", "x"), ("a", "x"), ("c", "x")];
+pub(super) const POISON: (&str, &str) = ("a", "poison");
+pub(super) const AFTER: [(&str, &str); 3] = [("a", "x"), ("b", "x"), ("d", "x")];
 
-const MEMORY_BYTES_MAX: u64 = 16 << 20;
+pub(super) const MEMORY_BYTES_MAX: u64 = 16 << 20;
 const DEADLINE: Duration = Duration::from_millis(200);
-const PART_BYTES_MAX: u32 = 64 << 10;
+pub(super) const PART_BYTES_MAX: u32 = 64 << 10;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new(&Settings { instances_max: 64, ..Settings::default() }).unwrap());
 
@@ -30,35 +30,35 @@ fn bytes(name: &str) -> Vec<u8> {
 }
 
 /// Each guest is compiled once for all tests.
-fn load(name: &str) -> Component {
+pub(super) fn load(name: &str) -> Component {
     static LOADED: Mutex<BTreeMap<String, Component>> = Mutex::new(BTreeMap::new());
     let load = || RUNTIME.load(&bytes(name)).unwrap();
     LOADED.lock().unwrap().entry(name.to_owned()).or_insert_with(load).clone()
 }
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits { memory_bytes_max: MEMORY_BYTES_MAX, deadline: Duration::from_secs(60), ..Limits::default() }
 }
 
-fn identity() -> Identity {
+pub(super) fn identity() -> Identity {
     Identity { job: "guests".into(), operator: "guest".into(), instance: 0, seed: 0 }
 }
 
-fn call(number: u64) -> Call {
+pub(super) fn call(number: u64) -> Call {
     Call { number, now_ms: 1_000 }
 }
 
-fn open(component: &Component, limits: &Limits) -> Instance {
+pub(super) fn open(component: &Component, limits: &Limits) -> Instance {
     let mut instance = component.instantiate(limits, identity()).unwrap();
     instance.open("{}", 1, call(0)).unwrap();
     instance
 }
 
-fn start(name: &str) -> Instance {
+pub(super) fn start(name: &str) -> Instance {
     open(&load(name), &limits())
 }
 
-fn batch(rows: &[(&str, &str)]) -> Batch {
+pub(super) fn batch(rows: &[(&str, &str)]) -> Batch {
     let mut batch = Batch::new();
     for (time, (key, value)) in rows.iter().enumerate() {
         batch.push(Row { time: time as i64, key: key.as_bytes(), value: value.as_bytes() }).unwrap();
@@ -71,22 +71,22 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Keys and values that an instance emits for rows.
-fn emitted(instance: &mut Instance, rows: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(super) fn emitted(instance: &mut Instance, rows: &[(&str, &str)]) -> Vec<(String, String)> {
     let outcome = instance.process(0, &batch(rows), call(1)).unwrap();
     outcome.outputs.iter().flat_map(|(_, rows)| rows.rows()).map(|row| (text(row.key), text(row.value))).collect()
 }
 
-fn counts(pairs: &[(&str, u32)]) -> Vec<(String, String)> {
+pub(super) fn counts(pairs: &[(&str, u32)]) -> Vec<(String, String)> {
     pairs.iter().map(|(key, count)| ((*key).to_owned(), count.to_string())).collect()
 }
 
-fn snapshot(instance: &mut Instance, scope: Scope) -> Vec<Chunk> {
+pub(super) fn snapshot(instance: &mut Instance, scope: Scope) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     instance.read_snapshot(scope, PART_BYTES_MAX, &mut |chunk| chunks.push(chunk)).unwrap();
     chunks
 }
 
-fn restored(component: &Component, chunks: &[Chunk]) -> Instance {
+pub(super) fn restored(component: &Component, chunks: &[Chunk]) -> Instance {
     let mut instance = open(component, &limits());
     chunks.iter().for_each(|chunk| instance.restore(1, chunk).unwrap());
     instance

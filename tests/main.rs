@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "what a test prints is shown where it fails")]
 
+mod corpus;
 mod faults;
 mod formats;
 mod golden;
 mod guests;
+mod hostile;
 mod processes;
 mod recovery;
 mod s3;

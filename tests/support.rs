@@ -260,6 +260,14 @@ impl Running {
         let _ = self.child.kill();
     }
 
+    /// The most memory that it ever had in RAM, in bytes, as far as the kernel tells: 0 once it has ended.
+    pub fn memory_peak_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    }
+
     /// Sends a signal by its name, such as `INT`.
     #[track_caller]
     pub fn signal(&self, name: &str) {

@@ -5,6 +5,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod guests;
 mod paths;
 mod run;
@@ -38,12 +39,18 @@ cargo xtask COMMAND
            N                how many seeds (default 1000); --base SEED is the first one (default 0)
            --seed SEED      this seed alone, with its trace
            --mutation NAME  a protocol that is broken on purpose; a name that does not exist lists them
+  fuzz     arbitrary bytes from a guest, led by the branches that they take in the host; builds what it needs once (some minutes)
+           --minutes N      how long (default 10)
+           --minimise       take what was found over into tests/fuzz/corpus, as few inputs as take the same branches
   golden   run the tests with UPDATE_GOLDEN=1: accept the present output as the golden files
   tidy     rules of the source tree that no compiler checks
   help     this text
 ";
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::as_rustc() {
+        return code;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match dispatch(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,6 +75,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         },
         "test" => options(rest, &[]).and_then(|_| suite::test()),
         "sim" => sim::sim(rest),
+        "fuzz" => fuzz::fuzz(rest),
         "golden" => options(rest, &[]).and_then(|_| suite::golden()),
         "tidy" => options(rest, &[]).and_then(|_| tidy::check_repository()),
         "demo" => {

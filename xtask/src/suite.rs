@@ -85,7 +85,7 @@ fn format() -> Result<Outcome> {
         return Ok(Outcome::Skipped("rustfmt is not installed".to_owned()));
     }
     cargo(&["fmt", "--all", "--check"])?;
-    for workspace in ["examples", "tests/components", "tests/components/wasip2", "tests/s3-server"] {
+    for workspace in ["examples", "tests/components", "tests/components/wasip2", "tests/fuzz", "tests/s3-server"] {
         let folder = paths::root().join(workspace);
         if folder.join("Cargo.toml").is_file() {
             run::run(run::cargo().current_dir(folder).args(["fmt", "--all", "--check"]))?;

@@ -118,6 +118,7 @@ impl Display {
         };
         if let Some(control) = control.filter(|_| !self.json) {
             eprintln!("{status}");
+            names.iter().zip(&control.operators).for_each(|(name, counters)| eprintln!("{}", usage(name, counters)));
             for (name, guard) in names.iter().zip(&control.guards).filter(|(_, guard)| guard.recoveries.count() > 0) {
                 eprintln!("{}", recoveries(name, guard));
             }
@@ -387,11 +388,42 @@ fn counters(c: &NodeCounters) -> serde_json::Value {
     })
 }
 
+/// What an operator used, in a line for people.
+fn usage(name: &str, c: &NodeCounters) -> String {
+    let mut text = format!(
+        "operator `{name}`: {} calls, {:.1} s busy · {} in, {} out · memory {} at most",
+        thousands(load(&c.calls)),
+        load(&c.busy_ns) as f64 / 1e9,
+        bytes(load(&c.bytes_in)),
+        bytes(load(&c.bytes_out)),
+        bytes(load(&c.memory_peak_bytes)),
+    );
+    for (number, what) in
+        [(load(&c.host_calls), "calls of the host"), (load(&c.log_lines_dropped), "log lines dropped"), (load(&c.fuel), "instructions")]
+    {
+        if number > 0 {
+            text.push_str(&format!(" · {} {what}", thousands(number)));
+        }
+    }
+    text
+}
+
 /// The operators: counters, and what came of their failures.
 fn operators(names: &[String], control: &Control) -> serde_json::Value {
     let all = names.iter().zip(&control.operators).zip(&control.guards);
     let each = all.map(|((name, c), guard)| {
         let mut members = counters(c);
+        for (key, counter) in [
+            ("calls", &c.calls),
+            ("fuel", &c.fuel),
+            ("host_calls", &c.host_calls),
+            ("log_lines_dropped", &c.log_lines_dropped),
+            ("bytes_in", &c.bytes_in),
+            ("bytes_out", &c.bytes_out),
+            ("memory_peak_bytes", &c.memory_peak_bytes),
+        ] {
+            members[key] = load(counter).into();
+        }
         members["recovery"] = recovery(guard);
         (name.clone(), members)
     });
@@ -449,6 +481,18 @@ pub(super) fn bytes(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wasm::Usage;
+
+    #[test]
+    fn what_an_operator_used_is_told_in_one_line() {
+        let counters = NodeCounters::default();
+        let used = Usage { calls: 1200, busy: Duration::from_millis(1500), bytes_in: 2048, memory_peak_bytes: 3 << 20, ..Usage::default() };
+        counters.add_usage(&used);
+        let shown = "operator `count`: 1,200 calls, 1.5 s busy · 2.0 KiB in, 0 B out · memory 3.0 MiB at most";
+        assert_eq!(usage("count", &counters), shown);
+        counters.add_usage(&Usage { host_calls: 3, fuel: 10_000, memory_peak_bytes: 1 << 20, ..Usage::default() });
+        assert_eq!(usage("count", &counters), format!("{shown} · 3 calls of the host · 10,000 instructions"));
+    }
 
     #[test]
     fn numbers_are_shown_for_people() {

@@ -3,7 +3,7 @@
 use super::guard::Guard;
 use super::moment::Moment;
 use crate::connect::ConnectError;
-use crate::wasm::GuestError;
+use crate::wasm::{GuestError, Usage};
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::ids::Epoch;
 use std::collections::BTreeSet;
@@ -103,10 +103,43 @@ pub struct NodeCounters {
     pub rejected: AtomicU64,
     /// Bytes of state in the last full snapshot and the deltas since, summed over instances.
     pub state_bytes: AtomicI64,
-    /// Time spent inside calls, nanoseconds.
+    /// Time spent inside calls, nanoseconds. For operators: of the wall, within every call of a guest, snapshots included.
     pub busy_ns: AtomicU64,
     /// Longest pause of a worker at the end of an epoch, nanoseconds.
     pub snapshot_ns_max: AtomicU64,
+    /// Calls that reached a guest, each piece of an output and each part of a snapshot one of them.
+    pub calls: AtomicU64,
+    /// Instructions that guests executed, where they are counted.
+    pub fuel: AtomicU64,
+    /// Calls of the host that guests made.
+    pub host_calls: AtomicU64,
+    /// Lines that guests logged and that were dropped for a limit.
+    pub log_lines_dropped: AtomicU64,
+    /// Bytes of rows that went into guests.
+    pub bytes_in: AtomicU64,
+    /// Bytes of rows that came out of them.
+    pub bytes_out: AtomicU64,
+    /// The most linear memory that one instance ever had, bytes.
+    pub memory_peak_bytes: AtomicU64,
+}
+
+impl NodeCounters {
+    /// Adds what an instance used.
+    pub fn add_usage(&self, used: &Usage) {
+        let Usage { calls, busy, fuel, host_calls, log_lines_dropped, bytes_in, bytes_out, memory_peak_bytes } = *used;
+        for (counter, more) in [
+            (&self.calls, calls),
+            (&self.busy_ns, busy.as_nanos() as u64),
+            (&self.fuel, fuel),
+            (&self.host_calls, host_calls),
+            (&self.log_lines_dropped, log_lines_dropped),
+            (&self.bytes_in, bytes_in),
+            (&self.bytes_out, bytes_out),
+        ] {
+            counter.fetch_add(more, Ordering::Relaxed);
+        }
+        self.memory_peak_bytes.fetch_max(memory_peak_bytes, Ordering::Relaxed);
+    }
 }
 
 /// See the module.

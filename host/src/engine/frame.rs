@@ -68,7 +68,7 @@ const HEAD_WORDS: usize = 7;
 
 impl ContainerBytes for Frame {
     fn from_bytes(bytes: timely::bytes::arc::Bytes) -> Self {
-        parse(&bytes).unwrap_or(Self { copies: 1, load: Load::Damaged })
+        Self::from_wire(&bytes).unwrap_or(Self { copies: 1, load: Load::Damaged })
     }
 
     fn length_in_bytes(&self) -> usize {
@@ -80,6 +80,15 @@ impl ContainerBytes for Frame {
     }
 
     fn into_bytes<W: std::io::Write>(&self, writer: &mut W) {
+        // Timely's writer is its own send buffer, which does not fail; what could not be written is noticed as a damaged frame.
+        let _ = writer.write_all(&self.to_wire());
+    }
+}
+
+impl Frame {
+    /// The bytes in which it crosses to another process.
+    #[must_use]
+    pub fn to_wire(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.length_in_bytes());
         let head = match &self.load {
             Load::Rows(b) => [0, b.len() as u64, b.keys().len() as u64, b.values().len() as u64, 0, 0],
@@ -96,36 +105,38 @@ impl ContainerBytes for Frame {
             out.extend_from_slice(b.values());
         }
         out.resize(self.length_in_bytes(), 0);
-        // Timely's writer is its own send buffer, which does not fail; what could not be written is noticed as a damaged frame.
-        let _ = writer.write_all(&out);
+        out
     }
-}
 
-fn parse(bytes: &[u8]) -> Option<Frame> {
-    let (words, _) = bytes.get(..HEAD_WORDS * 8)?.as_chunks::<8>();
-    let word = |at: usize| u64::from_le_bytes(words[at]);
-    let (copies, kind) = (u32::try_from(word(0)).ok()?, word(1));
-    if kind == 1 {
-        let load = Load::Watermark { sender: u32::try_from(word(5)).ok()?, watermark: word(6) as i64 };
-        return Some(Frame { copies, load });
+    /// Reads what [`Self::to_wire`] wrote. `None` for bytes that are no frame.
+    #[must_use]
+    pub fn from_wire(bytes: &[u8]) -> Option<Self> {
+        let (words, _) = bytes.get(..HEAD_WORDS * 8)?.as_chunks::<8>();
+        let word = |at: usize| u64::from_le_bytes(words[at]);
+        let (copies, kind) = (u32::try_from(word(0)).ok()?, word(1));
+        if kind == 1 {
+            let load = Load::Watermark { sender: u32::try_from(word(5)).ok()?, watermark: word(6) as i64 };
+            return Some(Frame { copies, load });
+        }
+        if kind != 0 {
+            return None;
+        }
+        let (rows, keys, values) = (usize::try_from(word(2)).ok()?, usize::try_from(word(3)).ok()?, usize::try_from(word(4)).ok()?);
+        let mut rest = &bytes[HEAD_WORDS * 8..];
+        let mut take = |bytes: usize| {
+            let (head, tail) = rest.split_at_checked(bytes)?;
+            rest = tail;
+            Some(head)
+        };
+        let times = take(rows.checked_mul(8)?)?.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
+        let mut ends = || -> Option<Vec<u32>> {
+            Some(take(rows.checked_mul(4)?)?.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect())
+        };
+        let (key_ends, value_ends) = (ends()?, ends()?);
+        let (keys, values) = (take(keys)?.to_vec(), take(values)?.to_vec());
+        let batch = Batch::from_columns(Columns { times, key_ends, keys, value_ends, values }).ok()?;
+        Some(Frame { copies, load: Load::Rows(batch) })
     }
-    if kind != 0 {
-        return None;
-    }
-    let (rows, keys, values) = (usize::try_from(word(2)).ok()?, usize::try_from(word(3)).ok()?, usize::try_from(word(4)).ok()?);
-    let mut rest = &bytes[HEAD_WORDS * 8..];
-    let mut take = |bytes: usize| {
-        let (head, tail) = rest.split_at_checked(bytes)?;
-        rest = tail;
-        Some(head)
-    };
-    let times = take(rows.checked_mul(8)?)?.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
-    let mut ends =
-        || -> Option<Vec<u32>> { Some(take(rows.checked_mul(4)?)?.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()) };
-    let (key_ends, value_ends) = (ends()?, ends()?);
-    let (keys, values) = (take(keys)?.to_vec(), take(values)?.to_vec());
-    let batch = Batch::from_columns(Columns { times, key_ends, keys, value_ends, values }).ok()?;
-    Some(Frame { copies, load: Load::Rows(batch) })
 }
 
 #[cfg(test)]
@@ -137,7 +148,7 @@ mod tests {
         let mut bytes = Vec::new();
         frame.into_bytes(&mut bytes);
         assert_eq!(bytes.len(), frame.length_in_bytes());
-        parse(&bytes).unwrap()
+        Frame::from_wire(&bytes).unwrap()
     }
 
     #[test]
@@ -152,12 +163,12 @@ mod tests {
 
     #[test]
     fn junk_is_no_frame() {
-        assert_eq!(parse(b"short"), None);
-        assert_eq!(parse(&[0xff; 64]), None);
+        assert_eq!(Frame::from_wire(b"short"), None);
+        assert_eq!(Frame::from_wire(&[0xff; 64]), None);
         let mut bytes = Vec::new();
         Frame::rows(Batch::new()).into_bytes(&mut bytes);
         bytes[16] = 200;
-        assert_eq!(parse(&bytes), None);
+        assert_eq!(Frame::from_wire(&bytes), None);
     }
 
     #[test]

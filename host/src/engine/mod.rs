@@ -40,6 +40,7 @@ pub use capsule::{Attempt, Case, Failing, reproduce};
 use control::Alarm;
 pub use control::{Control, Failure, NodeCounters};
 pub use event::{Event, Events};
+pub use frame::{Frame, Load};
 pub use guard::{Durations, Guard};
 pub use image::Versioned;
 pub use moment::EPOCH_MAX;

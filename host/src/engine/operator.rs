@@ -272,9 +272,10 @@ impl OperatorInstance {
         self.place
     }
 
-    /// Hands on what the guest logged.
+    /// Hands on what the guest logged, and what it used.
     fn pass_log(&mut self) {
         let Some(guest) = &mut self.instance else { return };
+        self.control.operators[self.place].add_usage(&guest.take_usage());
         for line in guest.take_log() {
             let (operator, instance, text) = (&self.blueprint.settings.name, self.at.instance, line.message);
             match line.level {
@@ -350,7 +351,6 @@ impl OperatorInstance {
         let started = Instant::now();
         let outcome = input.make(instance, call);
         let busy = started.elapsed();
-        self.counters().busy_ns.fetch_add(busy.as_nanos() as u64, Ordering::Relaxed);
         self.pass_log();
         let outcome = outcome?;
         self.calls = call.number;
@@ -484,7 +484,9 @@ impl OperatorInstance {
     fn read_snapshot(&mut self, scope: Scope) -> Result<Vec<Arc<Versioned>>, GuestError> {
         let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
         let mut chunks: Vec<Chunk> = Vec::new();
-        instance.read_snapshot(scope, self.blueprint.part_bytes_max, &mut |chunk| chunks.push(chunk))?;
+        let read = instance.read_snapshot(scope, self.blueprint.part_bytes_max, &mut |chunk| chunks.push(chunk));
+        self.pass_log();
+        read?;
         let slots = &self.blueprint.description.slots;
         let version = |chunk: &Chunk| slots.get(chunk.slot() as usize).map_or(0, |slot| slot.version);
         let chunks = chunks.into_iter().filter(|chunk| !chunk.is_empty());

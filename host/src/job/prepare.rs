@@ -4,9 +4,11 @@ use super::capsule::COMPONENT_BYTES_MAX;
 use super::error::Error;
 use super::opening;
 use crate::store::{self, Intercept, Store};
-use crate::wasm::{Component, Folder, GrantError, Grants, Runtime, Settings};
+use crate::wasm::{Component, Folder, GrantError, Grants, Limits, Runtime, Settings};
 use reprise_core::description::Description;
 use reprise_core::topology::{self, Operator, Plan, Problem, Topology};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,11 +81,17 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
     let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &shown, &text));
     let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
     let base_dir = folder(path);
-    let runtime = Runtime::new(&settings(&topology, instances_max, cache_dir)).map_err(Error::Runtime)?;
+    let mut runtimes = BTreeMap::new();
+    for fuel in topology.operators.iter().map(|operator| operator.fuel) {
+        if let Entry::Vacant(place) = runtimes.entry(fuel) {
+            let settings = settings(&topology, fuel, instances_max, cache_dir.clone());
+            place.insert(Runtime::new(&settings).map_err(Error::Runtime)?);
+        }
+    }
 
     let (mut components, mut component_bytes, mut descriptions, mut problems) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for operator in &topology.operators {
-        match load(&runtime, &base_dir, operator) {
+        match load(&runtimes[&operator.fuel], &base_dir, operator) {
             Ok((component, description, bytes)) => {
                 components.push(component);
                 component_bytes.push(bytes);
@@ -106,12 +114,33 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
     }
 }
 
-fn settings(topology: &Topology, instances_max: u32, cache_dir: Option<PathBuf>) -> Settings {
-    let memory_bytes_max = topology.operators.iter().map(|o| o.memory_bytes_max).max().unwrap_or(1 << 20);
+/// Settings of the engine for the operators whose instructions are counted, or for the others: counting slows down all that an engine
+/// compiles.
+fn settings(topology: &Topology, fuel: bool, instances_max: u32, cache_dir: Option<PathBuf>) -> Settings {
+    let operators = || topology.operators.iter().filter(|operator| operator.fuel == fuel);
+    let memory_bytes_max = operators().map(|o| o.memory_bytes_max).max().unwrap_or(1 << 20);
     // Beside each instance its successor, before it is dropped; beside those of an operator the one that is asked to describe itself.
     let of = |operator: &Operator| instances_max.saturating_mul(if operator.standby { 4 } else { 2 }).saturating_add(1);
-    let instances_max = topology.operators.iter().map(of).fold(0, u32::saturating_add).max(1);
-    Settings { cache_dir, instances_max, memory_bytes_max, ..Settings::default() }
+    let instances_max = operators().map(of).fold(0, u32::saturating_add).max(1);
+    let stack_bytes_max = usize::try_from(topology.limits.stack_bytes_max).unwrap_or(usize::MAX);
+    Settings { cache_dir, instances_max, memory_bytes_max, stack_bytes_max, fuel, ..Settings::default() }
+}
+
+/// What one instance of an operator may use.
+pub(super) fn limits_of(operator: &Operator) -> Limits {
+    let further = &operator.limits;
+    Limits {
+        memory_bytes_max: operator.memory_bytes_max,
+        deadline: operator.deadline,
+        output_bytes_max: operator.output_bytes_max,
+        call_output_bytes_max: further.call_output_bytes_max,
+        table_elements_max: further.table_elements_max,
+        core_instances_max: further.core_instances_max,
+        host_calls_per_call_max: further.host_calls_max.into(),
+        log_lines_per_call_max: further.log_lines_per_call_max,
+        log_lines_per_second_max: further.log_lines_per_second_max,
+        snapshot_bytes_max: further.snapshot_bytes_max,
+    }
 }
 
 /// What the topology grants the guests of an operator, with the folders found.

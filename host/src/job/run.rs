@@ -28,7 +28,7 @@ use reprise_core::checkpoint::tenure::Tenure;
 use reprise_core::failure::window::Window;
 use reprise_core::failure::{Decision, Failures, Policy};
 use reprise_core::ids::{Digest, Epoch, Generation};
-use reprise_core::topology::{Node, OnFailure, Operator, Plan};
+use reprise_core::topology::{Node, OnFailure, Plan};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -484,7 +484,7 @@ impl Job {
             config: operator.config.clone(),
             digest: self.prepared.components[place].digest(),
             component: Arc::clone(&self.prepared.component_bytes[place]),
-            limits: limits(operator),
+            limits: prepare::limits_of(operator),
             grants: (
                 operator.grant.variables.iter().map(|(name, _)| name.clone()).collect(),
                 operator.grant.folders.iter().map(|folder| folder.guest.clone()).collect(),
@@ -503,7 +503,7 @@ impl Job {
                 settings: operator.clone(),
                 component: self.prepared.components[index].clone(),
                 description: self.plan().descriptions[index].clone(),
-                limits: limits(operator),
+                limits: prepare::limits_of(operator),
                 part_bytes_max: u32::try_from(topology.checkpoint.part_bytes_max).unwrap_or(u32::MAX),
                 chain_length_max: topology.checkpoint.chain_length_max,
                 guard: Arc::clone(&control.guards[index]),
@@ -545,16 +545,6 @@ impl Job {
                 bytes_max: plan.topology.checkpoint.chain_bytes_max,
             },
         }
-    }
-}
-
-/// What each instance of an operator may use.
-fn limits(operator: &Operator) -> wasm::Limits {
-    wasm::Limits {
-        memory_bytes_max: operator.memory_bytes_max,
-        deadline: operator.deadline,
-        output_bytes_max: operator.output_bytes_max,
-        ..wasm::Limits::default()
     }
 }
 

@@ -55,7 +55,8 @@ fn run(trial: &Trial, memory_bytes_max: u64, cause: Cause) -> Tried<Ended> {
 /// The fault says what happened, and nothing of the call stands.
 fn is_clean(error: &GuestError) -> bool {
     match error.fault {
-        Fault::Trap(_) | Fault::Memory { .. } | Fault::Stack | Fault::Returned(_) | Fault::Instance(_) => true,
+        Fault::Trap(_) | Fault::Memory { .. } | Fault::Table { .. } | Fault::HostCalls { .. } | Fault::Stack => true,
+        Fault::Returned(_) | Fault::Instance(_) => true,
         // A machine that is busy, and not the operator, may be to blame.
         Fault::Deadline { .. } => true,
         Fault::Lie(_) => false,

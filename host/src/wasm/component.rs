@@ -4,9 +4,10 @@ use super::contract::{OPERATOR, STATE, description, operator, state};
 use super::fault::{Fault, GuestError, chain};
 use super::guest::{Call, Guest, Identity};
 use super::instance::{Exports, Instance};
-use super::limits::{Limits, TABLE_ELEMENTS_MAX};
+use super::limits::{CORE_INSTANCES_MAX, Limits, TABLE_ELEMENTS_MAX};
 use super::load::LoadError;
 use super::runtime::Shared;
+use super::usage;
 use super::wasi::{GrantError, Grants};
 use reprise_core::description::Description;
 use reprise_core::ids::Digest;
@@ -91,6 +92,12 @@ impl Component {
         self.inner.state.is_some()
     }
 
+    /// True where the instructions of its instances are counted.
+    #[must_use]
+    pub fn counts_fuel(&self) -> bool {
+        self.inner.shared.settings.fuel
+    }
+
     /// What it imports.
     #[must_use]
     pub fn imports(&self) -> &[String] {
@@ -138,7 +145,11 @@ impl Component {
             let why = format!("its memory limit is {} bytes, that of the runtime {}", limits.memory_bytes_max, settings.memory_bytes_max);
             return Err(GuestError::early("instantiate", why));
         }
-        if limits.table_elements_max > TABLE_ELEMENTS_MAX {
+        if limits.core_instances_max > CORE_INSTANCES_MAX {
+            let why = format!("its limit is {} core instances, that of the runtime {CORE_INSTANCES_MAX}", limits.core_instances_max);
+            return Err(GuestError::early("instantiate", why));
+        }
+        if limits.table_elements_max as usize > TABLE_ELEMENTS_MAX {
             let why = format!("its limit is {} table elements, that of the runtime {TABLE_ELEMENTS_MAX}", limits.table_elements_max);
             return Err(GuestError::early("instantiate", why));
         }
@@ -155,6 +166,7 @@ impl Component {
         store.set_epoch_deadline(ticks(limits.deadline, shared.settings.tick));
         store.data_mut().begin(Some(Call::default()));
         let handover_bytes_max = store.hostcall_fuel();
+        usage::fill(&mut store, shared.settings.fuel);
         let exports = self.link(&mut store);
         let guest = store.data_mut();
         guest.end();

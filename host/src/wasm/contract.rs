@@ -23,6 +23,7 @@ pub(super) mod operator {
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "reprise:operator/stateless",
+        imports: { default: trappable },
         ownership: Borrowing { duplicate_if_necessary: true },
     });
     pub use self::exports::reprise::operator::operator::{Context, Description, Guest, GuestIndices, SlotKind};

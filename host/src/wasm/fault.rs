@@ -2,8 +2,8 @@
 //!
 //! A [`GuestError`] is never our own fault and never storage's. Texts that came from the guest are cut and cleaned of control characters.
 
-use super::guest::Guest;
-use super::limits::TEXT_BYTES_MAX;
+use super::guest::{Guest, TooManyHostCalls};
+use super::limits::{Refused, TEXT_BYTES_MAX};
 use super::wasi::Ended;
 use std::fmt;
 use std::time::Duration;
@@ -44,6 +44,18 @@ pub enum Fault {
         /// What it would have had after growing, in bytes.
         asked: u64,
     },
+    /// The guest was refused elements of a table and trapped.
+    Table {
+        /// The limit, in elements.
+        limit: u64,
+        /// What the table would have had after growing.
+        asked: u64,
+    },
+    /// The guest asked its host for more than one call may.
+    HostCalls {
+        /// The limit, in calls.
+        limit: u64,
+    },
     /// The guest overflowed its stack.
     Stack,
     /// The guest returned an error: its text.
@@ -62,6 +74,8 @@ impl Fault {
             Self::Trap(_) => "trap",
             Self::Deadline { .. } => "deadline",
             Self::Memory { .. } => "memory",
+            Self::Table { .. } => "table",
+            Self::HostCalls { .. } => "host-calls",
             Self::Stack => "stack",
             Self::Returned(_) => "returned",
             Self::Lie(_) => "lie",
@@ -79,6 +93,8 @@ impl fmt::Display for GuestError {
             Fault::Memory { limit, asked } => {
                 write!(f, "out of memory in `{call}`: asked for {asked} bytes, the limit is {limit}")
             }
+            Fault::Table { limit, asked } => write!(f, "out of table elements in `{call}`: asked for {asked}, the limit is {limit}"),
+            Fault::HostCalls { limit } => write!(f, "stopped in `{call}`: over its limit of {limit} calls of the host"),
             Fault::Stack => write!(f, "trapped in `{call}`: stack overflow"),
             Fault::Returned(text) => write!(f, "`{call}` returned an error: {text}"),
             Fault::Lie(how) => write!(f, "`{call}` broke the contract: {how}"),
@@ -109,12 +125,14 @@ impl GuestError {
     /// Tells why wasmtime ended a call. `deadline` and `handover_bytes_max` are the limits that held for it.
     pub(super) fn ended(call: &'static str, error: &wasmtime::Error, guest: &Guest, deadline: Duration, handover_bytes_max: usize) -> Self {
         let starting = call == "instantiate";
-        let fault = match (fault_of(error, deadline, handover_bytes_max), guest.meter.refused_bytes()) {
-            (Fault::Trap(_), Some(asked)) => Fault::Memory { limit: guest.meter.limit_bytes(), asked },
+        let refused = guest.meter.refused().map(|refused| match refused {
+            Refused::Memory(asked) => Fault::Memory { limit: guest.meter.memory_bytes_max(), asked },
+            Refused::Table(asked) => Fault::Table { limit: guest.meter.table_elements_max(), asked },
+        });
+        let fault = match (fault_of(error, deadline, handover_bytes_max), refused) {
+            (Fault::Trap(_), Some(refused)) => refused,
             // The host found no room for what it passes, or the first memory is too large: no trap, but the same fault.
-            (Fault::Lie(how), Some(asked)) if starting || how.contains("realloc") => {
-                Fault::Memory { limit: guest.meter.limit_bytes(), asked }
-            }
+            (Fault::Lie(how), Some(refused)) if starting || how.contains("realloc") => refused,
             (Fault::Lie(why), _) if starting => Fault::Instance(why),
             (fault, _) => fault,
         };
@@ -133,6 +151,9 @@ fn fault_of(error: &wasmtime::Error, deadline: Duration, handover_bytes_max: usi
             }
             trap => Fault::Trap(trap_text(*trap)),
         };
+    }
+    if let Some(TooManyHostCalls { limit }) = error.downcast_ref() {
+        return Fault::HostCalls { limit: *limit };
     }
     if let Some(ended) = error.downcast_ref::<Ended>() {
         return Fault::Trap(ended.to_string());
@@ -213,6 +234,11 @@ mod tests {
             show("process", Fault::Memory { limit: 10, asked: 11 }),
             "out of memory in `process`: asked for 11 bytes, the limit is 10"
         );
+        assert_eq!(
+            show("process", Fault::Table { limit: 10, asked: 11 }),
+            "out of table elements in `process`: asked for 11, the limit is 10"
+        );
+        assert_eq!(show("process", Fault::HostCalls { limit: 10 }), "stopped in `process`: over its limit of 10 calls of the host");
         assert_eq!(show("instantiate", Fault::Instance("pool is full".into())), "cannot be instantiated: pool is full");
         assert_eq!(show("process", Fault::Instance("it is dead".into())), "`process` was not called: it is dead");
     }

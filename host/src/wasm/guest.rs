@@ -6,6 +6,7 @@
 use super::contract::operator::{Host, Level as WitLevel, TypesHost};
 use super::fault::clean;
 use super::limits::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, Meter, TEXT_BYTES_MAX};
+use super::usage::Usage;
 use super::wasi::{Grants, Wasi};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
@@ -64,9 +65,18 @@ pub struct LogLine {
     pub call: u64,
 }
 
+/// Ends a call that asks its host for too much.
+#[derive(Debug, thiserror::Error)]
+#[error("over the limit of {limit} calls of the host")]
+pub(super) struct TooManyHostCalls {
+    pub(super) limit: u64,
+}
+
 /// The data of a wasmtime store.
 pub(super) struct Guest {
     pub(super) meter: Meter,
+    /// Since it was taken the last time.
+    pub(super) usage: Usage,
     /// What a component that imports `wasi:*` gets; others never reach it.
     pub(super) wasi: Wasi,
     seed: u64,
@@ -74,9 +84,18 @@ pub(super) struct Guest {
     random: u64,
     log: VecDeque<LogLine>,
     tail: VecDeque<String>,
+    host_calls: u64,
+    host_calls_max: u64,
     lines_in_call: u32,
-    lines_dropped: u64,
     lines_per_call_max: u32,
+    /// The second in which the last call was made, and lines that were logged in it.
+    second: i64,
+    lines_in_second: u32,
+    lines_per_second_max: u32,
+    /// Lines that were dropped and that no line has told of yet.
+    lines_dropped: u64,
+    /// The second in which a line told of dropped ones.
+    told_in: Option<i64>,
     counters: BTreeMap<String, u64>,
     counter_refused: bool,
 }
@@ -85,15 +104,22 @@ impl Guest {
     pub(super) fn new(limits: &Limits, identity: &Identity, grants: Arc<Grants>) -> Self {
         Self {
             meter: Meter::new(limits),
+            usage: Usage::default(),
             wasi: Wasi::new(grants),
             seed: seed(identity),
             call: Call::default(),
             random: 0,
             log: VecDeque::new(),
             tail: VecDeque::with_capacity(LOG_TAIL_LINES),
+            host_calls: 0,
+            host_calls_max: limits.host_calls_per_call_max,
             lines_in_call: 0,
-            lines_dropped: 0,
             lines_per_call_max: limits.log_lines_per_call_max,
+            second: 0,
+            lines_in_second: 0,
+            lines_per_second_max: limits.log_lines_per_second_max,
+            lines_dropped: 0,
+            told_in: None,
             counters: BTreeMap::new(),
             counter_refused: false,
         }
@@ -105,22 +131,58 @@ impl Guest {
         self.call = call.unwrap_or(self.call);
         self.random = mix(self.seed ^ mix(self.call.number)) ^ stream;
         self.lines_in_call = 0;
+        self.host_calls = 0;
+        let second = self.call.now_ms.div_euclid(1000);
+        if self.second != second {
+            (self.second, self.lines_in_second) = (second, 0);
+        }
         self.meter.begin();
         self.wasi.begin();
     }
 
-    /// Goes on with a call for the next piece of its output: it is the same call, with the same numbers and the same count of lines.
+    /// Goes on with a call for the next piece of its output: it is the same call, with the same numbers and the same counts.
     pub(super) fn resume(&mut self) {
         self.meter.begin();
     }
 
-    /// Ends a call: logs what was written and not ended by a line feed, and says how many log lines were dropped.
+    /// Ends a call: logs what was written and not ended by a line feed, and says how many log lines were dropped. A guest that drops some in
+    /// every call is told of once a second, so that what is told is no flood itself.
     pub(super) fn end(&mut self) {
         self.end_lines();
-        let dropped = std::mem::take(&mut self.lines_dropped);
-        if dropped > 0 {
-            self.push(Level::Warn, format!("{dropped} more lines of this call were dropped"));
+        if self.lines_dropped == 0 || (self.lines_in_second >= self.lines_per_second_max && self.told_in == Some(self.second)) {
+            return;
         }
+        let dropped = std::mem::take(&mut self.lines_dropped);
+        self.told_in = Some(self.second);
+        self.lines_in_second = self.lines_in_second.saturating_add(1);
+        let (call, second) = (self.lines_per_call_max, self.lines_per_second_max);
+        self.push(Level::Warn, format!("{dropped} more lines were dropped: {call} a call and {second} a second are kept"));
+    }
+
+    /// Counts a call of the host.
+    ///
+    /// # Errors
+    /// It is one too many: the guest's call is over.
+    pub(super) fn ask(&mut self) -> Result<(), TooManyHostCalls> {
+        let limit = self.host_calls_max;
+        if self.host_calls >= limit {
+            return Err(TooManyHostCalls { limit });
+        }
+        self.host_calls += 1;
+        self.usage.host_calls += 1;
+        Ok(())
+    }
+
+    /// Counts a call of the host that cannot be refused itself: [`Self::asks_too_much`] tells when the call is over.
+    pub(super) fn asked(&mut self) -> &mut Self {
+        self.host_calls = self.host_calls.saturating_add(1);
+        self.usage.host_calls += 1;
+        self
+    }
+
+    /// The limit of host calls, where the call of the guest was over it.
+    pub(super) fn asks_too_much(&self) -> Option<u64> {
+        (self.host_calls > self.host_calls_max).then_some(self.host_calls_max)
     }
 
     /// A seed for hash tables: of the identity alone, so that tables have the same order in every copy of the instance.
@@ -142,11 +204,13 @@ impl Guest {
 
     /// Logs a line, from whatever import it comes. Lines over the limit are counted and dropped.
     pub(super) fn write_line(&mut self, level: Level, message: &str) {
-        if self.lines_in_call >= self.lines_per_call_max {
+        if self.lines_in_call >= self.lines_per_call_max || self.lines_in_second >= self.lines_per_second_max {
             self.lines_dropped += 1;
+            self.usage.log_lines_dropped += 1;
             return;
         }
         self.lines_in_call += 1;
+        self.lines_in_second += 1;
         self.push(level, clean(message, TEXT_BYTES_MAX));
     }
 
@@ -178,7 +242,8 @@ impl Guest {
 impl TypesHost for Guest {}
 
 impl Host for Guest {
-    fn log(&mut self, level: WitLevel, message: String) {
+    fn log(&mut self, level: WitLevel, message: String) -> wasmtime::Result<()> {
+        self.ask()?;
         let level = match level {
             WitLevel::Trace => Level::Trace,
             WitLevel::Debug => Level::Debug,
@@ -187,17 +252,21 @@ impl Host for Guest {
             WitLevel::Error => Level::Error,
         };
         self.write_line(level, &message);
+        Ok(())
     }
 
-    fn now(&mut self) -> i64 {
-        self.time_ms()
+    fn now(&mut self) -> wasmtime::Result<i64> {
+        self.ask()?;
+        Ok(self.time_ms())
     }
 
-    fn random(&mut self) -> u64 {
-        self.draw()
+    fn random(&mut self) -> wasmtime::Result<u64> {
+        self.ask()?;
+        Ok(self.draw())
     }
 
-    fn count(&mut self, metric: String, add: u64) {
+    fn count(&mut self, metric: String, add: u64) -> wasmtime::Result<()> {
+        self.ask()?;
         if let Some(counter) = self.counters.get_mut(&metric) {
             *counter = counter.saturating_add(add);
         } else if is_metric(&metric) && self.counters.len() < COUNTERS_MAX {
@@ -211,6 +280,7 @@ impl Host for Guest {
                 ),
             );
         }
+        Ok(())
     }
 }
 
@@ -257,7 +327,7 @@ mod tests {
         let draw = |operator: &str, number| {
             let mut guest = Guest::new(&Limits::default(), &identity(operator), Arc::default());
             guest.begin(Some(Call { number, now_ms: 5 }));
-            [guest.random(), guest.random(), guest.random()]
+            [(); 3].map(|()| guest.random().unwrap())
         };
         assert_eq!(draw("a", 7), draw("a", 7));
         assert_ne!(draw("a", 7), draw("a", 8));
@@ -273,13 +343,13 @@ mod tests {
             guest
         };
         let (mut at_once, mut resumed) = (whole(), whole());
-        let numbers = [at_once.random(), at_once.random()];
-        let first = resumed.random();
-        resumed.log(WitLevel::Info, "line".into());
+        let numbers = [(); 2].map(|()| at_once.random().unwrap());
+        let first = resumed.random().unwrap();
+        resumed.log(WitLevel::Info, "line".into()).unwrap();
         resumed.end();
         resumed.resume();
-        assert_eq!(([first, resumed.random()], resumed.now()), (numbers, 5));
-        (0..3).for_each(|_| resumed.log(WitLevel::Info, "line".into()));
+        assert_eq!(([first, resumed.random().unwrap()], resumed.now().unwrap()), (numbers, 5));
+        (0..3).for_each(|_| resumed.log(WitLevel::Info, "line".into()).unwrap());
         resumed.end();
         assert_eq!(resumed.take_log().len(), 4, "three lines, and one that says that a line was dropped");
     }
@@ -288,9 +358,9 @@ mod tests {
     fn now_is_what_the_caller_says() {
         let mut guest = guest();
         guest.begin(Some(Call { number: 1, now_ms: 42 }));
-        assert_eq!(guest.now(), 42);
+        assert_eq!(guest.now().unwrap(), 42);
         guest.begin(None);
-        assert_eq!(guest.now(), 42, "a snapshot has the time of the call before");
+        assert_eq!(guest.now().unwrap(), 42, "a snapshot has the time of the call before");
     }
 
     #[test]
@@ -298,21 +368,69 @@ mod tests {
         let mut guest = guest();
         for call in 0..2 {
             guest.begin(Some(Call { number: call, now_ms: 0 }));
-            (0..5).for_each(|i| guest.log(WitLevel::Info, format!("line {i}")));
+            (0..5).for_each(|i| guest.log(WitLevel::Info, format!("line {i}")).unwrap());
             guest.end();
         }
         let log = guest.take_log();
         assert_eq!(log.len(), 8);
-        assert_eq!(log[3].message, "2 more lines of this call were dropped");
+        assert_eq!(log[3].message, "2 more lines were dropped: 3 a call and 1000 a second are kept");
         assert_eq!((log[4].call, log[4].level), (1, Level::Info));
         assert!(guest.take_log().is_empty());
         assert_eq!(guest.log_tail().len(), 8, "the tail outlives the taking");
     }
 
     #[test]
+    fn lines_over_those_of_a_second_are_dropped_and_told_of_once_in_it() {
+        let mut guest = Guest::new(&Limits { log_lines_per_second_max: 5, ..Limits::default() }, &identity("a"), Arc::default());
+        let mut lines = |now_ms| {
+            guest.begin(Some(Call { number: 0, now_ms }));
+            (0..4).for_each(|_| guest.log(WitLevel::Info, "line".into()).unwrap());
+            guest.end();
+            guest.take_log().into_iter().map(|line| line.message).filter(|message| message != "line").collect::<Vec<_>>()
+        };
+        assert!(lines(1000).is_empty());
+        assert_eq!(lines(1999), ["3 more lines were dropped: 1000 a call and 5 a second are kept"]);
+        assert!(lines(1500).is_empty() && lines(1000).is_empty(), "it was told once");
+        assert_eq!(lines(-1), ["8 more lines were dropped: 1000 a call and 5 a second are kept"], "another second");
+        assert_eq!(guest.usage.log_lines_dropped, 11);
+    }
+
+    #[test]
+    fn a_call_may_ask_its_host_so_often_and_no_more() {
+        let mut guest = Guest::new(&Limits { host_calls_per_call_max: 4, ..Limits::default() }, &identity("a"), Arc::default());
+        for number in 0..2 {
+            guest.begin(Some(Call { number, now_ms: 0 }));
+            guest.log(WitLevel::Info, "line".into()).unwrap();
+            guest.now().unwrap();
+            guest.resume();
+            guest.random().unwrap();
+            guest.count("rows".into(), 1).unwrap();
+            assert!(guest.now().unwrap_err().is::<TooManyHostCalls>(), "pieces are parts of one call");
+        }
+        assert_eq!((guest.usage.host_calls, guest.counters()["rows"]), (8, 2));
+    }
+
+    #[test]
+    fn calls_of_the_host_that_cannot_be_refused_are_told_of_when_the_call_is_over() {
+        let mut guest = Guest::new(&Limits { host_calls_per_call_max: 2, ..Limits::default() }, &identity("a"), Arc::default());
+        guest.begin(Some(Call::default()));
+        guest.asked().asked();
+        assert_eq!(guest.asks_too_much(), None);
+        assert!(guest.now().is_err(), "all imports share the limit");
+        guest.asked();
+        assert_eq!((guest.asks_too_much(), guest.usage.host_calls), (Some(2), 3));
+        guest.begin(Some(Call::default()));
+        assert_eq!(guest.asks_too_much(), None, "another call");
+    }
+
+    #[test]
     fn the_log_is_bounded_and_keeps_the_newest() {
-        let mut guest = Guest::new(&Limits { log_lines_per_call_max: u32::MAX, ..Limits::default() }, &identity("a"), Arc::default());
-        (0..LOG_LINES_MAX + 10).for_each(|i| guest.log(WitLevel::Debug, i.to_string()));
+        let mut guest = Guest::new(
+            &Limits { log_lines_per_call_max: u32::MAX, log_lines_per_second_max: u32::MAX, ..Limits::default() },
+            &identity("a"),
+            Arc::default(),
+        );
+        (0..LOG_LINES_MAX + 10).for_each(|i| guest.log(WitLevel::Debug, i.to_string()).unwrap());
         assert_eq!(guest.log_tail().last().map(String::as_str), Some("2009"));
         assert_eq!(guest.log_tail().len(), LOG_TAIL_LINES);
         let log = guest.take_log();
@@ -322,14 +440,14 @@ mod tests {
     #[test]
     fn counters_add_up_and_bad_names_are_ignored_with_one_warning() {
         let mut guest = guest();
-        guest.count("rows_seen".into(), 2);
-        guest.count("rows_seen".into(), u64::MAX);
+        guest.count("rows_seen".into(), 2).unwrap();
+        guest.count("rows_seen".into(), u64::MAX).unwrap();
         for bad in ["", "Rows", "a b", &"x".repeat(65)] {
-            guest.count(bad.into(), 1);
+            guest.count(bad.into(), 1).unwrap();
         }
         assert_eq!(guest.counters(), &BTreeMap::from([("rows_seen".to_owned(), u64::MAX)]));
         assert_eq!(guest.take_log().len(), 1);
-        (0..100).for_each(|i| guest.count(format!("c{i}"), 1));
+        (0..100).for_each(|i| guest.count(format!("c{i}"), 1).unwrap());
         assert_eq!(guest.counters().len(), COUNTERS_MAX);
     }
 }

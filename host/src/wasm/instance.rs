@@ -12,10 +12,12 @@ use super::contract::{self, lend, lend_chunk, operator, state};
 use super::fault::{Fault, GuestError, clean};
 use super::guest::{Call, Guest, LogLine};
 use super::limits::{CELL_BYTES_MAX, CELL_ENDS_BYTES, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX};
+use super::usage::{self, Usage};
 use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
 use reprise_core::description::Description;
 use std::collections::BTreeMap;
+use std::time::Instant;
 use wasmtime::Store;
 
 /// Bytes that a call without rows or cells to return (`open`, `restore`) may hand over: its error text, and lines to log.
@@ -175,6 +177,7 @@ impl Instance {
         if input as usize >= inputs {
             return Err(GuestError::early("process", format!("input {input} does not exist; the description has {inputs}")));
         }
+        self.store.data_mut().usage.bytes_in += rows.size_bytes() as u64;
         let handover = self.handover_of_outputs().saturating_add(rows.len().saturating_mul(REJECTION_HANDOVER_BYTES));
         let (rejected, first) = self.call(
             "process",
@@ -280,6 +283,12 @@ impl Instance {
         self.store.data().meter.peak_bytes()
     }
 
+    /// What the instance used since the last time.
+    pub fn take_usage(&mut self) -> Usage {
+        let guest = self.store.data_mut();
+        Usage { memory_peak_bytes: guest.meter.peak_bytes(), ..std::mem::take(&mut guest.usage) }
+    }
+
     /// The lines logged since the last time, oldest first; at most [`LOG_LINES_MAX`](super::LOG_LINES_MAX), the newest.
     pub fn take_log(&mut self) -> Vec<LogLine> {
         self.store.data_mut().take_log()
@@ -307,18 +316,32 @@ impl Instance {
             Begin::Aside => self.begin(None),
             Begin::Resumed => self.store.data_mut().resume(),
         }
+        let counts_fuel = self.component.counts_fuel();
+        usage::fill(&mut self.store, counts_fuel);
+        let began = Instant::now();
         let returned = run(&mut self.store, &self.exports);
+        let (busy, fuel) = (began.elapsed(), usage::burnt(&self.store, counts_fuel));
         let guest = self.store.data_mut();
         guest.end();
-        let checked = match returned {
-            Ok(Ok(answer)) => check(answer, &self.description, &self.limits).map_err(|lie| GuestError::said(name, Fault::Lie(lie), guest)),
-            Ok(Err(text)) => Err(GuestError::said(name, Fault::Returned(clean(&text, TEXT_BYTES_MAX)), guest)),
-            Err(error) => Err(GuestError::ended(name, &error, guest, self.limits.deadline, handover_bytes_max)),
+        guest.usage.calls += 1;
+        guest.usage.busy += busy;
+        guest.usage.fuel = guest.usage.fuel.saturating_add(fuel);
+        let checked = match (returned, guest.asks_too_much()) {
+            (Ok(_), Some(limit)) => Err(GuestError::said(name, Fault::HostCalls { limit }, guest)),
+            (Ok(Ok(answer)), None) => {
+                check(answer, &self.description, &self.limits).map_err(|lie| GuestError::said(name, Fault::Lie(lie), guest))
+            }
+            (Ok(Err(text)), None) => Err(GuestError::said(name, Fault::Returned(clean(&text, TEXT_BYTES_MAX)), guest)),
+            (Err(error), _) => Err(GuestError::ended(name, &error, guest, self.limits.deadline, handover_bytes_max)),
         };
         if checked.is_err() {
             self.dead = Some(name);
         }
         checked
+    }
+
+    pub(super) fn meter_output(&mut self, bytes: u64) {
+        self.store.data_mut().usage.bytes_out += bytes;
     }
 
     /// Starts the deadline of a call, and its circumstances.

@@ -7,6 +7,8 @@ use wasmtime::ResourceLimiter;
 
 /// Elements that a table of a component may have. Address space for it is reserved when the runtime starts.
 pub const TABLE_ELEMENTS_MAX: usize = 65_536;
+/// Core instances that a component may consist of. Components that were linked from libraries (Python's, say) have a few dozen.
+pub const CORE_INSTANCES_MAX: u32 = 64;
 /// Bytes of one cell, key and item and value together, that a snapshot may hold.
 pub const CELL_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a rejection's reason, of a log line and of a returned error that are kept; the rest is cut.
@@ -34,9 +36,15 @@ pub struct Limits {
     /// What all pieces of one call may hold together; a batch counts [`BATCH_BYTES`](super::BATCH_BYTES) more there.
     pub call_output_bytes_max: u64,
     /// Elements of each table. At most [`TABLE_ELEMENTS_MAX`].
-    pub table_elements_max: usize,
-    /// Lines that one call may log; the rest is counted and dropped.
+    pub table_elements_max: u32,
+    /// Core instances that the component may consist of. At most [`CORE_INSTANCES_MAX`].
+    pub core_instances_max: u32,
+    /// Calls of `log`, `now`, `random` and `count` that one call may make, all pieces of its output included. One more ends it.
+    pub host_calls_per_call_max: u64,
+    /// Lines that one call may log; the rest is counted and dropped. At most [`LOG_LINES_MAX`](super::LOG_LINES_MAX).
     pub log_lines_per_call_max: u32,
+    /// Lines that an instance may log within a second of the clock that the caller tells; the rest is counted and dropped.
+    pub log_lines_per_second_max: u32,
     /// What one whole snapshot may hold: bytes of keys, items and values, and 12 bytes a cell.
     pub snapshot_bytes_max: u64,
 }
@@ -48,11 +56,23 @@ impl Default for Limits {
             deadline: Duration::from_secs(5),
             output_bytes_max: 64 << 20,
             call_output_bytes_max: 4 << 30,
-            table_elements_max: TABLE_ELEMENTS_MAX,
+            table_elements_max: TABLE_ELEMENTS_MAX as u32,
+            core_instances_max: CORE_INSTANCES_MAX,
+            host_calls_per_call_max: 1_000_000,
             log_lines_per_call_max: 1000,
+            log_lines_per_second_max: 1000,
             snapshot_bytes_max: 4 << 30,
         }
     }
+}
+
+/// Growth that was asked for and refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Memory: what there would have been, in bytes.
+    Memory(u64),
+    /// A table: what it would have had, in elements.
+    Table(u64),
 }
 
 /// Counts the memory of one instance and refuses what is over the limit.
@@ -60,34 +80,40 @@ impl Default for Limits {
 pub(super) struct Meter {
     memory_bytes_max: u64,
     table_elements_max: usize,
+    core_instances_max: usize,
     used_bytes: u64,
     peak_bytes: u64,
-    /// The size that was asked for and refused since the last [`Meter::begin`].
-    refused_bytes: Option<u64>,
+    /// The last refusal since the last [`Meter::begin`].
+    refused: Option<Refused>,
 }
 
 impl Meter {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             memory_bytes_max: limits.memory_bytes_max,
-            table_elements_max: limits.table_elements_max,
+            table_elements_max: limits.table_elements_max as usize,
+            core_instances_max: limits.core_instances_max as usize,
             used_bytes: 0,
             peak_bytes: 0,
-            refused_bytes: None,
+            refused: None,
         }
     }
 
     /// Forgets refusals of earlier calls, with which the guest evidently lived.
     pub(super) fn begin(&mut self) {
-        self.refused_bytes = None;
+        self.refused = None;
     }
 
-    pub(super) fn refused_bytes(&self) -> Option<u64> {
-        self.refused_bytes
+    pub(super) fn refused(&self) -> Option<Refused> {
+        self.refused
     }
 
-    pub(super) fn limit_bytes(&self) -> u64 {
+    pub(super) fn memory_bytes_max(&self) -> u64 {
         self.memory_bytes_max
+    }
+
+    pub(super) fn table_elements_max(&self) -> u64 {
+        self.table_elements_max as u64
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
@@ -104,7 +130,7 @@ impl ResourceLimiter for Meter {
         // Sizes are summed, should a component have more than one memory.
         let asked = self.used_bytes.saturating_sub(current as u64).saturating_add(desired as u64);
         if asked > self.memory_bytes_max || maximum.is_some_and(|maximum| desired > maximum) {
-            self.refused_bytes = Some(asked);
+            self.refused = Some(Refused::Memory(asked));
             return Ok(false);
         }
         self.used_bytes = asked;
@@ -113,7 +139,15 @@ impl ResourceLimiter for Meter {
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= self.table_elements_max && maximum.is_none_or(|maximum| desired <= maximum))
+        let fits = desired <= self.table_elements_max && maximum.is_none_or(|maximum| desired <= maximum);
+        if !fits {
+            self.refused = Some(Refused::Table(desired as u64));
+        }
+        Ok(fits)
+    }
+
+    fn instances(&self) -> usize {
+        self.core_instances_max
     }
 }
 
@@ -126,9 +160,9 @@ mod tests {
         let mut meter = Meter::new(&Limits { memory_bytes_max: 100, ..Limits::default() });
         assert!(meter.memory_growing(0, 60, None).unwrap());
         assert!(!meter.memory_growing(60, 101, None).unwrap());
-        assert_eq!((meter.refused_bytes(), meter.used_bytes(), meter.peak_bytes()), (Some(101), 60, 60));
+        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(Refused::Memory(101)), 60, 60));
         meter.begin();
-        assert_eq!(meter.refused_bytes(), None);
+        assert_eq!(meter.refused(), None);
         assert!(!meter.memory_growing(60, 90, Some(80)).unwrap(), "the memory's own maximum counts too");
         assert!(!meter.memory_growing(0, 41, None).unwrap(), "a second memory shares the limit");
     }
@@ -138,5 +172,6 @@ mod tests {
         let mut meter = Meter::new(&Limits { table_elements_max: 10, ..Limits::default() });
         assert!(meter.table_growing(0, 10, None).unwrap());
         assert!(!meter.table_growing(10, 11, None).unwrap());
+        assert_eq!(meter.refused(), Some(Refused::Table(11)));
     }
 }

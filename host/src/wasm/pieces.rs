@@ -22,8 +22,7 @@ impl Instance {
     /// A fault; nothing of the call stands then.
     pub(super) fn take_output(&mut self, name: &'static str, first: Piece) -> Result<Vec<(u32, Batch)>, GuestError> {
         let Piece { mut outputs, mut more } = first;
-        let bytes_max = self.limits().call_output_bytes_max;
-        let mut bytes = size_bytes(&outputs);
+        let mut bytes = self.add_output((name, name), 0, &outputs)?;
         let mut empty_pieces = u32::from(outputs.is_empty());
         let mut pieces = 1;
         while more {
@@ -34,10 +33,7 @@ impl Instance {
                 return Err(self.condemn("resume", format!("the output of `{name}` goes on after {empty_pieces} pieces without a row")));
             }
             let piece = self.resume()?;
-            bytes = bytes.saturating_add(size_bytes(&piece.outputs));
-            if bytes > bytes_max {
-                return Err(self.condemn("resume", format!("the output of `{name}` is over the limit of {bytes_max} bytes in all")));
-            }
+            bytes = self.add_output((name, "resume"), bytes, &piece.outputs)?;
             pieces += 1;
             empty_pieces = if piece.outputs.is_empty() { empty_pieces + 1 } else { 0 };
             outputs.extend(piece.outputs);
@@ -45,8 +41,15 @@ impl Instance {
         }
         Ok(outputs)
     }
-}
 
-fn size_bytes(outputs: &[(u32, Batch)]) -> u64 {
-    outputs.iter().map(|(_, rows)| rows.size_bytes() as u64 + BATCH_BYTES).sum()
+    /// Bytes of the output of `name` with this piece, which `call` returned.
+    fn add_output(&mut self, (name, call): (&str, &'static str), before: u64, piece: &[(u32, Batch)]) -> Result<u64, GuestError> {
+        let rows: u64 = piece.iter().map(|(_, rows)| rows.size_bytes() as u64).sum();
+        self.meter_output(rows);
+        let (bytes, bytes_max) = (before.saturating_add(rows + piece.len() as u64 * BATCH_BYTES), self.limits().call_output_bytes_max);
+        if bytes > bytes_max {
+            return Err(self.condemn(call, format!("the output of `{name}` is over the limit of {bytes_max} bytes in all")));
+        }
+        Ok(bytes)
+    }
 }

@@ -7,7 +7,7 @@ use super::component::Component;
 use super::contract::operator::Stateless;
 use super::fault::{FRAMES_MAX, chain};
 use super::guest::Guest;
-use super::limits::TABLE_ELEMENTS_MAX;
+use super::limits::{CORE_INSTANCES_MAX, TABLE_ELEMENTS_MAX};
 use super::load::{Kind, LoadError, World, componentise, kind, read};
 use super::precompiled::{Cache, Key};
 use super::wasi;
@@ -30,10 +30,10 @@ const RESERVATION_BYTES: u64 = 4 << 30;
 const MEMORIES_MAX: u32 = 1;
 /// Tables of one component: its own, and that through which its imports are called.
 const TABLES_MAX: u32 = 4;
-/// Core instances of one component. Components that were linked from libraries (Python's, say) have a few dozen.
-const CORE_INSTANCES_MAX: u32 = 64;
 /// Host memory for the bookkeeping of one instance: a pointer or so for each function, global and table.
 const BOOKKEEPING_BYTES_MAX: usize = 8 << 20;
+/// Stack of a guest, unless a job says otherwise.
+const STACK_BYTES_DEFAULT: usize = 512 << 10;
 /// Memories of dropped instances whose address space is kept for the next instance of the same component.
 const WARM_MAX: u32 = 16;
 
@@ -50,6 +50,9 @@ pub struct Settings {
     pub memory_bytes_max: u64,
     /// Stack of a guest, 64 KiB to 1 MiB. It is part of the calling thread's, which needs 512 KiB beyond it.
     pub stack_bytes_max: usize,
+    /// Guests' instructions are counted, for [`Usage::fuel`](super::Usage). It slows them down, so that operators which ask for it are given
+    /// a runtime of their own.
+    pub fuel: bool,
 }
 
 impl Default for Settings {
@@ -59,7 +62,8 @@ impl Default for Settings {
             tick: Duration::from_millis(5),
             instances_max: 256,
             memory_bytes_max: RESERVATION_BYTES,
-            stack_bytes_max: 512 << 10,
+            stack_bytes_max: STACK_BYTES_DEFAULT,
+            fuel: false,
         }
     }
 }
@@ -182,6 +186,7 @@ fn config(settings: &Settings) -> Config {
     config.concurrency_support(false);
     config.epoch_interruption(true);
     config.max_wasm_stack(settings.stack_bytes_max);
+    config.consume_fuel(settings.fuel);
     config.memory_reservation(RESERVATION_BYTES);
     config.wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX));
     // The same input gives the same bytes on every machine, for replay.

@@ -6,6 +6,7 @@ mod build;
 mod calls;
 mod imports;
 mod lies;
+mod limits;
 mod loading;
 mod pieces;
 mod snapshots;

@@ -4,10 +4,11 @@ use crate::{POISON, count, counting};
 use reprise_guest::bindings::exports::reprise::operator::{operator, state};
 use reprise_guest::glue::{Component, Exported};
 use reprise_guest::state::Declaration;
-use reprise_guest::{Declared, Description, Keyed, Operator, Output, Record, Runner};
+use reprise_guest::{Declared, Keyed, Operator, Output, Record, Runner};
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 
+pub use operator::{Description, Port};
 pub use reprise_guest::bindings::reprise::operator::data::{Batch, Emitted, Outcome, Output as PortRows, Rejection};
 pub use state::{Chunk, Part};
 
@@ -20,6 +21,19 @@ pub trait Lie {
     fn outcome(outcome: &mut Outcome) {
         let _ = outcome;
     }
+
+    /// Falsifies what the guest says it is.
+    fn described(description: &mut Description) {
+        let _ = description;
+    }
+
+    /// Falsifies what a call of `advance` did, after poison was met.
+    fn advanced(emitted: &mut Emitted) {
+        let _ = emitted;
+    }
+
+    /// Does something when state is restored.
+    fn restored() {}
 
     /// Falsifies a further piece of output, after poison was met.
     fn emitted(emitted: &mut Emitted) {
@@ -72,7 +86,7 @@ pub struct Honest {
 }
 
 impl Operator for Honest {
-    fn describe() -> Description {
+    fn describe() -> reprise_guest::Description {
         counting("honest")
     }
 
@@ -107,8 +121,10 @@ type Inner = Component<Honest>;
 pub struct Liar<L>(PhantomData<L>);
 
 impl<L: Lie> operator::Guest for Liar<L> {
-    fn describe() -> operator::Description {
-        operator::Description { name: L::NAME.to_owned(), ..<Inner as operator::Guest>::describe() }
+    fn describe() -> Description {
+        let mut description = Description { name: L::NAME.to_owned(), ..<Inner as operator::Guest>::describe() };
+        L::described(&mut description);
+        description
     }
 
     fn open(context: operator::Context) -> Result<(), String> {
@@ -126,7 +142,11 @@ impl<L: Lie> operator::Guest for Liar<L> {
     }
 
     fn advance(watermark: i64) -> Result<Emitted, String> {
-        <Inner as operator::Guest>::advance(watermark)
+        let mut emitted = <Inner as operator::Guest>::advance(watermark)?;
+        if POISONED.get() {
+            L::advanced(&mut emitted);
+        }
+        Ok(emitted)
     }
 
     fn resume() -> Result<Emitted, String> {
@@ -148,6 +168,7 @@ impl<L: Lie> state::Guest for Liar<L> {
     }
 
     fn restore(version: u32, chunk: Chunk) -> Result<(), String> {
+        L::restored();
         <Inner as state::Guest>::restore(version, chunk)
     }
 }

@@ -3,6 +3,7 @@
 //! After a problem a default stands in for the value, so that everything else is still looked at; nothing of it gets out, since any
 //! problem at all refuses the file. A value that is broken already is not complained about twice.
 
+use super::allowance::{check_job_limits, check_operator_limits};
 use super::file::{Draft, DraftCheckpoint, DraftFailure, DraftFlow, DraftInputs, DraftOperator, DraftSink, DraftSource};
 use super::grant;
 use super::limits;
@@ -29,6 +30,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) -> Option<Topolo
     let name = check_name(&draft.name, 0, ("the topology", "word-count"), problems).unwrap_or_default();
     let checkpoint = check_checkpoint(draft.checkpoint.as_ref(), problems);
     let flow = check_flow(&draft.flow, problems);
+    let limits = check_job_limits(&draft.limits, problems);
     let mut vertices = Vec::with_capacity(nodes);
     let sources = draft.sources.iter().filter_map(|source| check_source(source, &mut vertices, problems)).collect();
     let operators = draft.operators.iter().map(|operator| check_operator(operator, &mut vertices, problems)).collect();
@@ -36,7 +38,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) -> Option<Topolo
     check_stdin(draft, problems);
     check_shared_places(draft, problems);
     check_wiring(&vertices, !draft.incomplete, problems);
-    Some(Topology { name, checkpoint, flow, sources, operators, sinks })
+    Some(Topology { name, checkpoint, flow, limits, sources, operators, sinks })
 }
 
 fn line_of(at: usize, problems: &Problems<'_>) -> usize {
@@ -176,6 +178,8 @@ fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &
         memory_bytes_max: limits::MEMORY.take(&draft.memory, problems).0,
         deadline: limits::DEADLINE.take(&draft.deadline, problems),
         output_bytes_max: limits::OUTPUT.take(&draft.output_max, problems).0,
+        limits: check_operator_limits(&draft.limits, problems),
+        fuel: draft.fuel.get().is_some_and(|fuel| fuel.value),
         recover_within: limits::RECOVER_WITHIN.take(&draft.recover_within, problems),
         standby: draft.standby.get().is_some_and(|standby| standby.value),
         replay_log_bytes_max: limits::REPLAY_LOG.take(&draft.replay_log_max, problems).0,

@@ -1,5 +1,6 @@
 //! Text -> draft: the topology file as values of the right types with their places. What the values mean is not looked at here.
 
+use super::allowance::{DraftJobLimits, DraftOperatorLimits, read_job_limits, read_operator_limits};
 use super::grant::{self, DraftGrant};
 use super::json;
 use super::problem::Problems;
@@ -16,6 +17,7 @@ pub(super) struct Draft {
     /// `None`: there, but unreadable.
     pub checkpoint: Option<DraftCheckpoint>,
     pub flow: DraftFlow,
+    pub limits: DraftJobLimits,
     pub sources: Vec<DraftSource>,
     pub operators: Vec<DraftOperator>,
     pub sinks: Vec<DraftSink>,
@@ -96,6 +98,8 @@ pub(super) struct DraftOperator {
     pub memory: Given<String>,
     pub deadline: Given<String>,
     pub output_max: Given<String>,
+    pub limits: DraftOperatorLimits,
+    pub fuel: Given<bool>,
     pub recover_within: Given<String>,
     pub standby: Given<bool>,
     pub replay_log_max: Given<String>,
@@ -184,6 +188,7 @@ pub(super) fn read(text: &str, reader: &mut Reader<'_>) -> Option<Draft> {
     if let Given::Is(flow) = root.table(reader, "flow", "`flow`", "{ steps-ahead = 16 }") {
         draft.flow = read_flow(flow.value, reader);
     }
+    draft.limits = read_job_limits(&mut root, reader);
     let (sources, sources_complete) = root.tables(reader, "source", "a source");
     let (operators, operators_complete) = root.tables(reader, "operator", "an operator");
     let (sinks, sinks_complete) = root.tables(reader, "sink", "a sink");
@@ -241,7 +246,11 @@ fn read_flow(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftFlow {
 }
 
 /// Reads a table below a section and keeps the place.
-fn below<T>(given: Given<Section<'_>>, reader: &mut Reader<'_>, read: impl Fn(&mut Section<'_>, &mut Reader<'_>) -> T) -> Given<T> {
+pub(super) fn below<T>(
+    given: Given<Section<'_>>,
+    reader: &mut Reader<'_>,
+    read: impl Fn(&mut Section<'_>, &mut Reader<'_>) -> T,
+) -> Given<T> {
     match given {
         Given::Absent => Given::Absent,
         Given::Broken => Given::Broken,
@@ -307,6 +316,8 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
     let memory = section.text(reader, "memory", "\"256MiB\"");
     let deadline = section.text(reader, "deadline", "\"1s\"");
     let output_max = section.text(reader, "output-max", "\"64MiB\"");
+    let limits = read_operator_limits(&mut section, reader);
+    let fuel = section.flag(reader, "fuel");
     let recover_within = section.text(reader, "recover-within", "\"200ms\"");
     let standby = section.flag(reader, "standby");
     let replay_log_max = section.text(reader, "replay-log-max", "\"64MiB\"");
@@ -338,6 +349,8 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
         memory,
         deadline,
         output_max,
+        limits,
+        fuel,
         recover_within,
         standby,
         replay_log_max,

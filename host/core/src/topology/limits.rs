@@ -206,6 +206,16 @@ pub(super) const MEMORY: Limit<Bytes> = Limit::new("operator", "memory", Bytes(2
 pub(super) const DEADLINE: Limit<Duration> = Limit::new("operator", "deadline", ms(1_000), (ms(10), HOUR));
 pub(super) const OUTPUT: Limit<Bytes> = Limit::new("operator", "output-max", Bytes(64 * MIB), (Bytes(KIB), Bytes(GIB)));
 
+pub(super) const TABLE_ELEMENTS: Limit<u32> = Limit::new("operator.limits", "table-elements", 65_536, (1, 65_536));
+pub(super) const CORE_INSTANCES: Limit<u32> = Limit::new("operator.limits", "core-instances", 64, (1, 64));
+pub(super) const CALL_OUTPUT: Limit<Bytes> = Limit::new("operator.limits", "call-output", Bytes(4 * GIB), (Bytes(KIB), Bytes(64 * GIB)));
+pub(super) const SNAPSHOT: Limit<Bytes> = Limit::new("operator.limits", "snapshot", Bytes(4 * GIB), (Bytes(KIB), Bytes(64 * GIB)));
+pub(super) const HOST_CALLS: Limit<u32> = Limit::new("operator.limits", "host-calls", 1_000_000, (0, 1_000_000_000));
+pub(super) const LOG_LINES: Limit<u32> = Limit::new("operator.limits", "log-lines", 1_000, (0, 2_000));
+pub(super) const LOG_LINES_PER_SECOND: Limit<u32> = Limit::new("operator.limits", "log-lines-per-second", 1_000, (0, 1_000_000));
+/// It is part of a worker's stack.
+pub(super) const STACK: Limit<Bytes> = Limit::new("limits", "stack", Bytes(512 * KIB), (Bytes(64 * KIB), Bytes(MIB)));
+
 pub(super) const PART: Limit<Bytes> = Limit::new("sink.objects", "part-bytes", Bytes(64 * MIB), (Bytes(64 * KIB), Bytes(GIB)));
 
 pub(super) const RECOVER_WITHIN: Limit<Duration> = Limit::new("operator", "recover-within", ms(200), (ms(1), HOUR));
@@ -269,6 +279,14 @@ pub fn limits() -> Vec<LimitRow> {
         RECOVER_WITHIN.row(),
         REPLAY_LOG.row(),
         SNAPSHOT_COPY.row(),
+        TABLE_ELEMENTS.row(),
+        CORE_INSTANCES.row(),
+        CALL_OUTPUT.row(),
+        SNAPSHOT.row(),
+        HOST_CALLS.row(),
+        LOG_LINES.row(),
+        LOG_LINES_PER_SECOND.row(),
+        STACK.row(),
         PART.row(),
         CALL_RETRIES.row(),
         CALL_BACKOFF.min.row(),
@@ -296,6 +314,16 @@ mod tests {
         let found = problems.into_sorted();
         assert_eq!(found[0].message, "`interval` is 9ms, which is out of range");
         assert_eq!(found[1].message, "`interval`: \"soon\" is not a duration");
+    }
+
+    #[test]
+    fn every_default_of_an_allowance_is_within_its_range() {
+        for limit in [TABLE_ELEMENTS, CORE_INSTANCES, HOST_CALLS, LOG_LINES, LOG_LINES_PER_SECOND] {
+            assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
+        }
+        for limit in [CALL_OUTPUT, SNAPSHOT, STACK] {
+            assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //!
 //! The reference for users is `docs/topology.md`.
 
+mod allowance;
 mod check;
 mod environment;
 mod file;
@@ -32,6 +33,7 @@ mod table;
 mod tests;
 mod wiring;
 
+pub use allowance::{JobLimits, OperatorLimits};
 pub use check::READS_MAX;
 pub use environment::{EXPANSION_BYTES_MAX, ExpansionError, expand};
 pub use file::TEXT_BYTES_MAX;

@@ -1,5 +1,6 @@
 //! What a legal topology is made of. [`super::parse`] makes it; fields are public for reading.
 
+use super::allowance::{JobLimits, OperatorLimits};
 use super::grant::Grant;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub struct Topology {
     pub checkpoint: Checkpoint,
     /// How much may be in flight.
     pub flow: Flow,
+    /// What holds for all guests alike.
+    pub limits: JobLimits,
     /// At least one, in the order of the file.
     pub sources: Vec<Source>,
     /// In the order of the file; there may be none.
@@ -180,6 +183,10 @@ pub struct Operator {
     pub deadline: Duration,
     /// Bytes that one call may return.
     pub output_bytes_max: u64,
+    /// What else one instance may use.
+    pub limits: OperatorLimits,
+    /// Its instructions are counted.
+    pub fuel: bool,
     /// How long an instance that failed may take to come back.
     pub recover_within: Duration,
     /// A second, restored instance is kept beside each.

@@ -1,5 +1,6 @@
 //! A plan as text: for people (`Plan::render`), and in a form that stands for what matters to state (`Topology::digest_text`).
 
+use super::allowance::JobLimits;
 use super::model::{
     Checkpoint, Delivery, Exchange, Field, FileSource, Input, Open, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField,
     Topology,
@@ -52,7 +53,7 @@ impl Plan {
     /// The plan as a readable picture: the nodes in order, under each what it reads, its outputs, its state and its limits.
     #[must_use]
     pub fn render(&self, workers: usize) -> String {
-        let Topology { name, checkpoint, flow, .. } = &self.topology;
+        let Topology { name, checkpoint, flow, limits, .. } = &self.topology;
         let mut out = format!("job {name}: {}\n\n", plural(workers, "worker"));
         for node in &self.order {
             self.render_node(&mut out, *node, workers);
@@ -67,6 +68,10 @@ impl Plan {
         let (steps, bytes) = (plural(flow.steps_ahead_max as usize, "step"), show_size(flow.bytes_ahead_max));
         line(&mut out, "ahead", &format!("{steps} and {bytes} for each source instance"));
         line(&mut out, "batch", &format!("{} rows, {}", show_count(flow.batch_rows_max.into()), show_size(flow.batch_bytes_max)));
+        if *limits != JobLimits::default() {
+            out.push_str("\nguests\n");
+            line(&mut out, "stack", &show_size(limits.stack_bytes_max));
+        }
         out
     }
 
@@ -139,6 +144,13 @@ impl Plan {
         let (memory, deadline, output) =
             (show_size(operator.memory_bytes_max), show_duration(operator.deadline), show_size(operator.output_bytes_max));
         line(out, "limits", &format!("memory {memory}, {deadline} and {output} of output for one call"));
+        let further = operator.limits.shown();
+        if !further.is_empty() {
+            line(out, "limits", &further.join(", "));
+        }
+        if operator.fuel {
+            line(out, "fuel", "its instructions are counted, which slows it down");
+        }
         render_recovery(out, operator, !slots.is_empty());
         for text in operator.grant.texts() {
             line(out, "granted", &text);

@@ -62,7 +62,7 @@ fn a_flood_of_lines_is_dropped_and_counted() {
     instance.process(0, &rows(1), call(1)).unwrap();
     let log = instance.take_log();
     assert_eq!(log.len(), 11);
-    assert_eq!(log[10].message, "4990 more lines of this call were dropped");
+    assert_eq!(log[10].message, "4990 more lines were dropped: 10 a call and 1000 a second are kept");
 }
 
 #[test]

@@ -20,7 +20,7 @@ struct Nothing;
 
 /// Adds what the virtual WASI answers.
 pub(in crate::wasm) fn link(linker: &mut Linker<Guest>) -> Result<()> {
-    Imports::add_to_linker::<_, HasSelf<_>>(linker, |guest: &mut Guest| guest)
+    Imports::add_to_linker::<_, HasSelf<_>>(linker, Guest::asked)
 }
 
 /// Adds what this component imports and is denied.
