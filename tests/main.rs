@@ -11,4 +11,5 @@ mod recovery;
 mod s3;
 mod support;
 mod topology;
+mod verify;
 mod wasip2;

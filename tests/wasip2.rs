@@ -328,6 +328,15 @@ fn a_job_grants_what_its_topology_says_to_a_guest_of_wasip2() {
 }
 
 #[test]
+fn a_row_at_which_a_guest_of_wasip2_ends_itself_is_set_aside_and_the_others_come_out() {
+    let place = topology(GRANT);
+    place.write("commands.txt", "environment\nexit 1\nread /data/a.txt\npanic now\nstdin\n");
+    place.finish(1);
+    let published: Vec<String> = place.published().iter().map(|line| String::from_utf8_lossy(line).trim_end().to_owned()).collect();
+    assert_eq!(published, ["0", "0 arguments, [\"LANG=C\"]", "one"]);
+}
+
+#[test]
 fn inspect_tells_what_each_import_of_wasip2_gets() {
     let place = topology(GRANT);
     let ended = place.run(&["inspect", "probe.wasm"]);

@@ -258,6 +258,39 @@ fn keyed_rows_go_to_the_instance_that_owns_their_key() {
 }
 
 #[test]
+fn rows_that_an_operator_failed_at_are_sent_again_through_a_mended_one() {
+    let topology = |guest: &str| {
+        let settings = "on-failure = { retries = 1, backoff = \"1ms..1ms\" }\ndeadline = \"60s\"";
+        Topology::new(SETTINGS)
+            .source("lines", "", false)
+            .operator("parse", MENDED, "\"lines\"")
+            .operator_set("a", guest, r#"{ from = "parse", by = "key" }"#, settings)
+            .operator("b", "running-count", r#"{ from = "a", by = "key" }"#)
+            .sink("out", "\"b\"")
+    };
+    let folder = Folder::new(&topology("trap-unreachable"));
+    let lines: Vec<String> = (0..700).map(|row| format!("k{},{},7", row % 7, if row % 100 == 50 { "poison" } else { "v" })).collect();
+    folder.feed("lines", "a", &lines);
+    folder.run(2).expect(Ending::Finished);
+    let rows = list(&folder);
+    assert_eq!((rows.len(), folder.rows("out").len()), (7, 693));
+    for kept in &rows {
+        let fault = kept.fault.as_ref().expect("it failed");
+        assert_eq!((kept.kind(), fault.call.as_str(), kept.row.value.as_slice()), ("trap", "process", b"poison".as_slice()));
+        assert!(kept.line.is_some() && kept.component.is_some() && fault.capsule.is_some(), "{kept:?}");
+    }
+    // One fails again, and is a new row.
+    ask(&folder, &ChosenRows::Rows(vec![rows[0].id.clone()])).unwrap();
+    folder.run(2).expect(Ending::Finished);
+    let again = list(&folder);
+    assert_eq!((again.len(), again[6].kind(), again[..6] == rows[1..]), (7, "trap", true));
+    ask(&folder, &ChosenRows::Node("a".into())).unwrap();
+    folder.set(&topology("running-count"));
+    folder.run(3).expect(Ending::Finished);
+    assert_eq!((folder.rows("out"), list(&folder)), (expected(0..700), vec![]));
+}
+
+#[test]
 fn a_job_that_had_ended_tells_its_end_once_more_after_the_rows() {
     let topology = |parser: &str| {
         Topology::new(SETTINGS)

@@ -15,3 +15,4 @@ pub mod failure;
 pub mod ids;
 pub mod keying;
 pub mod topology;
+pub mod verify;

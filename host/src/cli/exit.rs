@@ -10,7 +10,7 @@ pub(super) const HELP: &str = "Exit codes:
   0  done: the input has ended, or the job was asked to stop and its last checkpoint is complete
   1  internal error: a fault of the host
   2  the command line, the topology or a component is wrong
-  3  an operator failed again and again; its state is intact
+  3  an operator failed again and again, its state is intact; or `verify` found it wrong
   4  storage does not answer or refuses
   5  another host runs this job now
   6  no stored checkpoint can be used

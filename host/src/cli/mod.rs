@@ -13,6 +13,7 @@ mod savepoint;
 mod site;
 mod state;
 mod text;
+mod verify;
 
 use crate::job::Start;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -52,6 +53,13 @@ enum Command {
     #[command(after_help = "Examples:\n  reprise inspect count.wasm\n  reprise inspect count.wasm --json\n  \
         reprise inspect count.wasm --topology topology.toml --operator count")]
     Inspect(InspectArguments),
+    /// Put a component through the conformance suite: restores, replays and cuts at random places must change nothing.
+    #[command(
+        after_help = "Examples:\n  reprise verify count.wasm\n  reprise verify count.wasm --input orders.csv --key customer --time at --time-unit rfc3339\n  \
+        reprise verify count.wasm --config '{\"emit\":\"updates\"}' --rounds 200 --seed 7 --json\n\n\
+        Exit codes: 0 every check passed or says nothing about it; 3 a check failed; 2 the command line, the input or the component is wrong."
+    )]
+    Verify(verify::VerifyArguments),
     /// Look at the checkpoints and savepoints of a job: list, show, diff, verify. Nothing is changed, and the job may run meanwhile.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
@@ -183,6 +191,7 @@ pub fn main() -> ExitCode {
         Command::Savepoint(arguments) => savepoint::savepoint(arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Verify(arguments) => verify::verify(&arguments),
         Command::Checkpoint(command) => checkpoint::checkpoint(command),
         Command::Quarantine(command) => quarantine::quarantine(command),
         Command::Replay(arguments) => replay::replay(&arguments),

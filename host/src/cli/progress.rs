@@ -335,7 +335,7 @@ impl Display {
         let epoch = board.checkpoint.as_ref().map_or(control.completed(), |(c, _)| c.epoch);
         let total = board.checkpoint.as_ref().map_or(0, |(c, _)| c.rows);
         let text = format!(
-            "{} rows/s · {} rows in, {} out, {} refused · checkpoint {} ({}) · state {}",
+            "{} rows/s · {} rows in, {} out, {} refused · checkpoint {} ({}) · state {}, back within {} ms",
             thousands(board.rate as u64),
             thousands(rows),
             thousands(written),
@@ -343,6 +343,7 @@ impl Display {
             epoch,
             age.map_or("none yet".into(), |age| format!("{:.1} s ago", age.as_secs_f64())),
             bytes(state.max(0) as u64),
+            control.guards.iter().map(|guard| guard.predicted()).max().unwrap_or_default().as_millis(),
         );
         let names = |names: &[String], nodes: &[NodeCounters]| -> serde_json::Value {
             names.iter().zip(nodes).map(|(name, c)| (name.clone(), counters(c))).collect::<serde_json::Map<_, _>>().into()

@@ -103,8 +103,7 @@ impl OperatorInstance {
             dead: self.instance.take(),
             control: Arc::clone(&self.control),
         };
-        let wake = Arc::clone(&self.wake);
-        self.revival = Some(Revival::begin(remains, move || wake()).map_err(Failure::Internal)?);
+        self.revival = Some(Revival::begin(remains, Arc::clone(&self.wake)).map_err(Failure::Internal)?);
         Ok(())
     }
 
@@ -150,7 +149,8 @@ impl OperatorInstance {
 
     /// What led to a failed call; `None` where there are too many already.
     fn case(&mut self, input: Input, error: &GuestError) -> Option<Case> {
-        let image = self.image.as_ref().filter(|_| self.refused.takes_capsule())?;
+        let held = self.log.logged().bytes;
+        let image = self.image.as_ref().filter(|_| self.refused.takes_capsule(held))?;
         Some(Case {
             parallelism: self.maker.parallelism,
             open: self.maker.open,

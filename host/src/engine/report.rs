@@ -83,14 +83,18 @@ pub const REJECTED_BYTES_MAX: usize = 256 << 20;
 /// Capsules that one instance may ask for in one epoch: each has the state in it.
 pub const CAPSULES_MAX: usize = 64;
 
+/// Input that these may hold in memory until the end of the epoch, in bytes; what two of them share counts twice.
+pub const CAPSULES_BYTES_MAX: u64 = 256 << 20;
+
 /// Refused rows of one epoch, up to [`REJECTED_BYTES_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     rows: Vec<QuarantinedRow>,
     faulted: Vec<Faulted>,
     cases: Vec<Case>,
-    /// Capsules asked for in this epoch.
+    /// Capsules asked for in this epoch, and bytes of input that they hold.
     capsules: usize,
+    capsules_bytes: u64,
     bytes: usize,
 }
 
@@ -114,10 +118,15 @@ impl Refused {
         self.bytes <= REJECTED_BYTES_MAX
     }
 
-    /// True where one capsule more may be asked for in this epoch.
-    pub fn takes_capsule(&mut self) -> bool {
-        self.capsules += 1;
-        self.capsules <= CAPSULES_MAX
+    /// True where one capsule more, which holds so many bytes of input, may be asked for in this epoch.
+    pub fn takes_capsule(&mut self, bytes: u64) -> bool {
+        let held = self.capsules_bytes.saturating_add(bytes);
+        let takes = self.capsules < CAPSULES_MAX && held <= CAPSULES_BYTES_MAX;
+        if takes {
+            self.capsules += 1;
+            self.capsules_bytes = held;
+        }
+        takes
     }
 
     /// Keeps a failed call that is to be written down.

@@ -10,7 +10,7 @@
 
 use super::control::Control;
 use super::image::Versioned;
-use super::operator::OperatorBlueprint;
+use super::operator::{OperatorBlueprint, Wake};
 use super::replay::{Entry, InputLog, digest};
 use crate::wasm::{Call, Component, GuestError, Identity, Instance};
 use std::sync::Arc;
@@ -84,13 +84,14 @@ pub(super) struct Remains {
 }
 
 impl Revival {
-    /// Begins. `wake` is called when the successor is there.
-    pub fn begin(remains: Remains, wake: impl FnOnce() + Send + 'static) -> Result<Self, String> {
+    /// Begins. `wake` is called when the successor is there, or will never be.
+    pub fn begin(remains: Remains, wake: Wake) -> Result<Self, String> {
         let (sender, done) = sync_channel(1);
         let name = format!("revive-{}", remains.maker.identity.operator);
         let work = move || {
-            let dead = revive(remains, &sender);
-            wake();
+            let waking = WakeOnDrop(wake);
+            let dead = revive(remains, sender);
+            drop(waking);
             drop(dead);
         };
         std::thread::Builder::new().name(name).spawn(work).map_err(|error| error.to_string())?;
@@ -110,16 +111,25 @@ impl Revival {
     }
 }
 
-fn revive(remains: Remains, sender: &SyncSender<Revived>) -> Option<Instance> {
+/// Wakes whoever waits for a thread, whatever becomes of it.
+struct WakeOnDrop(Wake);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+fn revive(remains: Remains, sender: SyncSender<Revived>) -> Option<Instance> {
     let Remains { maker, image, log, standby, dead, control } = remains;
     let began = Instant::now();
     let stood_by = standby.and_then(Standby::take);
-    let restored = stood_by.is_none().then(|| ());
+    let is_restored_here = stood_by.is_none();
     let made = match stood_by {
         Some(instance) => Ok(instance),
         None => maker.make(&image).map_err(|(error, context)| Lost::Guest { error, context: context.to_owned() }),
     };
-    let restored = restored.map(|()| began.elapsed());
+    let restored = is_restored_here.then(|| began.elapsed());
     let instance = made.and_then(|mut instance| {
         repeat(&mut instance, log.entries(), &maker.blueprint.description.inputs, &control)?;
         Ok(instance)

@@ -1,7 +1,8 @@
 //! Runs a prepared job: one attempt after another, until it ends or gives up.
 
+mod inputs;
+
 use super::capsule::Origin;
-use super::deal;
 use super::error::Error;
 use super::keeper::{Keeper, NamedSink, RunEnd};
 use super::notice::{Notice, Watch};
@@ -13,7 +14,7 @@ use super::replay::{self, Replays};
 use super::savepoint;
 use super::take_up;
 use crate::clock::Clock;
-use crate::connect::{self, BatchLimits, ConnectError, Recovery, RowEncoding, Sink, SourceReader, SplitPosition, Staged};
+use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, SourceReader, Staged};
 use crate::engine::{self, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
 use crate::store::{Intercept, Store};
 use crate::wasm;
@@ -26,7 +27,7 @@ use reprise_core::checkpoint::retention::Retention;
 use reprise_core::checkpoint::tenure::Tenure;
 use reprise_core::failure::window::Window;
 use reprise_core::failure::{Decision, Failures, Policy};
-use reprise_core::ids::{Digest, Epoch, Generation, Instance};
+use reprise_core::ids::{Digest, Epoch, Generation};
 use reprise_core::topology::{Node, OnFailure, Operator, Plan};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -399,21 +400,6 @@ impl Job {
         Ok(sinks)
     }
 
-    /// Says which sources cannot be read again. True where all can.
-    fn tell_weaker(&self) -> Result<bool, Error> {
-        let mut all = true;
-        for source in &self.plan().topology.sources {
-            let limits = BatchLimits { rows_max: 1, bytes_max: 1 };
-            let opened = connect::source(&source.kind, &self.prepared.base_dir, limits).map_err(cannot_start("source", &source.name))?;
-            if !opened.replays() {
-                all = false;
-                let what = format!("source `{}` cannot be read again: a crash loses the rows read since the last checkpoint", source.name);
-                self.tell(Notice::Weaker { what });
-            }
-        }
-        Ok(all)
-    }
-
     fn encoding(&self, from: Node, port: u32) -> RowEncoding {
         let plan = self.plan();
         match from {
@@ -426,55 +412,9 @@ impl Job {
         }
     }
 
-    fn batch_limits(&self) -> BatchLimits {
-        let flow = &self.plan().topology.flow;
-        BatchLimits { rows_max: flow.batch_rows_max as usize, bytes_max: flow.batch_bytes_max as usize }
-    }
-
     /// Somebody has asked to stop.
     fn is_stopping(&self) -> bool {
         *self.options.stop.borrow()
-    }
-
-    /// One reader for each source and instance.
-    fn readers(&self, base: Option<&Manifest>) -> Result<(Readers, Splits), Error> {
-        let (topology, limits) = (&self.plan().topology, self.batch_limits());
-        let workers = self.options.workers as usize;
-        let (mut readers, mut all) = (Vec::new(), Vec::new());
-        for source in &topology.sources {
-            let opened = connect::source(&source.kind, &self.prepared.base_dir, limits).map_err(cannot_start("source", &source.name))?;
-            let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
-            let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
-            let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
-            let same = base.filter(|b| b.workers == self.options.workers && b.covered().is_some()).and(old);
-            let owners = deal::owners(opened.as_ref(), &splits, same.map(|s| &s.splits[..]), self.options.workers);
-            let mut dealt: Vec<Vec<SplitPosition>> = vec![Vec::new(); workers];
-            let mut noted = Vec::new();
-            for (split, owner) in splits.into_iter().zip(owners) {
-                let (name, position) = (split.split.clone(), split.position.clone());
-                noted.push(manifest::SplitPosition { split: name, position, instance: Instance(owner) });
-                dealt[owner as usize].push(split);
-            }
-            all.push(noted);
-            let made: Result<Vec<_>, _> = dealt.into_iter().map(|splits| opened.reader(splits)).collect();
-            readers.push(made.map_err(cannot_start("source", &source.name))?);
-        }
-        Ok((readers, all))
-    }
-
-    /// As [`Self::readers`], and one for each source that sends rows again.
-    fn all_readers(&self, base: Option<&Manifest>, replays: &Replays) -> Result<(Readers, Splits), Error> {
-        let (mut readers, mut splits) = self.readers(base)?;
-        let outage_max = self.plan().topology.checkpoint.outage_max;
-        readers.extend(replays.readers(&self.store, self.options.workers, self.batch_limits(), outage_max));
-        splits.extend(replays.splits(self.options.workers));
-        Ok((readers, splits))
-    }
-
-    fn tell_replays(&self, replays: &Replays) {
-        if replays.rows() > 0 {
-            self.tell(Notice::Replays { rows: replays.rows() });
-        }
     }
 
     fn seats(
@@ -506,11 +446,6 @@ impl Job {
             }
         }
         Ok(seats)
-    }
-
-    /// Names of all sources: those of the topology, and those that send rows again.
-    fn sources<'a>(&'a self, replays: &'a Replays) -> impl Iterator<Item = String> + 'a {
-        self.plan().topology.sources.iter().map(|source| source.name.clone()).chain(replays.names())
     }
 
     fn recorder(
@@ -632,10 +567,6 @@ fn window(on_failure: &OnFailure) -> Window {
 fn machine() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "an unnamed machine".into() } else { name.trim().into() }
-}
-
-fn from_manifest(split: &manifest::SplitPosition) -> SplitPosition {
-    SplitPosition { split: split.split.clone(), position: split.position.clone() }
 }
 
 fn digest(text: &str) -> Digest {

@@ -17,7 +17,7 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component as Compiled, ComponentNamedList, InstancePre, Lift, Lower};
 
 /// Bytes that `describe` may return: the names of a description at their longest take a tenth of it.
-const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
+pub(super) const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
 /// Memory that the instance which describes itself may use.
 const DESCRIBE_MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// Time that `describe` may take, and as much for the instantiation before it.

@@ -7,7 +7,7 @@
 //!
 //! The order of calls (`open`, `restore`, then the rest) is the caller's business. Calls never overlap: they take `&mut self`.
 
-use super::component::Component;
+use super::component::{Component, DESCRIPTION_BYTES_MAX};
 use super::contract::{self, lend, lend_chunk, operator, state};
 use super::fault::{Fault, GuestError, clean};
 use super::guest::{Call, Guest, LogLine};
@@ -134,6 +134,20 @@ impl Instance {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.dead.is_some()
+    }
+
+    /// Asks the instance what it is, at any time. The answer is not checked beyond its types: it should be [`Instance::description`].
+    ///
+    /// # Errors
+    /// A fault.
+    pub fn describe(&mut self) -> Result<Description, GuestError> {
+        self.call(
+            "describe",
+            Begin::Aside,
+            DESCRIPTION_BYTES_MAX,
+            |store, exports| exports.operator.call_describe(store).map(Ok),
+            |said, _, _| Ok(contract::description(said)),
+        )
     }
 
     /// Makes the instance ready. `config` is JSON; `parallelism` is the number of instances of the operator.

@@ -2,6 +2,7 @@
 
 pub mod lies;
 pub mod parse;
+pub mod wrong;
 
 use reprise_guest::{Description, Encoding::Utf8, Keyed, Output, Record, Text};
 

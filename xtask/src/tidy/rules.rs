@@ -21,13 +21,14 @@ const EMPTY_WORDS: [&str; 8] = ["util", "utils", "common", "helper", "helpers", 
 const EMPTY_ENDINGS: [&str; 3] = ["Data", "Info", "Impl"];
 /// A library and the only folder that may name it.
 const OWNERS: [(&str, &str); 3] = [("timely", "host/src/engine"), ("wasmtime", "host/src/wasm"), ("object_store", "host/src/store")];
-/// Imports point left in `core -> store | wasm -> connect -> engine -> job -> cli`: a layer and what it may not import.
-const RIGHT_OF: [(&str, &[&str]); 5] = [
-    ("store", &["wasm", "connect", "engine", "job", "cli"]),
-    ("wasm", &["store", "connect", "engine", "job", "cli"]),
-    ("connect", &["wasm", "engine", "job", "cli"]),
-    ("engine", &["job", "cli"]),
-    ("job", &["cli"]),
+/// Imports point left in `core -> store | wasm -> connect -> verify | engine -> job -> cli`: a layer and what it may not import.
+const RIGHT_OF: [(&str, &[&str]); 6] = [
+    ("store", &["wasm", "connect", "verify", "engine", "job", "cli"]),
+    ("wasm", &["store", "connect", "verify", "engine", "job", "cli"]),
+    ("connect", &["wasm", "verify", "engine", "job", "cli"]),
+    ("verify", &["store", "engine", "job", "cli"]),
+    ("engine", &["verify", "job", "cli"]),
+    ("job", &["verify", "cli"]),
 ];
 /// What the core may not name.
 const IMPURE: [&str; 6] = ["std::fs", "std::thread", "std::net", "std::process", "std::io", "std::env"];

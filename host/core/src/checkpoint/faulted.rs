@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn what_is_at_its_limit_is_allowed_and_what_is_over_it_is_named() {
         assert_eq!(rows(|_| {}).check(), Ok(()));
-        let over: [(fn(&mut FaultedRow), &str); 5] = [
+        type Change = fn(&mut FaultedRow);
+        let over: [(Change, &str); 5] = [
             (|row| row.call.push('c'), "33 bytes of a call's name"),
             (|row| row.kind.push('k'), "33 bytes of a kind"),
             (|row| row.backtrace.push(String::new()), "257 lines"),

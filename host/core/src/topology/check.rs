@@ -248,11 +248,14 @@ fn check_failure(draft: &DraftFailure, problems: &mut Problems<'_>) -> OnFailure
     }
 }
 
+/// What a word stands for; `None` for a word that is not known.
+type FromWord<T> = fn(&str) -> Option<T>;
+
 /// One of the words of a setting; the default where there is none, or none of them.
 fn check_word<T>(
     given: &Given<String>,
     key: &str,
-    (from_word, words): (fn(&str) -> Option<T>, &'static [&'static str]),
+    (from_word, words): (FromWord<T>, &'static [&'static str]),
     default: T,
     problems: &mut Problems<'_>,
 ) -> T {

@@ -1,0 +1,82 @@
+//! What a run reads: the sources of the topology, and those that send rows of the quarantine again.
+
+use super::{Job, Readers, Splits, cannot_start};
+use crate::connect::{self, BatchLimits, SplitPosition};
+use crate::job::deal;
+use crate::job::error::Error;
+use crate::job::notice::Notice;
+use crate::job::replay::Replays;
+use reprise_core::checkpoint::manifest::{self, Manifest};
+use reprise_core::ids::Instance;
+
+impl Job {
+    /// Says which sources cannot be read again. True where all can.
+    pub(super) fn tell_weaker(&self) -> Result<bool, Error> {
+        let mut all = true;
+        for source in &self.plan().topology.sources {
+            let limits = BatchLimits { rows_max: 1, bytes_max: 1 };
+            let opened = connect::source(&source.kind, &self.prepared.base_dir, limits).map_err(cannot_start("source", &source.name))?;
+            if !opened.replays() {
+                all = false;
+                let what = format!("source `{}` cannot be read again: a crash loses the rows read since the last checkpoint", source.name);
+                self.tell(Notice::Weaker { what });
+            }
+        }
+        Ok(all)
+    }
+
+    fn batch_limits(&self) -> BatchLimits {
+        let flow = &self.plan().topology.flow;
+        BatchLimits { rows_max: flow.batch_rows_max as usize, bytes_max: flow.batch_bytes_max as usize }
+    }
+
+    /// One reader for each source and instance.
+    pub(super) fn readers(&self, base: Option<&Manifest>) -> Result<(Readers, Splits), Error> {
+        let (topology, limits) = (&self.plan().topology, self.batch_limits());
+        let workers = self.options.workers as usize;
+        let (mut readers, mut all) = (Vec::new(), Vec::new());
+        for source in &topology.sources {
+            let opened = connect::source(&source.kind, &self.prepared.base_dir, limits).map_err(cannot_start("source", &source.name))?;
+            let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
+            let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
+            let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
+            let same = base.filter(|b| b.workers == self.options.workers && b.covered().is_some()).and(old);
+            let owners = deal::owners(opened.as_ref(), &splits, same.map(|s| &s.splits[..]), self.options.workers);
+            let mut dealt: Vec<Vec<SplitPosition>> = vec![Vec::new(); workers];
+            let mut noted = Vec::new();
+            for (split, owner) in splits.into_iter().zip(owners) {
+                let (name, position) = (split.split.clone(), split.position.clone());
+                noted.push(manifest::SplitPosition { split: name, position, instance: Instance(owner) });
+                dealt[owner as usize].push(split);
+            }
+            all.push(noted);
+            let made: Result<Vec<_>, _> = dealt.into_iter().map(|splits| opened.reader(splits)).collect();
+            readers.push(made.map_err(cannot_start("source", &source.name))?);
+        }
+        Ok((readers, all))
+    }
+
+    /// As [`Self::readers`], and one for each source that sends rows again.
+    pub(super) fn all_readers(&self, base: Option<&Manifest>, replays: &Replays) -> Result<(Readers, Splits), Error> {
+        let (mut readers, mut splits) = self.readers(base)?;
+        let outage_max = self.plan().topology.checkpoint.outage_max;
+        readers.extend(replays.readers(&self.store, self.options.workers, self.batch_limits(), outage_max));
+        splits.extend(replays.splits(self.options.workers));
+        Ok((readers, splits))
+    }
+
+    pub(super) fn tell_replays(&self, replays: &Replays) {
+        if replays.rows() > 0 {
+            self.tell(Notice::Replays { rows: replays.rows() });
+        }
+    }
+
+    /// Names of all sources: those of the topology, and those that send rows again.
+    pub(super) fn sources<'a>(&'a self, replays: &'a Replays) -> impl Iterator<Item = String> + 'a {
+        self.plan().topology.sources.iter().map(|source| source.name.clone()).chain(replays.names())
+    }
+}
+
+fn from_manifest(split: &manifest::SplitPosition) -> SplitPosition {
+    SplitPosition { split: split.split.clone(), position: split.position.clone() }
+}

@@ -1,0 +1,63 @@
+//! The check of what happens where memory is short.
+
+use super::bench::{Life, Tried, failed, place};
+use super::outputs::same;
+use super::trial::Trial;
+use crate::wasm::{Fault, GuestError, Limits};
+use reprise_core::verify::{Cause, Finding, Random};
+
+/// Memory beyond what the reference had at its most, with which everything must go as before.
+const ROOM_BYTES: u64 = 1 << 20;
+/// A page of WebAssembly memory.
+const PAGE_BYTES: u64 = 64 << 10;
+
+/// A limit just above what is used, then one below it.
+pub(super) fn memory(trial: &Trial, random: &mut Random) -> Tried<()> {
+    let (opened, peak) = trial.memory;
+    let most = trial.bench.limits.memory_bytes_max;
+    let roomy = (peak + ROOM_BYTES).min(most);
+    run(trial, roomy, Cause::Memory)?.map_err(|(error, at)| {
+        let finding = failed(&error, at.map(|at| place(at, &trial.script.steps[at])));
+        finding.note(format!("the reference used {peak} bytes of memory, the limit was {roomy}"))
+    })?;
+    let least = opened.saturating_sub(PAGE_BYTES);
+    let tight = random.between(least as i64, peak.saturating_sub(PAGE_BYTES).max(least) as i64) as u64;
+    match run(trial, tight, Cause::Memory)? {
+        Err((error, at)) if !is_clean(&error) => {
+            let finding = failed(&error, at.map(|at| place(at, &trial.script.steps[at])));
+            Err(finding.note(format!("the memory was limited to {tight} bytes: a trap or an error is wanted then")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How a run within a limit ends: well, or with the fault of a call.
+type Ended = Result<(), (GuestError, Option<usize>)>;
+
+/// All calls within this limit. What comes before a fault must be what the reference gives.
+fn run(trial: &Trial, memory_bytes_max: u64, cause: Cause) -> Tried<Ended> {
+    let limits = Limits { memory_bytes_max, ..trial.bench.limits.clone() };
+    let mut live = match trial.bench.open_within(Life::default(), &limits) {
+        Ok(live) => live,
+        Err(error) => return Ok(Err((error, None))),
+    };
+    for (at, step) in trial.script.steps.iter().enumerate() {
+        let came = match live.try_play(at, step) {
+            Ok(came) => came,
+            Err(error) => return Ok(Err((error, Some(at)))),
+        };
+        same(cause, &trial.reference[at], &came, at, step)
+            .map_err(|finding: Box<Finding>| finding.note(format!("the memory was limited to {memory_bytes_max} bytes")))?;
+    }
+    Ok(Ok(()))
+}
+
+/// The fault says what happened, and nothing of the call stands.
+fn is_clean(error: &GuestError) -> bool {
+    match error.fault {
+        Fault::Trap(_) | Fault::Memory { .. } | Fault::Stack | Fault::Returned(_) | Fault::Instance(_) => true,
+        // A machine that is busy, and not the operator, may be to blame.
+        Fault::Deadline { .. } => true,
+        Fault::Lie(_) => false,
+    }
+}

@@ -1,0 +1,182 @@
+//! Checks of what comes out: again, with snapshots between, in other batches, without keys, in small pieces.
+
+use super::bench::{Bench, Life, Live, PART_BYTES, Tried, failed, place};
+use super::trial::Trial;
+use crate::wasm::{Limits, Scope};
+use reprise_core::batch::Batch;
+use reprise_core::verify::{At, Call, Cause, Detail, Effect, Finding, OutputDifference, Pairing, Random, Script, State, Step, compare};
+
+/// Rows of a batch where batches are to be long.
+const LONG_BATCH_ROWS: usize = 4_096;
+/// The least that a host lets a call return: that of `output-max` in a topology.
+const OUTPUT_BYTES_MIN: u64 = 1 << 10;
+/// What a row counts in the output beside its key and value.
+const ROW_BYTES: u64 = 16;
+/// Percent of the steps before which something is put in between.
+const BETWEEN_PERCENT: u64 = 25;
+
+/// What a finding says of outputs that differ in one call: `cause`, or that it is the order alone.
+pub(super) fn differing(cause: Cause, difference: OutputDifference, at: At) -> Box<Finding> {
+    let cause = if difference.is_order() { Cause::Order } else { cause };
+    Finding::new(cause).at(at).with(Detail::Output(difference))
+}
+
+/// Compares one call with the reference.
+pub(super) fn same(cause: Cause, expected: &Effect, came: &Effect, at: usize, step: &Step) -> Tried<()> {
+    match compare(std::slice::from_ref(expected), std::slice::from_ref(came), Pairing::Exact) {
+        Some((_, difference)) => Err(differing(cause, difference, place(at, step))),
+        None => Ok(()),
+    }
+}
+
+/// Compares the state at the end with that of the reference.
+pub(super) fn same_end(trial: &Trial, live: &mut Live, cause: Cause) -> Tried<()> {
+    if !trial.bench.is_stateful() {
+        return Ok(());
+    }
+    match trial.last.difference(&live.state()?) {
+        Some(difference) => Err(snapshot_finding(cause, live).with(Detail::Cell(difference))),
+        None => Ok(()),
+    }
+}
+
+/// A finding about the cells of an instance.
+pub(super) fn snapshot_finding(cause: Cause, live: &Live) -> Box<Finding> {
+    let mut finding = Finding::new(cause);
+    finding.at = live.aside(Call::Snapshot);
+    finding
+}
+
+/// It describes itself the same before `open`, after it, and after calls, on every instance.
+pub(super) fn describe(trial: &Trial, random: &mut Random) -> Tried<()> {
+    let ask = |live: &mut Live| {
+        let expected = live.instance.description().clone();
+        let at = live.last();
+        let came = live.instance.describe().map_err(|error| failed(&error, at))?;
+        if came == expected {
+            return Ok(());
+        }
+        let mut finding = Finding::new(Cause::Description);
+        finding.at = at;
+        Err(finding.with(Detail::Description { expected: Box::new(expected), came: Box::new(came) }))
+    };
+    let mut live = trial.bench.open(Life { number: 1, seed: random.number(), ..Life::default() })?;
+    ask(&mut live)?;
+    for (at, step) in trial.script.steps.iter().enumerate() {
+        live.play(at, step)?;
+        if random.chance(BETWEEN_PERCENT) || at + 1 == trial.script.steps.len() {
+            ask(&mut live)?;
+        }
+    }
+    if trial.bench.is_stateful() {
+        live.read(Scope::Full, PART_BYTES)?;
+        ask(&mut live)?;
+    }
+    Ok(())
+}
+
+/// The same calls on another instance, beside one that is given something else.
+pub(super) fn repeat(trial: &Trial, random: &mut Random) -> Tried<()> {
+    let mut live = trial.bench.open(Life::default().next())?;
+    let other = trial.script.recut(random);
+    let mut others = other.steps.iter().enumerate();
+    let mut neighbour = trial.bench.open(Life { seed: 1, index: 1, parallelism: 2, ..Life::default() })?;
+    for (at, step) in trial.script.steps.iter().enumerate() {
+        if let Some((at, step)) = others.next() {
+            neighbour.play(at, step)?;
+        }
+        let came = live.play(at, step)?;
+        same(Cause::Nondeterminism, &trial.reference[at], &came, at, step)?;
+    }
+    same_end(trial, &mut live, Cause::Nondeterminism)
+}
+
+/// Snapshots are read here and there, and the instance goes on.
+pub(super) fn reading(trial: &Trial, random: &mut Random) -> Tried<()> {
+    let mut live = trial.bench.open(Life::default())?;
+    let mut has_read = false;
+    for (at, step) in trial.script.steps.iter().enumerate() {
+        if random.chance(BETWEEN_PERCENT) {
+            let scope = if has_read && random.chance(50) { Scope::Changes } else { Scope::Full };
+            let part = if random.chance(50) { PART_BYTES } else { 1 + random.below(4096) as u32 };
+            live.read(scope, part)?;
+            has_read = true;
+        }
+        let came = live.play(at, step)?;
+        same(Cause::SnapshotMutates, &trial.reference[at], &came, at, step)?;
+    }
+    let before = live.read(Scope::Full, PART_BYTES)?;
+    match State::of(&before).difference(&live.state()?) {
+        Some(difference) => Err(snapshot_finding(Cause::SnapshotMutates, &live).with(Detail::Cell(difference))),
+        None => same_end(trial, &mut live, Cause::SnapshotMutates),
+    }
+}
+
+fn all(bench: &Bench, script: &Script, life: Life, limits: &Limits) -> Tried<Vec<Effect>> {
+    let mut live = bench.open_within(life, limits).map_err(|error| failed(&error, None))?;
+    script.steps.iter().enumerate().map(|(at, step)| live.play(at, step)).collect()
+}
+
+/// The same rows in batches that are cut at other places.
+pub(super) fn batches(trial: &Trial, random: &mut Random) -> Tried<()> {
+    let recut = trial.script.recut(random);
+    let came = all(&trial.bench, &recut, Life { is_steady: true, ..Life::default() }, &trial.bench.limits)?;
+    let Some((_, difference)) = compare(&trial.steady, &came, Pairing::ByKey) else { return Ok(()) };
+    let finding = Finding::new(Cause::Batches).with(Detail::Output(difference.clone()));
+    let sizes = |script: &Script| {
+        let rows: Vec<String> = script.batches().take(8).map(|rows| rows.len().to_string()).collect();
+        rows.join(", ")
+    };
+    let cuts = format!("expected where the first batches have {} rows, came where they have {}", sizes(&trial.script), sizes(&recut));
+    let order = "the rows of a key are the same, in another order";
+    Err(if difference.is_order() { finding.note(order) } else { finding }.note(cuts))
+}
+
+/// Batches without rows are put in between; then all keys are taken away.
+pub(super) fn empty(trial: &Trial, random: &mut Random) -> Tried<()> {
+    let mut live = trial.bench.open(Life::default())?;
+    let inputs = trial.bench.description.inputs.len();
+    for (at, step) in trial.script.steps.iter().enumerate() {
+        if random.chance(BETWEEN_PERCENT) {
+            let nothing = Step::Rows { input: random.below(inputs) as u32, rows: Batch::new() };
+            let came = live.interpose(at, &nothing)?;
+            same(Cause::EmptyBatch, &Effect::default(), &came, at, &nothing)?;
+        }
+        let came = live.play(at, step)?;
+        same(Cause::EmptyBatch, &trial.reference[at], &came, at, step)?;
+    }
+    same_end(trial, &mut live, Cause::EmptyBatch)?;
+
+    let bare = trial.script.without_keys();
+    let told = |finding: Box<Finding>| finding.note("all keys are empty");
+    let mut live = trial.bench.open(Life::default())?;
+    for (at, step) in bare.steps.iter().enumerate() {
+        live.play(at, step).map_err(told)?;
+        if trial.bench.is_stateful() && at + 2 == bare.steps.len() {
+            let chunks = live.read(Scope::Full, PART_BYTES).map_err(told)?;
+            let mut restored = trial.bench.restored(Life::default().next(), &chunks, live.last()).map_err(told)?;
+            if let Some(difference) = State::of(&chunks).difference(&restored.state()?) {
+                return Err(told(snapshot_finding(Cause::Restore, &restored).with(Detail::Cell(difference))));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Long batches, whose output is taken in pieces as small as its rows allow.
+pub(super) fn pieces(trial: &Trial, _: &mut Random) -> Tried<()> {
+    let joined = trial.script.joined(LONG_BATCH_ROWS);
+    let expected = all(&trial.bench, &joined, Life::default(), &trial.bench.limits)?;
+    let reasons = |effect: &Effect| effect.rejected.values().map(|reason| reason.len() as u64).sum::<u64>();
+    let longest = expected.iter().flat_map(|effect| effect.outputs.values()).flat_map(Batch::rows);
+    let longest = longest.map(|row| (row.key.len() + row.value.len()) as u64 + ROW_BYTES).max().unwrap_or(0);
+    let output_bytes_max = (expected.iter().map(reasons).max().unwrap_or(0) + longest).max(OUTPUT_BYTES_MIN);
+    let limits = Limits { output_bytes_max, ..trial.bench.limits.clone() };
+    let told = |finding: Box<Finding>| finding.note(format!("`open` was told that a call may return {output_bytes_max} bytes"));
+    let mut live = trial.bench.open_within(Life::default(), &limits).map_err(|error| failed(&error, None))?;
+    for (at, step) in joined.steps.iter().enumerate() {
+        let came = live.play(at, step).map_err(told)?;
+        same(Cause::Pieces, &expected[at], &came, at, step).map_err(told)?;
+    }
+    Ok(())
+}

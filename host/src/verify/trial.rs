@@ -1,0 +1,141 @@
+//! What every check needs: the calls to make, and what they give where nothing happens between them.
+
+use super::bench::{Bench, Life, PART_BYTES, Tried};
+use super::{Coverage, Settings};
+use crate::wasm::Scope;
+use reprise_core::description::SlotKind;
+use reprise_core::verify::{Check, Effect, Pairing, Random, Script, Shape, State, compare, generate};
+
+/// Rows of generated input, over all inputs.
+pub(super) const GENERATED_ROWS: usize = 1_200;
+/// Refused rows that make no difference between two shapes: one in thirty. Long rows are worth as much.
+const FEW_REFUSED: usize = GENERATED_ROWS / 30;
+/// Snapshots that are read to see what state there is.
+const SIGHTINGS: usize = 8;
+
+/// See the module.
+pub(super) struct Trial {
+    pub bench: Bench,
+    pub script: Script,
+    /// What each step gives.
+    pub reference: Vec<Effect>,
+    /// The same where `now` stands still.
+    pub steady: Vec<Effect>,
+    /// The state at the end.
+    pub last: State,
+    /// Memory when the instance was opened, and at its most.
+    pub memory: (u64, u64),
+    /// Output follows from numbers that the host draws.
+    pub uses_random: bool,
+    pub coverage: Coverage,
+}
+
+/// What a straight run gives.
+struct Straight {
+    effects: Vec<Effect>,
+    last: State,
+    memory: (u64, u64),
+}
+
+fn straight(bench: &Bench, script: &Script, life: Life) -> Tried<Straight> {
+    let mut live = bench.open(life)?;
+    let opened = live.instance.memory_bytes();
+    let effects = script.steps.iter().enumerate().map(|(at, step)| live.play(at, step)).collect::<Tried<Vec<Effect>>>()?;
+    let peak = live.instance.memory_peak_bytes();
+    let last = if bench.is_stateful() { live.state()? } else { State::default() };
+    Ok(Straight { effects, last, memory: (opened, peak) })
+}
+
+/// The shape of rows that the operator takes best, and its script. Where it fails on all of them, the first.
+pub(super) fn choose(bench: &Bench, settings: &Settings) -> (Shape, Script) {
+    let inputs = bench.description.inputs.len() as u32;
+    let script = |shape| generate(shape, inputs, GENERATED_ROWS, &mut Random::new(settings.seed));
+    // Fewest refused rows, where a few are as good as none, then whether anything came of it; of equals the first.
+    let score = |shape: &Shape| {
+        let Straight { effects, last, .. } = straight(bench, &script(*shape), Life::default()).ok()?;
+        let refused = effects.iter().map(|effect| effect.rejected.len()).sum::<usize>() / FEW_REFUSED;
+        let gained = effects.iter().map(Effect::rows).sum::<u64>().min(1) + (last.len() as u64).min(1);
+        Some((refused, std::cmp::Reverse(gained)))
+    };
+    let scored = Shape::ALL.into_iter().filter_map(|shape| score(&shape).map(|score| (score, shape)));
+    let best = scored.min_by_key(|(score, _)| *score).map_or(Shape::Words, |(_, shape)| shape);
+    (best, script(best))
+}
+
+impl Trial {
+    /// Runs the script straight through.
+    pub fn new(bench: Bench, script: Script) -> Tried<Self> {
+        let (first, steady, uses_random, coverage) = Self::gather(&bench, &script)?;
+        let Straight { effects: reference, last, memory } = first;
+        Ok(Self { bench, script, reference, steady, last, memory, uses_random, coverage })
+    }
+
+    fn gather(bench: &Bench, script: &Script) -> Tried<(Straight, Vec<Effect>, bool, Coverage)> {
+        let first = straight(bench, script, Life::default())?;
+        let steady = straight(bench, script, Life { is_steady: true, ..Life::default() })?.effects;
+        let other = straight(bench, script, Life { seed: 1, ..Life::default() })?.effects;
+        let uses_random = compare(&first.effects, &other, Pairing::Exact).is_some();
+        let coverage = Coverage {
+            rows: script.rows(),
+            calls: script.steps.len() as u64,
+            emitted: first.effects.iter().map(Effect::rows).sum(),
+            refused: first.effects.iter().map(|effect| effect.rejected.len() as u64).sum(),
+            cells: sightings(bench, script)?,
+            memory_bytes: first.memory.1,
+        };
+        Ok((first, steady, uses_random, coverage))
+    }
+
+    /// True where a new instance may take over at any time with what cells say: there is state, all of it keyed.
+    pub fn is_keyed(&self) -> bool {
+        let slots = &self.bench.description.slots;
+        !slots.is_empty() && slots.iter().all(|slot| slot.kind == SlotKind::Keyed)
+    }
+
+    /// Why a check says nothing about this operator.
+    pub fn is_beside(&self, check: Check) -> Option<String> {
+        let stateless = || (!self.bench.is_stateful()).then(|| "it declares no state".to_owned());
+        let random = || {
+            let why = "its output follows from `random`, which gives other numbers in other calls";
+            self.uses_random.then(|| why.to_owned())
+        };
+        match check {
+            Check::Changes | Check::Parts | Check::Chunks | Check::Chain => stateless(),
+            Check::Batches => random(),
+            Check::Rescale => {
+                stateless().or_else(|| (!self.is_keyed()).then(|| "it has state that does not move with a key".to_owned())).or_else(random)
+            }
+            _ => None,
+        }
+    }
+
+    /// What is worth knowing of a finding that says that some state is lost.
+    pub fn hints(&self) -> Vec<String> {
+        let slots = &self.bench.description.slots;
+        if slots.is_empty() {
+            return vec!["it declares no state at all".to_owned()];
+        }
+        let empty = slots.iter().zip(&self.coverage.cells).filter(|(_, cells)| **cells == 0);
+        empty.map(|(slot, _)| format!("slot `{}` is declared, and no snapshot held a cell of it", slot.name)).collect()
+    }
+}
+
+/// The most cells of each slot that were seen at a time.
+fn sightings(bench: &Bench, script: &Script) -> Tried<Vec<u64>> {
+    let mut most = vec![0; bench.description.slots.len()];
+    if most.is_empty() {
+        return Ok(most);
+    }
+    let mut live = bench.open(Life::default())?;
+    let every = script.steps.len().div_ceil(SIGHTINGS).max(1);
+    for (at, step) in script.steps.iter().enumerate() {
+        live.play(at, step)?;
+        if at % every == every - 1 || at + 2 == script.steps.len() {
+            let state = State::of(&live.read(Scope::Full, PART_BYTES)?);
+            for (slot, most) in most.iter_mut().enumerate() {
+                *most = (*most).max(state.cells_of(slot as u32) as u64);
+            }
+        }
+    }
+    Ok(most)
+}
