@@ -99,6 +99,9 @@ pub(super) enum Turn {
     Rest,
 }
 
+/// A snapshot to be reported.
+type Snapshot = (snapshot::Scope, Vec<Arc<Versioned>>);
+
 /// See the module.
 pub(super) enum Work {
     Rows { input: u32, rows: Batch },
@@ -494,21 +497,27 @@ impl OperatorInstance {
     }
 
     /// The snapshot of an epoch.
-    fn snapshot(&mut self) -> Result<Option<(snapshot::Scope, Vec<Arc<Versioned>>)>, GuestError> {
+    fn snapshot(&mut self) -> Result<Option<Snapshot>, GuestError> {
         if !self.blueprint.has_state() {
             return Ok(None);
         }
         // The host compacts chains: it needs no full snapshot from the guest, unless it may not keep deltas, or an object was lost.
-        if self.continues && !self.control.takes_full(self.at) {
+        let is_asked = self.control.takes_full(self.at);
+        if self.continues && !is_asked {
             self.save_changes()?;
-            let changes = std::mem::take(&mut self.unreported);
-            match (changes.is_empty(), self.blueprint.chain_length_max) {
-                (true, _) => return Ok(None),
-                (false, 0) => {}
-                (false, _) => return Ok(Some((snapshot::Scope::Delta, changes))),
+            if self.unreported.is_empty() {
+                return Ok(None);
+            }
+            if self.blueprint.chain_length_max > 0 {
+                return Ok(Some((snapshot::Scope::Delta, std::mem::take(&mut self.unreported))));
             }
         }
-        let full = self.read_snapshot(Scope::Full)?;
+        // This may fail. Until it has not, changes are unreported and the full snapshot is due: a successor would have nothing to say.
+        let full = self.read_snapshot(Scope::Full).inspect_err(|_| {
+            if is_asked {
+                self.control.ask_full(self.at);
+            }
+        })?;
         self.unreported.clear();
         self.log.clear();
         if let Some(image) = &mut self.image {
