@@ -47,7 +47,7 @@ impl Sessions {
 
     /// A component describes itself by this memory, if the sum of its bytes says that it is one of those looked at.
     pub fn describe(&self, memory: &[u8]) {
-        if sum(memory) % DESCRIBED_ONE_IN != 0 {
+        if !sum(memory).is_multiple_of(DESCRIBED_ONE_IN) {
             return;
         }
         let component = self.runtime.load(&self.describing.with(memory)).expect("only its data differs");
