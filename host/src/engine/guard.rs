@@ -71,11 +71,6 @@ impl Guard {
         })
     }
 
-    /// True where the next call decides whether the breaker opens again.
-    pub(super) fn is_probing(&self) -> bool {
-        self.is_troubled.load(Ordering::Acquire) && self.with(|breaker, now| breaker.standing(now) == Standing::HalfOpen)
-    }
-
     /// Takes note of a fault. The pause, where it opens the breaker.
     pub(super) fn fault(&self) -> Option<Duration> {
         self.with(|breaker, now| breaker.fault(now).then(|| left(breaker, now)))
@@ -183,10 +178,10 @@ mod tests {
         let guard = Guard::new(Window { faults_max: 1, window: hour, pause: hour }, 1);
         assert!(guard.shut_for().is_none() && guard.fault().is_none());
         assert!(guard.fault().is_some());
-        assert!(guard.shut_for().is_some_and(|left| left <= hour) && !guard.is_probing());
+        assert!(guard.shut_for().is_some_and(|left| left <= hour) && guard.is_open());
         guard.resume();
-        assert!(guard.shut_for().is_none() && guard.is_probing());
-        assert!(guard.success() && !guard.is_probing() && !guard.success());
+        assert!(guard.shut_for().is_none() && !guard.is_open());
+        assert!(guard.success() && !guard.success());
         assert!(guard.trip().is_some() && guard.trip().is_none());
     }
 }

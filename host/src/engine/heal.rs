@@ -198,9 +198,6 @@ impl OperatorInstance {
     /// A call with rows failed.
     pub(super) fn rows_failed(&mut self, unit: Unit, piece: usize, error: GuestError, context: String) -> Result<(), Failure> {
         self.fell(&error, &context)?;
-        if self.blueprint.guard.is_probing() {
-            self.fault(&error, &context)?;
-        }
         let policy = self.policy();
         match self.search.failed(Some(piece), &policy, Clock::unlikely_number()) {
             Next::Poison => match self.blueprint.settings.on_failure.then {

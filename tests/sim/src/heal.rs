@@ -66,10 +66,6 @@ impl OperatorInstance {
         if self.sim.is_broken(Mutation::FailedCallLogged) {
             self.log.push(Entry { input: given.clone(), outputs: None }, Duration::ZERO);
         }
-        let now = Duration::from_millis(self.sim.now());
-        if self.run.guard.borrow_mut().standing(now) == Standing::HalfOpen {
-            self.fault()?;
-        }
         if !self.search.is_narrowing() {
             self.failures += 1;
         }
