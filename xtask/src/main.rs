@@ -18,7 +18,7 @@ mod toolchain;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use bench::recovery::{CELLS_DEFAULT, POISON_DEFAULT};
+use bench::recovery::{APART_DEFAULT, CELLS_DEFAULT, POISON_DEFAULT};
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -34,7 +34,8 @@ cargo xtask COMMAND
            --rounds N       rounds, of which the median counts (default 3)
   recovery how long an operator with state takes to come back after a trap, alone and with a standby
            --cells N        cells of its state over two workers (default 300000)
-           --poison N       rows that may trap (default 2000)
+           --poison N       rows that may trap (default 1000)
+           --apart N        rows from one to the next (default 5000)
   sim      the checkpoint protocol simulated over many seeds: hosts, storage and sinks that fail, in one thread
            N                how many seeds (default 1000); --base SEED is the first one (default 0)
            --seed SEED      this seed alone, with its trace
@@ -87,9 +88,9 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             bench::bench(values[0].unwrap_or(bench::ROWS_DEFAULT), values[1].unwrap_or(bench::ROUNDS_DEFAULT))
         }
         "recovery" => {
-            let values = options(rest, &["--cells", "--poison"])?;
+            let values = options(rest, &["--cells", "--poison", "--apart"])?;
             let (cells, poison) = (values[0].unwrap_or(CELLS_DEFAULT), values[1].unwrap_or(POISON_DEFAULT));
-            bench::recovery::recovery(cells, poison)
+            bench::recovery::recovery(cells, poison, values[2].unwrap_or(APART_DEFAULT))
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");
