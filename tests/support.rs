@@ -260,8 +260,13 @@ impl Running {
         let _ = self.child.kill();
     }
 
-    /// The most memory that it ever had in RAM, in bytes, as far as the kernel tells: 0 once it has ended.
+    /// The most memory that it ever had in RAM, in bytes, as far as the kernel tells: 0 once it has ended. 0 too while it is still a copy of
+    /// this process, about to become another program: it would have the memory of this one.
     pub fn memory_peak_bytes(&self) -> u64 {
+        let program = |process: &str| fs::read_link(format!("/proc/{process}/exe")).ok();
+        if program(&self.child.id().to_string()) == program("self") {
+            return 0;
+        }
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
