@@ -2,17 +2,8 @@
 
 use super::image::Versioned;
 use super::replay::{Entry, Input, digest};
-use crate::wasm::{Call, Component, GuestError, Identity, Limits, Scope};
+use crate::wasm::{Call, Component, GuestError, Identity, Limits};
 use std::sync::Arc;
-
-/// What a call that failed was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failing {
-    /// Rows or a watermark.
-    Input(Input),
-    /// A snapshot of changes was to be read.
-    Snapshot,
-}
 
 /// A failed call with what led to it. It shares all that is large with the instance.
 #[derive(Debug, Clone)]
@@ -26,7 +17,7 @@ pub struct Case {
     /// The calls since.
     pub calls: Vec<Arc<Entry>>,
     /// What the call that failed was given.
-    pub failing: Failing,
+    pub failing: Input,
     /// Its number and time.
     pub call: Call,
     /// What happened.
@@ -71,14 +62,8 @@ pub fn reproduce(component: &Component, config: &str, limits: &Limits, identity:
                 return Err(Attempt::Diverged { call: entry.call.number });
             }
         }
-        let ended = match &case.failing {
-            Failing::Input(input) => input.make(&mut instance, case.call).map(drop),
-            Failing::Snapshot => instance.read_snapshot(Scope::Changes, PART_BYTES, &mut drop).map(drop),
-        };
-        Ok(ended.map_or_else(|error| Attempt::Failed(Box::new(error)), |()| Attempt::Succeeded))
+        let ended = case.failing.make(&mut instance, case.call);
+        Ok(ended.map_or_else(|error| Attempt::Failed(Box::new(error)), |_| Attempt::Succeeded))
     };
     run().unwrap_or_else(|attempt| attempt)
 }
-
-/// Bytes that one part of a snapshot should have: the default of `snapshot-part`.
-const PART_BYTES: u32 = 4 << 20;

@@ -331,14 +331,6 @@ impl Control {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(std::thread::current());
     }
 
-    /// Ends the pause of an operator, given by its place in the topology file.
-    pub fn resume(&self, operator: usize) {
-        if let Some(guard) = self.guards.get(operator) {
-            guard.resume();
-            self.nudge();
-        }
-    }
-
     fn wake(&self) {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Thread::unpark);
     }

@@ -87,7 +87,7 @@ impl Guard {
     }
 
     /// Ends a pause before its time.
-    pub fn resume(&self) {
+    pub(super) fn resume(&self) {
         self.with(|breaker, _| breaker.resume());
     }
 }

@@ -4,7 +4,7 @@
 //! Decisions are [`reprise_core::failure::search`] (what to try), [`reprise_core::failure::window`] (whether to try at all); the
 //! successor comes from [`super::revive`].
 
-use super::capsule::{Case, Failing};
+use super::capsule::Case;
 use super::control::Failure;
 use super::event::Event;
 use super::operator::{OperatorInstance, Turn, Unit, Work};
@@ -156,7 +156,7 @@ impl OperatorInstance {
             open: self.maker.open,
             state: image.chunks().to_vec(),
             calls: self.log.entries().to_vec(),
-            failing: Failing::Input(input),
+            failing: input,
             call: self.last_call,
             error: error.clone(),
         })

@@ -36,7 +36,7 @@ mod revive;
 mod sink;
 mod source;
 
-pub use capsule::{Attempt, Case, Failing, reproduce};
+pub use capsule::{Attempt, Case, reproduce};
 use control::Alarm;
 pub use control::{Control, Failure, NodeCounters};
 pub use event::{Event, Events};

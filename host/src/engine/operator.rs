@@ -137,7 +137,7 @@ pub(super) struct OperatorInstance {
     /// There is a chain that deltas may be added to.
     continues: bool,
     /// Number of the last call that succeeded.
-    pub(super) calls: u64,
+    calls: u64,
     pub(super) refused: Refused,
     pub(super) rows: u64,
     closed: bool,

@@ -1,6 +1,6 @@
 //! Capsules: written beside the quarantine, read back and tried again by `reprise replay`.
 
-use crate::engine::{Attempt, Case, Entry, Failing, Input, Versioned, reproduce};
+use crate::engine::{Attempt, Case, Entry, Input, Versioned, reproduce};
 use crate::wasm::{Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::codec::record;
@@ -33,8 +33,7 @@ impl Origin {
     fn estimate(&self, case: &Case) -> u64 {
         let state: u64 = case.state.iter().map(|held| held.chunk.size_bytes() as u64 + 12 * held.chunk.len() as u64).sum();
         let calls: u64 = case.calls.iter().map(|entry| bytes(&entry.input)).sum();
-        let failing = if let Failing::Input(input) = &case.failing { bytes(input) } else { 0 };
-        state + calls + failing + self.attached().map_or(0, |bytes| bytes.len() as u64)
+        state + calls + bytes(&case.failing) + self.attached().map_or(0, |bytes| bytes.len() as u64)
     }
 
     fn attached(&self) -> Option<&Vec<u8>> {
@@ -63,10 +62,7 @@ impl Origin {
             state: case.state.iter().map(|held| Cells::new(held.version, &held.chunk)).collect(),
             calls: case.calls.iter().map(|e| Done { call: numbered(e.call), given: given(&e.input), digest: e.digest }).collect(),
             failed: numbered(case.call),
-            given: match &case.failing {
-                Failing::Input(input) => given(input),
-                Failing::Snapshot => Given::Snapshot,
-            },
+            given: given(&case.failing),
             fault: fault(&case.error),
         };
         record::encode(&capsule).ok().filter(|bytes| bytes.len() as u64 <= self.bytes_max)
@@ -270,7 +266,6 @@ fn input(given: Given) -> Result<Input, String> {
     match given {
         Given::Rows { input, rows } => Ok(Input::Rows { input, rows: rows.batch()? }),
         Given::Watermark(watermark) => Ok(Input::Watermark(watermark)),
-        Given::Snapshot => Err("a snapshot stands among the calls that succeeded".to_owned()),
     }
 }
 
@@ -286,10 +281,7 @@ fn case(capsule: &mut Capsule) -> Result<Case, String> {
         open: call(capsule.open),
         state: std::mem::take(&mut capsule.state).into_iter().map(versioned).collect::<Result<_, String>>()?,
         calls: std::mem::take(&mut capsule.calls).into_iter().map(done).collect::<Result<_, String>>()?,
-        failing: match capsule.given.clone() {
-            Given::Snapshot => Failing::Snapshot,
-            given => Failing::Input(input(given)?),
-        },
+        failing: input(capsule.given.clone())?,
         call: call(capsule.failed),
         error: GuestError::missing(),
     })

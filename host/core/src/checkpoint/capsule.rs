@@ -110,8 +110,6 @@ pub enum Given {
     },
     /// A watermark.
     Watermark(i64),
-    /// A snapshot was to be read.
-    Snapshot,
 }
 
 /// Rows as columns.
@@ -161,7 +159,7 @@ pub struct Done {
 /// How a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Fault {
-    /// Which call: `process`, `advance`, `resume` or `snapshot`.
+    /// Which call: `process`, `advance` or `resume`.
     pub call: String,
     /// `trap`, `deadline`, `memory`, `stack`, `returned` or `lie`.
     pub kind: String,
