@@ -115,3 +115,17 @@ fn who_asks_to_stop_while_an_operator_fails_gets_a_last_checkpoint() {
     folder.run(2).expect(Ending::Finished);
     assert_eq!(folder.rows("out"), running_counts([""; 3]));
 }
+
+#[test]
+fn a_run_that_is_asked_to_stop_before_it_begins_reads_nothing() {
+    let folder = Folder::new(&counting("", true));
+    folder.feed("keys", "a", ["k1", "k2", "k3"]);
+    for _ in 0..20 {
+        let (_ask, stop) = tokio::sync::watch::channel(true);
+        let run = folder.run_set(2, |options| options.stop = stop, |_| Then::GoOn).expect(Ending::Stopped);
+        assert_eq!(run.checkpoints().iter().map(|made| made.rows).collect::<Vec<_>>(), [0]);
+    }
+    folder.set(&counting("", false));
+    folder.run(2).expect(Ending::Finished);
+    assert_eq!(folder.rows("out"), running_counts(["k1", "k2", "k3"].map(str::to_owned)));
+}

@@ -291,6 +291,10 @@ impl Job {
         control: &Arc<Control>,
         from: Option<Epoch>,
     ) -> Result<Attempt, Error> {
+        if self.is_stopping() {
+            // Before the first reader looks: such an attempt reads nothing.
+            control.stop();
+        }
         let engine = tokio::task::spawn_blocking(move || engine::run(blueprint, seats));
         let mut stop = self.options.stop.clone();
         let stopper = Arc::clone(control);
