@@ -6,7 +6,7 @@
 //! | `calls` | one fault at one storage call |
 //! | `sweep` | every fault at every storage call of the job and of its sinks |
 //! | `chains` | compactions that are late |
-//! | `savepoints` | a savepoint whose request outlives it |
+//! | `savepoints` | requests that outlive the host that answers them |
 //! | `strike` | damage to single stored objects and files |
 //! | `damage` | random damage to what a host left behind |
 

@@ -9,8 +9,8 @@ use reprise_core::cells::{Cell, Chunk};
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::checkpoint::faulted::{self, FaultedRow, FaultedRows};
 use reprise_core::checkpoint::manifest::{
-    Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, Request, SinkState, SourceState, SplitPosition,
-    StagedRef,
+    Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, Request, Resume, SinkState, SourceState,
+    SplitPosition, StagedRef,
 };
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::{Dropped, ObjectName, Replay, Replayed, RowsOf, replay_source};
@@ -42,6 +42,10 @@ fn claim() -> Claim {
 
 fn request() -> Request {
     Request { name: "before-upgrade".into(), stop: true, writer: 0x0123_4567_89ab_cdef, asked_ms: 1_700_000_000_123 }
+}
+
+fn resume() -> Resume {
+    Resume { operator: "count".into(), writer: 0x0123_4567_89ab_cdef, asked_ms: 1_700_000_000_123 }
 }
 
 fn capsule() -> Capsule {
@@ -229,6 +233,8 @@ fn every_record_is_written_and_read_as_its_golden_file_has_it() {
     assert_eq!(record::decode::<Replayed>(&bytes).unwrap(), replayed());
     let bytes = frozen("request-v1.bin", &record::encode(&request()).unwrap());
     assert_eq!(record::decode::<Request>(&bytes).unwrap(), request());
+    let bytes = frozen("resume-v1.bin", &record::encode(&resume()).unwrap());
+    assert_eq!(record::decode::<Resume>(&bytes).unwrap(), resume());
 }
 
 #[test]
@@ -360,6 +366,9 @@ fn a_writer_made_from_the_reference_writes_the_same_bytes() {
     let r = request();
     let by_hand = ByHand::default().text(&r.name).u8(u8::from(r.stop)).u64(r.writer).i64(r.asked_ms).framed(7);
     assert_eq!(by_hand, record::encode(&r).unwrap());
+    let r = resume();
+    let by_hand = ByHand::default().text(&r.operator).u64(r.writer).i64(r.asked_ms).framed(13);
+    assert_eq!(by_hand, record::encode(&r).unwrap());
     let q = quarantine();
     let by_hand =
         ByHand::default().text(&q.node).u32(q.instance.0).u64(q.epoch.0).list(&q.rows, |out, row| {
@@ -426,7 +435,7 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
     ] {
         assert!(REFERENCE.contains(&expected), "docs/formats.md does not say: {expected}");
     }
-    use frame::Kind::{Chunk, Claim, Dropped, Fault, Manifest, Quarantine, Replay, Replayed, Request, SnapshotEnd, SnapshotHead};
+    use frame::Kind::{Chunk, Claim, Dropped, Fault, Manifest, Quarantine, Replay, Replayed, Request, Resume, SnapshotEnd, SnapshotHead};
     for (kind, name) in [
         (Manifest, "manifest"),
         (Claim, "claim"),
@@ -439,6 +448,7 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
         (Dropped, "dropped"),
         (Replay, "replay"),
         (Replayed, "replayed"),
+        (Resume, "resume"),
     ] {
         let row = format!("| {} | {name} |", kind as u16);
         assert!(REFERENCE.contains(&row), "docs/formats.md has no row {row}");
@@ -456,6 +466,8 @@ fn the_reference_has_the_names_of_the_objects() {
         paths::quarantine("count", instance, epoch, generation, 0),
         paths::savepoint("before-upgrade").unwrap(),
         paths::request("before-upgrade").unwrap(),
+        paths::resume("count").unwrap(),
+        paths::not_paused("count").unwrap(),
         ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().dropped(0),
         ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().replay(0),
         paths::replayed(epoch, generation),

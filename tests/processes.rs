@@ -10,6 +10,7 @@
 //! | `sinks` | output to objects, and output that is visible at once, of runs that are killed |
 //! | `streams` | files that grow, standard input and output |
 //! | `commands` | `check`, `inspect`, the JSON log |
+//! | `pauses` | `resume` |
 //! | `quarantine` | `quarantine list`, `show`, `drop`, `replay` |
 //! | `savepoints` | `savepoint`, and `run --from` |
 //! | `survey` | `checkpoint list`, `show`, `diff`, `verify`, and `state show` |
@@ -19,6 +20,7 @@ mod commands;
 mod faults;
 mod kills;
 mod moments;
+mod pauses;
 mod quarantine;
 mod savepoints;
 mod sinks;

@@ -20,6 +20,7 @@ mod ends;
 mod healing;
 mod jobs;
 mod outages;
+mod pauses;
 mod quarantine;
 mod refused;
 mod savepoints;

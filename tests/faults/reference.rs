@@ -12,7 +12,7 @@ use reprise::job::survey::{self, Cells, Choice, Verify};
 use reprise::job::{self, Ending, Error, Notice, Options, Prepared, Start};
 use reprise::store::{Intercept, Limits, Store};
 use reprise::wasm::Component;
-use reprise_core::checkpoint::manifest::{Manifest, Quarantine, Request};
+use reprise_core::checkpoint::manifest::{Manifest, Quarantine, Request, Resume};
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::record;
 use reprise_core::topology::{Checkpoint, Plan, SinkKind};
@@ -146,6 +146,12 @@ impl Image {
     pub fn ask(&mut self, name: &str) {
         let request = Request { name: name.to_owned(), stop: false, writer: 7, asked_ms: 1_000 };
         self.state.insert(paths::request(name).unwrap(), Bytes::from(record::encode(&request).unwrap()));
+    }
+
+    /// Adds a request to end a pause of the counter, which is not paused.
+    pub fn ask_to_resume(&mut self) {
+        let request = Resume { operator: COUNTER.to_owned(), writer: 7, asked_ms: 1_000 };
+        self.state.insert(paths::resume(COUNTER).unwrap(), Bytes::from(record::encode(&request).unwrap()));
     }
 }
 

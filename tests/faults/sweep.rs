@@ -56,6 +56,7 @@ impl Start {
 fn starts(reference: &Reference, workers: u32) -> Vec<Start> {
     let mut fresh = Image::default();
     fresh.ask("first");
+    fresh.ask_to_resume();
     let site = reference.site(&fresh);
     let death = Arc::new(Trap::new(Fault::DeathAfter, At::Created("checkpoints/", 5)));
     assert!(site.run(workers, &death, None).is_none(), "the host died");

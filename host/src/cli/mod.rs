@@ -8,6 +8,7 @@ mod inspect;
 mod progress;
 mod quarantine;
 mod replay;
+mod resume;
 mod run;
 mod savepoint;
 mod site;
@@ -46,6 +47,10 @@ enum Command {
         relative: a copy of the job's folder or prefix is as good as the original."
     )]
     Savepoint(SavepointArguments),
+    /// End the pause of an operator that failed too often: its next call decides whether it goes on or pauses twice as long.
+    #[command(after_help = "Examples:\n  reprise resume topology.toml count\n  reprise resume topology.toml --all\n\n\
+        The host that runs the job does it; the request goes through the store, so it may run elsewhere.")]
+    Resume(ResumeArguments),
     /// Check a topology file and its components, and print the plan.
     #[command(after_help = "Examples:\n  reprise check topology.toml\n  reprise check topology.toml --json")]
     Check(CheckArguments),
@@ -120,6 +125,24 @@ struct SavepointArguments {
 }
 
 #[derive(Debug, clap::Args)]
+struct ResumeArguments {
+    /// The topology file.
+    file: PathBuf,
+    /// The operator. That it is not paused is an error.
+    #[arg(required_unless_present = "all")]
+    operator: Option<String>,
+    /// All operators that are paused.
+    #[arg(long, conflicts_with = "operator")]
+    all: bool,
+    /// How long to wait for the host that runs the job, in seconds.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    wait: u64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct CheckArguments {
     /// The topology file.
     file: PathBuf,
@@ -189,6 +212,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(arguments) => run::run(arguments),
         Command::Savepoint(arguments) => savepoint::savepoint(arguments),
+        Command::Resume(arguments) => resume::resume(arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Verify(arguments) => verify::verify(&arguments),

@@ -204,9 +204,15 @@ impl Display {
             }
             Event::Paused { operator, pause, reason } => {
                 let seconds = pause.as_secs_f64();
-                let text = format!("operator `{operator}` is paused for {seconds:.1} s, its rows wait: {reason}");
+                let text = format!(
+                    "operator `{operator}` is paused for {seconds:.1} s, its rows wait: {reason}\n  help: `reprise resume FILE {operator}` ends the pause, FILE being the topology"
+                );
                 let members = json!({ "operator": operator, "pause_ms": pause.as_millis() as u64, "reason": reason });
                 self.line("operator-paused", &text, members);
+            }
+            Event::PauseEnded { operator } => {
+                let text = format!("the pause of operator `{operator}` is ended as asked: its next call decides");
+                self.line("operator-pause-ended", &text, json!({ "operator": operator }));
             }
             Event::Resumed { operator } => {
                 self.line("operator-resumed", &format!("operator `{operator}` works again"), json!({ "operator": operator }));
@@ -336,7 +342,7 @@ impl Display {
         let epoch = board.checkpoint.as_ref().map_or(control.completed(), |(c, _)| c.epoch);
         let total = board.checkpoint.as_ref().map_or(0, |(c, _)| c.rows);
         let text = format!(
-            "{} rows/s · {} rows in, {} out, {} refused · checkpoint {} ({}) · state {}, back within {} ms",
+            "{} rows/s · {} rows in, {} out, {} refused · checkpoint {} ({}) · state {}, back within {} ms{}",
             thousands(board.rate as u64),
             thousands(rows),
             thousands(written),
@@ -345,6 +351,7 @@ impl Display {
             age.map_or("none yet".into(), |age| format!("{:.1} s ago", age.as_secs_f64())),
             bytes(state.max(0) as u64),
             control.guards.iter().map(|guard| guard.predicted()).max().unwrap_or_default().as_millis(),
+            paused(&board.operators, &control),
         );
         let names = |names: &[String], nodes: &[NodeCounters]| -> serde_json::Value {
             names.iter().zip(nodes).map(|(name, c)| (name.clone(), counters(c))).collect::<serde_json::Map<_, _>>().into()
@@ -428,6 +435,13 @@ fn operators(names: &[String], control: &Control) -> serde_json::Value {
         (name.clone(), members)
     });
     each.collect::<serde_json::Map<_, _>>().into()
+}
+
+/// The operators that are paused, as the end of a line; empty where none is.
+fn paused(names: &[String], control: &Control) -> String {
+    let paused = names.iter().zip(&control.guards).filter(|(_, guard)| guard.is_open());
+    let names: Vec<String> = paused.map(|(name, _)| format!("`{name}`")).collect();
+    if names.is_empty() { String::new() } else { format!(" · paused: {}", names.join(", ")) }
 }
 
 /// How often instances of an operator were replaced, and how long it took.

@@ -51,6 +51,11 @@ pub enum Event {
         /// Why, for people.
         reason: String,
     },
+    /// The pause was ended before its time, as somebody asked: the next call decides.
+    PauseEnded {
+        /// The operator's name in the topology.
+        operator: String,
+    },
     /// The operator works again.
     Resumed {
         /// The operator's name in the topology.

@@ -86,9 +86,9 @@ impl Guard {
         self.is_troubled.load(Ordering::Acquire) && self.with(|breaker, _| breaker.success())
     }
 
-    /// Ends a pause before its time.
-    pub(super) fn resume(&self) {
-        self.with(|breaker, _| breaker.resume());
+    /// Ends a pause before its time: the next call decides. True where there was one.
+    pub fn resume(&self) -> bool {
+        self.with(|breaker, now| breaker.resume(now))
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
         assert!(guard.shut_for().is_none() && guard.fault().is_none());
         assert!(guard.fault().is_some());
         assert!(guard.shut_for().is_some_and(|left| left <= hour) && guard.is_open());
-        guard.resume();
+        assert!(guard.resume() && !guard.resume());
         assert!(guard.shut_for().is_none() && !guard.is_open());
         assert!(guard.success() && !guard.success());
         assert!(guard.trip().is_some() && guard.trip().is_none());

@@ -151,6 +151,16 @@ pub enum Error {
         /// What to do.
         help: String,
     },
+    /// The pause of an operator cannot be ended.
+    #[error("operator `{operator}` {what}\n  help: {help}")]
+    Resume {
+        /// Its name.
+        operator: String,
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        help: String,
+    },
     /// The run was given up while this was under way: something else is the cause.
     #[error("the run was given up")]
     Abandoned,
@@ -168,7 +178,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Read { .. } | Self::Topology(_) | Self::Describe { .. } | Self::Misfit { .. } | Self::Savepoint { .. } => Kind::Topology,
+            Self::Read { .. }
+            | Self::Topology(_)
+            | Self::Describe { .. }
+            | Self::Misfit { .. }
+            | Self::Savepoint { .. }
+            | Self::Resume { .. } => Kind::Topology,
             Self::Gave { .. } | Self::Refused { .. } => Kind::Guest,
             Self::Engine(failure) => match failure.as_ref() {
                 Failure::Guest { .. } | Failure::Diverged { .. } => Kind::Guest,

@@ -7,7 +7,8 @@ use super::notice::{CheckpointNotice, Notice, Watch};
 use super::patience::Patience;
 use super::recorder::Told;
 use super::replay::Lookout;
-use super::savepoint;
+use super::requests;
+use super::resume::Resumer;
 use super::sweep;
 use crate::clock::Clock;
 use crate::connect::{ConnectError, Sink, Staged};
@@ -49,6 +50,8 @@ pub(super) struct Keeper {
     pub tenure: Tenure,
     pub control: Arc<Control>,
     pub sinks: Vec<NamedSink>,
+    /// Ends pauses of operators that somebody asks it to end.
+    pub resumer: Resumer,
     pub retention: Retention,
     pub keep: usize,
     pub clock: Clock,
@@ -292,17 +295,18 @@ impl Work {
         Ok(())
     }
 
-    /// Requests that were not there before. A store that does not answer is asked again later.
+    /// Answers requests to end pauses, and gives those for savepoints that were not there before. A store that does not answer is asked again later.
     async fn look_for_requests(&mut self) -> Vec<Fact> {
-        let found = match savepoint::requests(&self.keeper.store).await {
+        let found = match requests::look(&self.keeper.store).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::debug!(cause = %error, "requests cannot be listed now");
                 return Vec::new();
             }
         };
+        self.keeper.resumer.answer(&self.keeper.store, found.resumes, &found.answers).await;
         let mut facts = Vec::new();
-        for request in found {
+        for request in found.savepoints {
             if !self.requests.insert(request.name.clone()) {
                 continue;
             }

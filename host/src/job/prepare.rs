@@ -54,10 +54,19 @@ pub(super) async fn store(topology: &Topology, base_dir: &Path, intercept: Optio
 /// # Errors
 /// Mistakes of the topology, and a store that cannot be opened.
 pub async fn open_store(path: &Path) -> Result<Store, Error> {
+    Ok(open_store_with_names(path).await?.0)
+}
+
+/// As [`open_store`], with the names of the operators in the order of the topology file.
+///
+/// # Errors
+/// As [`open_store`].
+pub async fn open_store_with_names(path: &Path) -> Result<(Store, Vec<String>), Error> {
     let text = read(path)?;
     let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &path.display().to_string(), &text));
     let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
-    store(&topology, &folder(path), None).await
+    let store = store(&topology, &folder(path), None).await?;
+    Ok((store, topology.operators.into_iter().map(|operator| operator.name).collect()))
 }
 
 /// Instances that the newest checkpoint of a topology file's job has of everything; 1 where there is none.

@@ -11,6 +11,7 @@ use super::patience::Patience;
 use super::prepare::{self, Prepared};
 use super::recorder::{self, Recorder};
 use super::replay::{self, Replays};
+use super::resume::Resumer;
 use super::savepoint;
 use super::take_up;
 use crate::clock::Clock;
@@ -229,6 +230,7 @@ impl Job {
             tenure: Tenure::new(coordinator, published),
             control: Arc::clone(&control),
             sinks,
+            resumer: Resumer::new(topology, up.generation, Arc::clone(&control), Arc::clone(&self.options.watch)),
             retention: self.retention(&up).await?,
             keep: settings.keep as usize,
             clock: self.options.clock.clone(),

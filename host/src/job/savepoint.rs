@@ -8,30 +8,15 @@
 use super::error::Error;
 use super::opening::failed;
 use crate::clock::Clock;
-use crate::store::{Created, Creation, Store, StoreError};
+use crate::store::{Created, Creation, Store};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{Manifest, Request};
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::record;
 use std::time::Duration;
 
-/// Requests that are looked at in one go.
-const REQUESTS_MAX: usize = 64;
 /// Time between two looks for the answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-
-/// The requests that wait. Objects that are none are passed over.
-pub(super) async fn requests(store: &Store) -> Result<Vec<Request>, StoreError> {
-    let mut found = Vec::new();
-    for entry in store.list(paths::REQUESTS).await?.into_iter().take(REQUESTS_MAX) {
-        let Some(bytes) = store.get(&entry.path).await? else { continue };
-        match record::decode::<Request>(&bytes) {
-            Ok(request) if paths::request(&request.name).as_ref() == Some(&entry.path) => found.push(request),
-            _ => tracing::warn!(path = entry.path, "this is no request that can be answered; remove it"),
-        }
-    }
-    Ok(found)
-}
 
 /// Asks the host that runs the job for a savepoint, and waits for it.
 ///

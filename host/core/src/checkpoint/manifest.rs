@@ -171,6 +171,22 @@ impl Record for Request {
     const KIND: Kind = Kind::Request;
 }
 
+/// A request to end the pause of an operator, left in the store for the host that runs the job. Where there is no pause, the answer is the
+/// same record under another name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Resume {
+    /// The operator's name in the topology.
+    pub operator: String,
+    /// Random number of whoever asks.
+    pub writer: u64,
+    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever asks.
+    pub asked_ms: i64,
+}
+
+impl Record for Resume {
+    const KIND: Kind = Kind::Resume;
+}
+
 /// Rows that one instance refused in one epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Quarantine {

@@ -1,5 +1,6 @@
 //! Names of objects below `<store>/<job>/`. Frozen: other hosts and later versions look for these names.
 
+use crate::description;
 use crate::ids::{Epoch, Generation, Instance};
 
 /// Folder of the claims.
@@ -88,6 +89,41 @@ pub fn request(name: &str) -> Option<String> {
     savepoint(name).map(|_| format!("{REQUESTS}/{name}.savepoint"))
 }
 
+/// The request to end the pause of an operator, or `None` where that is no name of an operator.
+#[must_use]
+pub fn resume(operator: &str) -> Option<String> {
+    description::is_name(operator).then(|| format!("{REQUESTS}/{operator}.resume"))
+}
+
+/// The answer to a request to end the pause of an operator that is not paused, or `None` where that is no name of an operator.
+#[must_use]
+pub fn not_paused(operator: &str) -> Option<String> {
+    description::is_name(operator).then(|| format!("{REQUESTS}/{operator}.not-paused"))
+}
+
+/// What lies in the folder of the requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A request for a savepoint.
+    Savepoint,
+    /// A request to end the pause of an operator.
+    Resume,
+    /// The answer to one where there was no pause.
+    NotPaused,
+}
+
+/// What an object in the folder of the requests is, by its name alone; `None` for what this version does not know.
+#[must_use]
+pub fn asked(path: &str) -> Option<Asked> {
+    let (_, ending) = path.strip_prefix(REQUESTS)?.strip_prefix('/')?.rsplit_once('.')?;
+    match ending {
+        "savepoint" => Some(Asked::Savepoint),
+        "resume" => Some(Asked::Resume),
+        "not-paused" => Some(Asked::NotPaused),
+        _ => None,
+    }
+}
+
 /// The epoch that a manifest's name tells, or `None` for a foreign name.
 #[must_use]
 pub fn manifest_epoch(path: &str) -> Option<Epoch> {
@@ -146,6 +182,20 @@ mod tests {
         let path = snapshot("count", Instance(1), Epoch(5), Generation(2), false);
         assert_eq!(path, "snapshots/count/0001/000000000005-000002.delta");
         assert_eq!(snapshot_origin(&path), Some((Epoch(5), Generation(2))));
+    }
+
+    #[test]
+    fn requests_are_told_apart_by_their_endings() {
+        // A savepoint may be called like a request of another kind.
+        assert_eq!(request("a.resume").as_deref().map(asked), Some(Some(Asked::Savepoint)));
+        assert_eq!(resume("count").as_deref().map(asked), Some(Some(Asked::Resume)));
+        assert_eq!(not_paused("count").as_deref().map(asked), Some(Some(Asked::NotPaused)));
+        for unknown in ["requests/count.later", "requests/resume", "requests.resume", "replays/count.resume", "requests"] {
+            assert_eq!(asked(unknown), None, "{unknown}");
+        }
+        for name in ["", "A", "a/b", "..", "a.b", "-"] {
+            assert_eq!((resume(name), not_paused(name)), (None, None), "{name}");
+        }
     }
 
     #[test]

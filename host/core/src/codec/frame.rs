@@ -51,6 +51,8 @@ pub enum Kind {
     Replay = 11,
     /// Rows of the quarantine that were sent again.
     Replayed = 12,
+    /// A request to end the pause of an operator.
+    Resume = 13,
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u64 {

@@ -114,11 +114,13 @@ impl WindowBreaker {
         closes
     }
 
-    /// Ends the pause.
-    pub fn resume(&mut self) {
-        if matches!(self.state, Standing::Open { .. }) {
+    /// Ends the pause. True where there was one.
+    pub fn resume(&mut self, now: Duration) -> bool {
+        let ends = matches!(self.standing(now), Standing::Open { .. });
+        if ends {
             self.state = Standing::HalfOpen;
         }
+        ends
     }
 }
 
@@ -148,11 +150,22 @@ mod tests {
         assert_eq!(breaker.standing(S(5)), Standing::HalfOpen);
         assert!(breaker.fault(S(5)));
         assert_eq!(breaker.standing(S(6)), Standing::Open { until: S(15) });
-        breaker.resume();
+        assert!(breaker.resume(S(6)) && !breaker.resume(S(6)), "the pause is ended once");
         assert_eq!(breaker.standing(S(6)), Standing::HalfOpen);
         assert!(breaker.success() && !breaker.success());
         assert_eq!(breaker.standing(S(6)), Standing::Closed);
         assert!(!breaker.fault(S(6)), "the count starts anew");
+    }
+
+    #[test]
+    fn a_pause_that_is_ended_early_leaves_the_decision_to_the_next_call() {
+        let mut breaker = breaker();
+        assert!(!breaker.resume(S(0)), "there is no pause");
+        assert!(breaker.trip(S(0)) && breaker.resume(S(1)));
+        assert!(breaker.fault(S(1)), "one fault is enough");
+        assert_eq!(breaker.standing(S(1)), Standing::Open { until: S(11) });
+        assert!(!breaker.resume(S(11)), "it is over by itself");
+        assert_eq!(breaker.standing(S(11)), Standing::HalfOpen);
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! `reprise resume`: asks the running host to end the pause of an operator, or of all.
+
+use super::{ResumeArguments, exit};
+use crate::clock::Clock;
+use crate::job::{self, By, Error, Resumed};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub(super) fn resume(arguments: ResumeArguments) -> ExitCode {
+    let json = arguments.json;
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::fail(&Error::Internal(format!("a runtime cannot be started: {error}")), json),
+    };
+    match runtime.block_on(carry_out(arguments)) {
+        Ok(resumed) if json => {
+            let each = resumed.iter().map(|one| json!({ "operator": one.operator, "was_paused": one.was_paused }));
+            println!("{}", json!({ "operators": each.collect::<Vec<_>>() }));
+        }
+        Ok(resumed) => print!("{}", text(&resumed)),
+        Err(error) => return exit::fail(&error, json),
+    }
+    ExitCode::SUCCESS
+}
+
+async fn carry_out(arguments: ResumeArguments) -> Result<Vec<Resumed>, Error> {
+    let ResumeArguments { file, operator, wait, .. } = arguments;
+    let (store, names) = job::open_store_with_names(&file).await?;
+    let chosen = match &operator {
+        Some(operator) if !names.contains(operator) => return Err(unknown(operator, &names)),
+        Some(operator) => std::slice::from_ref(operator),
+        None => &names,
+    };
+    let by = By { writer: Clock::unlikely_number(), now_ms: Clock::System.now_ms() };
+    let resumed = job::ask_to_resume(&store, chosen, by, Duration::from_secs(wait)).await?;
+    match resumed.as_slice() {
+        // Who names an operator expects it to be paused.
+        [Resumed { operator: name, was_paused: Some(false) }] if operator.is_some() => Err(Error::Resume {
+            operator: name.clone(),
+            what: "is not paused".into(),
+            help: "nothing was changed; `reprise run` says which operators are paused, and `--all` resumes those".into(),
+        }),
+        _ => Ok(resumed),
+    }
+}
+
+fn unknown(operator: &str, names: &[String]) -> Error {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let help = match names.is_empty() {
+        true => "the topology has no operators".into(),
+        false => format!("the topology has {}", names.join(", ")),
+    };
+    Error::Resume { operator: operator.into(), what: "does not exist".into(), help }
+}
+
+/// A line for each operator that was paused.
+fn text(resumed: &[Resumed]) -> String {
+    let lines: String = resumed
+        .iter()
+        .filter_map(|one| {
+            let name = &one.operator;
+            match one.was_paused {
+                Some(true) => Some(format!("the pause of operator `{name}` is ended: its next call decides\n")),
+                Some(false) => None,
+                None => Some(format!("operator `{name}` has no pause any more: somebody else asked at the same time\n")),
+            }
+        })
+        .collect();
+    if lines.is_empty() { "no operator is paused\n".into() } else { lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_is_told_what_became_of_each_pause() {
+        let one = |operator: &str, was_paused| Resumed { operator: operator.into(), was_paused };
+        let told = text(&[one("a", Some(true)), one("b", Some(false)), one("c", None)]);
+        assert_eq!(
+            told,
+            "the pause of operator `a` is ended: its next call decides\n\
+             operator `c` has no pause any more: somebody else asked at the same time\n"
+        );
+        assert_eq!(text(&[one("a", Some(false))]), "no operator is paused\n");
+        assert_eq!(text(&[]), "no operator is paused\n");
+    }
+
+    #[test]
+    fn an_operator_that_is_not_there_is_refused_with_those_that_are() {
+        let names = ["parse".to_owned(), "count".to_owned()];
+        assert_eq!(unknown("cuont", &names).to_string(), "operator `cuont` does not exist\n  help: the topology has `parse`, `count`");
+        assert!(unknown("a", &[]).to_string().ends_with("the topology has no operators"));
+    }
+}
