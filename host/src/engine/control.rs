@@ -1,5 +1,6 @@
 //! What all threads of a run share: the switches that end it, the first failure, and counters for people to look at.
 
+use super::crew::Crew;
 use super::guard::Guard;
 use super::moment::Moment;
 use crate::connect::ConnectError;
@@ -157,6 +158,8 @@ pub struct Control {
     full_wanted: Mutex<BTreeSet<Participant>>,
     failure: Mutex<Option<Failure>>,
     threads: Mutex<Vec<Thread>>,
+    /// The threads beside the workers.
+    pub(super) crew: Arc<Crew>,
     /// What the instances of each operator share when things go wrong, in the order of the topology file.
     pub guards: Vec<Arc<Guard>>,
     /// Counters of the sources, in the order of the topology file.
@@ -186,6 +189,7 @@ impl Control {
             full_wanted: Mutex::new(BTreeSet::new()),
             failure: Mutex::new(None),
             threads: Mutex::new(Vec::new()),
+            crew: Arc::default(),
             sources: counters(sources),
             operators: counters(guards.len()),
             sinks: counters(sinks),

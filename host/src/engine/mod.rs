@@ -17,9 +17,11 @@
 //! | `guard`, `event` | what instances share when things go wrong; what they tell of it |
 //! | `dataflow` | one worker's share, built from the plan |
 //! | `control`, `report` | what threads share; what they tell the job |
+//! | `crew` | the threads beside the workers, counted |
 
 mod capsule;
 mod control;
+mod crew;
 mod dataflow;
 mod distribute;
 mod event;
@@ -122,7 +124,12 @@ pub fn run(blueprint: Blueprint, seats: Vec<Seat>) -> Result<(), Failure> {
             control.fail(Failure::Internal(format!("a worker panicked: {panic}")));
         }
     }
-    control.take_failure().map_or(Ok(()), Err)
+    let failure = control.take_failure();
+    // The next run needs the room that their instances take. None follows a fault of the host, which may leave instances to nobody.
+    if !matches!(failure, Some(Failure::Internal(_))) {
+        control.crew.dismiss();
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 fn work(worker: &mut Worker, blueprint: &Blueprint, mut seat: Seat) -> Result<(), Failure> {

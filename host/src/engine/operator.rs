@@ -186,9 +186,9 @@ impl OperatorInstance {
         let at = Participant { node: Node::Operator(place.index), instance: place.worker as u32 };
         let operator = blueprint.settings.name.clone();
         let identity = Identity { job: blueprint.job.clone(), operator: operator.clone(), instance: at.instance, seed: 0 };
-        let calls = first.0 << 32;
-        let open = Call { number: calls, now_ms: clock.now_ms() };
-        let maker = Maker { blueprint: Arc::clone(&blueprint), identity, parallelism: place.peers as u32, open };
+        let open = Call { number: first.0 << 32, now_ms: clock.now_ms() };
+        let crew = Arc::clone(&control.crew);
+        let maker = Maker { blueprint: Arc::clone(&blueprint), identity, parallelism: place.peers as u32, open, crew };
         let chunks: Vec<Arc<Versioned>> = restored.chunks.into_iter().map(Arc::new).collect();
         let began = Instant::now();
         let instance = maker.make(&chunks).map_err(|(error, context)| Failure::Guest {
@@ -222,7 +222,7 @@ impl OperatorInstance {
             unit: None,
             last_call: open,
             continues: restored.continues,
-            calls,
+            calls: open.number,
             refused: Refused::default(),
             rows: 0,
             closed: false,

@@ -9,6 +9,7 @@
 //! ```
 
 use super::control::Control;
+use super::crew::Crew;
 use super::image::Versioned;
 use super::operator::{OperatorBlueprint, Wake};
 use super::replay::{Entry, InputLog, digest};
@@ -28,6 +29,8 @@ pub(super) struct Maker {
     pub parallelism: u32,
     /// The call of `open`, the same for each.
     pub open: Call,
+    /// The threads that make and keep instances.
+    pub crew: Arc<Crew>,
 }
 
 impl Maker {
@@ -37,13 +40,17 @@ impl Maker {
         let instance = component.instantiate(&self.blueprint.limits, self.identity.clone());
         let mut instance = instance.map_err(|error| (error, "before its first row"))?;
         instance.open(&self.blueprint.settings.config, self.parallelism, self.open).map_err(|error| (error, "before its first row"))?;
-        restore(&mut instance, image).map_err(|error| (error, "while its state was restored"))?;
+        restore(&mut instance, image, &self.crew).map_err(|error| (error, "while its state was restored"))?;
         Ok(instance)
     }
 }
 
-fn restore(instance: &mut Instance, chunks: &[Arc<Versioned>]) -> Result<(), GuestError> {
-    chunks.iter().try_for_each(|held| instance.restore(held.version, &held.chunk))
+/// An error where it fails, and where nobody waits for it any more.
+fn restore(instance: &mut Instance, chunks: &[Arc<Versioned>], crew: &Crew) -> Result<(), GuestError> {
+    chunks.iter().try_for_each(|held| match crew.is_dismissed() {
+        true => Err(GuestError::missing()),
+        false => instance.restore(held.version, &held.chunk),
+    })
 }
 
 /// Why there is no successor.
@@ -88,7 +95,10 @@ impl Revival {
     pub fn begin(remains: Remains, wake: Wake) -> Result<Self, String> {
         let (sender, done) = sync_channel(1);
         let name = format!("revive-{}", remains.maker.identity.operator);
+        let enlisted = remains.maker.crew.enlist();
         let work = move || {
+            // Dropped last, when no instance is left.
+            let _enlisted = enlisted;
             let waking = WakeOnDrop(wake);
             let dead = revive(remains, sender);
             drop(waking);
@@ -175,12 +185,15 @@ impl Standby {
     pub fn start(maker: Maker, image: Vec<Arc<Versioned>>) -> Option<Self> {
         let (orders, waiting) = sync_channel(STANDBY_BEHIND_MAX);
         let name = format!("standby-{}", maker.identity.operator);
+        let enlisted = maker.crew.enlist();
         let work = move || {
+            let _enlisted = enlisted;
             let operator = maker.identity.operator.clone();
             let made = maker.make(&image);
             drop(image);
             match made {
-                Ok(instance) => stand_by(instance, &waiting, &operator),
+                Ok(instance) => stand_by(instance, &waiting, &operator, &maker.crew),
+                Err(_) if maker.crew.is_dismissed() => {}
                 Err((error, context)) => tracing::warn!(operator, %error, context, "there is no standby: its instance failed"),
             }
         };
@@ -206,12 +219,14 @@ impl Standby {
     }
 }
 
-fn stand_by(mut instance: Instance, orders: &Receiver<Order>, operator: &str) {
+fn stand_by(mut instance: Instance, orders: &Receiver<Order>, operator: &str, crew: &Crew) {
     while let Ok(order) = orders.recv() {
         match order {
             Order::Apply(changes) => {
-                if let Err(error) = restore(&mut instance, &changes) {
-                    tracing::warn!(operator, %error, "there is no standby: its instance failed");
+                if let Err(error) = restore(&mut instance, &changes, crew) {
+                    if !crew.is_dismissed() {
+                        tracing::warn!(operator, %error, "there is no standby: its instance failed");
+                    }
                     return;
                 }
             }

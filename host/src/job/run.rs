@@ -191,13 +191,12 @@ impl Job {
         self.check_nodes(base, true)?;
         let Some(taken) = &up.taken else { return self.end_of_a_finished_job(base, up.generation).await };
         let sinks = self.recover_sinks(base, taken.epoch, up.generation).await?;
-        let covered = base.and_then(Manifest::covered);
         let all_replay = self.tell_weaker()?;
         if all_replay {
             // The same rows will be refused again.
             let topology = &self.plan().topology;
             let nodes = topology.sources.iter().map(|s| s.name.as_str()).chain(topology.operators.iter().map(|o| o.name.as_str()));
-            opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), covered, up.generation).await?;
+            opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), up.generation).await?;
         }
         let replays = replay::take_up(&self.store, &up, self.plan()).await?;
         let (readers, splits) = self.all_readers(base, &replays)?;
