@@ -1,9 +1,14 @@
 //! State of one cell a record key.
 
 use super::key::{Key, Sought};
-use super::{PartWriter, Scope, Slot, SlotKind, Written};
+use super::{Chunk, PartWriter, Scope, Slot, SlotKind, Written};
 use crate::{Cell, Encoding};
 use hashbrown::HashTable;
+
+/// Keys from which on an index is too large for the caches near a processor: then it pays to restore cells in its order.
+const LARGE: usize = 1 << 17;
+/// Parts of an index that are filled one after the other.
+const PARTS: usize = 1 << 11;
 
 /// A cell for each record key, kept by the instance that gets the key: the input must be exchanged by key.
 ///
@@ -230,6 +235,26 @@ impl<V: Cell> Slot for Keyed<V> {
                 self.free(place);
             }
         }
+    }
+
+    fn order(&self, chunk: &Chunk) -> Option<Vec<u32>> {
+        if self.index.len() < LARGE || chunk.len() < PARTS {
+            return None;
+        }
+        // A table has a power of two of places, an eighth of which stay free.
+        let places = (self.index.capacity() / 7 * 8).next_power_of_two();
+        let part = |at: usize| (Sought::new(chunk.key(at)).hash as usize & (places - 1)) / (places / PARTS);
+        let parts: Vec<u16> = (0..chunk.len()).map(|at| part(at) as u16).collect();
+        let mut next = vec![0u32; PARTS + 1];
+        parts.iter().for_each(|&part| next[usize::from(part) + 1] += 1);
+        (0..PARTS).for_each(|part| next[part + 1] += next[part]);
+        let mut order = vec![0; parts.len()];
+        for (at, part) in (0..).zip(parts) {
+            let next = &mut next[usize::from(part)];
+            order[*next as usize] = at;
+            *next += 1;
+        }
+        Some(order)
     }
 
     fn restore(&mut self, key: &[u8], item: &[u8], value: Option<Written<'_>>) -> Result<(), String> {
