@@ -145,7 +145,10 @@ impl<O: Declared> Runner<O> {
             return Err(in_slot(declared.name, &error));
         }
         let older = (version < own).then_some(version);
-        for (key, item, value) in chunk.cells().map_err(|error| in_slot(declared.name, &error))? {
+        chunk.check().map_err(|error| in_slot(declared.name, &error))?;
+        let order = declared.slot.order(chunk);
+        for place in 0..chunk.len() {
+            let (key, item, value) = chunk.cell(order.as_ref().map_or(place, |order| order[place] as usize));
             let restored = declared.slot.restore(key, item, value.map(|bytes| Written { bytes, older }));
             restored.map_err(|error| {
                 let versions = older.map_or_else(String::new, |older| format!("of version {older}, this is version {own}; "));

@@ -69,6 +69,12 @@ pub trait Slot {
     /// A snapshot was read to its end: no cell is changed any more.
     fn forget_changes(&mut self);
 
+    /// The order in which the cells of a chunk are restored fastest; `None`: as they come. Cells of equal keys keep theirs.
+    fn order(&self, chunk: &Chunk) -> Option<Vec<u32>> {
+        let _ = chunk;
+        None
+    }
+
     /// Sets a cell, or removes it where `value` is `None`; the cell is not changed by it.
     ///
     /// # Errors

@@ -28,35 +28,61 @@ pub struct Chunk {
 pub type CellBytes<'a> = (&'a [u8], &'a [u8], Option<&'a [u8]>);
 
 impl Chunk {
-    /// The cells in order.
+    /// Number of cells.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.key_ends.len()
+    }
+
+    /// True where there is no cell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.key_ends.is_empty()
+    }
+
+    /// Checks that the columns are legal: they come from storage by way of the host.
     ///
     /// # Errors
-    /// Where the columns are not legal: they come from storage by way of the host, so this is a fault of one of them.
-    pub fn cells(&self) -> Result<Vec<CellBytes<'_>>, String> {
-        let cells = self.key_ends.len();
-        if self.item_ends.len() != cells || self.value_ends.len() != cells {
+    /// What is wrong: a fault of one of them.
+    pub fn check(&self) -> Result<(), String> {
+        if self.item_ends.len() != self.len() || self.value_ends.len() != self.len() {
             return Err("its columns differ in length".to_owned());
         }
-        let mut removed = self.removed.iter().copied().peekable();
-        let (mut key, mut item, mut value) = (0, 0, 0);
-        (0..cells)
-            .map(|i| {
-                let key = next(&self.keys, &mut key, self.key_ends[i])?;
-                let item = next(&self.items, &mut item, self.item_ends[i])?;
-                let value = next(&self.values, &mut value, self.value_ends[i])?;
-                let is_removed = removed.next_if_eq(&(i as u32)).is_some();
-                Some((key, item, (!is_removed).then_some(value)))
-            })
-            .collect::<Option<_>>()
-            .ok_or_else(|| "its ends do not fit its bytes".to_owned())
+        if !(fits(&self.key_ends, &self.keys) && fits(&self.item_ends, &self.items) && fits(&self.value_ends, &self.values)) {
+            return Err("its ends do not fit its bytes".to_owned());
+        }
+        if !self.removed.is_sorted_by(|a, b| a < b) {
+            return Err("its removed cells are not in order".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The cell of an index below [`Chunk::len`], of a chunk that was checked.
+    #[inline]
+    #[must_use]
+    pub fn cell(&self, at: usize) -> CellBytes<'_> {
+        let is_removed = !self.removed.is_empty() && self.removed.binary_search(&(at as u32)).is_ok();
+        let value = slice(&self.value_ends, &self.values, at);
+        (self.key(at), slice(&self.item_ends, &self.items, at), (!is_removed).then_some(value))
+    }
+
+    /// The key of that cell.
+    #[inline]
+    #[must_use]
+    pub fn key(&self, at: usize) -> &[u8] {
+        slice(&self.key_ends, &self.keys, at)
     }
 }
 
-/// The bytes from `start` to `end`; `start` moves on.
-fn next<'a>(bytes: &'a [u8], start: &mut usize, end: u32) -> Option<&'a [u8]> {
-    let slice = bytes.get(*start..end as usize)?;
-    *start = end as usize;
-    Some(slice)
+/// True where each end is at or after the one before, and none is past the bytes.
+fn fits(ends: &[u32], bytes: &[u8]) -> bool {
+    ends.is_sorted() && ends.last().is_none_or(|&last| last as usize <= bytes.len())
+}
+
+#[inline]
+fn slice<'a>(ends: &[u32], bytes: &'a [u8], at: usize) -> &'a [u8] {
+    let start = if at == 0 { 0 } else { ends[at - 1] as usize };
+    &bytes[start..ends[at] as usize]
 }
 
 /// A piece of a snapshot.
