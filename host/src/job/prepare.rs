@@ -128,8 +128,8 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
 fn settings(topology: &Topology, fuel: bool, instances_max: u32, cache_dir: Option<PathBuf>) -> Settings {
     let operators = || topology.operators.iter().filter(|operator| operator.fuel == fuel);
     let memory_bytes_max = operators().map(|o| o.memory_bytes_max).max().unwrap_or(1 << 20);
-    // Beside each instance its successor, before it is dropped; beside those of an operator the one that is asked to describe itself.
-    let of = |operator: &Operator| instances_max.saturating_mul(if operator.standby { 4 } else { 2 }).saturating_add(1);
+    // Beside each instance its successor and the one that was dropped last; beside those of an operator the one that describes itself.
+    let of = |operator: &Operator| instances_max.saturating_mul(if operator.standby { 6 } else { 3 }).saturating_add(1);
     let instances_max = operators().map(of).fold(0, u32::saturating_add).max(1);
     let stack_bytes_max = usize::try_from(topology.limits.stack_bytes_max).unwrap_or(usize::MAX);
     Settings { cache_dir, instances_max, memory_bytes_max, stack_bytes_max, fuel, ..Settings::default() }
