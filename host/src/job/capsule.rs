@@ -22,6 +22,10 @@ pub(super) struct Origin {
     pub digest: Digest,
     pub component: Arc<Vec<u8>>,
     pub limits: Limits,
+    /// Stack of a guest.
+    pub stack_bytes_max: u64,
+    /// Its instructions were counted: code that counts takes more of the stack.
+    pub fuel: bool,
     /// Names of granted variables, and granted folders as the guest sees them.
     pub grants: (Vec<String>, Vec<String>),
     /// Bytes of one capsule.
@@ -40,6 +44,26 @@ impl Origin {
         Some(self.component.as_ref()).filter(|bytes| !bytes.is_empty() && bytes.len() <= COMPONENT_BYTES_MAX)
     }
 
+    /// What the guest might use, by name.
+    fn limits_out(&self) -> Vec<(String, u64)> {
+        let limits = &self.limits;
+        let named = [
+            ("memory-bytes", limits.memory_bytes_max),
+            ("deadline-ns", u64::try_from(limits.deadline.as_nanos()).unwrap_or(u64::MAX)),
+            ("output-bytes", limits.output_bytes_max),
+            ("call-output-bytes", limits.call_output_bytes_max),
+            ("table-elements", limits.table_elements_max.into()),
+            ("core-instances", limits.core_instances_max.into()),
+            ("host-calls-per-call", limits.host_calls_per_call_max),
+            ("log-lines-per-second", limits.log_lines_per_second_max.into()),
+            ("log-lines-per-call", limits.log_lines_per_call_max.into()),
+            ("snapshot-bytes", limits.snapshot_bytes_max),
+            ("stack-bytes", self.stack_bytes_max),
+            ("fuel", self.fuel.into()),
+        ];
+        named.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    }
+
     /// The bytes of a capsule; `None` where it would be larger than it may be.
     pub fn encode(&self, case: &Case, instance: Instance, epoch: Epoch) -> Option<Vec<u8>> {
         if self.estimate(case) > self.bytes_max {
@@ -55,7 +79,7 @@ impl Origin {
             config: self.config.clone(),
             component: self.digest,
             component_bytes: self.attached().cloned(),
-            limits: limits_out(&self.limits),
+            limits: self.limits_out(),
             variables: self.grants.0.clone(),
             folders: self.grants.1.clone(),
             open: numbered(case.open),
@@ -97,30 +121,15 @@ fn fault(error: &GuestError) -> Fault {
     }
 }
 
-fn limits_out(limits: &Limits) -> Vec<(String, u64)> {
-    let deadline = u64::try_from(limits.deadline.as_nanos()).unwrap_or(u64::MAX);
-    let named = [
-        ("memory-bytes", limits.memory_bytes_max),
-        ("deadline-ns", deadline),
-        ("output-bytes", limits.output_bytes_max),
-        ("call-output-bytes", limits.call_output_bytes_max),
-        ("table-elements", limits.table_elements_max as u64),
-        ("core-instances", u64::from(limits.core_instances_max)),
-        ("host-calls-per-call", limits.host_calls_per_call_max),
-        ("log-lines-per-second", u64::from(limits.log_lines_per_second_max)),
-        ("log-lines-per-call", u64::from(limits.log_lines_per_call_max)),
-        ("snapshot-bytes", limits.snapshot_bytes_max),
-    ];
-    named.map(|(name, value)| (name.to_owned(), value)).to_vec()
-}
-
-/// The limits of a capsule; those it does not name are the defaults, and names that are not known are of a later version.
-fn limits_in(named: &[(String, u64)]) -> Limits {
+/// What the guest of a capsule may use, and the runtime that it ran in. What a capsule does not name is the default, and names that are not
+/// known are of a later version.
+fn limits_in(named: &[(String, u64)]) -> (Limits, Settings) {
     let mut limits = Limits::default();
+    let mut settings = Settings { instances_max: 2, ..Settings::default() };
     for (name, value) in named {
         let value = *value;
         match name.as_str() {
-            "memory-bytes" => limits.memory_bytes_max = value.min(Settings::default().memory_bytes_max),
+            "memory-bytes" => limits.memory_bytes_max = value.min(settings.memory_bytes_max),
             "deadline-ns" => limits.deadline = Duration::from_nanos(value),
             "output-bytes" => limits.output_bytes_max = value,
             "call-output-bytes" => limits.call_output_bytes_max = value,
@@ -130,10 +139,14 @@ fn limits_in(named: &[(String, u64)]) -> Limits {
             "log-lines-per-second" => limits.log_lines_per_second_max = u32::try_from(value).unwrap_or(u32::MAX),
             "log-lines-per-call" => limits.log_lines_per_call_max = u32::try_from(value).unwrap_or(u32::MAX),
             "snapshot-bytes" => limits.snapshot_bytes_max = value,
+            // The runtime refuses what is out of range.
+            "stack-bytes" => settings.stack_bytes_max = usize::try_from(value).unwrap_or(usize::MAX),
+            "fuel" => settings.fuel = value != 0,
             _ => tracing::warn!(name, "the capsule has a limit that this host does not know"),
         }
     }
-    limits
+    settings.memory_bytes_max = limits.memory_bytes_max.max(1 << 20);
+    (limits, settings)
 }
 
 /// Why a capsule cannot be tried.
@@ -248,8 +261,7 @@ pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
         (None, None) => return Err(CapsuleError::Missing { digest: capsule.component }),
     };
     let case = case(&mut capsule).map_err(damaged)?;
-    let limits = limits_in(&capsule.limits);
-    let settings = Settings { instances_max: 2, memory_bytes_max: limits.memory_bytes_max.max(1 << 20), ..Settings::default() };
+    let (limits, settings) = limits_in(&capsule.limits);
     let loaded = Runtime::new(&settings)?.load(&bytes)?.granted(grants)?;
     let identity = Identity { job: capsule.job.clone(), operator: capsule.operator.clone(), instance: capsule.instance.0, seed: 0 };
     let attempt = reproduce(&loaded, &capsule.config, &limits, identity, &case);
@@ -285,4 +297,54 @@ fn case(capsule: &mut Capsule) -> Result<Case, String> {
         call: call(capsule.failed),
         error: GuestError::missing(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin {
+            job: "job".into(),
+            operator: "count".into(),
+            line: 1,
+            config: "{}".into(),
+            digest: Digest([0; 32]),
+            component: Arc::default(),
+            limits: Limits {
+                memory_bytes_max: 2 << 20,
+                deadline: Duration::from_millis(7),
+                output_bytes_max: 1,
+                call_output_bytes_max: 2,
+                table_elements_max: 3,
+                core_instances_max: 4,
+                host_calls_per_call_max: 5,
+                log_lines_per_call_max: 6,
+                log_lines_per_second_max: 7,
+                snapshot_bytes_max: 8,
+            },
+            stack_bytes_max: 64 << 10,
+            fuel: true,
+            grants: Default::default(),
+            bytes_max: 1 << 20,
+        }
+    }
+
+    #[test]
+    fn what_a_guest_might_use_comes_back_from_a_capsule() {
+        let origin = origin();
+        let (limits, settings) = limits_in(&origin.limits_out());
+        assert_eq!(format!("{limits:?}"), format!("{:?}", origin.limits));
+        assert_eq!((settings.stack_bytes_max, settings.fuel, settings.memory_bytes_max), (64 << 10, true, 2 << 20));
+    }
+
+    #[test]
+    fn what_a_capsule_does_not_name_is_the_default_and_what_is_out_of_range_is_refused() {
+        let (limits, settings) = limits_in(&[("snapshot-bytes".into(), 9), ("of-a-later-version".into(), 1)]);
+        let expected = Limits { snapshot_bytes_max: 9, ..Limits::default() };
+        assert_eq!(format!("{limits:?}"), format!("{expected:?}"));
+        assert_eq!((settings.stack_bytes_max, settings.fuel), (Settings::default().stack_bytes_max, false));
+        let (_, settings) = limits_in(&[("stack-bytes".into(), u64::MAX)]);
+        assert!(matches!(Runtime::new(&settings), Err(LoadError::Setting { name: "stack_bytes_max", .. })));
+    }
 }

@@ -489,6 +489,8 @@ impl Job {
             digest: self.prepared.components[place].digest(),
             component: Arc::clone(&self.prepared.component_bytes[place]),
             limits: prepare::limits_of(operator),
+            stack_bytes_max: topology.limits.stack_bytes_max,
+            fuel: operator.fuel,
             grants: (
                 operator.grant.variables.iter().map(|(name, _)| name.clone()).collect(),
                 operator.grant.folders.iter().map(|folder| folder.guest.clone()).collect(),
