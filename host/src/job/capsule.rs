@@ -1,10 +1,13 @@
 //! Capsules: written beside the quarantine, read back and tried again by `reprise replay`.
 
-use crate::engine::{Attempt, Case, Entry, Input, Versioned, reproduce};
-use crate::wasm::{Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
+use super::recorder::blocking;
+use crate::engine::{Attempt, Case, Entry, Evidence, Failing, Failure, Input, Versioned, reproduce};
+use crate::store::Store;
+use crate::wasm::{self, Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
-use reprise_core::codec::record;
-use reprise_core::ids::{Digest, Epoch, Instance};
+use reprise_core::checkpoint::paths;
+use reprise_core::codec::{record, snapshot};
+use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +40,8 @@ impl Origin {
     fn estimate(&self, case: &Case) -> u64 {
         let state: u64 = case.state.iter().map(|held| held.chunk.size_bytes() as u64 + 12 * held.chunk.len() as u64).sum();
         let calls: u64 = case.calls.iter().map(|entry| bytes(&entry.input)).sum();
-        state + calls + bytes(&case.failing) + self.attached().map_or(0, |bytes| bytes.len() as u64)
+        let failing = if let Failing::Input(input) = &case.failing { bytes(input) } else { 0 };
+        state + calls + failing + self.attached().map_or(0, |bytes| bytes.len() as u64)
     }
 
     fn attached(&self) -> Option<&Vec<u8>> {
@@ -86,10 +90,35 @@ impl Origin {
             state: case.state.iter().map(|held| Cells::new(held.version, &held.chunk)).collect(),
             calls: case.calls.iter().map(|e| Done { call: numbered(e.call), given: given(&e.input), digest: e.digest }).collect(),
             failed: numbered(case.call),
-            given: given(&case.failing),
+            given: match &case.failing {
+                Failing::Input(input) => given(input),
+                Failing::Snapshot { scope, part_bytes_max } => {
+                    Given::Snapshot { scope: scope_out(*scope), part_bytes_max: *part_bytes_max }
+                }
+                Failing::Start => Given::Start,
+            },
             fault: fault(&case.error),
         };
         record::encode(&capsule).ok().filter(|bytes| bytes.len() as u64 <= self.bytes_max)
+    }
+}
+
+/// Stores the capsules of a failure that ends an attempt, whose epoch is never reported. The failure is what it is where that cannot be done.
+pub(super) async fn keep(store: &Store, origin: Origin, generation: Generation, failure: &mut Failure) {
+    let Failure::Guest { instance, epoch, evidence, .. } = failure else { return };
+    let Evidence::Cases(cases) = std::mem::take(evidence) else { return };
+    let (origin, instance, epoch) = (Arc::new(origin), Instance(*instance), *epoch);
+    let mut number = 0;
+    for case in cases {
+        let path = paths::capsule(&origin.operator, instance, epoch, generation, number);
+        let encoder = Arc::clone(&origin);
+        let Ok(Some(bytes)) = blocking(move || encoder.encode(&case, instance, epoch)).await else { continue };
+        if let Err(cause) = store.create(&path, bytes.into()).await {
+            tracing::warn!(path, %cause, "a capsule cannot be stored");
+            return;
+        }
+        number += 1;
+        *evidence = Evidence::Capsule(path);
     }
 }
 
@@ -109,6 +138,20 @@ fn given(input: &Input) -> Given {
     match input {
         Input::Rows { input, rows } => Given::Rows { input: *input, rows: Rows::new(rows) },
         Input::Watermark(watermark) => Given::Watermark(*watermark),
+    }
+}
+
+fn scope_out(scope: wasm::Scope) -> snapshot::Scope {
+    match scope {
+        wasm::Scope::Full => snapshot::Scope::Full,
+        wasm::Scope::Changes => snapshot::Scope::Delta,
+    }
+}
+
+fn scope_in(scope: snapshot::Scope) -> wasm::Scope {
+    match scope {
+        snapshot::Scope::Full => wasm::Scope::Full,
+        snapshot::Scope::Delta => wasm::Scope::Changes,
     }
 }
 
@@ -278,6 +321,7 @@ fn input(given: Given) -> Result<Input, String> {
     match given {
         Given::Rows { input, rows } => Ok(Input::Rows { input, rows: rows.batch()? }),
         Given::Watermark(watermark) => Ok(Input::Watermark(watermark)),
+        Given::Snapshot { .. } | Given::Start => Err("a call that succeeded was given neither rows nor a watermark".to_owned()),
     }
 }
 
@@ -293,7 +337,11 @@ fn case(capsule: &mut Capsule) -> Result<Case, String> {
         open: call(capsule.open),
         state: std::mem::take(&mut capsule.state).into_iter().map(versioned).collect::<Result<_, String>>()?,
         calls: std::mem::take(&mut capsule.calls).into_iter().map(done).collect::<Result<_, String>>()?,
-        failing: input(capsule.given.clone())?,
+        failing: match capsule.given.clone() {
+            Given::Snapshot { scope, part_bytes_max } => Failing::Snapshot { scope: scope_in(scope), part_bytes_max },
+            Given::Start => Failing::Start,
+            given => Failing::Input(input(given)?),
+        },
         call: call(capsule.failed),
         error: GuestError::missing(),
     })

@@ -140,6 +140,16 @@ impl Guest {
         self.wasi.begin();
     }
 
+    /// The circumstances of the last call that had some.
+    pub(super) fn circumstances(&self) -> Call {
+        self.call
+    }
+
+    /// Goes on as after this call.
+    pub(super) fn set_circumstances(&mut self, call: Call) {
+        self.call = call;
+    }
+
     /// Goes on with a call for the next piece of its output: it is the same call, with the same numbers and the same counts.
     pub(super) fn resume(&mut self) {
         self.meter.begin();

@@ -264,6 +264,17 @@ impl Instance {
         )
     }
 
+    /// The circumstances of the last call that had some. A snapshot is read under them.
+    #[must_use]
+    pub fn circumstances(&self) -> Call {
+        self.store.data().circumstances()
+    }
+
+    /// Lets it stand where another instance stood after a call.
+    pub fn set_circumstances(&mut self, call: Call) {
+        self.store.data_mut().set_circumstances(call);
+    }
+
     /// What the operator counted, by name.
     #[must_use]
     pub fn counters(&self) -> &BTreeMap<String, u64> {
