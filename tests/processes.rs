@@ -10,11 +10,13 @@
 //! | `sinks` | output to objects, and output that is visible at once, of runs that are killed |
 //! | `streams` | files that grow, standard input and output |
 //! | `commands` | `check`, `inspect`, the JSON log |
+//! | `capsules` | `replay` |
 //! | `quarantine` | `quarantine list`, `show`, `drop`, `replay` |
 //! | `savepoints` | `savepoint`, and `run --from` |
 //! | `survey` | `checkpoint list`, `show`, `diff`, `verify`, and `state show` |
 
 mod buckets;
+mod capsules;
 mod commands;
 mod faults;
 mod kills;
