@@ -9,7 +9,7 @@ fn stopped() -> (Place, String) {
     let checkpoint = "snapshot-part = \"1MiB\"";
     let place = Counting { parser: "parse-text", counter: "snapshot-recursion", checkpoint, operator, ..Counting::default() }
         .place("a,v,1\nb,v,2\na,poison,3\n");
-    let ended = place.run(&["run", "job.toml"]);
+    let ended = place.run(&["run", "job.toml", "--workers", "1"]);
     assert_eq!(ended.code(), Some(3), "{ended}");
     let named = ended.stderr.lines().find_map(|line| line.trim().strip_prefix("capsule: ")).unwrap_or_else(|| panic!("{ended}"));
     let path = format!("state/counting/{named}");

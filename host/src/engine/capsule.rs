@@ -79,7 +79,7 @@ impl Case {
 /// What is kept of a failure that ends a run: no report of an epoch takes it along.
 #[derive(Debug)]
 pub enum Evidence {
-    /// Failed calls that are to be written down, the last one being that of the failure.
+    /// Failed calls of the epoch that are to be written down, that of the failure among them where it is one.
     Cases(Vec<Case>),
     /// The name of its capsule below the job's folder.
     Capsule(String),

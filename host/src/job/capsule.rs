@@ -105,12 +105,14 @@ impl Origin {
 
 /// Stores the capsules of a failure that ends an attempt, whose epoch is never reported. The failure is what it is where that cannot be done.
 pub(super) async fn keep(store: &Store, origin: Origin, generation: Generation, failure: &mut Failure) {
-    let Failure::Guest { instance, epoch, evidence, .. } = failure else { return };
+    let Failure::Guest { instance, epoch, error, evidence, .. } = failure else { return };
     let Evidence::Cases(cases) = std::mem::take(evidence) else { return };
     let (origin, instance, epoch) = (Arc::new(origin), Instance(*instance), *epoch);
     let mut number = 0;
     for case in cases {
         let path = paths::capsule(&origin.operator, instance, epoch, generation, number);
+        // Others of the epoch are stored, too.
+        let is_its = case.error.call == error.call && case.error.fault == error.fault;
         let encoder = Arc::clone(&origin);
         let Ok(Some(bytes)) = blocking(move || encoder.encode(&case, instance, epoch)).await else { continue };
         if let Err(cause) = store.create(&path, bytes.into()).await {
@@ -118,7 +120,9 @@ pub(super) async fn keep(store: &Store, origin: Origin, generation: Generation, 
             return;
         }
         number += 1;
-        *evidence = Evidence::Capsule(path);
+        if is_its {
+            *evidence = Evidence::Capsule(path);
+        }
     }
 }
 
