@@ -18,7 +18,7 @@ mod toolchain;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use bench::recovery::{APART_DEFAULT, CELLS_DEFAULT, POISON_DEFAULT};
+use bench::recovery::Load;
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -34,8 +34,9 @@ cargo xtask COMMAND
            --rounds N       rounds, of which the median counts (default 3)
   recovery how long an operator with state takes to come back after a trap, alone and with a standby
            --cells N        cells of its state over two workers (default 300000)
-           --poison N       rows that may trap (default 1000)
+           --poison N       rows that may trap (default 2000)
            --apart N        rows from one to the next (default 5000)
+           --rate N         rows a second (default 200000)
   sim      the checkpoint protocol simulated over many seeds: hosts, storage and sinks that fail, in one thread
            N                how many seeds (default 1000); --base SEED is the first one (default 0)
            --seed SEED      this seed alone, with its trace
@@ -88,9 +89,14 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             bench::bench(values[0].unwrap_or(bench::ROWS_DEFAULT), values[1].unwrap_or(bench::ROUNDS_DEFAULT))
         }
         "recovery" => {
-            let values = options(rest, &["--cells", "--poison", "--apart"])?;
-            let (cells, poison) = (values[0].unwrap_or(CELLS_DEFAULT), values[1].unwrap_or(POISON_DEFAULT));
-            bench::recovery::recovery(cells, poison, values[2].unwrap_or(APART_DEFAULT))
+            let values = options(rest, &["--cells", "--poison", "--apart", "--rate"])?;
+            let usual = Load::default();
+            bench::recovery::recovery(Load {
+                cells: values[0].unwrap_or(usual.cells),
+                poison: values[1].unwrap_or(usual.poison),
+                apart: values[2].unwrap_or(usual.apart),
+                rate: values[3].unwrap_or(usual.rate),
+            })
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");

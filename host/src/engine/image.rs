@@ -1,7 +1,7 @@
 //! The state of an instance as of its last snapshot, in the host's memory: what its successor is restored from.
 //!
 //! It is a chain like that on storage: chunks in the order in which they are to be restored, later ones winning. When the newer ones have
-//! grown as large as what they change, a thread folds all into one; the instance works on meanwhile.
+//! grown to half of what they change, a thread folds all into one; the instance works on meanwhile.
 
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::chain;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 /// Changes of fewer bytes are not worth folding.
-const FOLD_BYTES_MIN: u64 = 4 << 20;
+const FOLD_BYTES_MIN: u64 = 2 << 20;
 /// What a cell counts beside its bytes.
 const CELL_BYTES: u64 = 12;
 
@@ -87,7 +87,7 @@ impl Image {
                 Err(TryRecvError::Disconnected) => self.folding = None,
             }
         }
-        if self.bytes - self.base_bytes > self.base_bytes.max(FOLD_BYTES_MIN) && self.is_uniform() {
+        if self.bytes - self.base_bytes > (self.base_bytes / 2).max(FOLD_BYTES_MIN) && self.is_uniform() {
             self.folding = fold(self.chunks.clone());
         }
     }

@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wasmtime::component::{Component as Compiled, HasSelf, InstancePre, Linker};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Address space reserved for each memory. With 4 GiB and a guard behind them no access needs a check of its own, because a 32-bit
 /// address cannot reach past them: measured, guests run 1.5 times as fast as with a smaller reservation. It is address space, not memory:
@@ -36,6 +36,9 @@ const BOOKKEEPING_BYTES_MAX: usize = 8 << 20;
 const STACK_BYTES_DEFAULT: usize = 512 << 10;
 /// Memories of dropped instances whose address space is kept for the next instance of the same component.
 const WARM_MAX: u32 = 16;
+/// Memory of a dropped instance that is wiped and kept, so that its successor finds pages: asking the system for them is a third of the time
+/// that restoring a state of 10 MB takes. What is beyond goes back to the system.
+const WARM_BYTES_MAX: usize = 64 << 20;
 
 /// Settings of a [`Runtime`].
 #[derive(Debug, Clone)]
@@ -216,6 +219,8 @@ fn pool(settings: &Settings) -> PoolingAllocationConfig {
     pool.max_tables_per_module(TABLES_MAX);
     pool.table_elements(TABLE_ELEMENTS_MAX);
     pool.max_unused_warm_slots(WARM_MAX);
+    pool.linear_memory_keep_resident(WARM_BYTES_MAX);
+    pool.pagemap_scan(Enabled::Auto);
     pool
 }
 

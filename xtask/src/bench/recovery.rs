@@ -1,16 +1,17 @@
 //! `cargo xtask recovery`: how long an operator with state takes to come back after a trap.
 //!
 //! A source, a parser, the counter A, which traps when it meets poison at an odd millisecond, a counter B and a sink, on two workers. First come
-//! so many different keys, each a cell of A; then rows of some of these keys, some with poison, so many apart. The output must be that of
-//! the same input without poison. Times are those that the host tells: from the failure to the new instance.
+//! so many different keys, each a cell of A, as fast as they go; then, at a steady rate, rows of some of these keys, some with poison. The
+//! output must be that of the same input without poison. Times are those that the host tells: from the failure to the new instance.
 //!
 //! A guest that comes back within the millisecond meets the same odd millisecond and traps again. Only the first failure of a call counts in
 //! the table: at the second one a standby is not made yet.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::fs;
+use std::io::{BufWriter, Read, Write};
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -18,79 +19,110 @@ use serde_json::Value;
 use crate::demo::grouped;
 use crate::{guests, paths, run};
 
-/// Cells of the operator over both workers, unless the command line says otherwise.
-pub const CELLS_DEFAULT: u64 = 300_000;
-/// Rows with poison, unless the command line says otherwise. About half of them trap, some more than once.
-pub const POISON_DEFAULT: u64 = 1_000;
-/// A row in so many has poison, after the keys, unless the command line says otherwise.
-pub const APART_DEFAULT: u64 = 5_000;
+/// What comes in.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Cells of the operator over both workers.
+    pub cells: u64,
+    /// Rows with poison. About half of them trap, some more than once.
+    pub poison: u64,
+    /// A row in so many has poison, after the keys.
+    pub apart: u64,
+    /// Rows a second, after the keys.
+    pub rate: u64,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { cells: 300_000, poison: 2_000, apart: 5_000, rate: 200_000 }
+    }
+}
+
+impl Load {
+    fn rows(self) -> u64 {
+        self.cells + self.poison * self.apart
+    }
+}
+
+/// Rows are handed over in so many pieces a second.
+const PIECES_A_SECOND: u64 = 200;
+/// How long an instance may take, as the topologies say: without and with a standby.
+const WITHIN: [(bool, &str); 2] = [(false, "40ms"), (true, "4ms")];
 
 /// Measures without and with a standby, and prints a table.
 ///
 /// # Errors
 /// A run fails, or gives another output than it should.
-pub fn recovery(cells: u64, poison: u64, apart: u64) -> Result<()> {
+pub fn recovery(load: Load) -> Result<()> {
     guests::build()?;
     run::run(run::cargo().args(["build", "--release", "--package", "reprise"]))?;
     let folder = paths::target().join("bench");
-    fs::create_dir_all(&folder)?;
-    let file = input(&folder, cells, poison, apart)?;
-    println!("\n{} cells, {} rows with poison, {} rows apart; times in milliseconds", grouped(cells), grouped(poison), grouped(apart));
+    let Load { cells, poison, apart, rate } = load;
+    let [cells, poison, apart, rate] = [cells, poison, apart, rate].map(grouped);
+    println!("\n{cells} cells, {poison} rows with poison, {apart} rows apart, {rate} rows a second; times in milliseconds");
     println!("{:<16} {:>10} {:>9} {:>9} {:>9} {:>9} {:>10}", "", "recoveries", "p50", "p90", "p99", "longest", "predicted");
-    for standby in [false, true] {
-        let (took_us, predicted_us) = measure(&folder, &file, standby, cells + poison * apart)?;
-        let within =
-            |per_cent: usize| took_us.get(took_us.len() * per_cent / 100).or(took_us.last()).map_or(f64::NAN, |us| *us as f64 / 1e3);
+    for (standby, within) in WITHIN {
+        let (took_us, predicted_us) = measure(&folder, load, standby, within)?;
+        let of = |per_cent: usize| took_us.get(took_us.len() * per_cent / 100).or(took_us.last()).map_or(f64::NAN, |us| *us as f64 / 1e3);
         println!(
             "{:<16} {:>10} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>10.1}",
             if standby { "with a standby" } else { "alone" },
             took_us.len(),
-            within(50),
-            within(90),
-            within(99),
-            within(100),
+            of(50),
+            of(90),
+            of(99),
+            of(100),
             predicted_us as f64 / 1e3,
         );
     }
     Ok(())
 }
 
-/// The input file: keys, then rows of which some have poison.
-fn input(folder: &Path, cells: u64, poison: u64, apart: u64) -> Result<PathBuf> {
-    let file = folder.join(format!("poison-{cells}-{poison}-{apart}.csv"));
-    if !file.is_file() {
-        let fresh = file.with_extension("fresh");
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(&fresh)?);
-        for cell in 0..cells {
-            writeln!(out, "key-{cell:09},v,7")?;
-        }
-        for row in 0..poison * apart {
-            // A step through the keys that meets all of them in an order of no order.
-            let cell = row.wrapping_mul(7_919) % cells;
-            writeln!(out, "key-{cell:09},{},7", if row % apart == apart - 1 { "poison" } else { "v" })?;
-        }
-        out.into_inner().context("the input cannot be written")?;
-        fs::rename(&fresh, &file)?;
+/// Hands the input over: keys, then rows at their rate.
+fn feed(load: Load, into: ChildStdin) -> std::io::Result<()> {
+    let Load { cells, poison, apart, rate } = load;
+    let mut out = BufWriter::with_capacity(1 << 20, into);
+    for cell in 0..cells {
+        writeln!(out, "key-{cell:09},v,7")?;
     }
-    Ok(file)
+    out.flush()?;
+    let began = Instant::now();
+    let piece = rate.div_ceil(PIECES_A_SECOND).max(1);
+    for row in 0..poison * apart {
+        if row % piece == 0 {
+            out.flush()?;
+            let due = Duration::from_secs_f64(row as f64 / rate as f64);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
+        // A step through the keys that meets all of them in an order of no order.
+        let cell = row.wrapping_mul(7_919) % cells;
+        writeln!(out, "key-{cell:09},{},7", if row % apart == apart - 1 { "poison" } else { "v" })?;
+    }
+    out.flush()
 }
 
 /// How long each recovery from the first failure of a call took, sorted, and how long the next one would; microseconds.
-fn measure(folder: &Path, file: &Path, standby: bool, rows: u64) -> Result<(Vec<u64>, u64)> {
+fn measure(folder: &Path, load: Load, standby: bool, within: &str) -> Result<(Vec<u64>, u64)> {
     let place = folder.join("recovery");
     if place.exists() {
         fs::remove_dir_all(&place)?;
     }
     fs::create_dir_all(&place)?;
     let topology = place.join("topology.toml");
-    fs::write(&topology, topology_text(file, standby)?)?;
+    fs::write(&topology, topology_text(standby, within))?;
     let mut command = Command::new(paths::release("reprise"));
     command.arg("run").arg(&topology).args(["--log", "json", "--workers", "2"]).env("REPRISE_LOG", "off");
-    let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        bail!("{command:?} ended with {}: {}", output.status, told.lines().last().unwrap_or_default());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let (stdin, mut stderr) = (child.stdin.take().context("it was piped")?, child.stderr.take().context("it was piped")?);
+    let feeder = std::thread::spawn(move || feed(load, stdin));
+    let mut told = String::new();
+    stderr.read_to_string(&mut told)?;
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}: {}", told.lines().last().unwrap_or_default());
     }
+    feeder.join().expect("the feeder does not panic")?;
+    let rows = load.rows();
     let events = || told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let end = events().find(|line| line["event"] == "end").context("the run does not tell its end")?;
     let operators = &end["status"]["operators"];
@@ -142,9 +174,8 @@ fn check_counts(out: &Path, rows: u64) -> Result<()> {
     Ok(())
 }
 
-fn topology_text(file: &Path, standby: bool) -> Result<String> {
-    let file = file.file_name().and_then(|name| name.to_str()).context("the input's name is ours, and text")?;
-    Ok(format!(
+fn topology_text(standby: bool, within: &str) -> String {
+    format!(
         r#"name = "recovery"
 
 [checkpoint]
@@ -157,7 +188,7 @@ steps-ahead = 4
 
 [[source]]
 name = "lines"
-file = {{ path = "../{file}", format = "lines", split = "64GiB" }}
+file = {{ path = "-", format = "lines" }}
 
 [[operator]]
 name      = "parse"
@@ -171,7 +202,7 @@ input      = {{ from = "parse", by = "key" }}
 memory     = "4GiB"
 deadline   = "1m"
 standby    = {standby}
-recover-within = "5ms"
+recover-within = "{within}"
 on-failure = {{ retries = 1000, backoff = "1ms..2ms", faults-max = 1000000 }}
 
 [[operator]]
@@ -185,8 +216,8 @@ deadline  = "1m"
 name  = "out"
 input = "b"
 file  = {{ path = "out", format = "csv" }}
-"#,
-    ))
+"#
+    )
 }
 
 #[cfg(test)]

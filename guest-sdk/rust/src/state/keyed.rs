@@ -20,7 +20,7 @@ use hashbrown::HashTable;
 pub struct Keyed<V> {
     entries: Vec<Entry<V>>,
     /// Places of `entries`, by the hash of their keys.
-    index: HashTable<u32>,
+    index: HashTable<Place>,
     /// Places whose entries are changed, in the order in which they changed; tombstones are always among them.
     changed: Vec<u32>,
     /// Places that are not in the index and can be used again.
@@ -29,6 +29,22 @@ pub struct Keyed<V> {
     live: usize,
     /// Where the snapshot that is being read goes on, in `entries` or in `changed`.
     cursor: usize,
+}
+
+/// A place of the entries. The hash of its key stands beside it, so that entries are touched neither by a table that grows nor for keys that
+/// only look alike.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    hash: u32,
+    entry: u32,
+}
+
+impl Place {
+    /// What the table is asked with. It takes its bits from both ends, which differ with the size of a machine word.
+    #[inline]
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
 }
 
 #[derive(Debug)]
@@ -126,7 +142,8 @@ impl<V: Cell> Keyed<V> {
 
     #[inline]
     fn find(&self, sought: &Sought<'_>) -> Option<usize> {
-        self.index.find(sought.hash, |&place| self.entries[place as usize].key.is(sought)).map(|&place| place as usize)
+        let is_sought = |place: &Place| place.hash == sought.hash && self.entries[place.entry as usize].key.is(sought);
+        self.index.find(Place::spread(sought.hash), is_sought).map(|place| place.entry as usize)
     }
 
     /// Puts a tombstone that is not changed in the index: the caller gives it life.
@@ -143,8 +160,8 @@ impl<V: Cell> Keyed<V> {
                 u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 keys fit in memory")
             }
         };
-        let entries = &self.entries;
-        self.index.insert_unique(sought.hash, place, |&place| entries[place as usize].key.hash());
+        let placed = Place { hash: sought.hash, entry: place };
+        self.index.insert_unique(Place::spread(sought.hash), placed, |placed| Place::spread(placed.hash));
         place as usize
     }
 
@@ -166,7 +183,7 @@ impl<V: Cell> Keyed<V> {
     /// Takes a tombstone out of the index.
     fn free(&mut self, place: u32) {
         let hash = self.entries[place as usize].key.hash();
-        if let Ok(found) = self.index.find_entry(hash, |&other| other == place) {
+        if let Ok(found) = self.index.find_entry(Place::spread(hash), |other| other.entry == place) {
             found.remove();
         }
         self.entries[place as usize].key = Key::new(Sought::new(b""));

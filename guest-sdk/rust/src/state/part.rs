@@ -32,31 +32,36 @@ impl Chunk {
     ///
     /// # Errors
     /// Where the columns are not legal: they come from storage by way of the host, so this is a fault of one of them.
-    pub fn cells(&self) -> Result<Vec<CellBytes<'_>>, String> {
+    pub fn cells(&self) -> Result<impl Iterator<Item = CellBytes<'_>>, String> {
         let cells = self.key_ends.len();
         if self.item_ends.len() != cells || self.value_ends.len() != cells {
             return Err("its columns differ in length".to_owned());
         }
+        if !(fits(&self.key_ends, &self.keys) && fits(&self.item_ends, &self.items) && fits(&self.value_ends, &self.values)) {
+            return Err("its ends do not fit its bytes".to_owned());
+        }
         let mut removed = self.removed.iter().copied().peekable();
         let (mut key, mut item, mut value) = (0, 0, 0);
-        (0..cells)
-            .map(|i| {
-                let key = next(&self.keys, &mut key, self.key_ends[i])?;
-                let item = next(&self.items, &mut item, self.item_ends[i])?;
-                let value = next(&self.values, &mut value, self.value_ends[i])?;
-                let is_removed = removed.next_if_eq(&(i as u32)).is_some();
-                Some((key, item, (!is_removed).then_some(value)))
-            })
-            .collect::<Option<_>>()
-            .ok_or_else(|| "its ends do not fit its bytes".to_owned())
+        Ok((0..cells).map(move |i| {
+            let key = next(&self.keys, &mut key, self.key_ends[i]);
+            let item = next(&self.items, &mut item, self.item_ends[i]);
+            let value = next(&self.values, &mut value, self.value_ends[i]);
+            let is_removed = removed.next_if_eq(&(i as u32)).is_some();
+            (key, item, (!is_removed).then_some(value))
+        }))
     }
 }
 
+/// True where each end is at or after the one before, and none is past the bytes.
+fn fits(ends: &[u32], bytes: &[u8]) -> bool {
+    ends.is_sorted() && ends.last().is_none_or(|&last| last as usize <= bytes.len())
+}
+
 /// The bytes from `start` to `end`; `start` moves on.
-fn next<'a>(bytes: &'a [u8], start: &mut usize, end: u32) -> Option<&'a [u8]> {
-    let slice = bytes.get(*start..end as usize)?;
+fn next<'a>(bytes: &'a [u8], start: &mut usize, end: u32) -> &'a [u8] {
+    let slice = &bytes[*start..end as usize];
     *start = end as usize;
-    Some(slice)
+    slice
 }
 
 /// A piece of a snapshot.

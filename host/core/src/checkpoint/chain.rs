@@ -11,6 +11,8 @@ use crate::cells::{Cell, Chunk};
 use crate::columns::ColumnError;
 use std::borrow::Borrow;
 use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Deltas below which a chain is left alone however large they are: reading it back costs little.
 const DELTAS_MIN: u32 = 4;
@@ -44,14 +46,67 @@ impl ChainLimits {
     }
 }
 
+/// What tells cells apart, with its hash. State may have many millions of cells: each is hashed once, by a fast function with a seed that
+/// no operator knows.
+struct Name<'a> {
+    hash: u64,
+    slot: u32,
+    key: &'a [u8],
+    item: &'a [u8],
+}
+
+impl<'a> Name<'a> {
+    fn new(slot: u32, cell: &Cell<'a>, seed: u64) -> Self {
+        let mut hash = xxh3_64_with_seed(cell.key, seed.wrapping_add(u64::from(slot)));
+        if !cell.item.is_empty() {
+            hash = hash.rotate_left(32) ^ xxh3_64_with_seed(cell.item, seed);
+        }
+        Self { hash, slot, key: cell.key, item: cell.item }
+    }
+}
+
+impl PartialEq for Name<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.slot == other.slot && self.key == other.key && self.item == other.item
+    }
+}
+
+impl Eq for Name<'_> {}
+
+impl Hash for Name<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes a hash as it is.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 /// The cells that the chunks of a chain, in their order, come to: of every cell the last value, and none that was removed.
 ///
-/// Memory: the chunks themselves, and some 50 bytes a cell beside them.
+/// Memory: the chunks themselves, and some 60 bytes a cell beside them.
 ///
 /// # Errors
 /// A chunk over the limits of columns; chunks of [`CHUNK_BYTES`] are far from them, unless one cell has gigabytes.
 pub fn fold<C: Borrow<Chunk>>(chunks: &[C]) -> Result<Vec<Chunk>, ColumnError> {
-    let mut seen: HashSet<(u32, &[u8], &[u8])> = HashSet::with_capacity(chunks.iter().map(|chunk| chunk.borrow().len()).max().unwrap_or(0));
+    let seed = RandomState::new().hash_one(0);
+    let room = chunks.iter().map(|chunk| chunk.borrow().len()).max().unwrap_or(0);
+    let mut seen: HashSet<Name<'_>, BuildHasherDefault<Hashed>> = HashSet::with_capacity_and_hasher(room, BuildHasherDefault::default());
     let mut open: Vec<(u32, Chunk)> = Vec::new();
     let mut folded = Vec::new();
     // From the newest to the oldest: what is seen first is what counts.
@@ -60,7 +115,7 @@ pub fn fold<C: Borrow<Chunk>>(chunks: &[C]) -> Result<Vec<Chunk>, ColumnError> {
         let slot = chunk.slot();
         let cells: Vec<Cell<'_>> = chunk.cells().collect();
         for cell in cells.into_iter().rev() {
-            if !seen.insert((slot, cell.key, cell.item)) {
+            if !seen.insert(Name::new(slot, &cell, seed)) {
                 continue;
             }
             let Some(value) = cell.value else { continue };

@@ -3,16 +3,14 @@
 //! An instance comes back by restoring its last snapshot and by repeating the calls since then. Both are predicted from what was measured:
 //! restoring from the bytes a second of the restores so far, repeating from the time that the calls took when they were made. A snapshot
 //! makes the second part nothing. It is not taken more often than it is worth: the calls since the last one must have taken
-//! [`WORTH`] times as long as reading it will, or [`WORTH_STANDBY`] times where a standby is kept: who asks for that wants to pay for speed.
+//! [`WORTH`] times as long as reading it will.
 //!
 //! All times are arguments.
 
 use std::time::Duration;
 
-/// Calls since the last snapshot must have taken so many times what reading a snapshot takes: it costs at most a twentieth of the time.
-pub const WORTH: u32 = 20;
-/// The same where a standby is kept: a quarter of the time.
-pub const WORTH_STANDBY: u32 = 4;
+/// Calls since the last snapshot must have taken so many times what reading a snapshot takes: it costs at most a quarter of the time.
+pub const WORTH: u32 = 3;
 /// Bytes a second that are assumed before a restore was measured.
 pub const RESTORE_BYTES_PER_SECOND: u64 = 100 << 20;
 /// Part of the time allowed that repeating calls may take where restoring alone takes longer than that.
@@ -81,8 +79,7 @@ impl Pace {
         }
         let restore = if stands_by { Duration::ZERO } else { self.restore(state_bytes) };
         let share = self.within.saturating_sub(restore).max(self.within / LEAST_SHARE);
-        let worth = if stands_by { WORTH_STANDBY } else { WORTH };
-        logged.busy > share && logged.busy > self.snapshot.saturating_mul(worth)
+        logged.busy > share && logged.busy > self.snapshot.saturating_mul(WORTH)
     }
 }
 
@@ -128,10 +125,9 @@ mod tests {
     #[test]
     fn a_snapshot_is_not_taken_more_often_than_it_is_worth() {
         let mut pace = Pace::new(MS(200), 1 << 20);
-        pace.note_snapshot(MS(30));
-        assert!(!pace.is_due(0, logged(1, 600), 0, false));
-        assert!(pace.is_due(0, logged(1, 601), 0, false));
-        assert!(pace.is_due(0, logged(1, 201), 0, true), "a standby is worth more");
+        pace.note_snapshot(MS(100));
+        assert!(!pace.is_due(0, logged(1, 300), 0, false));
+        assert!(pace.is_due(0, logged(1, 301), 0, false));
     }
 
     #[test]
