@@ -80,6 +80,18 @@ fn capsule() -> Capsule {
     }
 }
 
+/// Of the reading of a snapshot, and of an instance that could not be made.
+fn capsules_without_input() -> [(&'static str, Capsule); 2] {
+    let limits = vec![("stack-bytes".into(), 1 << 20), ("fuel".into(), 1)];
+    let calls = vec![Done { call: Numbered { number: 2, now_ms: 5 }, given: Given::Watermark(-5), digest: 9 }];
+    let fault =
+        |call: &str| Fault { call: call.into(), kind: "stack".into(), message: "stack overflow".into(), backtrace: vec!["f".into()] };
+    let given = Given::Snapshot { scope: Scope::Delta, part_bytes_max: 4 << 20 };
+    let snapshot = Capsule { limits, state: vec![], calls, given, fault: fault("snapshot"), ..capsule() };
+    let start = Capsule { component_bytes: None, calls: vec![], given: Given::Start, fault: fault("restore"), ..snapshot.clone() };
+    [("capsule-snapshot-v1.bin", snapshot), ("capsule-start-v1.bin", start)]
+}
+
 fn head(scope: Scope) -> Head {
     Head { job: "word-count".into(), operator: "count".into(), instance: Instance(1), epoch: Epoch(41), generation: Generation(7), scope }
 }
@@ -225,6 +237,10 @@ fn every_record_is_written_and_read_as_its_golden_file_has_it() {
     assert_eq!(read, faulted());
     let bytes = frozen("capsule-v1.bin", &record::encode(&capsule()).unwrap());
     assert_eq!(record::decode::<Capsule>(&bytes).unwrap(), capsule());
+    for (name, capsule) in capsules_without_input() {
+        let bytes = frozen(name, &record::encode(&capsule).unwrap());
+        assert_eq!(record::decode::<Capsule>(&bytes).unwrap(), capsule);
+    }
     let bytes = frozen("dropped-v1.bin", &record::encode(&dropped()).unwrap());
     assert_eq!(record::decode::<Dropped>(&bytes).unwrap(), dropped());
     let bytes = frozen("replay-v1.bin", &record::encode(&replay()).unwrap());
@@ -335,6 +351,30 @@ fn manifest_by_hand(m: &Manifest) -> Vec<u8> {
     out.framed(1)
 }
 
+/// A capsule without state, whose calls are watermarks.
+fn capsule_by_hand(c: &Capsule) -> Vec<u8> {
+    let out = ByHand::default().text(&c.job).text(&c.operator).u32(c.line).u32(c.instance.0).u32(c.parallelism).u64(c.epoch.0);
+    let out = out.text(&c.config).raw(&c.component.0);
+    let out = match &c.component_bytes {
+        None => out.u8(0),
+        Some(bytes) => out.u8(1).bytes(bytes),
+    };
+    let out = out.list(&c.limits, |out, (name, value)| out.text(name).u64(*value));
+    let out = out.list(&c.variables, |out, text| out.text(text)).list(&c.folders, |out, text| out.text(text));
+    let call = |out: ByHand, call: &Numbered| out.u64(call.number).i64(call.now_ms);
+    let given = |out: ByHand, given: &Given| match given {
+        Given::Rows { .. } => panic!("it has no rows"),
+        Given::Watermark(watermark) => out.u32(1).i64(*watermark),
+        Given::Snapshot { scope, part_bytes_max } => out.u32(2).u32(u32::from(*scope == Scope::Delta)).u32(*part_bytes_max),
+        Given::Start => out.u32(3),
+    };
+    let out = call(out, &c.open).u64(0);
+    let out = out.list(&c.calls, |out, done| given(call(out, &done.call), &done.given).u64(done.digest));
+    let out = given(call(out, &c.failed), &c.given);
+    let fault = &c.fault;
+    out.text(&fault.call).text(&fault.kind).text(&fault.message).list(&fault.backtrace, |out, text| out.text(text)).framed(9)
+}
+
 fn snapshot_by_hand(head: &Head, chunks: &[Chunk]) -> Vec<u8> {
     let out = ByHand::default().text(&head.job).text(&head.operator).u32(head.instance.0).u64(head.epoch.0).u64(head.generation.0);
     let mut bytes = out.u32(u32::from(head.scope == Scope::Delta)).framed(3);
@@ -362,6 +402,9 @@ fn a_writer_made_from_the_reference_writes_the_same_bytes() {
     }
     for (scope, chunks) in [(Scope::Full, full_chunks()), (Scope::Delta, delta_chunks()), (Scope::Full, vec![])] {
         assert_eq!(snapshot_by_hand(&head(scope), &chunks), object(&head(scope), &chunks));
+    }
+    for (name, capsule) in capsules_without_input() {
+        assert_eq!(capsule_by_hand(&capsule), record::encode(&capsule).unwrap(), "{name}");
     }
     let r = request();
     let by_hand = ByHand::default().text(&r.name).u8(u8::from(r.stop)).u64(r.writer).i64(r.asked_ms).framed(7);

@@ -11,11 +11,13 @@
 //! | `streams` | files that grow, standard input and output |
 //! | `commands` | `check`, `inspect`, the JSON log |
 //! | `pauses` | `resume` |
+//! | `capsules` | `replay` |
 //! | `quarantine` | `quarantine list`, `show`, `drop`, `replay` |
 //! | `savepoints` | `savepoint`, and `run --from` |
 //! | `survey` | `checkpoint list`, `show`, `diff`, `verify`, and `state show` |
 
 mod buckets;
+mod capsules;
 mod commands;
 mod faults;
 mod kills;

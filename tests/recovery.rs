@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `jobs` | a job in a folder of its own: its topology, input, runs, output and stored objects |
+//! | `capsules` | failed calls as files, and what fails when they are tried |
 //! | `damage` | truncated, bit-flipped and missing objects |
 //! | `state` | deltas, other numbers of workers, checkpoints that do not fit |
 //! | `refused` | what lying guests return, and rows in quarantine |
@@ -15,6 +16,7 @@
 //! | `shapes` | every way to connect operators |
 //! | `versions` | components whose state has another version than that of the checkpoint |
 
+mod capsules;
 mod damage;
 mod ends;
 mod healing;

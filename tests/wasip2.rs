@@ -166,6 +166,19 @@ fn a_guest_of_wasip2_cannot_make_the_host_keep_or_make_more_than_there_is() {
 }
 
 #[test]
+fn a_guest_of_wasip2_that_asks_without_end_is_ended_at_its_limit_of_host_calls() {
+    // No deadline that a test would last ends it.
+    let limits = Limits { deadline: Duration::from_secs(3600), host_calls_per_call_max: 10_000, ..Limits::default() };
+    let identity = Identity { job: "wasi".into(), operator: "probe".into(), instance: 0, seed: 0 };
+    let mut instance = probe().instantiate(&limits, identity).unwrap();
+    instance.open("{}", 2, call(0)).unwrap();
+    let error = try_ask(&mut instance, call(1), "storm").unwrap_err();
+    assert_eq!(error.to_string(), "stopped in `process`: over its limit of 10000 calls of the host");
+    assert!(!error.backtrace.is_empty(), "it ends where it asks");
+    assert!(instance.is_dead());
+}
+
+#[test]
 fn a_guest_of_wasip2_gets_the_variables_that_are_granted() {
     let environment = vec![("LANG".to_owned(), "C".to_owned()), ("EMPTY".to_owned(), String::new())];
     let component = probe().granted(Grants { environment, ..Grants::default() }).unwrap();

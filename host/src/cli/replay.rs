@@ -4,6 +4,8 @@ use super::exit;
 use super::text::plain;
 use crate::engine::Attempt;
 use crate::job::{self, Beside, Tried};
+use reprise_core::checkpoint::capsule::{Capsule, Given};
+use reprise_core::codec::snapshot::Scope;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -64,6 +66,30 @@ fn backtrace(attempt: &Attempt) -> &[String] {
     }
 }
 
+/// What was done before, and what failed then.
+fn course(tried: &Tried) -> String {
+    let Tried { capsule, cells, calls, .. } = tried;
+    match capsule.given {
+        Given::Rows { .. } | Given::Watermark(_) => {
+            format!("{cells} cells restored, {calls} calls repeated, then call {}", capsule.failed.number)
+        }
+        Given::Snapshot { part_bytes_max, .. } => {
+            let scope = scope(capsule).unwrap_or_default();
+            format!("{cells} cells restored, {calls} calls repeated, then a snapshot ({scope}) in parts of {part_bytes_max} bytes")
+        }
+        Given::Start => format!("a fresh instance, {cells} cells to restore, {calls} calls to repeat"),
+    }
+}
+
+/// Which cells a snapshot was to hold.
+fn scope(capsule: &Capsule) -> Option<&'static str> {
+    match capsule.given {
+        Given::Snapshot { scope: Scope::Full, .. } => Some("full"),
+        Given::Snapshot { scope: Scope::Delta, .. } => Some("changes"),
+        _ => None,
+    }
+}
+
 fn text(tried: &Tried) -> String {
     let capsule = &tried.capsule;
     let frames = |frames: &[String]| frames.iter().map(|frame| format!("  in {}\n", plain(frame))).collect::<String>();
@@ -74,15 +100,13 @@ fn text(tried: &Tried) -> String {
         (false, _) => "not reproduced",
     };
     format!(
-        "operator `{}` instance {} of {} of job `{}`, epoch {}\n{} cells restored, {} calls repeated, then call {}\nthen  {}\n{}now   {}\n{}{verdict}\n",
+        "operator `{}` instance {} of {} of job `{}`, epoch {}\n{}\nthen  {}\n{}now   {}\n{}{verdict}\n",
         plain(&capsule.operator),
         capsule.instance,
         capsule.parallelism,
         plain(&capsule.job),
         capsule.epoch,
-        tried.cells,
-        tried.calls,
-        capsule.failed.number,
+        course(tried),
         plain(&capsule.fault.message),
         frames(&capsule.fault.backtrace),
         plain(&found(&tried.attempt)),
@@ -92,10 +116,16 @@ fn text(tried: &Tried) -> String {
 
 fn json(tried: &Tried) -> serde_json::Value {
     let capsule = &tried.capsule;
+    let given = match capsule.given {
+        Given::Rows { .. } => "rows",
+        Given::Watermark(_) => "watermark",
+        Given::Snapshot { .. } => "snapshot",
+        Given::Start => "start",
+    };
     serde_json::json!({
         "job": capsule.job, "operator": capsule.operator, "instance": capsule.instance, "parallelism": capsule.parallelism,
         "epoch": capsule.epoch, "component": capsule.component.to_string(), "other_component": tried.is_other_component,
-        "cells": tried.cells, "calls": tried.calls, "call": capsule.failed.number, "reproduced": tried.is_reproduced(),
+        "cells": tried.cells, "calls": tried.calls, "call": capsule.failed.number, "given": given, "scope": scope(capsule), "reproduced": tried.is_reproduced(),
         "expected": { "call": capsule.fault.call, "kind": capsule.fault.kind, "message": capsule.fault.message, "backtrace": capsule.fault.backtrace },
         "found": { "failed": matches!(tried.attempt, Attempt::Failed(_)), "message": found(&tried.attempt), "backtrace": backtrace(&tried.attempt) },
     })

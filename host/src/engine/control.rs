@@ -1,5 +1,6 @@
 //! What all threads of a run share: the switches that end it, the first failure, and counters for people to look at.
 
+use super::capsule::Evidence;
 use super::crew::Crew;
 use super::guard::Guard;
 use super::moment::Moment;
@@ -17,7 +18,7 @@ use std::thread::Thread;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// An operator failed. What it did in this epoch does not stand.
-    #[error("operator `{operator}` instance {instance} {error}\n  at epoch {epoch}, {context}{}", trail(error))]
+    #[error("operator `{operator}` instance {instance} {error}\n  at epoch {epoch}, {context}{}{}", trail(error), kept(evidence))]
     Guest {
         /// Its name in the topology.
         operator: String,
@@ -33,6 +34,8 @@ pub enum Failure {
         error: Box<GuestError>,
         /// Failures after which it was given up; `None` where taking the whole job up again may help.
         gave_up: Option<u32>,
+        /// What is to be written down of it, or was.
+        evidence: Evidence,
     },
     /// An operator returned something else when a call was repeated. What it did in this epoch does not stand.
     #[error(
@@ -80,6 +83,11 @@ fn trail(error: &GuestError) -> String {
     let skipped = error.log_tail.len().saturating_sub(TRAIL_LINES);
     let log = error.log_tail.iter().skip(skipped).map(|line| format!("\n  log: {line}"));
     frames.chain(log).collect()
+}
+
+/// The name of the capsule.
+fn kept(evidence: &Evidence) -> String {
+    if let Evidence::Capsule(path) = evidence { format!("\n  capsule: {path}") } else { String::new() }
 }
 
 /// Ends the run where the thread that holds it panics: the other threads would wait for ever.

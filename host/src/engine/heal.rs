@@ -4,7 +4,7 @@
 //! Decisions are [`reprise_core::failure::search`] (what to try), [`reprise_core::failure::window`] (whether to try at all); the
 //! successor comes from [`super::revive`].
 
-use super::capsule::Case;
+use super::capsule::{Case, Evidence, Failing};
 use super::control::Failure;
 use super::event::Event;
 use super::operator::{OperatorInstance, Turn, Unit, Work};
@@ -12,7 +12,7 @@ use super::replay::Input;
 use super::report::Faulted;
 use super::revive::{Lost, Remains, Revival, Revived};
 use crate::clock::Clock;
-use crate::wasm::GuestError;
+use crate::wasm::{self, GuestError};
 use reprise_core::checkpoint::faulted::{FaultedRow, LINE_BYTES_MAX, LINES_MAX};
 use reprise_core::checkpoint::manifest::QuarantinedRow;
 use reprise_core::failure::Policy;
@@ -78,10 +78,11 @@ impl OperatorInstance {
             }
             Err(Lost::Guest { error, context }) => {
                 self.revivals_failed += 1;
-                match self.revivals_failed < REVIVALS_MAX {
-                    true => self.revive(),
-                    false => Err(self.failure(error, context, None)),
+                if self.revivals_failed < REVIVALS_MAX {
+                    return self.revive();
                 }
+                self.keep_case(Failing::Start, &error);
+                Err(self.last_failure(error, context, None))
             }
             Err(Lost::Diverged { context }) => {
                 let (operator, instance) = (self.blueprint.settings.name.clone(), self.at.instance);
@@ -111,9 +112,19 @@ impl OperatorInstance {
     fn fell(&mut self, error: &GuestError, context: &str) -> Result<(), Failure> {
         self.failed_at = Instant::now();
         if self.image.is_none() {
-            return Err(self.failure(error.clone(), context.to_owned(), None));
+            return Err(self.last_failure(error.clone(), context.to_owned(), None));
         }
         Ok(())
+    }
+
+    /// The failure that ends the run, with what is to be written down: the report of this epoch will not come.
+    fn last_failure(&mut self, error: GuestError, context: String, gave_up: Option<u32>) -> Failure {
+        let mut failure = self.failure(error, context, gave_up);
+        if let Failure::Guest { evidence, .. } = &mut failure {
+            let (_, _, cases) = self.refused.take();
+            *evidence = Evidence::Cases(cases);
+        }
+        failure
     }
 
     /// After a call failed: says so, waits where it must, and lets a successor be made. `next` is [`Next::Retry`] or [`Next::Narrow`].
@@ -124,7 +135,7 @@ impl OperatorInstance {
             let (operator, retries) = (self.blueprint.settings.name.clone(), self.blueprint.settings.on_failure.retries);
             (self.blueprint.events)(Event::Failed { operator, instance: self.at.instance, report, attempt, retries, wait });
             if attempt == 1 {
-                self.write_down(&unit, &error);
+                self.write_down(&unit, usize::MAX, &error);
                 self.fault(&error, &context)?;
             }
         }
@@ -132,32 +143,43 @@ impl OperatorInstance {
         self.revive()
     }
 
-    /// Keeps a failed call for a capsule, where all are to be written down.
-    fn write_down(&mut self, unit: &Unit, error: &GuestError) {
-        if self.blueprint.settings.on_failure.capsules != Capsules::Always || error.call == "snapshot" {
-            return;
-        }
-        let input = match &unit.work {
-            Work::Rows { input, rows } => Input::Rows { input: *input, rows: rows.clone() },
-            Work::Watermark(risen) => Input::Watermark(risen.watermark),
+    /// Keeps what failed of a unit of work for a capsule. `rows_max`: how many of its rows the call had at most.
+    fn write_down(&mut self, unit: &Unit, rows_max: usize, error: &GuestError) {
+        let failing = match &unit.work {
+            // It is read before any unit that makes it due.
+            _ if error.call == "snapshot" => Failing::Snapshot { scope: self.scope, part_bytes_max: self.blueprint.part_bytes_max },
+            Work::Rows { input, rows } => Failing::Input(Input::Rows { input: *input, rows: rows.slice(0..rows.len().min(rows_max)) }),
+            Work::Watermark(risen) => Failing::Input(Input::Watermark(risen.watermark)),
             Work::EndOfEpoch { .. } => return,
         };
-        if let Some(case) = self.case(input, error) {
+        self.keep_case(failing, error);
+    }
+
+    /// Keeps what failed for a capsule, where all failures are to be written down.
+    fn keep_case(&mut self, failing: Failing, error: &GuestError) {
+        if self.blueprint.settings.on_failure.capsules == Capsules::Always
+            && let Some(case) = self.case(failing, error)
+        {
             self.refused.push_case(case);
         }
     }
 
-    /// What led to a failed call; `None` where there are too many already.
-    fn case(&mut self, input: Input, error: &GuestError) -> Option<Case> {
+    /// What led to a failure; `None` where there are too many already.
+    fn case(&mut self, failing: Failing, error: &GuestError) -> Option<Case> {
         let held = self.log.logged().bytes;
         let image = self.image.as_ref().filter(|_| self.refused.takes_capsule(held))?;
+        let call = match failing {
+            Failing::Input(_) => self.last_call,
+            Failing::Snapshot { .. } => self.instance.as_ref().map_or(self.last_call, wasm::Instance::circumstances),
+            Failing::Start => self.maker.open,
+        };
         Some(Case {
             parallelism: self.maker.parallelism,
             open: self.maker.open,
             state: image.chunks().to_vec(),
             calls: self.log.entries().to_vec(),
-            failing: input,
-            call: self.last_call,
+            failing,
+            call,
             error: error.clone(),
         })
     }
@@ -168,7 +190,7 @@ impl OperatorInstance {
         let settings = &self.blueprint.settings.on_failure;
         if settings.open == Open::Stop {
             let faults = settings.faults_max.saturating_add(1);
-            return Err(self.failure(error.clone(), context.to_owned(), Some(faults)));
+            return Err(self.last_failure(error.clone(), context.to_owned(), Some(faults)));
         }
         let window = settings.window;
         self.say_paused(pause, format!("over {} faults in {window:?}", settings.faults_max));
@@ -181,9 +203,13 @@ impl OperatorInstance {
 
     /// There is nothing left to try but to leave the operator alone, or to stop.
     fn give_up(&mut self, unit: Unit, error: GuestError, context: String, failures: u32) -> Result<(), Failure> {
+        if self.blueprint.settings.on_failure.retries == 0 {
+            // Else the first retry has done so.
+            self.write_down(&unit, 1, &error);
+        }
         let pauses = self.blueprint.settings.on_failure.then == Then::Pause && !self.control.stopping();
         if !pauses {
-            return Err(self.failure(error, context, Some(failures)));
+            return Err(self.last_failure(error, context, Some(failures)));
         }
         self.unit = Some(unit);
         self.search = Default::default();
@@ -238,7 +264,7 @@ impl OperatorInstance {
         let report = self.failure(error.clone(), context.clone(), None).to_string();
         let case = match self.blueprint.settings.on_failure.capsules {
             Capsules::Never => None,
-            Capsules::Quarantine | Capsules::Always => self.case(Input::Rows { input, rows: rows.slice(0..1) }, &error),
+            Capsules::Quarantine | Capsules::Always => self.case(Failing::Input(Input::Rows { input, rows: rows.slice(0..1) }), &error),
         };
         let faulted = Faulted { row: faulted_row(row, &error), case };
         if !self.refused.push_faulted(faulted) {

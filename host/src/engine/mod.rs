@@ -38,7 +38,7 @@ mod revive;
 mod sink;
 mod source;
 
-pub use capsule::{Attempt, Case, reproduce};
+pub use capsule::{Attempt, Case, Evidence, Failing, reproduce};
 use control::Alarm;
 pub use control::{Control, Failure, NodeCounters};
 pub use event::{Event, Events};

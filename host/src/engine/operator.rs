@@ -10,6 +10,7 @@
 //!             └───────┴── a new instance takes over (heal)
 //! ```
 
+use super::capsule::{Case, Evidence};
 use super::control::{Control, Failure, NodeCounters};
 use super::event::{Event, Events};
 use super::frame::{Frame, Load};
@@ -152,6 +153,8 @@ pub(super) struct OperatorInstance {
     pub(super) search: Search,
     /// The same for reading snapshots.
     pub(super) snapshot_search: Search,
+    /// The last snapshot that was asked for.
+    pub(super) scope: Scope,
     pub(super) revival: Option<Revival>,
     /// Successors in a row that failed themselves.
     pub(super) revivals_failed: u32,
@@ -185,21 +188,13 @@ impl OperatorInstance {
     ) -> Result<Self, Failure> {
         let at = Participant { node: Node::Operator(place.index), instance: place.worker as u32 };
         let operator = blueprint.settings.name.clone();
-        let identity = Identity { job: blueprint.job.clone(), operator: operator.clone(), instance: at.instance, seed: 0 };
+        let identity = Identity { job: blueprint.job.clone(), operator, instance: at.instance, seed: 0 };
         let open = Call { number: first.0 << 32, now_ms: clock.now_ms() };
         let crew = Arc::clone(&control.crew);
         let maker = Maker { blueprint: Arc::clone(&blueprint), identity, parallelism: place.peers as u32, open, crew };
         let chunks: Vec<Arc<Versioned>> = restored.chunks.into_iter().map(Arc::new).collect();
         let began = Instant::now();
-        let instance = maker.make(&chunks).map_err(|(error, context)| Failure::Guest {
-            operator,
-            index: place.index,
-            instance: at.instance,
-            epoch: first,
-            context: context.to_owned(),
-            error: Box::new(error),
-            gave_up: None,
-        })?;
+        let instance = maker.make(&chunks).map_err(|lost| Case::failure(&maker, place.index, first, &chunks, lost))?;
         let state_bytes: i64 = chunks.iter().map(|held| held.chunk.size_bytes() as i64).sum();
         control.operators[place.index].state_bytes.fetch_add(state_bytes, Ordering::Relaxed);
         let mut pace = Pace::new(blueprint.settings.recover_within, blueprint.settings.replay_log_bytes_max);
@@ -233,6 +228,7 @@ impl OperatorInstance {
             standby: None,
             search: Search::default(),
             snapshot_search: Search::default(),
+            scope: Scope::Full,
             revival: None,
             revivals_failed: 0,
             failed_at: Instant::now(),
@@ -268,6 +264,7 @@ impl OperatorInstance {
             context,
             error: Box::new(error),
             gave_up,
+            evidence: Evidence::default(),
         }
     }
 
@@ -486,6 +483,7 @@ impl OperatorInstance {
     /// Reads a snapshot to its end.
     fn read_snapshot(&mut self, scope: Scope) -> Result<Vec<Arc<Versioned>>, GuestError> {
         let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
+        self.scope = scope;
         let mut chunks: Vec<Chunk> = Vec::new();
         let read = instance.read_snapshot(scope, self.blueprint.part_bytes_max, &mut |chunk| chunks.push(chunk));
         self.pass_log();

@@ -1,10 +1,13 @@
 //! Capsules: written beside the quarantine, read back and tried again by `reprise replay`.
 
-use crate::engine::{Attempt, Case, Entry, Input, Versioned, reproduce};
-use crate::wasm::{Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
+use super::recorder::blocking;
+use crate::engine::{Attempt, Case, Entry, Evidence, Failing, Failure, Input, Versioned, reproduce};
+use crate::store::Store;
+use crate::wasm::{self, Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
-use reprise_core::codec::record;
-use reprise_core::ids::{Digest, Epoch, Instance};
+use reprise_core::checkpoint::paths;
+use reprise_core::codec::{record, snapshot};
+use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +25,10 @@ pub(super) struct Origin {
     pub digest: Digest,
     pub component: Arc<Vec<u8>>,
     pub limits: Limits,
+    /// Stack of a guest.
+    pub stack_bytes_max: u64,
+    /// Its instructions were counted: code that counts takes more of the stack.
+    pub fuel: bool,
     /// Names of granted variables, and granted folders as the guest sees them.
     pub grants: (Vec<String>, Vec<String>),
     /// Bytes of one capsule.
@@ -33,11 +40,32 @@ impl Origin {
     fn estimate(&self, case: &Case) -> u64 {
         let state: u64 = case.state.iter().map(|held| held.chunk.size_bytes() as u64 + 12 * held.chunk.len() as u64).sum();
         let calls: u64 = case.calls.iter().map(|entry| bytes(&entry.input)).sum();
-        state + calls + bytes(&case.failing) + self.attached().map_or(0, |bytes| bytes.len() as u64)
+        let failing = if let Failing::Input(input) = &case.failing { bytes(input) } else { 0 };
+        state + calls + failing + self.attached().map_or(0, |bytes| bytes.len() as u64)
     }
 
     fn attached(&self) -> Option<&Vec<u8>> {
         Some(self.component.as_ref()).filter(|bytes| !bytes.is_empty() && bytes.len() <= COMPONENT_BYTES_MAX)
+    }
+
+    /// What the guest might use, by name.
+    fn limits_out(&self) -> Vec<(String, u64)> {
+        let limits = &self.limits;
+        let named = [
+            ("memory-bytes", limits.memory_bytes_max),
+            ("deadline-ns", u64::try_from(limits.deadline.as_nanos()).unwrap_or(u64::MAX)),
+            ("output-bytes", limits.output_bytes_max),
+            ("call-output-bytes", limits.call_output_bytes_max),
+            ("table-elements", limits.table_elements_max.into()),
+            ("core-instances", limits.core_instances_max.into()),
+            ("host-calls-per-call", limits.host_calls_per_call_max),
+            ("log-lines-per-second", limits.log_lines_per_second_max.into()),
+            ("log-lines-per-call", limits.log_lines_per_call_max.into()),
+            ("snapshot-bytes", limits.snapshot_bytes_max),
+            ("stack-bytes", self.stack_bytes_max),
+            ("fuel", self.fuel.into()),
+        ];
+        named.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }
 
     /// The bytes of a capsule; `None` where it would be larger than it may be.
@@ -55,17 +83,46 @@ impl Origin {
             config: self.config.clone(),
             component: self.digest,
             component_bytes: self.attached().cloned(),
-            limits: limits_out(&self.limits),
+            limits: self.limits_out(),
             variables: self.grants.0.clone(),
             folders: self.grants.1.clone(),
             open: numbered(case.open),
             state: case.state.iter().map(|held| Cells::new(held.version, &held.chunk)).collect(),
             calls: case.calls.iter().map(|e| Done { call: numbered(e.call), given: given(&e.input), digest: e.digest }).collect(),
             failed: numbered(case.call),
-            given: given(&case.failing),
+            given: match &case.failing {
+                Failing::Input(input) => given(input),
+                Failing::Snapshot { scope, part_bytes_max } => {
+                    Given::Snapshot { scope: scope_out(*scope), part_bytes_max: *part_bytes_max }
+                }
+                Failing::Start => Given::Start,
+            },
             fault: fault(&case.error),
         };
         record::encode(&capsule).ok().filter(|bytes| bytes.len() as u64 <= self.bytes_max)
+    }
+}
+
+/// Stores the capsules of a failure that ends an attempt, whose epoch is never reported. The failure is what it is where that cannot be done.
+pub(super) async fn keep(store: &Store, origin: Origin, generation: Generation, failure: &mut Failure) {
+    let Failure::Guest { instance, epoch, error, evidence, .. } = failure else { return };
+    let Evidence::Cases(cases) = std::mem::take(evidence) else { return };
+    let (origin, instance, epoch) = (Arc::new(origin), Instance(*instance), *epoch);
+    let mut number = 0;
+    for case in cases {
+        let path = paths::capsule(&origin.operator, instance, epoch, generation, number);
+        // Others of the epoch are stored, too.
+        let is_its = case.error.call == error.call && case.error.fault == error.fault;
+        let encoder = Arc::clone(&origin);
+        let Ok(Some(bytes)) = blocking(move || encoder.encode(&case, instance, epoch)).await else { continue };
+        if let Err(cause) = store.create(&path, bytes.into()).await {
+            tracing::warn!(path, %cause, "a capsule cannot be stored");
+            return;
+        }
+        number += 1;
+        if is_its {
+            *evidence = Evidence::Capsule(path);
+        }
     }
 }
 
@@ -88,6 +145,20 @@ fn given(input: &Input) -> Given {
     }
 }
 
+fn scope_out(scope: wasm::Scope) -> snapshot::Scope {
+    match scope {
+        wasm::Scope::Full => snapshot::Scope::Full,
+        wasm::Scope::Changes => snapshot::Scope::Delta,
+    }
+}
+
+fn scope_in(scope: snapshot::Scope) -> wasm::Scope {
+    match scope {
+        snapshot::Scope::Full => wasm::Scope::Full,
+        snapshot::Scope::Delta => wasm::Scope::Changes,
+    }
+}
+
 fn fault(error: &GuestError) -> Fault {
     Fault {
         call: error.call.to_owned(),
@@ -97,30 +168,15 @@ fn fault(error: &GuestError) -> Fault {
     }
 }
 
-fn limits_out(limits: &Limits) -> Vec<(String, u64)> {
-    let deadline = u64::try_from(limits.deadline.as_nanos()).unwrap_or(u64::MAX);
-    let named = [
-        ("memory-bytes", limits.memory_bytes_max),
-        ("deadline-ns", deadline),
-        ("output-bytes", limits.output_bytes_max),
-        ("call-output-bytes", limits.call_output_bytes_max),
-        ("table-elements", limits.table_elements_max as u64),
-        ("core-instances", u64::from(limits.core_instances_max)),
-        ("host-calls-per-call", limits.host_calls_per_call_max),
-        ("log-lines-per-second", u64::from(limits.log_lines_per_second_max)),
-        ("log-lines-per-call", u64::from(limits.log_lines_per_call_max)),
-        ("snapshot-bytes", limits.snapshot_bytes_max),
-    ];
-    named.map(|(name, value)| (name.to_owned(), value)).to_vec()
-}
-
-/// The limits of a capsule; those it does not name are the defaults, and names that are not known are of a later version.
-fn limits_in(named: &[(String, u64)]) -> Limits {
+/// What the guest of a capsule may use, and the runtime that it ran in. What a capsule does not name is the default, and names that are not
+/// known are of a later version.
+fn limits_in(named: &[(String, u64)]) -> (Limits, Settings) {
     let mut limits = Limits::default();
+    let mut settings = Settings { instances_max: 2, ..Settings::default() };
     for (name, value) in named {
         let value = *value;
         match name.as_str() {
-            "memory-bytes" => limits.memory_bytes_max = value.min(Settings::default().memory_bytes_max),
+            "memory-bytes" => limits.memory_bytes_max = value.min(settings.memory_bytes_max),
             "deadline-ns" => limits.deadline = Duration::from_nanos(value),
             "output-bytes" => limits.output_bytes_max = value,
             "call-output-bytes" => limits.call_output_bytes_max = value,
@@ -130,10 +186,14 @@ fn limits_in(named: &[(String, u64)]) -> Limits {
             "log-lines-per-second" => limits.log_lines_per_second_max = u32::try_from(value).unwrap_or(u32::MAX),
             "log-lines-per-call" => limits.log_lines_per_call_max = u32::try_from(value).unwrap_or(u32::MAX),
             "snapshot-bytes" => limits.snapshot_bytes_max = value,
+            // The runtime refuses what is out of range.
+            "stack-bytes" => settings.stack_bytes_max = usize::try_from(value).unwrap_or(usize::MAX),
+            "fuel" => settings.fuel = value != 0,
             _ => tracing::warn!(name, "the capsule has a limit that this host does not know"),
         }
     }
-    limits
+    settings.memory_bytes_max = limits.memory_bytes_max.max(1 << 20);
+    (limits, settings)
 }
 
 /// Why a capsule cannot be tried.
@@ -248,8 +308,7 @@ pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
         (None, None) => return Err(CapsuleError::Missing { digest: capsule.component }),
     };
     let case = case(&mut capsule).map_err(damaged)?;
-    let limits = limits_in(&capsule.limits);
-    let settings = Settings { instances_max: 2, memory_bytes_max: limits.memory_bytes_max.max(1 << 20), ..Settings::default() };
+    let (limits, settings) = limits_in(&capsule.limits);
     let loaded = Runtime::new(&settings)?.load(&bytes)?.granted(grants)?;
     let identity = Identity { job: capsule.job.clone(), operator: capsule.operator.clone(), instance: capsule.instance.0, seed: 0 };
     let attempt = reproduce(&loaded, &capsule.config, &limits, identity, &case);
@@ -266,6 +325,7 @@ fn input(given: Given) -> Result<Input, String> {
     match given {
         Given::Rows { input, rows } => Ok(Input::Rows { input, rows: rows.batch()? }),
         Given::Watermark(watermark) => Ok(Input::Watermark(watermark)),
+        Given::Snapshot { .. } | Given::Start => Err("a call that succeeded was given neither rows nor a watermark".to_owned()),
     }
 }
 
@@ -281,8 +341,62 @@ fn case(capsule: &mut Capsule) -> Result<Case, String> {
         open: call(capsule.open),
         state: std::mem::take(&mut capsule.state).into_iter().map(versioned).collect::<Result<_, String>>()?,
         calls: std::mem::take(&mut capsule.calls).into_iter().map(done).collect::<Result<_, String>>()?,
-        failing: input(capsule.given.clone())?,
+        failing: match capsule.given.clone() {
+            Given::Snapshot { scope, part_bytes_max } => Failing::Snapshot { scope: scope_in(scope), part_bytes_max },
+            Given::Start => Failing::Start,
+            given => Failing::Input(input(given)?),
+        },
         call: call(capsule.failed),
         error: GuestError::missing(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin {
+            job: "job".into(),
+            operator: "count".into(),
+            line: 1,
+            config: "{}".into(),
+            digest: Digest([0; 32]),
+            component: Arc::default(),
+            limits: Limits {
+                memory_bytes_max: 2 << 20,
+                deadline: Duration::from_millis(7),
+                output_bytes_max: 1,
+                call_output_bytes_max: 2,
+                table_elements_max: 3,
+                core_instances_max: 4,
+                host_calls_per_call_max: 5,
+                log_lines_per_call_max: 6,
+                log_lines_per_second_max: 7,
+                snapshot_bytes_max: 8,
+            },
+            stack_bytes_max: 64 << 10,
+            fuel: true,
+            grants: Default::default(),
+            bytes_max: 1 << 20,
+        }
+    }
+
+    #[test]
+    fn what_a_guest_might_use_comes_back_from_a_capsule() {
+        let origin = origin();
+        let (limits, settings) = limits_in(&origin.limits_out());
+        assert_eq!(format!("{limits:?}"), format!("{:?}", origin.limits));
+        assert_eq!((settings.stack_bytes_max, settings.fuel, settings.memory_bytes_max), (64 << 10, true, 2 << 20));
+    }
+
+    #[test]
+    fn what_a_capsule_does_not_name_is_the_default_and_what_is_out_of_range_is_refused() {
+        let (limits, settings) = limits_in(&[("snapshot-bytes".into(), 9), ("of-a-later-version".into(), 1)]);
+        let expected = Limits { snapshot_bytes_max: 9, ..Limits::default() };
+        assert_eq!(format!("{limits:?}"), format!("{expected:?}"));
+        assert_eq!((settings.stack_bytes_max, settings.fuel), (Settings::default().stack_bytes_max, false));
+        let (_, settings) = limits_in(&[("stack-bytes".into(), u64::MAX)]);
+        assert!(matches!(Runtime::new(&settings), Err(LoadError::Setting { name: "stack_bytes_max", .. })));
+    }
 }

@@ -2,7 +2,7 @@
 
 mod inputs;
 
-use super::capsule::Origin;
+use super::capsule::{self, Origin};
 use super::error::Error;
 use super::keeper::{Keeper, NamedSink, RunEnd};
 use super::notice::{Notice, Watch};
@@ -31,7 +31,7 @@ use reprise_core::failure::{Decision, Failures, Policy};
 use reprise_core::ids::{Digest, Epoch, Generation};
 use reprise_core::topology::{Node, OnFailure, Plan};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -76,12 +76,13 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
     let (mut first, mut first_gave_up) = (true, None);
     loop {
         let attempt = job.attempt(std::mem::take(&mut first)).await?;
-        let (failure, index, completed, progress) = match attempt {
+        let (mut failure, index, completed, progress) = match attempt {
             Attempt::Ended(ending) => return Ok(ending),
             // There are rows to send again: their source is part of the next dataflow.
             Attempt::Again => continue,
             Attempt::Failed { failure, operator, completed, progress } => (failure, operator, completed, progress),
         };
+        capsule::keep(&job.store, job.origin(index), Generation(job.own.load(Ordering::Acquire)), &mut failure).await;
         // The operator was tried again and again by itself, or its topology says that the job is to stop.
         if let Failure::Guest { gave_up: Some(failures), .. } = failure {
             if first_gave_up.replace(failures).is_some() || !*job.options.stop.borrow() {
@@ -490,6 +491,8 @@ impl Job {
             digest: self.prepared.components[place].digest(),
             component: Arc::clone(&self.prepared.component_bytes[place]),
             limits: prepare::limits_of(operator),
+            stack_bytes_max: topology.limits.stack_bytes_max,
+            fuel: operator.fuel,
             grants: (
                 operator.grant.variables.iter().map(|(name, _)| name.clone()).collect(),
                 operator.grant.folders.iter().map(|folder| folder.guest.clone()).collect(),

@@ -140,6 +140,16 @@ impl Guest {
         self.wasi.begin();
     }
 
+    /// The circumstances of the last call that had some.
+    pub(super) fn circumstances(&self) -> Call {
+        self.call
+    }
+
+    /// Goes on as after this call.
+    pub(super) fn set_circumstances(&mut self, call: Call) {
+        self.call = call;
+    }
+
     /// Goes on with a call for the next piece of its output: it is the same call, with the same numbers and the same counts.
     pub(super) fn resume(&mut self) {
         self.meter.begin();
@@ -173,16 +183,20 @@ impl Guest {
         Ok(())
     }
 
-    /// Counts a call of the host that cannot be refused itself: [`Self::asks_too_much`] tells when the call is over.
+    /// Counts a call of the host that [`Self::check_asked`] may refuse.
     pub(super) fn asked(&mut self) -> &mut Self {
         self.host_calls = self.host_calls.saturating_add(1);
         self.usage.host_calls += 1;
         self
     }
 
-    /// The limit of host calls, where the call of the guest was over it.
-    pub(super) fn asks_too_much(&self) -> Option<u64> {
-        (self.host_calls > self.host_calls_max).then_some(self.host_calls_max)
+    /// Refuses a call of the host that was counted by [`Self::asked`].
+    ///
+    /// # Errors
+    /// It is one too many: the guest's call is over.
+    pub(super) fn check_asked(&self) -> Result<(), TooManyHostCalls> {
+        let limit = self.host_calls_max;
+        if self.host_calls > limit { Err(TooManyHostCalls { limit }) } else { Ok(()) }
     }
 
     /// A seed for hash tables: of the identity alone, so that tables have the same order in every copy of the instance.
@@ -411,16 +425,15 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_the_host_that_cannot_be_refused_are_told_of_when_the_call_is_over() {
+    fn calls_that_are_counted_before_they_are_refused_share_the_limit() {
         let mut guest = Guest::new(&Limits { host_calls_per_call_max: 2, ..Limits::default() }, &identity("a"), Arc::default());
         guest.begin(Some(Call::default()));
-        guest.asked().asked();
-        assert_eq!(guest.asks_too_much(), None);
-        assert!(guest.now().is_err(), "all imports share the limit");
-        guest.asked();
-        assert_eq!((guest.asks_too_much(), guest.usage.host_calls), (Some(2), 3));
+        assert!(guest.asked().asked().check_asked().is_ok());
+        assert!(guest.now().is_err());
+        assert!(guest.asked().check_asked().is_err());
+        assert_eq!(guest.usage.host_calls, 3);
         guest.begin(Some(Call::default()));
-        assert_eq!(guest.asks_too_much(), None, "another call");
+        assert!(guest.asked().check_asked().is_ok(), "another call");
     }
 
     #[test]

@@ -264,6 +264,17 @@ impl Instance {
         )
     }
 
+    /// The circumstances of the last call that had some. A snapshot is read under them.
+    #[must_use]
+    pub fn circumstances(&self) -> Call {
+        self.store.data().circumstances()
+    }
+
+    /// Lets it stand where another instance stood after a call.
+    pub fn set_circumstances(&mut self, call: Call) {
+        self.store.data_mut().set_circumstances(call);
+    }
+
     /// What the operator counted, by name.
     #[must_use]
     pub fn counters(&self) -> &BTreeMap<String, u64> {
@@ -326,13 +337,10 @@ impl Instance {
         guest.usage.calls += 1;
         guest.usage.busy += busy;
         guest.usage.fuel = guest.usage.fuel.saturating_add(fuel);
-        let checked = match (returned, guest.asks_too_much()) {
-            (Ok(_), Some(limit)) => Err(GuestError::said(name, Fault::HostCalls { limit }, guest)),
-            (Ok(Ok(answer)), None) => {
-                check(answer, &self.description, &self.limits).map_err(|lie| GuestError::said(name, Fault::Lie(lie), guest))
-            }
-            (Ok(Err(text)), None) => Err(GuestError::said(name, Fault::Returned(clean(&text, TEXT_BYTES_MAX)), guest)),
-            (Err(error), _) => Err(GuestError::ended(name, &error, guest, self.limits.deadline, handover_bytes_max)),
+        let checked = match returned {
+            Ok(Ok(answer)) => check(answer, &self.description, &self.limits).map_err(|lie| GuestError::said(name, Fault::Lie(lie), guest)),
+            Ok(Err(text)) => Err(GuestError::said(name, Fault::Returned(clean(&text, TEXT_BYTES_MAX)), guest)),
+            Err(error) => Err(GuestError::ended(name, &error, guest, self.limits.deadline, handover_bytes_max)),
         };
         if checked.is_err() {
             self.dead = Some(name);

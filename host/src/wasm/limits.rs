@@ -39,7 +39,8 @@ pub struct Limits {
     pub table_elements_max: u32,
     /// Core instances that the component may consist of. At most [`CORE_INSTANCES_MAX`].
     pub core_instances_max: u32,
-    /// Calls of `log`, `now`, `random` and `count` that one call may make, all pieces of its output included. One more ends it.
+    /// Calls of `log`, `now`, `random` and `count`, and of what WASI has, that one call may make, all pieces of its output included. One more
+    /// ends it.
     pub host_calls_per_call_max: u64,
     /// Lines that one call may log; the rest is counted and dropped. At most [`LOG_LINES_MAX`](super::LOG_LINES_MAX).
     pub log_lines_per_call_max: u32,

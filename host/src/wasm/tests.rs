@@ -10,4 +10,5 @@ mod limits;
 mod loading;
 mod pieces;
 mod snapshots;
+mod storms;
 mod wasi;

@@ -17,7 +17,7 @@ pub struct Usage {
     /// Instructions that the guest executed; 0 unless its runtime counts them ([`Settings::fuel`](super::Settings)). The same calls of the
     /// same component execute the same number on every machine.
     pub fuel: u64,
-    /// Calls of `log`, `now`, `random` and `count`.
+    /// Calls of `log`, `now`, `random` and `count`, and of what WASI has.
     pub host_calls: u64,
     /// Lines that were logged and dropped for a limit.
     pub log_lines_dropped: u64,

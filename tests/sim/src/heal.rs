@@ -45,7 +45,7 @@ impl OperatorInstance {
             // Whoever asks to stop wants a last checkpoint, not a pause; and people end a pause before its time.
             if matches!(standing, Standing::Open { .. }) && (self.run.flow.borrow().stop || self.sim.chance(RESUMED)) {
                 self.sim.count(Fault::BreakerResumed);
-                self.run.guard.borrow_mut().resume();
+                self.run.guard.borrow_mut().resume(Duration::from_millis(now));
                 continue;
             }
             self.sim.sleep(left).await;

@@ -7,6 +7,7 @@ use crate::batch::{Batch, Columns};
 use crate::cells::{Chunk, ChunkColumns};
 use crate::codec::frame::Kind;
 use crate::codec::record::Record;
+use crate::codec::snapshot::Scope;
 use crate::ids::{Digest, Epoch, Instance};
 use bincode::{Decode, Encode};
 
@@ -43,7 +44,7 @@ pub struct Capsule {
     pub state: Vec<Cells>,
     /// The calls since, with what came of each.
     pub calls: Vec<Done>,
-    /// The number of the call that failed.
+    /// The number of the call that failed. A snapshot is read under the number and the time of the call before it.
     pub failed: Numbered,
     /// What it was given.
     pub given: Given,
@@ -110,6 +111,15 @@ pub enum Given {
     },
     /// A watermark.
     Watermark(i64),
+    /// Nothing: its snapshot was read.
+    Snapshot {
+        /// Which cells.
+        scope: Scope,
+        /// Bytes that one part of it should have.
+        part_bytes_max: u32,
+    },
+    /// Nothing: a fresh instance was to take over, and failed when it was opened, restored, or made one of the calls before again.
+    Start,
 }
 
 /// Rows as columns.
@@ -159,7 +169,7 @@ pub struct Done {
 /// How a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Fault {
-    /// Which call: `process`, `advance` or `resume`.
+    /// Which call: `process`, `advance`, `resume` or `snapshot`; of a start `instantiate`, `open` or `restore`, too.
     pub call: String,
     /// `trap`, `deadline`, `memory`, `stack`, `returned` or `lie`.
     pub kind: String,

@@ -3,7 +3,7 @@
 //! A guest of a whole standard library is tested in the crate `tests`.
 
 use super::build::{Wat, call, embed, limits, process, rows, runtime, start};
-use crate::wasm::{Call, Component, Fault, Gift, GrantError, Grants, GuestError, LoadError, Settings, inspect};
+use crate::wasm::{Call, Component, Fault, Gift, GrantError, Grants, GuestError, Limits, LoadError, Settings, inspect};
 use wit_parser::Resolve;
 
 /// WIT of sockets as a component of some version may ask for them.
@@ -27,8 +27,16 @@ const SOCKETS: &str = "package wasi:sockets@0.2.3;
 /// An older version of a clock.
 const OLD_CLOCK: &str = "package wasi:clocks@0.2.0; interface monotonic-clock { now: func() -> u64; }";
 
+/// The packages that guests here are made of.
+pub fn packages() -> Resolve {
+    let mut resolve = Resolve::default();
+    resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
+    resolve.push_file(concat!(env!("CARGO_MANIFEST_DIR"), "/src/wasm/wasi/wasi.wit")).unwrap();
+    resolve
+}
+
 /// A guest that imports `wit` beside its contract, as these functions, and reports the value of `value` as the time of its one row.
-fn guest(packages: &[&str], wit: &str, functions: &str, value: &str) -> Vec<u8> {
+pub fn guest(packages: &[&str], wit: &str, functions: &str, value: &str) -> Vec<u8> {
     let mut guest = process(&format!(
         "(i64.store (i32.const 4000) {value})
         (call $echo (i32.const 0) (i32.const 4000) (i32.const 1) (i32.const 64) (i32.const 1) (i32.const 0) (i32.const 0)
@@ -36,9 +44,7 @@ fn guest(packages: &[&str], wit: &str, functions: &str, value: &str) -> Vec<u8> 
     ));
     guest.more = "(data (i32.const 64) \"\\00\\00\\00\\00\")".into();
     guest.memory = format!("{functions} {}", Wat::default().memory);
-    let mut resolve = Resolve::default();
-    resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
-    resolve.push_file(concat!(env!("CARGO_MANIFEST_DIR"), "/src/wasm/wasi/wasi.wit")).unwrap();
+    let mut resolve = self::packages();
     for package in packages {
         resolve.push_str("package.wit", package).unwrap();
     }
@@ -130,6 +136,13 @@ fn a_socket_is_denied_and_the_guest_goes_on() {
     assert!(inspect(&create).unwrap().check().is_ok());
     let error = report(&trying("(loop $again (drop (call $network)) (br $again)) unreachable")).unwrap_err();
     assert_eq!(error.fault, Fault::Trap("more than 256 handles of WASI are open".into()));
+    let storm = |body: &str| {
+        let component = load(&trying(&format!("(loop $again {body} (br $again)) unreachable")));
+        let mut instance = start(&component, &Limits { host_calls_per_call_max: 100, ..limits() }).unwrap();
+        instance.process(0, &rows(1), call(1)).unwrap_err().fault
+    };
+    assert_eq!(storm("(call $create (i32.const 4100))"), Fault::HostCalls { limit: 100 });
+    assert_eq!(storm("(drop (call $network))"), Fault::HostCalls { limit: 100 });
     let error = report(&trying("(i64.extend_i32_u (call $count-sockets))")).unwrap_err();
     assert_eq!(error.fault, Fault::Trap("no operator reaches a network".into()));
     let error = report(&trying("(call $bind (i32.const 7) (call $network) (i32.const 4100)) (i64.const 0)")).unwrap_err();

@@ -163,6 +163,7 @@ impl Guest {
 
 impl preopens::Host for Guest {
     fn get_directories(&mut self) -> Result<Vec<(Resource<Descriptor>, String)>> {
+        self.check_asked()?;
         let grants = Arc::clone(&self.wasi.grants);
         let open = |folder: &super::Folder| {
             let descriptor = Descriptor { guest: folder.guest().to_owned(), place: Place::Folder(folder.host().to_owned()) };
@@ -174,16 +175,19 @@ impl preopens::Host for Guest {
 
 impl types::Host for Guest {
     fn filesystem_error_code(&mut self, error: Resource<IoError>) -> Result<Option<ErrorCode>> {
+        self.check_asked()?;
         Ok(Some(self.wasi.table.get(&error)?.code))
     }
 }
 
 impl types::HostDirectoryEntryStream for Guest {
     fn read_directory_entry(&mut self, entries: Resource<Entries>) -> Result<Reply<Option<DirectoryEntry>>> {
+        self.check_asked()?;
         Ok(Ok(self.wasi.table.get_mut(&entries)?.left.pop_front()))
     }
 
     fn drop(&mut self, entries: Resource<Entries>) -> Result<()> {
+        self.check_asked()?;
         let entries = self.wasi.table.delete(entries)?;
         self.wasi.entries = self.wasi.entries.saturating_sub(entries.count);
         Ok(())
@@ -192,11 +196,13 @@ impl types::HostDirectoryEntryStream for Guest {
 
 impl types::HostDescriptor for Guest {
     fn read_via_stream(&mut self, descriptor: Resource<Descriptor>, offset: u64) -> Result<Reply<Resource<InputStream>>> {
+        self.check_asked()?;
         let opened = self.descriptor(&descriptor)?.file().map(|file| InputStream::File { file: Arc::clone(file), at: offset });
         self.keep(opened)
     }
 
     fn read(&mut self, descriptor: Resource<Descriptor>, length: u64, offset: u64) -> Result<Reply<(Vec<u8>, bool)>> {
+        self.check_asked()?;
         let wanted = usize::try_from(length.min(READ_BYTES_MAX)).expect("64 KiB fit");
         let read = self.descriptor(&descriptor)?.file().and_then(|file| read_file(file, offset, wanted));
         Ok(read.map(|bytes| {
@@ -206,6 +212,7 @@ impl types::HostDescriptor for Guest {
     }
 
     fn read_directory(&mut self, descriptor: Resource<Descriptor>) -> Result<Reply<Resource<Entries>>> {
+        self.check_asked()?;
         let room = ENTRIES_MAX.saturating_sub(self.wasi.entries);
         let listed = self.descriptor(&descriptor)?.folder().and_then(|folder| list(folder, room));
         let count = listed.as_ref().map_or(0, VecDeque::len);
@@ -224,103 +231,128 @@ impl types::HostDescriptor for Guest {
         how: OpenFlags,
         what: DescriptorFlags,
     ) -> Result<Reply<Resource<Descriptor>>> {
+        self.check_asked()?;
         let opened = self.descriptor(&descriptor)?.open_at(flags, &path, how, what);
         self.keep(opened)
     }
 
     fn get_flags(&mut self, _: Resource<Descriptor>) -> Result<Reply<DescriptorFlags>> {
+        self.check_asked()?;
         Ok(Ok(DescriptorFlags::READ))
     }
 
     fn get_type(&mut self, descriptor: Resource<Descriptor>) -> Result<Reply<DescriptorType>> {
+        self.check_asked()?;
         Ok(self.descriptor(&descriptor)?.stat().map(|stat| stat.type_))
     }
 
     fn stat(&mut self, descriptor: Resource<Descriptor>) -> Result<Reply<DescriptorStat>> {
+        self.check_asked()?;
         Ok(self.descriptor(&descriptor)?.stat())
     }
 
     fn stat_at(&mut self, descriptor: Resource<Descriptor>, flags: PathFlags, path: String) -> Result<Reply<DescriptorStat>> {
+        self.check_asked()?;
         Ok(self.descriptor(&descriptor)?.stat_at(flags, &path))
     }
 
     fn readlink_at(&mut self, descriptor: Resource<Descriptor>, path: String) -> Result<Reply<String>> {
+        self.check_asked()?;
         Ok(self.descriptor(&descriptor)?.link_at(&path))
     }
 
     fn is_same_object(&mut self, descriptor: Resource<Descriptor>, other: Resource<Descriptor>) -> Result<bool> {
+        self.check_asked()?;
         Ok(self.descriptor(&descriptor)?.guest == self.descriptor(&other)?.guest)
     }
 
     fn metadata_hash(&mut self, descriptor: Resource<Descriptor>) -> Result<Reply<MetadataHashValue>> {
+        self.check_asked()?;
         Ok(Ok(hash_of(&self.descriptor(&descriptor)?.guest)))
     }
 
     fn metadata_hash_at(&mut self, descriptor: Resource<Descriptor>, flags: PathFlags, path: String) -> Result<Reply<MetadataHashValue>> {
+        self.check_asked()?;
         Ok(self.descriptor(&descriptor)?.hash_at(flags, &path))
     }
 
     fn advise(&mut self, _: Resource<Descriptor>, _: u64, _: u64, _: Advice) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Ok(()))
     }
 
     fn sync_data(&mut self, _: Resource<Descriptor>) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Ok(()))
     }
 
     fn sync(&mut self, _: Resource<Descriptor>) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Ok(()))
     }
 
     fn write_via_stream(&mut self, _: Resource<Descriptor>, _: u64) -> Result<Reply<Resource<OutputStream>>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn append_via_stream(&mut self, _: Resource<Descriptor>) -> Result<Reply<Resource<OutputStream>>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn write(&mut self, _: Resource<Descriptor>, _: Vec<u8>, _: u64) -> Result<Reply<u64>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn set_size(&mut self, _: Resource<Descriptor>, _: u64) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn set_times(&mut self, _: Resource<Descriptor>, _: NewTimestamp, _: NewTimestamp) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn set_times_at(&mut self, _: Resource<Descriptor>, _: PathFlags, _: String, _: NewTimestamp, _: NewTimestamp) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn create_directory_at(&mut self, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn link_at(&mut self, _: Resource<Descriptor>, _: PathFlags, _: String, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn rename_at(&mut self, _: Resource<Descriptor>, _: String, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn symlink_at(&mut self, _: Resource<Descriptor>, _: String, _: String) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn remove_directory_at(&mut self, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn unlink_file_at(&mut self, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
+        self.check_asked()?;
         Ok(Err(ErrorCode::ReadOnly))
     }
 
     fn drop(&mut self, descriptor: Resource<Descriptor>) -> Result<()> {
+        self.check_asked()?;
         self.wasi.table.delete(descriptor)?;
         Ok(())
     }

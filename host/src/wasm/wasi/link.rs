@@ -18,7 +18,8 @@ const DENIED: &str = "access-denied";
 /// What every denied handle stands for.
 struct Nothing;
 
-/// Adds what the virtual WASI answers.
+/// Adds what the virtual WASI answers. Each call is counted on its way to the function that answers it, and every function begins by ending a
+/// call of the guest that has asked too often.
 pub(in crate::wasm) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     Imports::add_to_linker::<_, HasSelf<_>>(linker, Guest::asked)
 }
@@ -37,8 +38,9 @@ pub(in crate::wasm) fn link_denied(linker: &mut Linker<Guest>, engine: &Engine, 
                     known.push(resource);
                     if is_denied(import) {
                         linker.instance(import)?.resource(name, ResourceType::host::<Nothing>(), |mut store, _| {
-                            let wasi = &mut store.data_mut().wasi;
-                            wasi.nothings = wasi.nothings.saturating_sub(1);
+                            let guest = store.data_mut();
+                            guest.asked().check_asked()?;
+                            guest.wasi.nothings = guest.wasi.nothings.saturating_sub(1);
                             Ok(())
                         })?;
                     }
@@ -52,6 +54,7 @@ pub(in crate::wasm) fn link_denied(linker: &mut Linker<Guest>, engine: &Engine, 
 }
 
 fn deny(mut store: StoreContextMut<'_, Guest>, ty: ComponentFunc, params: &[Val], results: &mut [Val]) -> Result<()> {
+    store.data_mut().asked().check_asked()?;
     for param in params {
         // Handles that were lent must be given back.
         if let Val::Resource(handle) = param {

@@ -101,20 +101,24 @@ impl Guest {
 
 impl monotonic_clock::Host for Guest {
     fn now(&mut self) -> Result<u64> {
+        self.check_asked()?;
         let now = self.instant_ns();
         self.wasi.elapsed_ns = self.wasi.elapsed_ns.saturating_add(LOOK_NS);
         Ok(now)
     }
 
     fn resolution(&mut self) -> Result<u64> {
+        self.check_asked()?;
         Ok(LOOK_NS)
     }
 
     fn subscribe_instant(&mut self, when: u64) -> Result<Resource<Pollable>> {
+        self.check_asked()?;
         self.wasi.push(Pollable::At(when))
     }
 
     fn subscribe_duration(&mut self, when: u64) -> Result<Resource<Pollable>> {
+        self.check_asked()?;
         let at = self.instant_ns().saturating_add(when);
         self.wasi.push(Pollable::At(at))
     }
@@ -122,32 +126,38 @@ impl monotonic_clock::Host for Guest {
 
 impl wall_clock::Host for Guest {
     fn now(&mut self) -> Result<wall_clock::Datetime> {
+        self.check_asked()?;
         let ms = self.now_ms();
         let nanoseconds = u32::try_from(ms % 1_000 * MS_NS).expect("it is below 10^9");
         Ok(wall_clock::Datetime { seconds: ms / 1_000, nanoseconds })
     }
 
     fn resolution(&mut self) -> Result<wall_clock::Datetime> {
+        self.check_asked()?;
         Ok(wall_clock::Datetime { seconds: 0, nanoseconds: 1_000_000 })
     }
 }
 
 impl random::Host for Guest {
     fn get_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
+        self.check_asked()?;
         self.random_bytes(len)
     }
 
     fn get_random_u64(&mut self) -> Result<u64> {
+        self.check_asked()?;
         Ok(self.draw())
     }
 }
 
 impl insecure::Host for Guest {
     fn get_insecure_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
+        self.check_asked()?;
         self.random_bytes(len)
     }
 
     fn get_insecure_random_u64(&mut self) -> Result<u64> {
+        self.check_asked()?;
         Ok(self.draw())
     }
 }
@@ -156,30 +166,36 @@ impl insecure_seed::Host for Guest {
     /// Not of the call: languages ask once, when they make their first hash table, and a restored instance may do so in another call.
     /// Its tables would have another order then.
     fn insecure_seed(&mut self) -> Result<(u64, u64)> {
+        self.check_asked()?;
         Ok(self.table_seed())
     }
 }
 
 impl environment::Host for Guest {
     fn get_environment(&mut self) -> Result<Vec<(String, String)>> {
+        self.check_asked()?;
         Ok(self.wasi.grants.environment.clone())
     }
 
     fn get_arguments(&mut self) -> Result<Vec<String>> {
+        self.check_asked()?;
         Ok(Vec::new())
     }
 
     fn initial_cwd(&mut self) -> Result<Option<String>> {
+        self.check_asked()?;
         Ok(None)
     }
 }
 
 impl exit::Host for Guest {
     fn exit(&mut self, status: Result<(), ()>) -> Result<()> {
+        self.check_asked()?;
         Err(Ended::Exit { success: status.is_ok() }.into())
     }
 
     fn exit_with_code(&mut self, status_code: u8) -> Result<()> {
+        self.check_asked()?;
         Err(Ended::Code(status_code).into())
     }
 }
@@ -188,6 +204,7 @@ impl terminal_input::Host for Guest {}
 
 impl terminal_input::HostTerminalInput for Guest {
     fn drop(&mut self, _: Resource<terminal_input::TerminalInput>) -> Result<()> {
+        self.check_asked()?;
         Ok(()) // None was ever given.
     }
 }
@@ -196,24 +213,28 @@ impl terminal_output::Host for Guest {}
 
 impl terminal_output::HostTerminalOutput for Guest {
     fn drop(&mut self, _: Resource<terminal_output::TerminalOutput>) -> Result<()> {
+        self.check_asked()?;
         Ok(()) // None was ever given.
     }
 }
 
 impl terminal_stdin::Host for Guest {
     fn get_terminal_stdin(&mut self) -> Result<Option<Resource<terminal_input::TerminalInput>>> {
+        self.check_asked()?;
         Ok(None)
     }
 }
 
 impl terminal_stdout::Host for Guest {
     fn get_terminal_stdout(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
+        self.check_asked()?;
         Ok(None)
     }
 }
 
 impl terminal_stderr::Host for Guest {
     fn get_terminal_stderr(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
+        self.check_asked()?;
         Ok(None)
     }
 }

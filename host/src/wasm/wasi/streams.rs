@@ -140,10 +140,12 @@ impl error::Host for Guest {}
 
 impl error::HostError for Guest {
     fn to_debug_string(&mut self, error: Resource<IoError>) -> Result<String> {
+        self.check_asked()?;
         Ok(format!("{:?}", self.wasi.table.get(&error)?.code))
     }
 
     fn drop(&mut self, error: Resource<IoError>) -> Result<()> {
+        self.check_asked()?;
         self.wasi.table.delete(error)?;
         Ok(())
     }
@@ -152,6 +154,7 @@ impl error::HostError for Guest {
 impl poll::Host for Guest {
     /// Where nothing is ready yet, time goes on to the first instant that is waited for.
     fn poll(&mut self, pollables: Vec<Resource<Pollable>>) -> Result<Vec<u32>> {
+        self.check_asked()?;
         let mut instants = Vec::with_capacity(pollables.len());
         for pollable in &pollables {
             instants.push(match self.wasi.table.get(pollable)? {
@@ -168,6 +171,7 @@ impl poll::Host for Guest {
 
 impl poll::HostPollable for Guest {
     fn ready(&mut self, pollable: Resource<Pollable>) -> Result<bool> {
+        self.check_asked()?;
         let now = self.instant_ns();
         Ok(match self.wasi.table.get(&pollable)? {
             Pollable::Ready => true,
@@ -176,6 +180,7 @@ impl poll::HostPollable for Guest {
     }
 
     fn block(&mut self, pollable: Resource<Pollable>) -> Result<()> {
+        self.check_asked()?;
         if let Pollable::At(instant) = *self.wasi.table.get(&pollable)? {
             self.sleep_until_ns(instant);
         }
@@ -183,6 +188,7 @@ impl poll::HostPollable for Guest {
     }
 
     fn drop(&mut self, pollable: Resource<Pollable>) -> Result<()> {
+        self.check_asked()?;
         self.wasi.table.delete(pollable)?;
         Ok(())
     }
@@ -192,26 +198,32 @@ impl streams::Host for Guest {}
 
 impl streams::HostInputStream for Guest {
     fn read(&mut self, stream: Resource<InputStream>, len: u64) -> Result<Result<Vec<u8>, StreamError>> {
+        self.check_asked()?;
         self.read_from(&stream, len)
     }
 
     fn blocking_read(&mut self, stream: Resource<InputStream>, len: u64) -> Result<Result<Vec<u8>, StreamError>> {
+        self.check_asked()?;
         self.read_from(&stream, len)
     }
 
     fn skip(&mut self, stream: Resource<InputStream>, len: u64) -> Result<Result<u64, StreamError>> {
+        self.check_asked()?;
         Ok(self.read_from(&stream, len)?.map(|bytes| bytes.len() as u64))
     }
 
     fn blocking_skip(&mut self, stream: Resource<InputStream>, len: u64) -> Result<Result<u64, StreamError>> {
+        self.check_asked()?;
         streams::HostInputStream::skip(self, stream, len)
     }
 
     fn subscribe(&mut self, _: Resource<InputStream>) -> Result<Resource<Pollable>> {
+        self.check_asked()?;
         self.wasi.push(Pollable::Ready)
     }
 
     fn drop(&mut self, stream: Resource<InputStream>) -> Result<()> {
+        self.check_asked()?;
         self.wasi.table.delete(stream)?;
         Ok(())
     }
@@ -219,38 +231,47 @@ impl streams::HostInputStream for Guest {
 
 impl streams::HostOutputStream for Guest {
     fn check_write(&mut self, _: Resource<OutputStream>) -> Result<Result<u64, StreamError>> {
+        self.check_asked()?;
         Ok(Ok(WRITE_BYTES_MAX))
     }
 
     fn write(&mut self, stream: Resource<OutputStream>, contents: Vec<u8>) -> Result<Result<(), StreamError>> {
+        self.check_asked()?;
         self.write_to(&stream, &contents)
     }
 
     fn blocking_write_and_flush(&mut self, stream: Resource<OutputStream>, contents: Vec<u8>) -> Result<Result<(), StreamError>> {
+        self.check_asked()?;
         self.write_to(&stream, &contents)
     }
 
     fn flush(&mut self, _: Resource<OutputStream>) -> Result<Result<(), StreamError>> {
+        self.check_asked()?;
         Ok(Ok(()))
     }
 
     fn blocking_flush(&mut self, _: Resource<OutputStream>) -> Result<Result<(), StreamError>> {
+        self.check_asked()?;
         Ok(Ok(()))
     }
 
     fn subscribe(&mut self, _: Resource<OutputStream>) -> Result<Resource<Pollable>> {
+        self.check_asked()?;
         self.wasi.push(Pollable::Ready)
     }
 
     fn write_zeroes(&mut self, stream: Resource<OutputStream>, len: u64) -> Result<Result<(), StreamError>> {
+        self.check_asked()?;
         self.write_zeroes_to(&stream, len)
     }
 
     fn blocking_write_zeroes_and_flush(&mut self, stream: Resource<OutputStream>, len: u64) -> Result<Result<(), StreamError>> {
+        self.check_asked()?;
         self.write_zeroes_to(&stream, len)
     }
 
     fn splice(&mut self, stream: Resource<OutputStream>, src: Resource<InputStream>, len: u64) -> Result<Result<u64, StreamError>> {
+        self.check_asked()?;
         let bytes = match self.read_from(&src, len.min(WRITE_BYTES_MAX))? {
             Ok(bytes) => bytes,
             Err(error) => return Ok(Err(error)),
@@ -264,10 +285,12 @@ impl streams::HostOutputStream for Guest {
         src: Resource<InputStream>,
         len: u64,
     ) -> Result<Result<u64, StreamError>> {
+        self.check_asked()?;
         streams::HostOutputStream::splice(self, stream, src, len)
     }
 
     fn drop(&mut self, stream: Resource<OutputStream>) -> Result<()> {
+        self.check_asked()?;
         self.wasi.table.delete(stream)?;
         Ok(())
     }
@@ -275,18 +298,21 @@ impl streams::HostOutputStream for Guest {
 
 impl stdin::Host for Guest {
     fn get_stdin(&mut self) -> Result<Resource<InputStream>> {
+        self.check_asked()?;
         self.wasi.push(InputStream::Empty)
     }
 }
 
 impl stdout::Host for Guest {
     fn get_stdout(&mut self) -> Result<Resource<OutputStream>> {
+        self.check_asked()?;
         self.wasi.push(OutputStream::Out)
     }
 }
 
 impl stderr::Host for Guest {
     fn get_stderr(&mut self) -> Result<Resource<OutputStream>> {
+        self.check_asked()?;
         self.wasi.push(OutputStream::Err)
     }
 }

@@ -46,6 +46,7 @@ fn answer(word: &str, rest: &str) -> io::Result<String> {
     Ok(match word {
         "clocks" => clocks(),
         "spin" => spin(),
+        "storm" => storm(),
         "random" => random(),
         "random-many" => bare::random::get_random_bytes(rest.parse().map_err(io::Error::other)?).len().to_string(),
         "tables" => tables(),
@@ -90,6 +91,13 @@ fn spin() -> String {
         looks += 1;
     }
     format!("{looks} looks")
+}
+
+/// Looks at the clock for ever.
+fn storm() -> String {
+    loop {
+        std::hint::black_box(Instant::now());
+    }
 }
 
 fn random() -> String {

@@ -1,0 +1,185 @@
+//! Failed calls as files: whatever fails, and wherever the job ends for it, its capsule fails in the same way.
+
+use super::jobs::{Folder, Run, Then, Topology};
+use reprise::clock::Clock;
+use reprise::engine::Attempt;
+use reprise::job::{Beside, Ending, Notice, Tried, replay};
+use reprise_core::checkpoint::capsule::{Capsule, Given};
+use reprise_core::checkpoint::faulted::FaultedRows;
+use reprise_core::codec::record;
+use reprise_core::codec::snapshot::Scope;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+/// Lines `key,value,time` go to `a`, a guest, by key.
+fn topology(guest: &str, checkpoint: &str, settings: &str, follow: bool) -> Topology {
+    Topology::new(checkpoint)
+        .source("lines", "", follow)
+        .operator("parse", "parse-text", "\"lines\"")
+        .operator_set("a", guest, r#"{ from = "parse", by = "key" }"#, &format!("{settings}\ndeadline = \"60s\""))
+        .sink("out", "\"a\"")
+}
+
+fn on_failure(retries: u32, then: &str) -> String {
+    format!("on-failure = {{ retries = {retries}, backoff = \"1ms..1ms\", then = \"{then}\", capsules = \"always\" }}")
+}
+
+fn tried(folder: &Folder, path: &str) -> Tried {
+    replay(&folder.store().join(path), &Beside::default()).unwrap()
+}
+
+/// All capsules, each tried: they fail as they say, to the word.
+fn all_reproduced(folder: &Folder, about: &str) -> Vec<Tried> {
+    let all: Vec<Tried> = folder.objects("capsules").iter().map(|path| tried(folder, path)).collect();
+    for tried in &all {
+        let Attempt::Failed(error) = &tried.attempt else { panic!("{about}: {:?}", tried.attempt) };
+        assert!(tried.is_reproduced(), "{about}: {error}, and not {:?}", tried.capsule.fault);
+        assert_eq!(error.to_string(), tried.capsule.fault.message, "{about}");
+        let guests_own = ["trap", "stack", "deadline"].contains(&tried.capsule.fault.kind.as_str());
+        assert_eq!(tried.capsule.fault.backtrace.is_empty(), !guests_own, "{about}");
+    }
+    all
+}
+
+/// The failure that ended a run names its capsule.
+#[track_caller]
+fn names_its_capsule(folder: &Folder, run: &Run) {
+    let told = run.error().to_string();
+    let names = folder.objects("capsules");
+    assert!(names.iter().any(|name| told.contains(&format!("\n  capsule: {name}"))), "{told}\n{names:?}");
+}
+
+#[test]
+fn a_capsule_has_the_stack_and_the_counting_of_its_job() {
+    for (fuel, counted) in [("", 0), ("\nfuel = true", 1)] {
+        let settings = format!("{}{fuel}", on_failure(0, "quarantine"));
+        let folder = Folder::new(&topology("stack-deep", "[limits]\nstack = \"64KiB\"", &settings, false));
+        folder.feed("lines", "all", ["a,v,1", "a,v,2", "a,poison,3", "b,v,4"]);
+        folder.run(1).expect(Ending::Finished);
+        let held: Vec<FaultedRows> = folder
+            .objects("quarantine/a")
+            .iter()
+            .map(|path| record::decode(&fs::read(folder.store().join(path)).unwrap()).unwrap())
+            .collect();
+        let [row] = &held[0].rows[..] else { panic!("{held:?}") };
+        assert_eq!(row.kind, "stack");
+        let path = folder.store().join(row.capsule.as_ref().unwrap());
+        let first = replay(&path, &Beside::default()).unwrap();
+        assert!(first.is_reproduced(), "{:?}", first.attempt);
+        assert_eq!(all_reproduced(&folder, fuel).len(), 1);
+        let mut capsule: Capsule = record::decode(&fs::read(&path).unwrap()).unwrap();
+        let named = |name: &str| capsule.limits.iter().find(|(limit, _)| limit == name).map(|(_, value)| *value);
+        assert_eq!((named("stack-bytes"), named("fuel")), (Some(64 << 10), Some(counted)));
+        // As hosts wrote them that recorded neither: the guest has the default stack, and gets to the bottom.
+        capsule.limits.retain(|(name, _)| name != "stack-bytes" && name != "fuel");
+        let other = folder.path("other.capsule");
+        fs::write(&other, record::encode(&capsule).unwrap()).unwrap();
+        let other = replay(&other, &Beside::default()).unwrap();
+        let Attempt::Failed(error) = &other.attempt else { panic!("{:?}", other.attempt) };
+        assert_eq!((error.fault.kind(), other.is_reproduced()), ("trap", false));
+    }
+}
+
+#[test]
+fn a_trap_in_a_snapshot_is_a_capsule_though_the_job_stops_for_it() {
+    let part = "snapshot-part = \"64KiB\"";
+    for (guest, kind) in [("snapshot-recursion", "stack"), ("snapshot-part-large", "lie"), ("lie-snapshot-changing", "lie")] {
+        for retries in [0, 2] {
+            // The first snapshot is a full one.
+            let folder = Folder::new(&topology(guest, part, &on_failure(retries, "stop"), false));
+            folder.feed("lines", "all", ["a,v,1", "a,poison,2"]);
+            let run = folder.run(1);
+            names_its_capsule(&folder, &run);
+            let capsules = all_reproduced(&folder, guest);
+            assert_eq!(capsules.len(), 1, "{guest}");
+            let capsule = &capsules[0].capsule;
+            assert_eq!(capsule.given, Given::Snapshot { scope: Scope::Full, part_bytes_max: 64 << 10 });
+            assert_eq!((capsule.fault.call.as_str(), capsule.fault.kind.as_str()), ("snapshot", kind));
+            assert!(capsules[0].calls > 0, "without the call that poisoned it nothing happens");
+        }
+    }
+}
+
+#[test]
+fn a_trap_in_a_snapshot_of_changes_is_a_capsule_with_the_state_before() {
+    let folder = Folder::new(&topology("snapshot-recursion", "", &on_failure(1, "stop"), true));
+    folder.feed("lines", "good", ["a,v,1", "b,v,1"]);
+    let mut fed = false;
+    let run = folder.run_with(1, |notice| {
+        if matches!(notice, Notice::Checkpoint(made) if folder.is_covered_by(made)) && !std::mem::replace(&mut fed, true) {
+            folder.feed("lines", "poison", ["a,v,2", "a,poison,2"]);
+        }
+        Then::GoOn
+    });
+    names_its_capsule(&folder, &run);
+    let capsules = all_reproduced(&folder, "changes");
+    assert_eq!(capsules.len(), 1);
+    assert!(matches!(capsules[0].capsule.given, Given::Snapshot { scope: Scope::Delta, .. }));
+    assert_eq!(capsules[0].cells, 2);
+}
+
+#[test]
+fn a_watermark_that_always_fails_is_a_capsule_though_the_job_stops_for_it() {
+    for retries in [0, 1] {
+        let folder = Folder::new(&topology("advance-panic", "", &on_failure(retries, "quarantine"), false));
+        folder.feed("lines", "all", ["a,v,1"]);
+        let run = folder.run(1);
+        names_its_capsule(&folder, &run);
+        let capsules = all_reproduced(&folder, "advance");
+        assert_eq!(capsules.len(), 1);
+        assert!(matches!(capsules[0].capsule.given, Given::Watermark(_)));
+    }
+}
+
+#[test]
+fn an_instance_that_cannot_come_back_is_a_capsule() {
+    let folder = Folder::new(&topology("restore-trap", "", &on_failure(1, "stop"), true));
+    folder.feed("lines", "good", ["a,v,1", "b,v,1"]);
+    let mut fed = false;
+    let run = folder.run_with(1, |notice| {
+        if matches!(notice, Notice::Checkpoint(made) if folder.is_covered_by(made)) && !std::mem::replace(&mut fed, true) {
+            folder.feed("lines", "poison", ["a,poison,2"]);
+        }
+        Then::GoOn
+    });
+    names_its_capsule(&folder, &run);
+    let all = folder.objects("capsules").into_iter().map(|path| tried(&folder, &path));
+    let (starts, rows): (Vec<_>, Vec<_>) = all.partition(|tried| tried.capsule.given == Given::Start);
+    // The instance that was to take over, and the one that the job was taken up again with.
+    assert_eq!(starts.len(), 2);
+    assert!(starts.iter().all(|tried| tried.is_reproduced() && tried.capsule.fault.call == "restore" && tried.cells == 2));
+    // The row with the poison does not get its turn.
+    assert!(matches!(&rows[..], [row] if matches!(row.attempt, Attempt::Before { .. })));
+}
+
+#[test]
+fn an_instance_that_is_refused_its_configuration_is_a_capsule() {
+    let folder = Folder::new(&topology("open-error", "", &on_failure(1, "stop"), false));
+    folder.feed("lines", "all", ["a,v,1"]);
+    let run = folder.run(1);
+    names_its_capsule(&folder, &run);
+    let capsules = all_reproduced(&folder, "open");
+    assert_eq!((capsules.len(), capsules[0].capsule.fault.kind.as_str()), (1, "returned"));
+}
+
+#[test]
+fn a_failure_that_passes_is_a_capsule_where_all_are_written_down() {
+    let folder = Folder::new(&topology("trap-sometimes", "", &on_failure(1000, "stop"), false).step_by_step(4));
+    folder.feed("lines", "all", (0..200).map(|row| format!("a,{},1", if row % 8 == 7 { "poison" } else { "v" })));
+    let run = folder.run_set(1, |options| options.clock = Clock::Stepping(Arc::new(AtomicI64::new(0))), |_| Then::GoOn);
+    run.expect(Ending::Finished);
+    let capsules = all_reproduced(&folder, "passing");
+    assert!(!capsules.is_empty() && folder.objects("quarantine").is_empty());
+}
+
+#[test]
+fn nothing_is_written_down_where_the_topology_says_so() {
+    for capsules in ["never", "quarantine"] {
+        let settings = on_failure(1, "stop").replace("always", capsules);
+        let folder = Folder::new(&topology("snapshot-recursion", "", &settings, false));
+        folder.feed("lines", "all", ["a,poison,2"]);
+        assert!(!folder.run(1).error().to_string().contains("capsule"));
+        assert_eq!(folder.objects("capsules"), Vec::<String>::new());
+    }
+}
