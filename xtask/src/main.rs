@@ -34,9 +34,9 @@ cargo xtask COMMAND
            --rounds N       rounds, of which the median counts (default 3)
   recovery how long an operator with state takes to come back after a trap, alone and with a standby
            --cells N        cells of its state over two workers (default 300000)
-           --poison N       rows that may trap (default 2000)
-           --apart N        rows from one to the next (default 5000)
-           --rate N         rows a second (default 200000)
+           --poison N       rows that may trap (default 2200)
+           --apart N        one of so many rows is such a row (default 20000)
+           --rate N         rows a second (default 100000)
   sim      the checkpoint protocol simulated over many seeds: hosts, storage and sinks that fail, in one thread
            N                how many seeds (default 1000); --base SEED is the first one (default 0)
            --seed SEED      this seed alone, with its trace

@@ -135,6 +135,8 @@ fn revive(remains: Remains, sender: SyncSender<Revived>) -> Option<Instance> {
     let began = Instant::now();
     let stood_by = standby.and_then(Standby::take);
     let is_restored_here = stood_by.is_none();
+    // Where nothing stands by, the successor takes the pages of the dead one: fresh ones would have to be asked for.
+    let dead = dead.filter(|_| !is_restored_here);
     let made = match stood_by {
         Some(instance) => Ok(instance),
         None => maker.make(&image).map_err(|(error, context)| Lost::Guest { error, context: context.to_owned() }),

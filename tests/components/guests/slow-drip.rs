@@ -12,7 +12,9 @@ impl Lie for SlowDrip {
     }
 
     fn emitted(emitted: &mut Emitted) {
-        (0..300_000u64).for_each(|round| drop(std::hint::black_box(round)));
+        (0..300_000u64).for_each(|round| {
+            std::hint::black_box(round);
+        });
         emitted.outputs = one_output(0, batch(&[0], &[1], b"k", &[1], b"v"));
         emitted.more = true;
     }

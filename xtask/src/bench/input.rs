@@ -34,7 +34,7 @@ fn write_rows(rows: u64, keys: usize, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -51,7 +51,7 @@ impl Random {
     }
 
     /// In `0..bound`; the bias is below `bound` / 2^64.
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 }

@@ -1,8 +1,8 @@
 //! `cargo xtask recovery`: how long an operator with state takes to come back after a trap.
 //!
 //! A source, a parser, the counter A, which traps when it meets poison at an odd millisecond, a counter B and a sink, on two workers. First come
-//! so many different keys, each a cell of A, as fast as they go; then, at a steady rate, rows of some of these keys, some with poison. The
-//! output must be that of the same input without poison. Times are those that the host tells: from the failure to the new instance.
+//! so many different keys, each a cell of A, as fast as they go; then, at a steady rate, rows of some of these keys, some with poison, at
+//! random. The output must be that of the same input without poison. Times are those that the host tells: from the failure to the new instance.
 //!
 //! A guest that comes back within the millisecond meets the same odd millisecond and traps again. Only the first failure of a call counts in
 //! the table: at the second one a standby is not made yet.
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::input::Random;
 use crate::demo::grouped;
 use crate::{guests, paths, run};
 
@@ -26,7 +27,7 @@ pub struct Load {
     pub cells: u64,
     /// Rows with poison. About half of them trap, some more than once.
     pub poison: u64,
-    /// A row in so many has poison, after the keys.
+    /// One of so many rows has poison, after the keys: which one is drawn.
     pub apart: u64,
     /// Rows a second, after the keys.
     pub rate: u64,
@@ -34,7 +35,7 @@ pub struct Load {
 
 impl Default for Load {
     fn default() -> Self {
-        Self { cells: 300_000, poison: 2_000, apart: 5_000, rate: 200_000 }
+        Self { cells: 300_000, poison: 2_200, apart: 20_000, rate: 100_000 }
     }
 }
 
@@ -88,15 +89,19 @@ fn feed(load: Load, into: ChildStdin) -> std::io::Result<()> {
     out.flush()?;
     let began = Instant::now();
     let piece = rate.div_ceil(PIECES_A_SECOND).max(1);
+    let (mut random, mut poisoned) = (Random(0), 0);
     for row in 0..poison * apart {
         if row % piece == 0 {
             out.flush()?;
             let due = Duration::from_secs_f64(row as f64 / rate as f64);
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
+        if row % apart == 0 {
+            poisoned = row + random.below(apart);
+        }
         // A step through the keys that meets all of them in an order of no order.
         let cell = row.wrapping_mul(7_919) % cells;
-        writeln!(out, "key-{cell:09},{},7", if row % apart == apart - 1 { "poison" } else { "v" })?;
+        writeln!(out, "key-{cell:09},{},7", if row == poisoned { "poison" } else { "v" })?;
     }
     out.flush()
 }
@@ -180,7 +185,7 @@ fn topology_text(standby: bool, within: &str) -> String {
 
 [checkpoint]
 store    = "file:./state"
-interval = "1s"
+interval = "10s"
 
 [flow]
 batch-rows  = 512

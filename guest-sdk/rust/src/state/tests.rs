@@ -232,3 +232,39 @@ fn a_chunk_with_lying_ends_is_refused() {
     assert_eq!(chunk.check(), Err("its ends do not fit its bytes".to_owned()));
     assert_eq!(Chunk { item_ends: vec![], ..chunk }.check(), Err("its columns differ in length".to_owned()));
 }
+
+#[test]
+fn a_large_state_comes_back_whatever_the_order_of_its_cells_and_of_equal_keys_the_last_counts() {
+    let mut field = Keyed::<u64>::default();
+    for key in 0..300_000u64 {
+        field.set(&key.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes(), key);
+    }
+    let mut chain = read(&mut field, Scope::Full, 1 << 20);
+    let mut twice = Chunk::default();
+    for round in 0..2u64 {
+        for key in 0..5_000u64 {
+            twice.keys.extend(key.to_be_bytes());
+            twice.key_ends.push(twice.keys.len() as u32);
+            twice.item_ends.push(0);
+            twice.values.extend((7 + round).to_le_bytes());
+            twice.value_ends.push(twice.values.len() as u32);
+        }
+    }
+    // Of the second round every cell but the first is removed.
+    twice.removed = (5_001..10_000).collect();
+    chain.push(twice);
+    let mut restored = Keyed::<u64>::default();
+    for chunk in &chain {
+        chunk.check().unwrap();
+        let order = restored.order(chunk).unwrap_or_else(|| (0..chunk.len() as u32).collect());
+        assert_eq!(order.iter().collect::<std::collections::BTreeSet<_>>().len(), chunk.len());
+        for at in order {
+            let (key, item, value) = chunk.cell(at as usize);
+            restored.restore(key, item, value.map(|bytes| Written { bytes, older: None })).unwrap();
+        }
+    }
+    assert!(restored.order(&chain[0]).is_some(), "so many cells are put in order");
+    field.set(&0u64.to_be_bytes(), 8);
+    assert_eq!(restored.len(), field.len());
+    assert!(restored.iter().eq(field.iter()));
+}
