@@ -5,7 +5,7 @@ use crate::Encoding;
 use crate::operator::{Context, Declared, Description};
 use crate::output::{Emitted, Outcome, Output, PIECE_BYTES_MAX};
 use crate::rows::Batch;
-use crate::state::{Chunk, Part, PartWriter, Scope, SlotKind, Written};
+use crate::state::{Chunk, Part, PartWriter, Scope, SlotKind, Unreadable};
 
 /// What is told of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,15 +146,10 @@ impl<O: Declared> Runner<O> {
         }
         let older = (version < own).then_some(version);
         chunk.check().map_err(|error| in_slot(declared.name, &error))?;
-        let order = declared.slot.order(chunk);
-        for place in 0..chunk.len() {
-            let (key, item, value) = chunk.cell(order.as_ref().map_or(place, |order| order[place] as usize));
-            let restored = declared.slot.restore(key, item, value.map(|bytes| Written { bytes, older }));
-            restored.map_err(|error| {
-                let versions = older.map_or_else(String::new, |older| format!("of version {older}, this is version {own}; "));
-                format!("state `{}`, key \"{}\": {versions}{error}", name_of(declared.name), key.escape_ascii())
-            })?;
-        }
+        declared.slot.restore_all(chunk, older).map_err(|Unreadable { at, error }| {
+            let versions = older.map_or_else(String::new, |older| format!("of version {older}, this is version {own}; "));
+            format!("state `{}`, key \"{}\": {versions}{error}", name_of(declared.name), chunk.key(at).escape_ascii())
+        })?;
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
 //! `cargo xtask recovery`: how long an operator with state takes to come back after a trap.
 //!
-//! A source, a parser, the counter A, which traps when it meets poison at an odd millisecond, a counter B and a sink, on two workers. First come
+//! A source, a parser, the counter A, which traps when it meets poison in a bad millisecond, a counter B and a sink, on two workers. First come
 //! so many different keys, each a cell of A, as fast as they go; then, at a steady rate, rows of some of these keys, some with poison, at
 //! random. The output must be that of the same input without poison. Times are those that the host tells: from the failure to the new instance.
 //!
-//! A guest that comes back within the millisecond meets the same odd millisecond and traps again. Only the first failure of a call counts in
-//! the table: at the second one a standby is not made yet.
+//! One millisecond of two is bad, so a retry may trap again. Only the first failure of a call counts in the table: at the second one a standby
+//! is not made yet.
 
 use std::fs;
 use std::io::{BufWriter, Read, Write};

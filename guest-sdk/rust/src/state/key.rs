@@ -28,7 +28,7 @@ impl<'a> Sought<'a> {
 }
 
 /// A key as it is kept.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Key {
     Short(u8, [u8; short::BYTES_MAX]),
     Long(Box<[u8]>),

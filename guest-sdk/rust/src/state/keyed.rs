@@ -1,13 +1,12 @@
 //! State of one cell a record key.
 
 use super::key::{Key, Sought};
-use super::{Chunk, PartWriter, Scope, Slot, SlotKind, Written};
+use super::{Chunk, PartWriter, Scope, Slot, SlotKind, Unreadable, Written, restore_each};
 use crate::{Cell, Encoding};
 use hashbrown::HashTable;
 
-/// Keys from which on an index is too large for the caches near a processor: then it pays to restore cells in its order.
-const LARGE: usize = 1 << 17;
-/// Parts of an index that are filled one after the other.
+/// Parts of an index that are filled one after the other when many cells are restored at once: an index larger than the caches near a
+/// processor takes them faster so. Chunks of fewer cells are not worth the trouble.
 const PARTS: usize = 1 << 11;
 
 /// A cell for each record key, kept by the instance that gets the key: the input must be exchanged by key.
@@ -38,7 +37,7 @@ pub struct Keyed<V> {
 
 /// A place of the entries. The hash of its key stands beside it, so that entries are touched neither by a table that grows nor for keys that
 /// only look alike.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Place {
     hash: u32,
     entry: u32,
@@ -154,8 +153,16 @@ impl<V: Cell> Keyed<V> {
     /// Puts a tombstone that is not changed in the index: the caller gives it life.
     #[cold]
     fn insert(&mut self, sought: Sought<'_>) -> usize {
-        let entry = Entry { key: Key::new(sought), value: V::default(), live: false, changed: false };
-        let place = match self.free.pop() {
+        let entry = self.place(Entry { key: Key::new(sought), value: V::default(), live: false, changed: false });
+        let placed = Place { hash: sought.hash, entry };
+        self.index.insert_unique(Place::spread(sought.hash), placed, |placed| Place::spread(placed.hash));
+        entry as usize
+    }
+
+    /// Puts an entry where there is a place for it.
+    #[inline]
+    fn place(&mut self, entry: Entry<V>) -> u32 {
+        match self.free.pop() {
             Some(place) => {
                 self.entries[place as usize] = entry;
                 place
@@ -164,10 +171,20 @@ impl<V: Cell> Keyed<V> {
                 self.entries.push(entry);
                 u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 keys fit in memory")
             }
-        };
-        let placed = Place { hash: sought.hash, entry: place };
-        self.index.insert_unique(Place::spread(sought.hash), placed, |placed| Place::spread(placed.hash));
-        place as usize
+        }
+    }
+
+    /// Gives an entry another value, or none; it is not changed by it.
+    #[inline]
+    fn replace(&mut self, place: usize, value: Option<V>) {
+        let entry = &mut self.entries[place];
+        self.live -= usize::from(entry.live);
+        entry.live = value.is_some();
+        self.live += usize::from(entry.live);
+        entry.value = value.unwrap_or_default();
+        if !entry.live && !entry.changed {
+            self.free(place as u32);
+        }
     }
 
     /// Makes a tombstone of the entry.
@@ -185,12 +202,55 @@ impl<V: Cell> Keyed<V> {
         Some(std::mem::take(&mut entry.value))
     }
 
+    /// Takes an entry that is not in the index into it, or into the entry of the same key that is there.
+    #[inline]
+    fn enter(&mut self, new: Place) {
+        let entries = &self.entries;
+        let key = &entries[new.entry as usize].key;
+        let is_same = |other: &Place| other.hash == new.hash && entries[other.entry as usize].key == *key;
+        let found = self.index.find(Place::spread(new.hash), is_same).map(|place| place.entry as usize);
+        let entry = &mut self.entries[new.entry as usize];
+        if found.is_none() && entry.live {
+            self.live += 1;
+            self.index.insert_unique(Place::spread(new.hash), new, |place| Place::spread(place.hash));
+            return;
+        }
+        let live = std::mem::take(&mut entry.live);
+        let value = std::mem::take(&mut entry.value);
+        self.vacate(new.entry);
+        if let Some(found) = found {
+            self.replace(found, live.then_some(value));
+        }
+    }
+
+    /// The same places, those of one part of the index after another. Equal hashes keep their order.
+    fn in_order(&self, given: &[Place]) -> Vec<Place> {
+        // A table has a power of two of places, an eighth of which stay free, and finds one by the lowest bits of a hash.
+        let size = (self.index.capacity() / 7 * 8).next_power_of_two();
+        let part = |place: &Place| (place.hash as usize & (size - 1)) / (size / PARTS);
+        let mut next = vec![0; PARTS + 1];
+        given.iter().for_each(|place| next[part(place) + 1] += 1);
+        (0..PARTS).for_each(|part| next[part + 1] += next[part]);
+        let mut ordered = vec![Place::default(); given.len()];
+        for place in given {
+            let next: &mut usize = &mut next[part(place)];
+            ordered[*next] = *place;
+            *next += 1;
+        }
+        ordered
+    }
+
     /// Takes a tombstone out of the index.
     fn free(&mut self, place: u32) {
         let hash = self.entries[place as usize].key.hash();
         if let Ok(found) = self.index.find_entry(Place::spread(hash), |other| other.entry == place) {
             found.remove();
         }
+        self.vacate(place);
+    }
+
+    /// Makes a place that is not in the index one that can be used again.
+    fn vacate(&mut self, place: u32) {
         self.entries[place as usize].key = Key::new(Sought::new(b""));
         self.free.push(place);
     }
@@ -237,52 +297,45 @@ impl<V: Cell> Slot for Keyed<V> {
         }
     }
 
-    fn order(&self, chunk: &Chunk) -> Option<Vec<u32>> {
-        if self.index.len() < LARGE || chunk.len() < PARTS {
-            return None;
+    fn restore_all(&mut self, chunk: &Chunk, older: Option<u32>) -> Result<(), Unreadable> {
+        if chunk.len() < PARTS {
+            return restore_each(self, chunk, older);
         }
-        // A table has a power of two of places, an eighth of which stay free.
-        let places = (self.index.capacity() / 7 * 8).next_power_of_two();
-        let part = |at: usize| (Sought::new(chunk.key(at)).hash as usize & (places - 1)) / (places / PARTS);
-        let parts: Vec<u16> = (0..chunk.len()).map(|at| part(at) as u16).collect();
-        let mut next = vec![0u32; PARTS + 1];
-        parts.iter().for_each(|&part| next[usize::from(part) + 1] += 1);
-        (0..PARTS).for_each(|part| next[part + 1] += next[part]);
-        let mut order = vec![0; parts.len()];
-        for (at, part) in (0..).zip(parts) {
-            let next = &mut next[usize::from(part)];
-            order[*next as usize] = at;
-            *next += 1;
+        // All become entries first, as if their keys were new: so they are written one beside the other.
+        let mut placed = Vec::with_capacity(chunk.len());
+        for at in 0..chunk.len() {
+            let (key, item, value) = chunk.cell(at);
+            let value = read_cell(item, value.map(|bytes| Written { bytes, older })).map_err(|error| Unreadable { at, error })?;
+            let sought = Sought::new(key);
+            let live = value.is_some();
+            let entry = self.place(Entry { key: Key::new(sought), value: value.unwrap_or_default(), live, changed: false });
+            placed.push(Place { hash: sought.hash, entry });
         }
-        Some(order)
+        self.index.reserve(placed.len(), |place| Place::spread(place.hash));
+        for new in self.in_order(&placed) {
+            self.enter(new);
+        }
+        Ok(())
     }
 
     fn restore(&mut self, key: &[u8], item: &[u8], value: Option<Written<'_>>) -> Result<(), String> {
-        if !item.is_empty() {
-            return Err("a slot with one value a key has no items".to_owned());
-        }
-        let value = value.map(Written::read::<V>).transpose()?;
+        let value = read_cell(item, value)?;
         let sought = Sought::new(key);
-        let found = self.find(&sought);
-        match (found, value) {
-            (_, Some(value)) => {
-                let place = found.unwrap_or_else(|| self.insert(sought));
-                let entry = &mut self.entries[place];
-                entry.value = value;
-                self.live += usize::from(!entry.live);
-                entry.live = true;
-            }
-            (Some(place), None) => {
-                let entry = &mut self.entries[place];
-                entry.value = V::default();
-                self.live -= usize::from(entry.live);
-                entry.live = false;
-                if !entry.changed {
-                    self.free(place as u32);
-                }
+        match (self.find(&sought), value) {
+            (Some(place), value) => self.replace(place, value),
+            (None, Some(value)) => {
+                let place = self.insert(sought);
+                self.replace(place, Some(value));
             }
             (None, None) => {}
         }
         Ok(())
     }
+}
+
+fn read_cell<V: Cell>(item: &[u8], value: Option<Written<'_>>) -> Result<Option<V>, String> {
+    if !item.is_empty() {
+        return Err("a slot with one value a key has no items".to_owned());
+    }
+    value.map(Written::read::<V>).transpose()
 }

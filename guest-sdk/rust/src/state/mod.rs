@@ -69,10 +69,12 @@ pub trait Slot {
     /// A snapshot was read to its end: no cell is changed any more.
     fn forget_changes(&mut self);
 
-    /// The order in which the cells of a chunk are restored fastest; `None`: as they come. Cells of equal keys keep theirs.
-    fn order(&self, chunk: &Chunk) -> Option<Vec<u32>> {
-        let _ = chunk;
-        None
+    /// Sets the cells of a chunk, one after the other.
+    ///
+    /// # Errors
+    /// The first that cannot be decoded.
+    fn restore_all(&mut self, chunk: &Chunk, older: Option<u32>) -> Result<(), Unreadable> {
+        restore_each(self, chunk, older)
     }
 
     /// Sets a cell, or removes it where `value` is `None`; the cell is not changed by it.
@@ -80,6 +82,23 @@ pub trait Slot {
     /// # Errors
     /// Where the bytes cannot be decoded.
     fn restore(&mut self, key: &[u8], item: &[u8], value: Option<Written<'_>>) -> Result<(), String>;
+}
+
+/// Sets the cells of a chunk, one after the other.
+fn restore_each<S: Slot + ?Sized>(slot: &mut S, chunk: &Chunk, older: Option<u32>) -> Result<(), Unreadable> {
+    (0..chunk.len()).try_for_each(|at| {
+        let (key, item, value) = chunk.cell(at);
+        slot.restore(key, item, value.map(|bytes| Written { bytes, older })).map_err(|error| Unreadable { at, error })
+    })
+}
+
+/// A cell of a chunk that cannot be decoded.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its index.
+    pub at: usize,
+    /// Why.
+    pub error: String,
 }
 
 /// The bytes of a cell, and who wrote them.

@@ -128,9 +128,9 @@ fn read(field: &mut dyn Slot, scope: Scope, bytes_max: usize) -> Vec<Chunk> {
 
 fn restore<F: Field>(chunks: &[Chunk]) -> F {
     let mut field = F::default();
-    for (key, item, value) in chunks.iter().flat_map(|chunk| (0..chunk.len()).map(|at| chunk.cell(at))) {
-        let value = value.map(|bytes| Written { bytes, older: None });
-        Slot::restore(&mut field, key, item, value).unwrap();
+    for chunk in chunks {
+        chunk.check().unwrap();
+        field.restore_all(chunk, None).unwrap();
     }
     field
 }
@@ -233,6 +233,15 @@ fn a_chunk_with_lying_ends_is_refused() {
     assert_eq!(Chunk { item_ends: vec![], ..chunk }.check(), Err("its columns differ in length".to_owned()));
 }
 
+/// A chunk of these cells, removed where there is no value.
+fn chunk(cells: impl IntoIterator<Item = (u64, Option<u64>)>) -> Chunk {
+    let mut part = PartWriter::new(usize::MAX);
+    for (key, value) in cells {
+        assert!(part.push(&key.to_be_bytes(), b"", value.as_ref()).unwrap());
+    }
+    part.finish(true).chunks.pop().unwrap_or_default()
+}
+
 #[test]
 fn a_large_state_comes_back_whatever_the_order_of_its_cells_and_of_equal_keys_the_last_counts() {
     let mut field = Keyed::<u64>::default();
@@ -240,31 +249,53 @@ fn a_large_state_comes_back_whatever_the_order_of_its_cells_and_of_equal_keys_th
         field.set(&key.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes(), key);
     }
     let mut chain = read(&mut field, Scope::Full, 1 << 20);
-    let mut twice = Chunk::default();
-    for round in 0..2u64 {
-        for key in 0..5_000u64 {
-            twice.keys.extend(key.to_be_bytes());
-            twice.key_ends.push(twice.keys.len() as u32);
-            twice.item_ends.push(0);
-            twice.values.extend((7 + round).to_le_bytes());
-            twice.value_ends.push(twice.values.len() as u32);
-        }
-    }
     // Of the second round every cell but the first is removed.
-    twice.removed = (5_001..10_000).collect();
-    chain.push(twice);
-    let mut restored = Keyed::<u64>::default();
-    for chunk in &chain {
-        chunk.check().unwrap();
-        let order = restored.order(chunk).unwrap_or_else(|| (0..chunk.len() as u32).collect());
-        assert_eq!(order.iter().collect::<std::collections::BTreeSet<_>>().len(), chunk.len());
-        for at in order {
-            let (key, item, value) = chunk.cell(at as usize);
-            restored.restore(key, item, value.map(|bytes| Written { bytes, older: None })).unwrap();
-        }
-    }
-    assert!(restored.order(&chain[0]).is_some(), "so many cells are put in order");
+    let rounds = (0..5_000).map(|key| (key, Some(7))).chain((0..5_000).map(|key| (key, (key == 0).then_some(8))));
+    chain.push(chunk(rounds));
+    let restored = restore::<Keyed<u64>>(&chain);
     field.set(&0u64.to_be_bytes(), 8);
     assert_eq!(restored.len(), field.len());
     assert!(restored.iter().eq(field.iter()));
+}
+
+#[test]
+fn changes_restored_again_and_again_take_no_more_places() {
+    let all = chunk((0..20_000).map(|key| (key, Some(1))));
+    let changes = |round| chunk((0..5_000).map(|key| (key, Some(round))));
+    let mut field = restore::<Keyed<u64>>(&[all, changes(0)]);
+    let places = field.places();
+    for round in 1..50 {
+        field.restore_all(&changes(round), None).unwrap();
+        assert_eq!(field.get(&7u64.to_be_bytes()), Some(&round));
+    }
+    assert_eq!((field.places(), field.len()), (places, 20_000));
+    field.restore_all(&chunk((0..20_000).map(|key| (key, None))), None).unwrap();
+    assert!(field.is_empty());
+    assert!(read(&mut field, Scope::Full, 1 << 20).is_empty());
+}
+
+#[test]
+fn a_cell_that_cannot_be_read_is_named_among_many() {
+    let mut many = chunk((0..5_000).map(|key| (key, Some(1))));
+    many.value_ends[3_000] -= 1;
+    let Unreadable { at, error } = Keyed::<u64>::default().restore_all(&many, None).unwrap_err();
+    assert_eq!((at, error.as_str()), (3_000, "expected 8 bytes, found 7"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #[test]
+    fn many_cells_at_once_do_what_they_do_one_by_one(
+        chain in proptest::collection::vec(proptest::collection::vec((0..6_000u64, proptest::option::weighted(0.7, 0..9u64)), 1_000..6_000), 1..5),
+    ) {
+        let mut one_by_one = Keyed::<u64>::default();
+        let chunks: Vec<Chunk> = chain.into_iter().map(chunk).collect();
+        for chunk in &chunks {
+            restore_each(&mut one_by_one, chunk, None).unwrap();
+        }
+        let mut at_once = restore::<Keyed<u64>>(&chunks);
+        prop_assert!(at_once.iter().eq(one_by_one.iter()));
+        prop_assert_eq!(at_once.len(), one_by_one.len());
+        prop_assert!(read(&mut at_once, Scope::Changes, 60).is_empty());
+    }
 }
