@@ -76,6 +76,11 @@ impl Guard {
         self.with(|breaker, now| breaker.fault(now).then(|| left(breaker, now)))
     }
 
+    /// Takes note of rows that a call rejected. The pause, where they open the breaker.
+    pub(super) fn rejected(&self, rows: u64) -> Option<Duration> {
+        self.with(|breaker, now| breaker.rejected(now, rows).then(|| left(breaker, now)))
+    }
+
     /// Opens the breaker, whatever came before. The pause, where it was not open.
     pub(super) fn trip(&self) -> Option<Duration> {
         self.with(|breaker, now| breaker.trip(now).then(|| left(breaker, now)))
@@ -175,7 +180,7 @@ mod tests {
     #[test]
     fn a_breaker_that_is_open_says_for_how_long() {
         let hour = Duration::from_secs(3_600);
-        let guard = Guard::new(Window { faults_max: 1, window: hour, pause: hour }, 1);
+        let guard = Guard::new(Window { faults_max: 1, rejections_max: 1, window: hour, pause: hour }, 1);
         assert!(guard.shut_for().is_none() && guard.fault().is_none());
         assert!(guard.fault().is_some());
         assert!(guard.shut_for().is_some_and(|left| left <= hour) && guard.is_open());

@@ -197,6 +197,19 @@ impl OperatorInstance {
         Ok(())
     }
 
+    /// Counts rejected rows, which may open the breaker, too.
+    pub(super) fn rejected(&mut self, rows: u64) -> Result<(), Failure> {
+        let Some(pause) = self.blueprint.guard.rejected(rows) else { return Ok(()) };
+        let settings = &self.blueprint.settings.on_failure;
+        let reason = format!("over {} rejected rows in {:?}", settings.rejections_max, settings.window);
+        if settings.open == Open::Stop {
+            let text = format!("operator `{}` is stopped: {reason}", self.blueprint.settings.name);
+            return Err(Failure::Limit(format!("{text}\n  help: look at the reasons in the quarantine, or raise `rejections-max`")));
+        }
+        self.say_paused(pause, reason);
+        Ok(())
+    }
+
     fn say_paused(&self, pause: Duration, reason: String) {
         (self.blueprint.events)(Event::Paused { operator: self.blueprint.settings.name.clone(), pause, reason });
     }
