@@ -29,6 +29,17 @@ fn tried(folder: &Folder, path: &str) -> Tried {
     replay(&folder.store().join(path), &Beside::default()).unwrap()
 }
 
+/// A run that gets these lines, too, once a checkpoint has those before.
+fn run_and_feed(folder: &Folder, late: &[&str]) -> Run {
+    let mut fed = false;
+    folder.run_with(1, |notice| {
+        if matches!(notice, Notice::Checkpoint(made) if folder.is_covered_by(made)) && !std::mem::replace(&mut fed, true) {
+            folder.feed("lines", "late", late);
+        }
+        Then::GoOn
+    })
+}
+
 /// All capsules, each tried: they fail as they say, to the word.
 fn all_reproduced(folder: &Folder, about: &str) -> Vec<Tried> {
     let all: Vec<Tried> = folder.objects("capsules").iter().map(|path| tried(folder, path)).collect();
@@ -105,13 +116,7 @@ fn a_trap_in_a_snapshot_is_a_capsule_though_the_job_stops_for_it() {
 fn a_trap_in_a_snapshot_of_changes_is_a_capsule_with_the_state_before() {
     let folder = Folder::new(&topology("snapshot-recursion", "", &on_failure(1, "stop"), true));
     folder.feed("lines", "good", ["a,v,1", "b,v,1"]);
-    let mut fed = false;
-    let run = folder.run_with(1, |notice| {
-        if matches!(notice, Notice::Checkpoint(made) if folder.is_covered_by(made)) && !std::mem::replace(&mut fed, true) {
-            folder.feed("lines", "poison", ["a,v,2", "a,poison,2"]);
-        }
-        Then::GoOn
-    });
+    let run = run_and_feed(&folder, &["a,v,2", "a,poison,2"]);
     names_its_capsule(&folder, &run);
     let capsules = all_reproduced(&folder, "changes");
     assert_eq!(capsules.len(), 1);
@@ -136,13 +141,7 @@ fn a_watermark_that_always_fails_is_a_capsule_though_the_job_stops_for_it() {
 fn an_instance_that_cannot_come_back_is_a_capsule() {
     let folder = Folder::new(&topology("restore-trap", "", &on_failure(1, "stop"), true));
     folder.feed("lines", "good", ["a,v,1", "b,v,1"]);
-    let mut fed = false;
-    let run = folder.run_with(1, |notice| {
-        if matches!(notice, Notice::Checkpoint(made) if folder.is_covered_by(made)) && !std::mem::replace(&mut fed, true) {
-            folder.feed("lines", "poison", ["a,poison,2"]);
-        }
-        Then::GoOn
-    });
+    let run = run_and_feed(&folder, &["a,poison,2"]);
     names_its_capsule(&folder, &run);
     let all = folder.objects("capsules").into_iter().map(|path| tried(&folder, &path));
     let (starts, rows): (Vec<_>, Vec<_>) = all.partition(|tried| tried.capsule.given == Given::Start);

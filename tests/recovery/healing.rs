@@ -97,6 +97,39 @@ fn a_thousand_traps_change_nothing_and_no_neighbour_notices() {
 }
 
 #[test]
+fn standbys_that_are_given_up_faster_than_they_are_made_take_no_room_from_a_successor() {
+    // Each snapshot is a full one, which takes the place of the standby; to make that takes longer than from one checkpoint to the next.
+    let settings = format!("standby = true\non-failure = {{ retries = 0, {PATIENT} }}\ndeadline = \"60s\"");
+    let topology = Topology::new("chain-length-max = 0").source("lines", "", true).operator("parse", "parse-text", "\"lines\"");
+    let topology = topology.operator_set("a", "slow-restore", r#"{ from = "parse", by = "key" }"#, &settings).sink("out", "\"a\"");
+    let folder = Folder::new(&topology);
+    let mut good = lines(60, 0, 60);
+    folder.feed("lines", "good", &good);
+    let mut stage = 0;
+    let ended = folder.run_with(1, |notice| {
+        let Notice::Checkpoint(made) = notice else { return Then::GoOn };
+        if !folder.is_covered_by(made) {
+            return Then::GoOn;
+        }
+        stage += 1;
+        match stage {
+            ..30 => {
+                let more = lines(1, 0, 60);
+                folder.feed("lines", &format!("stage-{stage:02}"), &more);
+                good.extend(more);
+            }
+            30 => folder.feed("lines", "stage-30", ["k0,poison,7"]),
+            _ => return Then::Stop,
+        }
+        Then::GoOn
+    });
+    let ended = ended.expect(Ending::Stopped);
+    assert_eq!(starts(&ended), 1, "the job was taken up again");
+    assert_eq!(folder.rows("out"), running_counts(good.iter().map(|line| key(line))));
+    assert_eq!(faulted(&folder, "a").iter().map(|object| object.rows.len()).sum::<usize>(), 1);
+}
+
+#[test]
 fn poison_of_every_kind_goes_to_quarantine_and_everything_else_stands() {
     let kinds = [
         ("trap-unreachable", "trap", ""),
@@ -217,7 +250,7 @@ fn an_instance_with_too_much_state_to_be_kept_takes_the_whole_job_up_again() {
                 Then::GoOn
             }
             Notice::Checkpoint(made) if folder.is_covered_by(made) && started > 1 => Then::Stop,
-            // A row with poison traps at every other look at the clock: some stage meets it at the wrong one.
+            // A row with poison traps at half of all looks at the clock: some stage meets it at a bad one.
             Notice::Checkpoint(made) if folder.is_covered_by(made) => {
                 stage += 1;
                 let more = lines(8, 4, 40);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that an entry counts beside its rows.
-const ENTRY_BYTES: u64 = 128;
+pub(super) const ENTRY_BYTES: u64 = 128;
 
 /// What a call is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
