@@ -185,6 +185,64 @@ fn an_operator_with_too_many_faults_is_paused_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_fault_that_depends_on_the_batch_is_told_and_written_down_without_retries() {
+    let settings = format!("on-failure = {{ retries = 0, capsules = \"always\", {PATIENT} }}\ndeadline = \"60s\"");
+    let folder = Folder::new(&chain("trap-together", &settings).step_by_step(16));
+    let lines = lines(160, 10, 9);
+    folder.feed("lines", "all", &lines);
+    let (run, control) = run(&folder, 1);
+    let count = |wanted: fn(&Event) -> bool| run.notices.iter().filter(|n| matches!(n, Notice::Operator(event) if wanted(event))).count();
+    let (failed, back) =
+        (count(|e| matches!(e, Event::Failed { attempt: 0, retries: 0, .. })), count(|e| matches!(e, Event::Recovered { .. })));
+    assert!(failed > 0 && failures(&run) == [("a", failed)].into(), "{failed} failures");
+    assert_eq!(back, failed, "each failure is followed by a recovery");
+    assert!(control.guards[1].recoveries.count() > failed as u64, "pieces failed as well");
+    let capsules = folder.objects("capsules");
+    assert_eq!(capsules.len(), failed, "those of the pieces say nothing new");
+    for path in &capsules {
+        assert!(replay(&folder.store().join(path), &Beside::default()).unwrap().is_reproduced(), "{path}");
+    }
+    assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
+    assert!(folder.objects("quarantine").is_empty());
+}
+
+#[test]
+fn faults_that_pass_in_smaller_calls_open_the_breaker() {
+    let lines = lines(160, 10, 9);
+    let settings = |open: &str| format!("on-failure = {{ retries = 0, faults-max = 3, window = \"24h\", {open} }}\ndeadline = \"60s\"");
+    let folder = Folder::new(&chain("trap-together", &settings("open = \"stop\"")).step_by_step(16));
+    folder.feed("lines", "all", &lines);
+    let text = folder.run(1).error().to_string();
+    assert!(text.contains("operator `a` instance 0 trapped") && text.contains("stopped after 4 failures"), "{text}");
+    let folder = Folder::new(&chain("trap-together", &settings("pause = \"10ms\"")).step_by_step(16));
+    folder.feed("lines", "all", &lines);
+    let (run, _) = run(&folder, 1);
+    assert!(run.notices.iter().any(|notice| matches!(notice, Notice::Operator(Event::Paused { .. }))));
+    assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
+}
+
+#[test]
+fn a_call_that_ends_in_quarantine_is_one_fault_however_often_it_failed() {
+    for retries in [0, 1, 2] {
+        for (faults_max, stops) in [(20, false), (19, true)] {
+            let settings = format!(
+                "on-failure = {{ retries = {retries}, backoff = \"1ms..1ms\", faults-max = {faults_max}, window = \"24h\", open = \"stop\" }}\ndeadline = \"60s\""
+            );
+            let folder = Folder::new(&chain("trap-unreachable", &settings));
+            folder.feed("lines", "all", lines(400, 20, 9));
+            let run = folder.run(2);
+            if stops {
+                let text = run.error().to_string();
+                assert!(text.contains("stopped after 20 failures"), "{retries} retries: {text}");
+            } else {
+                run.expect(Ending::Finished);
+                assert_eq!(faulted(&folder, "a").iter().map(|object| object.rows.len()).sum::<usize>(), 20);
+            }
+        }
+    }
+}
+
+#[test]
 fn too_many_faults_stop_the_job_where_its_topology_says_so() {
     let settings = "on-failure = { retries = 0, faults-max = 3, open = \"stop\" }\ndeadline = \"60s\"";
     let folder = Folder::new(&chain("trap-unreachable", settings));

@@ -185,8 +185,11 @@ impl Display {
         match event {
             Event::Failed { operator, instance, report, attempt, retries, wait } => {
                 let wait = wait.as_millis() as u64;
-                let text =
-                    format!("{report}\n  help: a new instance takes over and the call is made again, {attempt} of {retries}, in {wait} ms");
+                let next = match attempt {
+                    0 => "and its rows are tried in smaller calls".to_owned(),
+                    _ => format!("and the call is made again, {attempt} of {retries}, in {wait} ms"),
+                };
+                let text = format!("{report}\n  help: a new instance takes over {next}");
                 let members = json!({
                     "operator": operator, "instance": instance, "report": report, "attempt": attempt, "retries": retries, "wait_ms": wait,
                 });
