@@ -1,12 +1,14 @@
 //! Instances that fail and come back in place, and rows that cannot be worked on: the oracle is the run without faults, or without the rows.
 
 use super::jobs::{Folder, Run, Then, Topology, running_counts};
-use crate::support;
+use crate::{guests, support};
 use reprise::clock::Clock;
 use reprise::engine::{Attempt, Control, Event};
 use reprise::job::{Beside, Ending, Notice, replay};
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::codec::record;
+use reprise_core::ids::Digest;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -90,6 +92,8 @@ fn a_thousand_traps_change_nothing_and_no_neighbour_notices() {
         println!("{failures:?}, {:?}", control.guards[1].recoveries);
         assert!(failures["a"] >= 1_000 && failures.len() == 1, "{failures:?}");
         assert_eq!(control.guards[1].recoveries.count(), failures["a"] as u64);
+        let by_standby = if standby.is_empty() { 0 } else { failures["a"] as u64 };
+        assert_eq!(control.guards[1].by_standby.load(Ordering::Relaxed), by_standby, "a standby takes over wherever there is to be one");
         assert_eq!((starts(&run), control.guards[2].recoveries.count()), (1, 0), "neither the job nor the neighbour began anew");
         assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
         assert!(folder.objects("quarantine").is_empty());
@@ -240,6 +244,20 @@ fn a_call_that_ends_in_quarantine_is_one_fault_however_often_it_failed() {
             }
         }
     }
+}
+
+#[test]
+fn a_row_in_quarantine_has_what_its_operator_logged_and_the_component_that_failed() {
+    let settings = format!("on-failure = {{ retries = 1, backoff = \"1ms..1ms\", {PATIENT} }}\ndeadline = \"60s\"");
+    let folder = Folder::new(&chain("panic", &settings));
+    folder.feed("lines", "all", ["a,v,1", "a,poison,2", "b,v,3"]);
+    run(&folder, 1);
+    let held = faulted(&folder, "a");
+    let [FaultedRows { rows, component, .. }] = &held[..] else { panic!("{held:?}") };
+    let alone = guests::start("panic").process(0, &guests::batch(&[guests::POISON]), guests::call(1)).unwrap_err();
+    assert!(matches!(&alone.log_tail[..], [line] if line.contains("the value was poison")), "{:?}", alone.log_tail);
+    assert_eq!(rows.iter().map(|row| &row.log_tail).collect::<Vec<_>>(), [&alone.log_tail]);
+    assert_eq!(*component, Digest(Sha256::digest(fs::read(support::guest("panic")).unwrap()).into()));
 }
 
 #[test]

@@ -452,8 +452,9 @@ fn recoveries(name: &str, guard: &Guard) -> String {
     let ms = |took: Duration| took.as_secs_f64() * 1e3;
     let times = &guard.recoveries;
     format!(
-        "operator `{name}`: {} recoveries, half within {:.1} ms, 99 of 100 within {:.1} ms, the longest {:.1} ms; {} rows to quarantine",
+        "operator `{name}`: {} recoveries, {} by a standby; half within {:.1} ms, 99 of 100 within {:.1} ms, the longest {:.1} ms; {} rows to quarantine",
         thousands(times.count()),
+        thousands(load(&guard.by_standby)),
         ms(times.within(500)),
         ms(times.within(990)),
         ms(times.max()),
@@ -465,7 +466,8 @@ fn recovery(guard: &Guard) -> serde_json::Value {
     let us = |took: Duration| took.as_micros() as u64;
     let times = &guard.recoveries;
     json!({
-        "recoveries": times.count(), "p50_us": us(times.within(500)), "p99_us": us(times.within(990)), "max_us": us(times.max()),
+        "recoveries": times.count(), "by_standby": load(&guard.by_standby),
+        "p50_us": us(times.within(500)), "p99_us": us(times.within(990)), "max_us": us(times.max()),
         "predicted_us": us(guard.predicted()), "quarantined": load(&guard.quarantined), "is_paused": guard.is_open(),
     })
 }

@@ -65,6 +65,9 @@ impl OperatorInstance {
                 self.revivals_failed = 0;
                 let took = self.failed_at.elapsed();
                 self.blueprint.guard.recoveries.note(took);
+                if restored.is_none() {
+                    self.blueprint.guard.by_standby.fetch_add(1, Ordering::Relaxed);
+                }
                 if let (Some(restored), Some(image)) = (restored, &self.image) {
                     self.pace.note_restore(image.bytes(), restored);
                 }
