@@ -78,7 +78,7 @@ fn a_capsule_has_the_stack_and_the_counting_of_its_job() {
         let path = folder.store().join(row.capsule.as_ref().unwrap());
         let first = replay(&path, &Beside::default()).unwrap();
         assert!(first.is_reproduced(), "{:?}", first.attempt);
-        assert_eq!(all_reproduced(&folder, fuel).len(), 1);
+        assert_eq!(all_reproduced(&folder, fuel).len(), 2, "the call with all rows, and the row that is to blame");
         let mut capsule: Capsule = record::decode(&fs::read(&path).unwrap()).unwrap();
         let named = |name: &str| capsule.limits.iter().find(|(limit, _)| limit == name).map(|(_, value)| *value);
         assert_eq!((named("stack-bytes"), named("fuel")), (Some(64 << 10), Some(counted)));
@@ -160,6 +160,38 @@ fn an_instance_that_is_refused_its_configuration_is_a_capsule() {
     names_its_capsule(&folder, &run);
     let capsules = all_reproduced(&folder, "open");
     assert_eq!((capsules.len(), capsules[0].capsule.fault.kind.as_str()), (1, "returned"));
+}
+
+/// How many calls and cells there are in the capsule of a row that fails after so many others, each with a key of its own and a value of so
+/// many bytes, each in a call of its own; there is no checkpoint.
+fn before_the_failure(settings: &str, rows: usize, value_bytes: usize) -> (u64, u64) {
+    let value = "v".repeat(value_bytes);
+    let topology = Topology::on_request(1)
+        .source("lines", "", false)
+        .operator("parse", "parse-text", "\"lines\"")
+        .operator_set("a", "trap-unreachable", r#"{ from = "parse", by = "key" }"#, &format!("{settings}\ndeadline = \"60s\""))
+        .sink("out", "\"a\"");
+    let folder = Folder::new(&topology);
+    folder.feed("lines", "all", (0..rows).map(|row| format!("k{row},{value},1")).chain(["k0,poison,1".to_owned()]));
+    folder.run(1).expect(Ending::Finished);
+    let capsules = folder.objects("capsules");
+    let [path] = &capsules[..] else { panic!("{capsules:?}") };
+    let tried = tried(&folder, path);
+    assert!(tried.is_reproduced());
+    (tried.calls as u64, tried.cells as u64)
+}
+
+#[test]
+fn the_host_takes_snapshots_between_checkpoints_where_there_would_be_too_much_to_repeat() {
+    let settings = |within: &str, log_max: &str| {
+        format!("recover-within = \"{within}\"\nreplay-log-max = \"{log_max}\"\non-failure = {{ retries = 0 }}")
+    };
+    assert_eq!(before_the_failure(&settings("1h", "1GiB"), 40, 10_000), (40, 0), "without a reason there is none");
+    let (calls, cells) = before_the_failure(&settings("1h", "64KiB"), 40, 10_000);
+    assert!(calls <= 6 && calls + cells == 40, "{calls} calls of 10 kB, {cells} cells");
+    // However fast a machine is, so many calls take longer than a millisecond.
+    let (calls, cells) = before_the_failure(&settings("1ms", "1GiB"), 10_000, 1);
+    assert!(calls < 10_000 && calls + cells == 10_000, "{calls} calls, {cells} cells");
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub struct Guard {
     predicted_ns: Vec<AtomicU64>,
     /// How long instances took to come back.
     pub recoveries: Durations,
+    /// Of these, those where a standby took over.
+    pub by_standby: AtomicU64,
     /// Rows that went to quarantine because calls failed on them.
     pub quarantined: AtomicU64,
 }
@@ -30,6 +32,7 @@ impl Guard {
             origin: Instant::now(),
             predicted_ns: (0..instances).map(|_| AtomicU64::new(0)).collect(),
             recoveries: Durations::default(),
+            by_standby: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
         }
     }

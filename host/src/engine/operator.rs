@@ -18,8 +18,9 @@ use super::guard::Guard;
 use super::image::{Image, Unreported, Versioned};
 use super::inbox::{Arrival, Inbox, Risen, Watermarks};
 use super::moment::Moment;
-use super::replay::{ENTRY_BYTES, Entry, Input, InputLog, digest};
+use super::replay::{ENTRY_BYTES, Entry, Input, InputLog};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
+use super::returned::Returned;
 use super::revive::{Maker, Revival, Standby};
 use crate::clock::Clock;
 use crate::wasm::{Call, Component, GuestError, Identity, Instance, Level, Limits, Outcome, Rejection, Scope};
@@ -363,15 +364,15 @@ impl OperatorInstance {
     }
 
     /// Adds a call to the log, where it may have to be repeated.
-    fn log_call(&mut self, input: Input, digest: u64, call: Call, busy: Duration) {
+    fn log_call(&mut self, input: Input, returned: Returned, call: Call, busy: Duration) {
         if self.image.is_some() {
-            self.log.push(Entry { input, call, digest }, busy);
+            self.log.push(Entry { input, call, returned }, busy);
         }
     }
 
     /// What is to be logged of an outcome. Operators without state have nothing to repeat.
-    fn digest(&self, outcome: &Outcome) -> Option<u64> {
-        (self.blueprint.has_state() && self.image.is_some()).then(|| digest(outcome))
+    fn returned(&self, outcome: &Outcome) -> Option<Returned> {
+        (self.blueprint.has_state() && self.image.is_some()).then(|| Returned::of(outcome))
     }
 
     fn work_on_rows(&mut self, input: u32, rows: Batch, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
@@ -388,7 +389,7 @@ impl OperatorInstance {
         match self.call(&given) {
             Ok((outcome, call, busy)) => {
                 self.search.succeeded(piece);
-                let digest = self.digest(&outcome);
+                let returned = self.returned(&outcome);
                 let Input::Rows { rows: now, .. } = &given else { return Ok(()) };
                 self.rows += now.len() as u64;
                 self.counters().rows_in.fetch_add(now.len() as u64, Ordering::Relaxed);
@@ -398,8 +399,8 @@ impl OperatorInstance {
                     self.refuse(input, now, rejection)?;
                 }
                 self.send_rows(outcome.outputs, &capabilities, send);
-                if let Some(digest) = digest {
-                    self.log_call(given, digest, call, busy);
+                if let Some(returned) = returned {
+                    self.log_call(given, returned, call, busy);
                 }
                 self.unit = left.map(|rows| Unit { work: Work::Rows { input, rows: rows.slice(piece..rows.len()) }, capabilities });
                 if rejected > 0 { self.rejected(rejected) } else { Ok(()) }
@@ -436,10 +437,10 @@ impl OperatorInstance {
             match self.call(&given) {
                 Ok((outcome, call, busy)) => {
                     self.search.succeeded(0);
-                    let digest = self.digest(&outcome);
+                    let returned = self.returned(&outcome);
                     self.send_rows(outcome.outputs, &capabilities, send);
-                    if let Some(digest) = digest {
-                        self.log_call(given, digest, call, busy);
+                    if let Some(returned) = returned {
+                        self.log_call(given, returned, call, busy);
                     }
                 }
                 Err(error) => {

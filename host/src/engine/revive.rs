@@ -12,8 +12,9 @@ use super::control::Control;
 use super::crew::Crew;
 use super::image::{self, Versioned};
 use super::operator::{OperatorBlueprint, Wake};
-use super::replay::{Entry, InputLog, digest};
+use super::replay::{Entry, InputLog};
 use crate::wasm::{Call, Component, GuestError, Identity, Instance};
+use reprise_core::description::Description;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
@@ -149,7 +150,7 @@ fn revive(remains: Remains, sender: SyncSender<Revived>) -> Option<Instance> {
         }
     };
     let instance = made.and_then(|mut instance| {
-        repeat(&mut instance, log.entries(), &maker.blueprint.description.inputs, &control)?;
+        repeat(&mut instance, log.entries(), &maker.blueprint.description, &control)?;
         Ok(instance)
     });
     // Nobody listens where the run is over.
@@ -158,7 +159,8 @@ fn revive(remains: Remains, sender: SyncSender<Revived>) -> Option<Instance> {
 }
 
 /// Makes the calls of a log again, and drops what they return.
-fn repeat(instance: &mut Instance, entries: &[Arc<Entry>], inputs: &[String], control: &Control) -> Result<(), Lost> {
+fn repeat(instance: &mut Instance, entries: &[Arc<Entry>], description: &Description, control: &Control) -> Result<(), Lost> {
+    let inputs = &description.inputs;
     for entry in entries {
         if control.aborted() {
             return Err(Lost::Aborted);
@@ -169,8 +171,9 @@ fn repeat(instance: &mut Instance, entries: &[Arc<Entry>], inputs: &[String], co
         })?;
         // What it logged was handed on the first time.
         drop(instance.take_log());
-        if digest(&outcome) != entry.digest {
-            return Err(Lost::Diverged { context: format!("call {}, {}", entry.call.number, entry.input.describe(inputs)) });
+        if let Some(difference) = entry.returned.difference(&outcome) {
+            let (given, difference) = (entry.input.describe(inputs), difference.describe(&description.outputs));
+            return Err(Lost::Diverged { context: format!("call {}, {given}\n  {difference}", entry.call.number) });
         }
     }
     Ok(())
