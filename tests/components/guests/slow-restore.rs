@@ -4,7 +4,7 @@ use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record
 use std::hint::black_box;
 
 /// Steps that a cell costs: some milliseconds.
-const STEPS: u32 = 10_000_000;
+const STEPS: u32 = 20_000_000;
 
 #[derive(Default)]
 struct Count(u64);
