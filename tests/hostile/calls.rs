@@ -143,6 +143,15 @@ fn snapshots_that_lie_or_never_end_are_told() {
 }
 
 #[test]
+fn a_snapshot_that_drips_ends_at_the_deadline_of_all_its_parts() {
+    let mut instance = open(&load("snapshot-drip"), &Limits { deadline: DEADLINE, ..limits() });
+    instance.process(0, &batch(&[POISON]), call(1)).unwrap();
+    let error = instance.read_snapshot(Scope::Full, PART_BYTES_MAX, &mut drop).unwrap_err();
+    assert_eq!((error.call, error.fault), ("snapshot", Fault::Deadline { limit: DEADLINE }));
+    assert!(instance.is_dead());
+}
+
+#[test]
 fn a_description_that_changes_is_the_first_one_for_good() {
     let component = load("describe-changes");
     let first = component.describe().unwrap();

@@ -164,6 +164,7 @@ fn guests_that_lie_about_state_harm_nobody() {
         ("lie-snapshot-changing", Stops),
         ("snapshot-grows", Stops),
         ("snapshot-part-large", Stops),
+        ("snapshot-drip", Stops),
         ("snapshot-recursion", Stops),
     ]);
 }

@@ -246,6 +246,11 @@ impl OperatorInstance {
 
     /// Reading a snapshot failed.
     pub(super) fn snapshot_failed(&mut self, unit: Unit, error: GuestError, context: &str) -> Result<(), Failure> {
+        if self.control.aborted() {
+            // It may have been given up for that. Its unit stays, so that nothing of the epoch looks done.
+            self.unit = Some(unit);
+            return Ok(());
+        }
         self.fell(&error, context)?;
         match self.snapshot_search.failed(None, &self.policy(), Clock::unlikely_number()) {
             Next::GiveUp { failures } => self.give_up(unit, error, context.to_owned(), failures),

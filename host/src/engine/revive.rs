@@ -47,10 +47,9 @@ impl Maker {
 
 /// An error where it fails, and where nobody waits for it any more.
 fn restore(instance: &mut Instance, chunks: &[Arc<Versioned>], crew: &Crew) -> Result<(), GuestError> {
-    chunks.iter().try_for_each(|held| match crew.is_dismissed() {
-        true => Err(GuestError::missing()),
-        false => instance.restore(held.version, &held.chunk),
-    })
+    let wanted = chunks.iter().take_while(|_| !crew.is_dismissed());
+    instance.restore_all(wanted.map(|held| (held.version, &held.chunk)))?;
+    if crew.is_dismissed() { Err(GuestError::missing()) } else { Ok(()) }
 }
 
 /// Why there is no successor.

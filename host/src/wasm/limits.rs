@@ -28,7 +28,7 @@ pub struct Limits {
     /// Linear memory. At most [`Settings::memory_bytes_max`](super::Settings).
     pub memory_bytes_max: u64,
     /// Wall-clock time of one call, all pieces of its output included. A call is stopped between `deadline` and two ticks later, or later still where the machine is so
-    /// busy that the ticks come late; never earlier.
+    /// busy that the ticks come late; never earlier. The parts of a snapshot have it together, and once more for each full part.
     pub deadline: Duration,
     /// What `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
     /// guest is told, and hands out more than that in pieces.
