@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 const FOLD_BYTES_MIN: u64 = 2 << 20;
 /// What a cell counts beside its bytes.
 const CELL_BYTES: u64 = 12;
+/// What a chunk counts beside its cells: its eight columns, wherever they lie.
+const CHUNK_BYTES: u64 = 256;
 
 /// Cells with the version that their slot had in the component which wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +42,8 @@ struct Folding {
 }
 
 fn bytes<'a>(chunks: impl IntoIterator<Item = &'a Arc<Versioned>>) -> u64 {
-    chunks.into_iter().map(|held| held.chunk.size_bytes() as u64 + held.chunk.len() as u64 * CELL_BYTES).sum()
+    let one = |held: &Arc<Versioned>| held.chunk.size_bytes() as u64 + held.chunk.len() as u64 * CELL_BYTES + CHUNK_BYTES;
+    chunks.into_iter().map(one).sum()
 }
 
 impl Image {
@@ -166,11 +169,29 @@ mod tests {
     }
 
     #[test]
+    fn changes_of_a_few_bytes_are_folded_by_what_they_take() {
+        let mut image = Image::new(vec![chunk([(0, Some(1))])]);
+        // One removed cell a snapshot: 16 bytes, and a chunk.
+        let rounds = 1 + FOLD_BYTES_MIN / (CHUNK_BYTES + 16);
+        for round in 0..rounds {
+            assert!(image.folding.is_none(), "after {round} of {rounds}");
+            image.append([chunk([(7, None)])]);
+            image.tend();
+        }
+        assert!(image.folding.is_some());
+        while image.folding.is_some() {
+            image.tend();
+            std::thread::yield_now();
+        }
+        assert_eq!((image.chunks().len(), cells(&image).len()), (1, 1));
+    }
+
+    #[test]
     fn a_full_snapshot_takes_the_place_of_everything() {
         let mut image = Image::new(vec![chunk([(1, Some(1))])]);
         image.append([chunk([(2, Some(2))])]);
         image.replace(vec![chunk([(3, Some(3))])]);
         assert_eq!(cells(&image).len(), 1);
-        assert_eq!(image.bytes(), 104 + CELL_BYTES);
+        assert_eq!(image.bytes(), 104 + CELL_BYTES + CHUNK_BYTES);
     }
 }

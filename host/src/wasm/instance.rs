@@ -12,7 +12,7 @@ use super::component::{Component, DESCRIPTION_BYTES_MAX};
 use super::contract::{self, lend, lend_chunk, operator, state};
 use super::fault::{Fault, GuestError, clean};
 use super::guest::{Call, Guest, LogLine};
-use super::limits::{CELL_BYTES_MAX, CELL_ENDS_BYTES, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX};
+use super::limits::{CELL_BYTES_MAX, CELL_ENDS_BYTES, CHUNKS_PER_PART_MAX, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX};
 use super::usage::{self, Usage};
 use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
@@ -464,6 +464,9 @@ fn check_outputs(
 }
 
 fn check_part(part: state::Part, scope: Scope, part_bytes_max: u32, description: &Description) -> Result<Part, String> {
+    if part.chunks.len() > CHUNKS_PER_PART_MAX {
+        return Err(format!("{} chunks in one part of a snapshot; at most {CHUNKS_PER_PART_MAX} are allowed", part.chunks.len()));
+    }
     let mut chunks = Vec::with_capacity(part.chunks.len());
     let (mut cells, mut bytes) = (0, 0u64);
     for chunk in part.chunks {

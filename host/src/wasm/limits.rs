@@ -19,6 +19,8 @@ pub const COUNTERS_MAX: usize = 64;
 pub const COUNTER_NAME_BYTES_MAX: usize = 64;
 /// Batches that one piece of a call's output may hold.
 pub const OUTPUTS_PER_PIECE_MAX: usize = 4096;
+/// Chunks that one part of a snapshot may hold: as many times its slots as anybody needs, and no more than a host can hold at once.
+pub const CHUNKS_PER_PART_MAX: usize = 4096;
 /// What a cell counts beside its bytes, for the ends in its chunk.
 pub(super) const CELL_ENDS_BYTES: u64 = 12;
 

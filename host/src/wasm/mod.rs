@@ -33,7 +33,7 @@ pub use fault::{FRAMES_MAX, Fault, GuestError};
 pub use guest::{Call, Identity, LOG_LINES_MAX, LOG_TAIL_LINES, Level, LogLine};
 pub use instance::{Instance, Outcome, Part, Rejection, Scope};
 pub use limits::{
-    CELL_BYTES_MAX, CORE_INSTANCES_MAX, COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, OUTPUTS_PER_PIECE_MAX,
+    CELL_BYTES_MAX, CHUNKS_PER_PART_MAX, CORE_INSTANCES_MAX, COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, OUTPUTS_PER_PIECE_MAX,
     TABLE_ELEMENTS_MAX, TEXT_BYTES_MAX,
 };
 pub use load::{COMPONENT_BYTES_MAX, Inspection, Kind, LoadError, World, inspect};

@@ -4,7 +4,7 @@ use super::allowance::Allowance;
 use super::fault::{Fault, GuestError};
 use super::instance::{Instance, Scope};
 use super::limits::CELL_ENDS_BYTES;
-use reprise_core::cells::Chunk;
+use reprise_core::cells::{Chunk, Joiner};
 
 /// Parts without a cell that a guest may return in a row, before it counts as one that never ends.
 pub const EMPTY_PARTS_MAX: u32 = 16;
@@ -32,7 +32,8 @@ impl SnapshotSize {
 }
 
 impl Instance {
-    /// Reads a snapshot to its end and hands its chunks to `take`, in order.
+    /// Reads a snapshot to its end and hands its cells to `take`. They come in the order of the guest within a slot, and in any order of
+    /// slots. Chunks of a few cells are joined, so that how many there are does not depend on how the guest cut them.
     ///
     /// All parts have one deadline together, and one more for each `part_bytes_max` bytes that were handed out.
     ///
@@ -56,6 +57,7 @@ impl Instance {
         let bytes_max = self.limits().snapshot_bytes_max;
         let mut allowance = Allowance::new(self.limits().deadline, u64::from(part_bytes_max));
         let mut size = SnapshotSize::default();
+        let mut joiner = Joiner::default();
         let mut empty_parts = 0;
         loop {
             if !is_wanted() {
@@ -71,8 +73,9 @@ impl Instance {
             }
             allowance.earn(size.with_ends() - before);
             empty_parts = if part.chunks.is_empty() { empty_parts + 1 } else { 0 };
-            part.chunks.into_iter().for_each(&mut *take);
+            part.chunks.into_iter().filter_map(|chunk| joiner.push(chunk)).for_each(&mut *take);
             if part.done {
+                joiner.finish().for_each(take);
                 return Ok(size);
             }
             if empty_parts > EMPTY_PARTS_MAX {

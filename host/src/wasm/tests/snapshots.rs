@@ -1,7 +1,7 @@
 //! Snapshots that lie, that never end, and that are too large.
 
 use super::build::{Wat, call, limits, rows, snapshot, start, words};
-use crate::wasm::{EMPTY_PARTS_MAX, Fault, GuestError, Instance, Limits, RESTORED_BYTES_PER_DEADLINE, Scope};
+use crate::wasm::{CHUNKS_PER_PART_MAX, EMPTY_PARTS_MAX, Fault, GuestError, Instance, Limits, RESTORED_BYTES_PER_DEADLINE, Scope};
 use reprise_core::cells::{Cell, Chunk};
 use std::time::Duration;
 
@@ -77,6 +77,30 @@ fn a_snapshot_that_never_ends_is_ended() {
     assert_eq!(lie(instance.read_snapshot(Scope::Full, 100, &mut drop)), "the snapshot is over the limit of 1000 bytes");
     // A cell of 14 bytes a part.
     assert_eq!(instance.take_usage().calls, 72);
+}
+
+#[test]
+fn a_part_of_too_many_chunks_is_refused() {
+    let part = |count| {
+        let mut guest = snapshot("(i32.const 2816)");
+        guest.memory = "(memory (export \"memory\") 8)".to_owned();
+        // Chunks of zeros: slot 0, no cell.
+        guest.description = vec![(2816, words(&[0, 131_072, count, 1]))];
+        guest.start().snapshot(Scope::Full, 100)
+    };
+    assert_eq!(CHUNKS_PER_PART_MAX, 4096);
+    assert!(part(4096).unwrap().chunks.is_empty());
+    assert_eq!(lie(part(4097)), "4097 chunks in one part of a snapshot; at most 4096 are allowed");
+}
+
+#[test]
+fn cells_that_come_one_by_one_are_handed_on_together() {
+    let mut guest = hands_out(0, HONEST, &DATA);
+    guest.snapshot = counted("", 5000);
+    let mut chunks = Vec::new();
+    let size = guest.start().read_snapshot(Scope::Full, 100, &mut |chunk| chunks.push(chunk)).unwrap();
+    assert_eq!((size.parts, size.cells, size.bytes), (5000, 5000, 10_000));
+    assert_eq!(chunks.iter().map(Chunk::len).collect::<Vec<_>>(), [(64 << 10) / 14, 5000 - (64 << 10) / 14]);
 }
 
 /// Does something and hands out a part, the last of so many.
