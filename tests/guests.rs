@@ -349,6 +349,16 @@ fn two_hundred_mebibytes_of_output_pass_a_limit_of_sixty_four_a_piece() {
 }
 
 #[test]
+fn what_is_no_number_has_the_same_bits_on_every_machine() {
+    let made = emitted(&mut start("nan-bits"), &[("k", "0")]);
+    assert_eq!(made.len(), 10);
+    for (operation, bits) in made {
+        let canonical = if bits.len() == 16 { "7ff8000000000000" } else { "7fc00000" };
+        assert_eq!(bits, canonical, "{operation}");
+    }
+}
+
+#[test]
 fn output_without_end_is_told() {
     let component = load("lie-more");
     let mut instance = open(&component, &limits());

@@ -8,6 +8,7 @@
 //! | `state` | deltas, other numbers of workers, checkpoints that do not fit |
 //! | `refused` | what lying guests return, and rows in quarantine |
 //! | `quarantine` | rows in quarantine: listed, dropped, sent again |
+//! | `divergence` | operators whose repeated calls return something else |
 //! | `healing` | instances that fail and come back in place; rows that cannot be worked on |
 //! | `ends` | the end of the input, told once; old checkpoints, deleted |
 //! | `savepoints` | savepoints, and older checkpoints as beginnings |
@@ -18,6 +19,7 @@
 
 mod capsules;
 mod damage;
+mod divergence;
 mod ends;
 mod healing;
 mod jobs;

@@ -126,6 +126,7 @@ fn a_fault_that_passes_heals_by_itself() {
     assert_eq!(of_kind(&events, "started").len(), 1, "the job itself never starts again: {ended}");
     let status = &of_kind(&events, "end")[0]["status"];
     assert_eq!(status["operators"]["count"]["recovery"]["recoveries"], failed.len(), "{ended}");
+    assert_eq!(status["operators"]["count"]["recovery"]["by_standby"], 0, "there is none: {ended}");
     assert_eq!((&status["restarts"], &status["operators"]["count"]["recovery"]["quarantined"]), (&json!(0), &json!(0)), "{ended}");
     place.published().assert_equals(&input.counted, "after faults that passed");
 }

@@ -33,6 +33,17 @@ fn tried(folder: &Folder, path: &str) -> Tried {
     replay(&folder.store().join(path), &Beside::default()).unwrap()
 }
 
+/// A run that gets these lines, too, once a checkpoint has those before.
+fn run_and_feed(folder: &Folder, late: &[&str]) -> Run {
+    let mut fed = false;
+    folder.run_with(1, |notice| {
+        if matches!(notice, Notice::Checkpoint(made) if folder.is_covered_by(made)) && !std::mem::replace(&mut fed, true) {
+            folder.feed("lines", "late", late);
+        }
+        Then::GoOn
+    })
+}
+
 /// All capsules, each tried: they fail as they say, to the word.
 fn all_reproduced(folder: &Folder, about: &str) -> Vec<Tried> {
     let all: Vec<Tried> = folder.objects("capsules").iter().map(|path| tried(folder, path)).collect();
@@ -71,7 +82,7 @@ fn a_capsule_has_the_stack_and_the_counting_of_its_job() {
         let path = folder.store().join(row.capsule.as_ref().unwrap());
         let first = replay(&path, &Beside::default()).unwrap();
         assert!(first.is_reproduced(), "{:?}", first.attempt);
-        assert_eq!(all_reproduced(&folder, fuel).len(), 1);
+        assert_eq!(all_reproduced(&folder, fuel).len(), 2, "the call with all rows, and the row that is to blame");
         let mut capsule: Capsule = record::decode(&fs::read(&path).unwrap()).unwrap();
         let named = |name: &str| capsule.limits.iter().find(|(limit, _)| limit == name).map(|(_, value)| *value);
         assert_eq!((named("stack-bytes"), named("fuel")), (Some(64 << 10), Some(counted)));
@@ -121,13 +132,7 @@ fn a_snapshot_that_drips_is_a_capsule_that_runs_out_of_time_again_in_a_part_or_b
 fn a_trap_in_a_snapshot_of_changes_is_a_capsule_with_the_state_before() {
     let folder = Folder::new(&topology("snapshot-recursion", "", &on_failure(1, "stop"), true));
     folder.feed("lines", "good", ["a,v,1", "b,v,1"]);
-    let mut fed = false;
-    let run = folder.run_with(1, |notice| {
-        if matches!(notice, Notice::Checkpoint(made) if folder.is_covered_by(made)) && !std::mem::replace(&mut fed, true) {
-            folder.feed("lines", "poison", ["a,v,2", "a,poison,2"]);
-        }
-        Then::GoOn
-    });
+    let run = run_and_feed(&folder, &["a,v,2", "a,poison,2"]);
     names_its_capsule(&folder, &run);
     let capsules = all_reproduced(&folder, "changes");
     assert_eq!(capsules.len(), 1);
@@ -152,13 +157,7 @@ fn a_watermark_that_always_fails_is_a_capsule_though_the_job_stops_for_it() {
 fn an_instance_that_cannot_come_back_is_a_capsule() {
     let folder = Folder::new(&topology("restore-trap", "", &on_failure(1, "stop"), true));
     folder.feed("lines", "good", ["a,v,1", "b,v,1"]);
-    let mut fed = false;
-    let run = folder.run_with(1, |notice| {
-        if matches!(notice, Notice::Checkpoint(made) if folder.is_covered_by(made)) && !std::mem::replace(&mut fed, true) {
-            folder.feed("lines", "poison", ["a,poison,2"]);
-        }
-        Then::GoOn
-    });
+    let run = run_and_feed(&folder, &["a,poison,2"]);
     names_its_capsule(&folder, &run);
     let all = folder.objects("capsules").into_iter().map(|path| tried(&folder, &path));
     let (starts, rows): (Vec<_>, Vec<_>) = all.partition(|tried| tried.capsule.given == Given::Start);
@@ -177,6 +176,38 @@ fn an_instance_that_is_refused_its_configuration_is_a_capsule() {
     names_its_capsule(&folder, &run);
     let capsules = all_reproduced(&folder, "open");
     assert_eq!((capsules.len(), capsules[0].capsule.fault.kind.as_str()), (1, "returned"));
+}
+
+/// How many calls and cells there are in the capsule of a row that fails after so many others, each with a key of its own and a value of so
+/// many bytes, each in a call of its own; there is no checkpoint.
+fn before_the_failure(settings: &str, rows: usize, value_bytes: usize) -> (u64, u64) {
+    let value = "v".repeat(value_bytes);
+    let topology = Topology::on_request(1)
+        .source("lines", "", false)
+        .operator("parse", "parse-text", "\"lines\"")
+        .operator_set("a", "trap-unreachable", r#"{ from = "parse", by = "key" }"#, &format!("{settings}\ndeadline = \"60s\""))
+        .sink("out", "\"a\"");
+    let folder = Folder::new(&topology);
+    folder.feed("lines", "all", (0..rows).map(|row| format!("k{row},{value},1")).chain(["k0,poison,1".to_owned()]));
+    folder.run(1).expect(Ending::Finished);
+    let capsules = folder.objects("capsules");
+    let [path] = &capsules[..] else { panic!("{capsules:?}") };
+    let tried = tried(&folder, path);
+    assert!(tried.is_reproduced());
+    (tried.calls as u64, tried.cells as u64)
+}
+
+#[test]
+fn the_host_takes_snapshots_between_checkpoints_where_there_would_be_too_much_to_repeat() {
+    let settings = |within: &str, log_max: &str| {
+        format!("recover-within = \"{within}\"\nreplay-log-max = \"{log_max}\"\non-failure = {{ retries = 0 }}")
+    };
+    assert_eq!(before_the_failure(&settings("1h", "1GiB"), 40, 10_000), (40, 0), "without a reason there is none");
+    let (calls, cells) = before_the_failure(&settings("1h", "64KiB"), 40, 10_000);
+    assert!(calls <= 6 && calls + cells == 40, "{calls} calls of 10 kB, {cells} cells");
+    // However fast a machine is, so many calls take longer than a millisecond.
+    let (calls, cells) = before_the_failure(&settings("1ms", "1GiB"), 10_000, 1);
+    assert!(calls < 10_000 && calls + cells == 10_000, "{calls} calls, {cells} cells");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Instances that fail and come back in place, and rows that cannot be worked on: the oracle is the run without faults, or without the rows.
 
 use super::jobs::{Folder, Run, Then, Topology, running_counts};
-use crate::support;
+use crate::{guests, support};
 use reprise::clock::Clock;
 use reprise::engine::{Attempt, Control, Event};
 use reprise::job::{Beside, Ending, Notice, replay};
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::codec::record;
+use reprise_core::ids::Digest;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -90,10 +92,45 @@ fn a_thousand_traps_change_nothing_and_no_neighbour_notices() {
         println!("{failures:?}, {:?}", control.guards[1].recoveries);
         assert!(failures["a"] >= 1_000 && failures.len() == 1, "{failures:?}");
         assert_eq!(control.guards[1].recoveries.count(), failures["a"] as u64);
+        let by_standby = if standby.is_empty() { 0 } else { failures["a"] as u64 };
+        assert_eq!(control.guards[1].by_standby.load(Ordering::Relaxed), by_standby, "a standby takes over wherever there is to be one");
         assert_eq!((starts(&run), control.guards[2].recoveries.count()), (1, 0), "neither the job nor the neighbour began anew");
         assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
         assert!(folder.objects("quarantine").is_empty());
     }
+}
+
+#[test]
+fn standbys_that_are_given_up_faster_than_they_are_made_take_no_room_from_a_successor() {
+    // Each snapshot is a full one, which takes the place of the standby; to make that takes longer than from one checkpoint to the next.
+    let settings = format!("standby = true\non-failure = {{ retries = 0, {PATIENT} }}\ndeadline = \"60s\"");
+    let topology = Topology::new("chain-length-max = 0").source("lines", "", true).operator("parse", "parse-text", "\"lines\"");
+    let topology = topology.operator_set("a", "slow-restore", r#"{ from = "parse", by = "key" }"#, &settings).sink("out", "\"a\"");
+    let folder = Folder::new(&topology);
+    let mut good = lines(60, 0, 60);
+    folder.feed("lines", "good", &good);
+    let mut stage = 0;
+    let ended = folder.run_with(1, |notice| {
+        let Notice::Checkpoint(made) = notice else { return Then::GoOn };
+        if !folder.is_covered_by(made) {
+            return Then::GoOn;
+        }
+        stage += 1;
+        match stage {
+            ..30 => {
+                let more = lines(1, 0, 60);
+                folder.feed("lines", &format!("stage-{stage:02}"), &more);
+                good.extend(more);
+            }
+            30 => folder.feed("lines", "stage-30", ["k0,poison,7"]),
+            _ => return Then::Stop,
+        }
+        Then::GoOn
+    });
+    let ended = ended.expect(Ending::Stopped);
+    assert_eq!(starts(&ended), 1, "the job was taken up again");
+    assert_eq!(folder.rows("out"), running_counts(good.iter().map(|line| key(line))));
+    assert_eq!(faulted(&folder, "a").iter().map(|object| object.rows.len()).sum::<usize>(), 1);
 }
 
 #[test]
@@ -185,6 +222,78 @@ fn an_operator_with_too_many_faults_is_paused_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_fault_that_depends_on_the_batch_is_told_and_written_down_without_retries() {
+    let settings = format!("on-failure = {{ retries = 0, capsules = \"always\", {PATIENT} }}\ndeadline = \"60s\"");
+    let folder = Folder::new(&chain("trap-together", &settings).step_by_step(16));
+    let lines = lines(160, 10, 9);
+    folder.feed("lines", "all", &lines);
+    let (run, control) = run(&folder, 1);
+    let count = |wanted: fn(&Event) -> bool| run.notices.iter().filter(|n| matches!(n, Notice::Operator(event) if wanted(event))).count();
+    let (failed, back) =
+        (count(|e| matches!(e, Event::Failed { attempt: 0, retries: 0, .. })), count(|e| matches!(e, Event::Recovered { .. })));
+    assert!(failed > 0 && failures(&run) == [("a", failed)].into(), "{failed} failures");
+    assert_eq!(back, failed, "each failure is followed by a recovery");
+    assert!(control.guards[1].recoveries.count() > failed as u64, "pieces failed as well");
+    let capsules = folder.objects("capsules");
+    assert_eq!(capsules.len(), failed, "those of the pieces say nothing new");
+    for path in &capsules {
+        assert!(replay(&folder.store().join(path), &Beside::default()).unwrap().is_reproduced(), "{path}");
+    }
+    assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
+    assert!(folder.objects("quarantine").is_empty());
+}
+
+#[test]
+fn faults_that_pass_in_smaller_calls_open_the_breaker() {
+    let lines = lines(160, 10, 9);
+    let settings = |open: &str| format!("on-failure = {{ retries = 0, faults-max = 3, window = \"24h\", {open} }}\ndeadline = \"60s\"");
+    let folder = Folder::new(&chain("trap-together", &settings("open = \"stop\"")).step_by_step(16));
+    folder.feed("lines", "all", &lines);
+    let text = folder.run(1).error().to_string();
+    assert!(text.contains("operator `a` instance 0 trapped") && text.contains("stopped after 4 failures"), "{text}");
+    let folder = Folder::new(&chain("trap-together", &settings("pause = \"10ms\"")).step_by_step(16));
+    folder.feed("lines", "all", &lines);
+    let (run, _) = run(&folder, 1);
+    assert!(run.notices.iter().any(|notice| matches!(notice, Notice::Operator(Event::Paused { .. }))));
+    assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
+}
+
+#[test]
+fn a_call_that_ends_in_quarantine_is_one_fault_however_often_it_failed() {
+    for retries in [0, 1, 2] {
+        for (faults_max, stops) in [(20, false), (19, true)] {
+            let settings = format!(
+                "on-failure = {{ retries = {retries}, backoff = \"1ms..1ms\", faults-max = {faults_max}, window = \"24h\", open = \"stop\" }}\ndeadline = \"60s\""
+            );
+            let folder = Folder::new(&chain("trap-unreachable", &settings));
+            folder.feed("lines", "all", lines(400, 20, 9));
+            let run = folder.run(2);
+            if stops {
+                let text = run.error().to_string();
+                assert!(text.contains("stopped after 20 failures"), "{retries} retries: {text}");
+            } else {
+                run.expect(Ending::Finished);
+                assert_eq!(faulted(&folder, "a").iter().map(|object| object.rows.len()).sum::<usize>(), 20);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_in_quarantine_has_what_its_operator_logged_and_the_component_that_failed() {
+    let settings = format!("on-failure = {{ retries = 1, backoff = \"1ms..1ms\", {PATIENT} }}\ndeadline = \"60s\"");
+    let folder = Folder::new(&chain("panic", &settings));
+    folder.feed("lines", "all", ["a,v,1", "a,poison,2", "b,v,3"]);
+    run(&folder, 1);
+    let held = faulted(&folder, "a");
+    let [FaultedRows { rows, component, .. }] = &held[..] else { panic!("{held:?}") };
+    let alone = guests::start("panic").process(0, &guests::batch(&[guests::POISON]), guests::call(1)).unwrap_err();
+    assert!(matches!(&alone.log_tail[..], [line] if line.contains("the value was poison")), "{:?}", alone.log_tail);
+    assert_eq!(rows.iter().map(|row| &row.log_tail).collect::<Vec<_>>(), [&alone.log_tail]);
+    assert_eq!(*component, Digest(Sha256::digest(fs::read(support::guest("panic")).unwrap()).into()));
+}
+
+#[test]
 fn too_many_faults_stop_the_job_where_its_topology_says_so() {
     let settings = "on-failure = { retries = 0, faults-max = 3, open = \"stop\" }\ndeadline = \"60s\"";
     let folder = Folder::new(&chain("trap-unreachable", settings));
@@ -217,7 +326,7 @@ fn an_instance_with_too_much_state_to_be_kept_takes_the_whole_job_up_again() {
                 Then::GoOn
             }
             Notice::Checkpoint(made) if folder.is_covered_by(made) && started > 1 => Then::Stop,
-            // A row with poison traps at every other look at the clock: some stage meets it at the wrong one.
+            // A row with poison traps at half of all looks at the clock: some stage meets it at a bad one.
             Notice::Checkpoint(made) if folder.is_covered_by(made) => {
                 stage += 1;
                 let more = lines(8, 4, 40);

@@ -33,6 +33,11 @@ impl Topology {
         Self(format!("name = \"{JOB}\"\n\n[checkpoint]\nstore = \"file:./state\"\ninterval = \"{interval}\"\n{checkpoint}\n"))
     }
 
+    /// One step after the other, in batches of so many rows, with a checkpoint at the end and when somebody asks.
+    pub fn on_request(rows: u32) -> Self {
+        Self::every("1h", "").with(&format!("[flow]\nbatch-rows = {rows}\nsteps-ahead = 1\n"))
+    }
+
     /// One step after the other, in batches of so many rows.
     pub fn step_by_step(self, rows: u32) -> Self {
         Self(self.0.replace("batch-rows = 16\n", &format!("batch-rows = {rows}\nsteps-ahead = 1\n")))

@@ -148,3 +148,53 @@ fn who_asks_where_nobody_answers_takes_back_what_is_its_own() {
         assert!(error.contains("is no name of an operator"), "{name:?}: {error}");
     }
 }
+
+/// Lines go to a parser, `a`, and what it makes of them to `b`, a counter, by key.
+fn parsing(on_failure: &str) -> Topology {
+    Topology::new("")
+        .source("lines", "", false)
+        .operator_set("a", "parse-text", "\"lines\"", &format!("on-failure = {{ {on_failure} }}\ndeadline = \"60s\""))
+        .operator("b", "running-count", r#"{ from = "a", by = "key" }"#)
+        .sink("out", "\"b\"")
+}
+
+/// Lines of which every fifth is none that the parser takes.
+fn lines_with_bad_ones(rows: usize) -> Vec<String> {
+    (0..rows).map(|row| if row % 5 == 4 { format!("bad {row}") } else { format!("k{},v,7", row * 7 % 9) }).collect()
+}
+
+fn all_but_the_bad(folder: &Folder, lines: &[String]) {
+    let good: Vec<&String> = lines.iter().filter(|line| !line.starts_with("bad")).collect();
+    assert_eq!(folder.rows("out"), running_counts(good.iter().map(|line| key(line))));
+    let newest = folder.newest();
+    let rejected: u64 = newest.operators.iter().flat_map(|operator| &operator.instances).map(|instance| instance.rejected).sum();
+    assert_eq!(rejected as usize, lines.len() - good.len());
+}
+
+#[test]
+fn an_operator_that_rejects_too_many_rows_is_paused_and_nothing_is_lost() {
+    let folder = Folder::new(&parsing("rejections-max = 20, pause = \"10ms\""));
+    let lines = lines_with_bad_ones(400);
+    folder.feed("lines", "all", &lines);
+    let run = folder.run(2).expect(Ending::Finished);
+    let reasons = run.notices.iter().filter_map(|notice| match notice {
+        Notice::Operator(Event::Paused { operator, reason, .. }) => Some((operator.as_str(), reason.as_str())),
+        _ => None,
+    });
+    let reasons: Vec<_> = reasons.collect();
+    assert!(!reasons.is_empty() && reasons.iter().all(|reason| *reason == ("a", "over 20 rejected rows in 60s")), "{reasons:?}");
+    all_but_the_bad(&folder, &lines);
+}
+
+#[test]
+fn too_many_rejected_rows_stop_the_job_where_its_topology_says_so() {
+    let folder = Folder::new(&parsing("rejections-max = 20, open = \"stop\""));
+    let lines = lines_with_bad_ones(400);
+    folder.feed("lines", "all", &lines);
+    let text = folder.run(2).error().to_string();
+    assert!(text.contains("operator `a` is stopped: over 20 rejected rows in 60s"), "{text}");
+    // Who takes as many for good goes on where it was.
+    folder.set(&parsing("rejections-max = 80, open = \"stop\""));
+    folder.run(2).expect(Ending::Finished);
+    all_but_the_bad(&folder, &lines);
+}

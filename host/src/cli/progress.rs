@@ -185,8 +185,11 @@ impl Display {
         match event {
             Event::Failed { operator, instance, report, attempt, retries, wait } => {
                 let wait = wait.as_millis() as u64;
-                let text =
-                    format!("{report}\n  help: a new instance takes over and the call is made again, {attempt} of {retries}, in {wait} ms");
+                let next = match attempt {
+                    0 => "and its rows are tried in smaller calls".to_owned(),
+                    _ => format!("and the call is made again, {attempt} of {retries}, in {wait} ms"),
+                };
+                let text = format!("{report}\n  help: a new instance takes over {next}");
                 let members = json!({
                     "operator": operator, "instance": instance, "report": report, "attempt": attempt, "retries": retries, "wait_ms": wait,
                 });
@@ -449,8 +452,9 @@ fn recoveries(name: &str, guard: &Guard) -> String {
     let ms = |took: Duration| took.as_secs_f64() * 1e3;
     let times = &guard.recoveries;
     format!(
-        "operator `{name}`: {} recoveries, half within {:.1} ms, 99 of 100 within {:.1} ms, the longest {:.1} ms; {} rows to quarantine",
+        "operator `{name}`: {} recoveries, {} by a standby; half within {:.1} ms, 99 of 100 within {:.1} ms, the longest {:.1} ms; {} rows to quarantine",
         thousands(times.count()),
+        thousands(load(&guard.by_standby)),
         ms(times.within(500)),
         ms(times.within(990)),
         ms(times.max()),
@@ -462,7 +466,8 @@ fn recovery(guard: &Guard) -> serde_json::Value {
     let us = |took: Duration| took.as_micros() as u64;
     let times = &guard.recoveries;
     json!({
-        "recoveries": times.count(), "p50_us": us(times.within(500)), "p99_us": us(times.within(990)), "max_us": us(times.max()),
+        "recoveries": times.count(), "by_standby": load(&guard.by_standby),
+        "p50_us": us(times.within(500)), "p99_us": us(times.within(990)), "max_us": us(times.max()),
         "predicted_us": us(guard.predicted()), "quarantined": load(&guard.quarantined), "is_paused": guard.is_open(),
     })
 }

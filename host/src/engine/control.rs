@@ -50,7 +50,7 @@ pub enum Failure {
         instance: u32,
         /// In which epoch.
         epoch: Epoch,
-        /// Which call.
+        /// Which call, and in what its repetition differs.
         context: String,
     },
     /// A source or sink failed.

@@ -7,7 +7,8 @@ use std::time::Duration;
 /// Something that happened to an instance of an operator.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A call failed; a new instance takes the place of the one that failed, and the call is made again.
+    /// A call failed; a new instance takes the place of the one that failed, and the call is made again. Each retry is told, and where there is
+    /// none the first failure.
     Failed {
         /// The operator's name in the topology.
         operator: String,
@@ -15,7 +16,7 @@ pub enum Event {
         instance: u32,
         /// What happened, for people: several lines.
         report: String,
-        /// Which retry comes now.
+        /// Which retry comes now; 0 where the rows of the call are tried in smaller calls instead.
         attempt: u32,
         /// Retries after which it is decided otherwise.
         retries: u32,

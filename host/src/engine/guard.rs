@@ -16,6 +16,8 @@ pub struct Guard {
     predicted_ns: Vec<AtomicU64>,
     /// How long instances took to come back.
     pub recoveries: Durations,
+    /// Of these, those where a standby took over.
+    pub by_standby: AtomicU64,
     /// Rows that went to quarantine because calls failed on them.
     pub quarantined: AtomicU64,
 }
@@ -30,6 +32,7 @@ impl Guard {
             origin: Instant::now(),
             predicted_ns: (0..instances).map(|_| AtomicU64::new(0)).collect(),
             recoveries: Durations::default(),
+            by_standby: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
         }
     }
@@ -74,6 +77,11 @@ impl Guard {
     /// Takes note of a fault. The pause, where it opens the breaker.
     pub(super) fn fault(&self) -> Option<Duration> {
         self.with(|breaker, now| breaker.fault(now).then(|| left(breaker, now)))
+    }
+
+    /// Takes note of rows that a call rejected. The pause, where they open the breaker.
+    pub(super) fn rejected(&self, rows: u64) -> Option<Duration> {
+        self.with(|breaker, now| breaker.rejected(now, rows).then(|| left(breaker, now)))
     }
 
     /// Opens the breaker, whatever came before. The pause, where it was not open.
@@ -175,7 +183,7 @@ mod tests {
     #[test]
     fn a_breaker_that_is_open_says_for_how_long() {
         let hour = Duration::from_secs(3_600);
-        let guard = Guard::new(Window { faults_max: 1, window: hour, pause: hour }, 1);
+        let guard = Guard::new(Window { faults_max: 1, rejections_max: 1, window: hour, pause: hour }, 1);
         assert!(guard.shut_for().is_none() && guard.fault().is_none());
         assert!(guard.fault().is_some());
         assert!(guard.shut_for().is_some_and(|left| left <= hour) && guard.is_open());

@@ -65,11 +65,15 @@ impl OperatorInstance {
                 self.revivals_failed = 0;
                 let took = self.failed_at.elapsed();
                 self.blueprint.guard.recoveries.note(took);
+                if restored.is_none() {
+                    self.blueprint.guard.by_standby.fetch_add(1, Ordering::Relaxed);
+                }
                 if let (Some(restored), Some(image)) = (restored, &self.image) {
                     self.pace.note_restore(image.bytes(), restored);
                 }
                 self.start_standby();
-                if self.search.is_narrowing() {
+                // Those of a search are not told one by one; that of the failure which began it is.
+                if self.search.is_narrowing() && self.search.failures() > 1 {
                     return Ok(());
                 }
                 let operator = self.blueprint.settings.name.clone();
@@ -128,16 +132,19 @@ impl OperatorInstance {
     }
 
     /// After a call failed: says so, waits where it must, and lets a successor be made. `next` is [`Next::Retry`] or [`Next::Narrow`].
-    fn again(&mut self, unit: Unit, next: Next, error: GuestError, context: String) -> Result<(), Failure> {
-        if let Next::Retry { attempt, wait } = next {
+    /// `is_first`: nothing of the unit failed before.
+    fn again(&mut self, unit: Unit, next: Next, is_first: bool, error: GuestError, context: String) -> Result<(), Failure> {
+        let retry = if let Next::Retry { attempt, wait } = next { Some((attempt, wait)) } else { None };
+        if retry.is_some() || is_first {
+            let (attempt, wait) = retry.unwrap_or_default();
             self.not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
             let report = self.failure(error.clone(), context.clone(), None).to_string();
             let (operator, retries) = (self.blueprint.settings.name.clone(), self.blueprint.settings.on_failure.retries);
             (self.blueprint.events)(Event::Failed { operator, instance: self.at.instance, report, attempt, retries, wait });
-            if attempt == 1 {
-                self.write_down(&unit, usize::MAX, &error);
-                self.fault(&error, &context)?;
-            }
+        }
+        if is_first {
+            self.write_down(&unit, usize::MAX, &error);
+            self.fault(&error, &context)?;
         }
         self.unit = Some(unit);
         self.revive()
@@ -197,14 +204,26 @@ impl OperatorInstance {
         Ok(())
     }
 
+    /// Counts rejected rows, which may open the breaker, too.
+    pub(super) fn rejected(&mut self, rows: u64) -> Result<(), Failure> {
+        let Some(pause) = self.blueprint.guard.rejected(rows) else { return Ok(()) };
+        let settings = &self.blueprint.settings.on_failure;
+        let reason = format!("over {} rejected rows in {:?}", settings.rejections_max, settings.window);
+        if settings.open == Open::Stop {
+            let text = format!("operator `{}` is stopped: {reason}", self.blueprint.settings.name);
+            return Err(Failure::Limit(format!("{text}\n  help: look at the reasons in the quarantine, or raise `rejections-max`")));
+        }
+        self.say_paused(pause, reason);
+        Ok(())
+    }
+
     fn say_paused(&self, pause: Duration, reason: String) {
         (self.blueprint.events)(Event::Paused { operator: self.blueprint.settings.name.clone(), pause, reason });
     }
 
     /// There is nothing left to try but to leave the operator alone, or to stop.
-    fn give_up(&mut self, unit: Unit, error: GuestError, context: String, failures: u32) -> Result<(), Failure> {
-        if self.blueprint.settings.on_failure.retries == 0 {
-            // Else the first retry has done so.
+    fn give_up(&mut self, unit: Unit, is_first: bool, error: GuestError, context: String, failures: u32) -> Result<(), Failure> {
+        if is_first {
             self.write_down(&unit, 1, &error);
         }
         let pauses = self.blueprint.settings.on_failure.then == Then::Pause && !self.control.stopping();
@@ -224,23 +243,24 @@ impl OperatorInstance {
     /// A call with rows failed.
     pub(super) fn rows_failed(&mut self, unit: Unit, piece: usize, error: GuestError, context: String) -> Result<(), Failure> {
         self.fell(&error, &context)?;
-        let policy = self.policy();
+        let (policy, is_first) = (self.policy(), self.search.failures() == 0);
         match self.search.failed(Some(piece), &policy, Clock::unlikely_number()) {
             Next::Poison => match self.blueprint.settings.on_failure.then {
-                Then::Quarantine => self.quarantine(unit, error, context),
-                Then::Pause | Then::Stop => self.give_up(unit, error, context, policy.retries.saturating_add(1)),
+                Then::Quarantine => self.quarantine(unit, is_first, error, context),
+                Then::Pause | Then::Stop => self.give_up(unit, is_first, error, context, policy.retries.saturating_add(1)),
             },
-            Next::GiveUp { failures } => self.give_up(unit, error, context, failures),
-            next => self.again(unit, next, error, context),
+            Next::GiveUp { failures } => self.give_up(unit, is_first, error, context, failures),
+            next => self.again(unit, next, is_first, error, context),
         }
     }
 
     /// A watermark failed: there is no row to blame.
     pub(super) fn watermark_failed(&mut self, unit: Unit, error: GuestError, context: String) -> Result<(), Failure> {
         self.fell(&error, &context)?;
+        let is_first = self.search.failures() == 0;
         match self.search.failed(None, &self.policy(), Clock::unlikely_number()) {
-            Next::GiveUp { failures } => self.give_up(unit, error, context, failures),
-            next => self.again(unit, next, error, context),
+            Next::GiveUp { failures } => self.give_up(unit, is_first, error, context, failures),
+            next => self.again(unit, next, is_first, error, context),
         }
     }
 
@@ -252,14 +272,15 @@ impl OperatorInstance {
             return Ok(());
         }
         self.fell(&error, context)?;
+        let is_first = self.snapshot_search.failures() == 0;
         match self.snapshot_search.failed(None, &self.policy(), Clock::unlikely_number()) {
-            Next::GiveUp { failures } => self.give_up(unit, error, context.to_owned(), failures),
-            next => self.again(unit, next, error, context.to_owned()),
+            Next::GiveUp { failures } => self.give_up(unit, is_first, error, context.to_owned(), failures),
+            next => self.again(unit, next, is_first, error, context.to_owned()),
         }
     }
 
-    /// Puts the first row of a unit into quarantine.
-    fn quarantine(&mut self, unit: Unit, error: GuestError, context: String) -> Result<(), Failure> {
+    /// Puts the first row of a unit into quarantine. `is_first`: it had not failed before, and is not counted yet.
+    fn quarantine(&mut self, unit: Unit, is_first: bool, error: GuestError, context: String) -> Result<(), Failure> {
         let Unit { work: Work::Rows { input, rows }, capabilities } = unit else {
             return Err(Failure::Internal("only rows go to quarantine".to_owned()));
         };
@@ -284,7 +305,9 @@ impl OperatorInstance {
         if rows.len() > 1 {
             self.unit = Some(Unit { work: Work::Rows { input, rows: rows.slice(1..rows.len()) }, capabilities });
         }
-        self.fault(&error, &context)?;
+        if is_first {
+            self.fault(&error, &context)?;
+        }
         self.revive()
     }
 }

@@ -1,18 +1,22 @@
 //! The state of an instance as of its last snapshot, in the host's memory: what its successor is restored from.
 //!
 //! It is a chain like that on storage: chunks in the order in which they are to be restored, later ones winning. When the newer ones have
-//! grown to half of what they change, a thread folds all into one; the instance works on meanwhile.
+//! grown to half of what they change, a thread folds all into one; the instance works on meanwhile. What is to be reported at the end of an
+//! epoch is kept in the same way.
 
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::chain;
+use reprise_core::columns::ColumnError;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 /// Changes of fewer bytes are not worth folding.
 const FOLD_BYTES_MIN: u64 = 2 << 20;
+/// Changes that are not reported yet and no more bytes than the state and these are not worth folding.
+const UNREPORTED_BYTES_MIN: u64 = 16 << 20;
 /// What a cell counts beside its bytes.
 const CELL_BYTES: u64 = 12;
-/// What a chunk counts beside its cells: its eight columns, wherever they lie.
+/// What a chunk counts beside its cells: its seven columns, wherever they lie.
 const CHUNK_BYTES: u64 = 256;
 
 /// Cells with the version that their slot had in the component which wrote them.
@@ -41,7 +45,8 @@ struct Folding {
     folded: Receiver<Option<Vec<Versioned>>>,
 }
 
-fn bytes<'a>(chunks: impl IntoIterator<Item = &'a Arc<Versioned>>) -> u64 {
+/// What chunks count, in bytes.
+pub(super) fn bytes<'a>(chunks: impl IntoIterator<Item = &'a Arc<Versioned>>) -> u64 {
     let one = |held: &Arc<Versioned>| held.chunk.size_bytes() as u64 + held.chunk.len() as u64 * CELL_BYTES + CHUNK_BYTES;
     chunks.into_iter().map(one).sum()
 }
@@ -76,6 +81,11 @@ impl Image {
 
     /// Takes what a thread has folded, and lets one fold where that is due.
     pub fn tend(&mut self) {
+        self.fold_beyond(0, |chunks| chain::fold(chunks));
+    }
+
+    /// Takes what a thread has folded. Lets one fold where there are more than `least` bytes, a third of which came since the last time.
+    fn fold_beyond(&mut self, least: u64, folds: Folds) {
         if let Some(folding) = &self.folding {
             match folding.folded.try_recv() {
                 Ok(folded) => {
@@ -90,8 +100,9 @@ impl Image {
                 Err(TryRecvError::Disconnected) => self.folding = None,
             }
         }
-        if self.bytes - self.base_bytes > (self.base_bytes / 2).max(FOLD_BYTES_MIN) && self.is_uniform() {
-            self.folding = fold(self.chunks.clone());
+        let is_due = self.bytes > least && self.bytes - self.base_bytes > (self.base_bytes / 2).max(FOLD_BYTES_MIN);
+        if is_due && self.is_uniform() {
+            self.folding = fold(self.chunks.clone(), folds);
         }
     }
 
@@ -102,15 +113,39 @@ impl Image {
     }
 }
 
+/// What has changed since the last report: cells that change again and again are kept once, or a few times, however long an epoch is.
+#[derive(Debug, Default)]
+pub(super) struct Unreported(Image);
+
+impl Unreported {
+    /// Adds changes. `state_bytes`: of all that the instance has. Only where there are more changes than that, some cells are there twice.
+    pub fn append(&mut self, changes: impl IntoIterator<Item = Arc<Versioned>>, state_bytes: u64) {
+        self.0.append(changes);
+        self.0.fold_beyond(state_bytes.saturating_add(UNREPORTED_BYTES_MIN), |chunks| chain::fold_changes(chunks));
+    }
+
+    /// Gives all away.
+    pub fn take(&mut self) -> Vec<Arc<Versioned>> {
+        std::mem::take(self).0.chunks
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.chunks.is_empty()
+    }
+}
+
+/// How chunks become fewer.
+type Folds = fn(&[&Chunk]) -> Result<Vec<Chunk>, ColumnError>;
+
 /// Folds on a thread of its own. `None` where there is none to be had: the next turn tries again.
-fn fold(chunks: Vec<Arc<Versioned>>) -> Option<Folding> {
+fn fold(chunks: Vec<Arc<Versioned>>, folds: Folds) -> Option<Folding> {
     let (done, folded) = sync_channel(1);
     let count = chunks.len();
     let work = move || {
         let versions: std::collections::BTreeMap<u32, u32> = chunks.iter().map(|held| (held.chunk.slot(), held.version)).collect();
         let plain: Vec<&Chunk> = chunks.iter().map(|held| &held.chunk).collect();
         let versioned = |chunk: Chunk| Versioned { version: versions.get(&chunk.slot()).copied().unwrap_or_default(), chunk };
-        let folded = chain::fold(&plain).ok().map(|folded| folded.into_iter().map(versioned).collect());
+        let folded = folds(&plain).ok().map(|folded| folded.into_iter().map(versioned).collect());
         // Nobody listens where the image was replaced meanwhile.
         let _ = done.send(folded);
     };
@@ -184,6 +219,30 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!((image.chunks().len(), cells(&image).len()), (1, 1));
+    }
+
+    #[test]
+    fn changes_of_the_same_cells_are_kept_a_few_times_however_many_there_are_until_they_are_reported() {
+        let state_bytes = bytes(&[chunk((0..40_000).map(|key| (key, Some(1))))]);
+        let mut unreported = Unreported::default();
+        let mut most = 0;
+        for round in 0..60u32 {
+            unreported.append([chunk((0..40_000).map(|key| (key, (key != round).then_some(round as u8))))], state_bytes);
+            // Whoever folds is waited for: the bound is on what is kept, not on how fast that is.
+            while unreported.0.folding.is_some() {
+                unreported.append([], state_bytes);
+                std::thread::yield_now();
+            }
+            most = most.max(unreported.0.bytes());
+        }
+        assert!(most < 4 * state_bytes + UNREPORTED_BYTES_MIN, "{most} bytes for a state of {state_bytes}");
+        let held = Image::new(unreported.take());
+        assert!(unreported.is_empty());
+        let removed = held.chunks().iter().flat_map(|held| held.chunk.cells().filter(|cell| cell.value.is_none())).count();
+        assert!(removed > 0, "who has the cell from before must hear that it is gone");
+        let cells = cells(&held);
+        assert_eq!(cells.len(), 39_999);
+        assert!(cells.values().all(|value| *value == [59; 100]));
     }
 
     #[test]

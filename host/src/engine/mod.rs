@@ -13,6 +13,7 @@
 //! | `source`, `operator`, `sink` | one instance of each |
 //! | `heal`, `revive` | what becomes of an operator's instance that fails; its successor |
 //! | `image`, `replay` | what a successor is made of: the last snapshot, the calls since |
+//! | `returned` | digests of what a call returned, to compare its repetition with |
 //! | `capsule` | a failed call with what led to it |
 //! | `guard`, `event` | what instances share when things go wrong; what they tell of it |
 //! | `dataflow` | one worker's share, built from the plan |
@@ -34,6 +35,7 @@ mod moment;
 mod operator;
 mod replay;
 mod report;
+mod returned;
 mod revive;
 mod sink;
 mod source;
@@ -50,6 +52,7 @@ use moment::Moment;
 pub use operator::{OperatorBlueprint, Restored};
 pub use replay::{Entry, Input};
 pub use report::{EpochContent, EpochReport, Faulted, ReportLost, Reporter};
+pub use returned::Returned;
 pub use sink::SinkSeat;
 pub use source::{SourceLimits, SourceSeat};
 

@@ -15,11 +15,12 @@ use super::control::{Control, Failure, NodeCounters};
 use super::event::{Event, Events};
 use super::frame::{Frame, Load};
 use super::guard::Guard;
-use super::image::{Image, Versioned};
+use super::image::{Image, Unreported, Versioned};
 use super::inbox::{Arrival, Inbox, Risen, Watermarks};
 use super::moment::Moment;
-use super::replay::{Entry, Input, InputLog, digest};
+use super::replay::{ENTRY_BYTES, Entry, Input, InputLog};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
+use super::returned::Returned;
 use super::revive::{Maker, Revival, Standby};
 use crate::clock::Clock;
 use crate::wasm::{Call, Component, GuestError, Identity, Instance, Level, Limits, Outcome, Rejection, Scope};
@@ -147,7 +148,7 @@ pub(super) struct OperatorInstance {
     /// The calls since, where there is state.
     pub(super) log: InputLog,
     /// Changes that are in the image and in no report yet.
-    unreported: Vec<Arc<Versioned>>,
+    unreported: Unreported,
     pub(super) pace: Pace,
     pub(super) standby: Option<Standby>,
     pub(super) search: Search,
@@ -191,10 +192,12 @@ impl OperatorInstance {
         let identity = Identity { job: blueprint.job.clone(), operator, instance: at.instance, seed: 0 };
         let open = Call { number: first.0 << 32, now_ms: clock.now_ms() };
         let crew = Arc::clone(&control.crew);
-        let maker = Maker { blueprint: Arc::clone(&blueprint), identity, parallelism: place.peers as u32, open, crew };
+        let is_kept = Arc::default();
+        let maker = Maker { blueprint: Arc::clone(&blueprint), identity, parallelism: place.peers as u32, open, crew, is_kept };
         let chunks: Vec<Arc<Versioned>> = restored.chunks.into_iter().map(Arc::new).collect();
         let began = Instant::now();
-        let instance = maker.make(&chunks).map_err(|lost| Case::failure(&maker, place.index, first, &chunks, lost))?;
+        let instance =
+            maker.make(&chunks, &|| !maker.crew.is_dismissed()).map_err(|lost| Case::failure(&maker, place.index, first, &chunks, lost))?;
         let state_bytes: i64 = chunks.iter().map(|held| held.chunk.size_bytes() as i64).sum();
         control.operators[place.index].state_bytes.fetch_add(state_bytes, Ordering::Relaxed);
         let mut pace = Pace::new(blueprint.settings.recover_within, blueprint.settings.replay_log_bytes_max);
@@ -223,7 +226,7 @@ impl OperatorInstance {
             closed: false,
             image: Some(image),
             log: InputLog::default(),
-            unreported: Vec::new(),
+            unreported: Unreported::default(),
             pace,
             standby: None,
             search: Search::default(),
@@ -361,15 +364,15 @@ impl OperatorInstance {
     }
 
     /// Adds a call to the log, where it may have to be repeated.
-    fn log_call(&mut self, input: Input, digest: u64, call: Call, busy: Duration) {
+    fn log_call(&mut self, input: Input, returned: Returned, call: Call, busy: Duration) {
         if self.image.is_some() {
-            self.log.push(Entry { input, call, digest }, busy);
+            self.log.push(Entry { input, call, returned }, busy);
         }
     }
 
     /// What is to be logged of an outcome. Operators without state have nothing to repeat.
-    fn digest(&self, outcome: &Outcome) -> Option<u64> {
-        (self.blueprint.has_state() && self.image.is_some()).then(|| digest(outcome))
+    fn returned(&self, outcome: &Outcome) -> Option<Returned> {
+        (self.blueprint.has_state() && self.image.is_some()).then(|| Returned::of(outcome))
     }
 
     fn work_on_rows(&mut self, input: u32, rows: Batch, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
@@ -386,20 +389,21 @@ impl OperatorInstance {
         match self.call(&given) {
             Ok((outcome, call, busy)) => {
                 self.search.succeeded(piece);
-                let digest = self.digest(&outcome);
+                let returned = self.returned(&outcome);
                 let Input::Rows { rows: now, .. } = &given else { return Ok(()) };
                 self.rows += now.len() as u64;
                 self.counters().rows_in.fetch_add(now.len() as u64, Ordering::Relaxed);
-                self.counters().rejected.fetch_add(outcome.rejected.len() as u64, Ordering::Relaxed);
+                let rejected = outcome.rejected.len() as u64;
+                self.counters().rejected.fetch_add(rejected, Ordering::Relaxed);
                 for rejection in outcome.rejected {
                     self.refuse(input, now, rejection)?;
                 }
                 self.send_rows(outcome.outputs, &capabilities, send);
-                if let Some(digest) = digest {
-                    self.log_call(given, digest, call, busy);
+                if let Some(returned) = returned {
+                    self.log_call(given, returned, call, busy);
                 }
                 self.unit = left.map(|rows| Unit { work: Work::Rows { input, rows: rows.slice(piece..rows.len()) }, capabilities });
-                Ok(())
+                if rejected > 0 { self.rejected(rejected) } else { Ok(()) }
             }
             Err(error) => {
                 let context = given.describe(&self.blueprint.description.inputs);
@@ -425,14 +429,18 @@ impl OperatorInstance {
     fn advance(&mut self, risen: Risen, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
         let Risen { watermark, is_new } = risen;
         if is_new {
+            if let Err(error) = self.snapshot_if_due(ENTRY_BYTES) {
+                let unit = Unit { work: Work::Watermark(risen), capabilities };
+                return self.snapshot_failed(unit, error, "a snapshot between two checkpoints");
+            }
             let given = Input::Watermark(watermark);
             match self.call(&given) {
                 Ok((outcome, call, busy)) => {
                     self.search.succeeded(0);
-                    let digest = self.digest(&outcome);
+                    let returned = self.returned(&outcome);
                     self.send_rows(outcome.outputs, &capabilities, send);
-                    if let Some(digest) = digest {
-                        self.log_call(given, digest, call, busy);
+                    if let Some(returned) = returned {
+                        self.log_call(given, returned, call, busy);
                     }
                 }
                 Err(error) => {
@@ -507,7 +515,7 @@ impl OperatorInstance {
                 return Ok(None);
             }
             if self.blueprint.chain_length_max > 0 {
-                return Ok(Some((snapshot::Scope::Delta, std::mem::take(&mut self.unreported))));
+                return Ok(Some((snapshot::Scope::Delta, self.unreported.take())));
             }
         }
         // This may fail. Until it has not, changes are unreported and the full snapshot is due: a successor would have nothing to say.
@@ -516,7 +524,7 @@ impl OperatorInstance {
                 self.control.ask_full(self.at);
             }
         })?;
-        self.unreported.clear();
+        drop(self.unreported.take());
         self.log.clear();
         if let Some(image) = &mut self.image {
             image.replace(full.clone());
@@ -538,11 +546,12 @@ impl OperatorInstance {
         let changes = self.read_snapshot(Scope::Changes)?;
         self.pace.note_snapshot(started.elapsed());
         self.log.clear();
-        self.unreported.extend(changes.iter().cloned());
+        let state_bytes = self.image.as_ref().map_or(u64::MAX, Image::bytes);
+        self.unreported.append(changes.iter().cloned(), state_bytes);
         let Some(image) = &mut self.image else { return Ok(()) };
         image.append(changes.iter().cloned());
         image.tend();
-        if !changes.is_empty() && self.standby.as_ref().is_some_and(|standby| !standby.apply(changes)) {
+        if !changes.is_empty() && self.standby.as_ref().is_some_and(|standby| !standby.apply(changes, image.bytes())) {
             self.standby = None;
         }
         self.hold_image_to_its_limit();

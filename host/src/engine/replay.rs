@@ -1,17 +1,17 @@
 //! The calls of an instance since its last snapshot: what its successor has to repeat, and what came of each.
 //!
 //! A call that is repeated gets the same rows, the same number and the same time. What it returns was sent when it was made, and is dropped;
-//! its digest must be that of the first time.
+//! it must be what [`super::returned`] noted the first time.
 
-use crate::wasm::{Call, GuestError, Instance, Outcome, Rejection};
+use super::returned::Returned;
+use crate::wasm::{Call, GuestError, Instance, Outcome};
 use reprise_core::batch::Batch;
-use reprise_core::codec::Checksum;
 use reprise_core::failure::pace::Logged;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that an entry counts beside its rows.
-const ENTRY_BYTES: u64 = 128;
+pub(super) const ENTRY_BYTES: u64 = 128;
 
 /// What a call is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +65,8 @@ pub struct Entry {
     pub input: Input,
     /// Its number and time.
     pub call: Call,
-    /// Digest of what it returned.
-    pub digest: u64,
+    /// Digests of what it returned.
+    pub returned: Returned,
 }
 
 /// See the module.
@@ -79,7 +79,7 @@ pub(super) struct InputLog {
 impl InputLog {
     /// Adds a call that took so long.
     pub fn push(&mut self, entry: Entry, busy: Duration) {
-        self.logged.bytes += entry.input.bytes();
+        self.logged.bytes += entry.input.bytes() + entry.returned.size_bytes();
         self.logged.busy += busy;
         self.entries.push(Arc::new(entry));
     }
@@ -99,44 +99,6 @@ impl InputLog {
     }
 }
 
-/// The odd multiplier of the sums below: 2^64 divided by the golden ratio.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// A digest of all that a call returned: ports, rows, rejections.
-pub(super) fn digest(outcome: &Outcome) -> u64 {
-    let mut sum = Checksum::default();
-    for (port, rows) in &outcome.outputs {
-        let sums = [
-            u64::from(*port),
-            rows.len() as u64,
-            fold(rows.times(), |time| *time as u64),
-            fold(rows.key_ends(), |end| u64::from(*end)),
-            fold(rows.value_ends(), |end| u64::from(*end)),
-        ];
-        sums.iter().for_each(|part| sum.update(&part.to_le_bytes()));
-        sum.update(rows.keys());
-        sum.update(rows.values());
-    }
-    for Rejection { row, reason } in &outcome.rejected {
-        sum.update(&row.to_le_bytes());
-        sum.update(&(reason.len() as u64).to_le_bytes());
-        sum.update(reason.as_bytes());
-    }
-    sum.digest()
-}
-
-/// A sum of numbers in which their order counts. Four lanes, since each step of one waits for the step before it.
-fn fold<T>(numbers: &[T], number: impl Fn(&T) -> u64) -> u64 {
-    let (fours, rest) = numbers.as_chunks::<4>();
-    let mut lanes = [1u64, 2, 3, 4];
-    let step = |lane: &mut u64, number: u64| *lane = (*lane ^ number).wrapping_mul(MULTIPLIER).rotate_left(23);
-    for four in fours {
-        lanes.iter_mut().zip(four).for_each(|(lane, value)| step(lane, number(value)));
-    }
-    lanes.iter_mut().zip(rest).for_each(|(lane, value)| step(lane, number(value)));
-    lanes.iter().fold(0, |sum, lane| (sum ^ lane).wrapping_mul(MULTIPLIER).rotate_left(23))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,48 +112,16 @@ mod tests {
         batch
     }
 
-    fn of(outputs: Vec<(u32, Batch)>) -> u64 {
-        digest(&Outcome { outputs, rejected: Vec::new() })
-    }
-
-    #[test]
-    fn every_part_of_what_a_call_returns_counts() {
-        let rows = [(1, "a", "bc"), (2, "d", "e")];
-        let plain = of(vec![(0, batch(&rows))]);
-        assert_eq!(plain, of(vec![(0, batch(&rows))]));
-        let others = [
-            of(vec![(1, batch(&rows))]),
-            of(vec![(0, batch(&[rows[1], rows[0]]))]),
-            of(vec![(0, batch(&[(1, "ab", "c"), rows[1]]))]),
-            of(vec![(0, batch(&[(3, "a", "bc"), rows[1]]))]),
-            of(vec![(0, batch(&[rows[0]])), (0, batch(&[rows[1]]))]),
-            of(vec![]),
-            digest(&Outcome { outputs: vec![(0, batch(&rows))], rejected: vec![Rejection { row: 0, reason: "x".into() }] }),
-        ];
-        for (at, other) in others.iter().enumerate() {
-            assert_ne!(*other, plain, "{at}");
-            assert_eq!(others.iter().filter(|same| *same == other).count(), 1, "{at}");
-        }
-    }
-
-    #[test]
-    fn the_order_of_numbers_counts_in_every_lane() {
-        let numbers: Vec<u64> = (0..11).collect();
-        let plain = fold(&numbers, |number| *number);
-        for (a, b) in [(0, 1), (0, 4), (3, 7), (9, 10), (7, 10)] {
-            let mut swapped = numbers.clone();
-            swapped.swap(a, b);
-            assert_ne!(fold(&swapped, |number| *number), plain, "{a} {b}");
-        }
-    }
-
     #[test]
     fn a_log_knows_its_size_and_forgets() {
         let mut log = InputLog::default();
-        let entry = |input| Entry { input, call: Call::default(), digest: 0 };
+        let returned = Returned::of(&Outcome::default());
+        let digests = returned.size_bytes();
+        let entry = |input| Entry { input, call: Call::default(), returned: returned.clone() };
         log.push(entry(Input::Watermark(5)), Duration::from_millis(2));
         log.push(entry(Input::Rows { input: 0, rows: batch(&[(1, "a", "bc")]) }), Duration::from_millis(3));
-        assert_eq!(log.logged(), Logged { bytes: 2 * ENTRY_BYTES + 19, busy: Duration::from_millis(5) });
+        assert!(digests > 0);
+        assert_eq!(log.logged(), Logged { bytes: 2 * (ENTRY_BYTES + digests) + 19, busy: Duration::from_millis(5) });
         log.clear();
         assert_eq!((log.logged(), log.entries().len()), (Logged::default(), 0));
     }

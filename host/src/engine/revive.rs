@@ -10,16 +10,19 @@
 
 use super::control::Control;
 use super::crew::Crew;
-use super::image::Versioned;
+use super::image::{self, Versioned};
 use super::operator::{OperatorBlueprint, Wake};
-use super::replay::{Entry, InputLog, digest};
+use super::replay::{Entry, InputLog};
 use crate::wasm::{Call, Component, GuestError, Identity, Instance};
+use reprise_core::description::Description;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Snapshots that may wait for a standby. One that is further behind is given up for a new one.
-const STANDBY_BEHIND_MAX: usize = 64;
+/// Bytes of snapshots that may wait for a standby, where its operator has less state than this; else as many as that has. One that is further
+/// behind is given up: to restore a new one is less work.
+const STANDBY_BEHIND_BYTES_MIN: u64 = 16 << 20;
 
 /// How instances of one place in the dataflow are made, each like the one before.
 #[derive(Clone)]
@@ -31,25 +34,31 @@ pub(super) struct Maker {
     pub open: Call,
     /// The threads that make and keep instances.
     pub crew: Arc<Crew>,
+    /// A thread keeps a standby: one at a time, there is no room for more.
+    pub is_kept: Arc<AtomicBool>,
 }
 
 impl Maker {
-    /// A fresh instance, opened and restored. An error comes with what was done.
-    pub fn make(&self, image: &[Arc<Versioned>]) -> Result<Instance, (GuestError, &'static str)> {
+    /// A fresh instance, opened and restored. An error comes with what was done: where it fails, and where it is not `wanted` any more.
+    pub fn make(&self, image: &[Arc<Versioned>], wanted: &dyn Fn() -> bool) -> Result<Instance, (GuestError, &'static str)> {
         let component: &Component = &self.blueprint.component;
         let instance = component.instantiate(&self.blueprint.limits, self.identity.clone());
         let mut instance = instance.map_err(|error| (error, "before its first row"))?;
         instance.open(&self.blueprint.settings.config, self.parallelism, self.open).map_err(|error| (error, "before its first row"))?;
-        restore(&mut instance, image, &self.crew).map_err(|error| (error, "while its state was restored"))?;
+        restore(&mut instance, image, wanted).map_err(|error| (error, "while its state was restored"))?;
         Ok(instance)
     }
 }
 
-/// An error where it fails, and where nobody waits for it any more.
-fn restore(instance: &mut Instance, chunks: &[Arc<Versioned>], crew: &Crew) -> Result<(), GuestError> {
-    let wanted = chunks.iter().take_while(|_| !crew.is_dismissed());
-    instance.restore_all(wanted.map(|held| (held.version, &held.chunk)))?;
-    if crew.is_dismissed() { Err(GuestError::missing()) } else { Ok(()) }
+/// Looks between two calls whether anybody wants it.
+fn restore(instance: &mut Instance, chunks: &[Arc<Versioned>], wanted: &dyn Fn() -> bool) -> Result<(), GuestError> {
+    let mut is_whole = true;
+    let held = chunks.iter().take_while(|_| {
+        is_whole = wanted();
+        is_whole
+    });
+    instance.restore_all(held.map(|held| (held.version, &held.chunk)))?;
+    if is_whole { Ok(()) } else { Err(GuestError::missing()) }
 }
 
 /// Why there is no successor.
@@ -132,17 +141,19 @@ impl Drop for WakeOnDrop {
 fn revive(remains: Remains, sender: SyncSender<Revived>) -> Option<Instance> {
     let Remains { maker, image, log, standby, dead, control } = remains;
     let began = Instant::now();
-    let stood_by = standby.and_then(Standby::take);
-    let is_restored_here = stood_by.is_none();
-    // Where nothing stands by, the successor takes the pages of the dead one: fresh ones would have to be asked for.
-    let dead = dead.filter(|_| !is_restored_here);
-    let made = match stood_by {
-        Some(instance) => Ok(instance),
-        None => maker.make(&image).map_err(|(error, context)| Lost::Guest { error, context: context.to_owned() }),
+    let (made, restored, dead) = match standby.and_then(Standby::take) {
+        Some(instance) => (Ok(instance), None, dead),
+        None => {
+            // Its successor takes over its pages: fresh ones would have to be asked for.
+            drop(dead);
+            let made = maker
+                .make(&image, &|| !maker.crew.is_dismissed())
+                .map_err(|(error, context)| Lost::Guest { error, context: context.to_owned() });
+            (made, Some(began.elapsed()), None)
+        }
     };
-    let restored = is_restored_here.then(|| began.elapsed());
     let instance = made.and_then(|mut instance| {
-        repeat(&mut instance, log.entries(), &maker.blueprint.description.inputs, &control)?;
+        repeat(&mut instance, log.entries(), &maker.blueprint.description, &control)?;
         Ok(instance)
     });
     // Nobody listens where the run is over.
@@ -151,7 +162,8 @@ fn revive(remains: Remains, sender: SyncSender<Revived>) -> Option<Instance> {
 }
 
 /// Makes the calls of a log again, and drops what they return.
-fn repeat(instance: &mut Instance, entries: &[Arc<Entry>], inputs: &[String], control: &Control) -> Result<(), Lost> {
+fn repeat(instance: &mut Instance, entries: &[Arc<Entry>], description: &Description, control: &Control) -> Result<(), Lost> {
+    let inputs = &description.inputs;
     for entry in entries {
         if control.aborted() {
             return Err(Lost::Aborted);
@@ -162,44 +174,62 @@ fn repeat(instance: &mut Instance, entries: &[Arc<Entry>], inputs: &[String], co
         })?;
         // What it logged was handed on the first time.
         drop(instance.take_log());
-        if digest(&outcome) != entry.digest {
-            return Err(Lost::Diverged { context: format!("call {}, {}", entry.call.number, entry.input.describe(inputs)) });
+        if let Some(difference) = entry.returned.difference(&outcome) {
+            let (given, difference) = (entry.input.describe(inputs), difference.describe(&description.outputs));
+            return Err(Lost::Diverged { context: format!("call {}, {given}\n  {difference}", entry.call.number) });
         }
     }
     Ok(())
 }
 
 enum Order {
-    /// Restore this, too.
-    Apply(Vec<Arc<Versioned>>),
+    /// Restore this, too; with its bytes.
+    Apply(Vec<Arc<Versioned>>, u64),
     /// Hand the instance over.
     Take(SyncSender<Instance>),
 }
 
-/// A second instance, opened and restored, that every snapshot is restored to as well. It lives on a thread of its own.
+/// A second instance, opened and restored, that every snapshot is restored to as well. It lives on a thread of its own, which ends when this is
+/// dropped.
 pub(super) struct Standby {
-    orders: SyncSender<Order>,
+    orders: Sender<Order>,
+    standing: Arc<Standing>,
+}
+
+/// What both sides of a standby know.
+#[derive(Default)]
+struct Standing {
+    /// Bytes of the snapshots that wait for it.
+    behind_bytes: AtomicU64,
+    is_given_up: AtomicBool,
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        self.standing.is_given_up.store(true, Ordering::Release);
+    }
 }
 
 impl Standby {
-    /// Lets a thread make one. `None` where there is no thread to be had.
+    /// Lets a thread make one. `None` where the last one is still on its way out, or where there is no thread to be had.
     pub fn start(maker: Maker, image: Vec<Arc<Versioned>>) -> Option<Self> {
-        let (orders, waiting) = sync_channel(STANDBY_BEHIND_MAX);
-        let name = format!("standby-{}", maker.identity.operator);
+        let kept = Kept::new(&maker.is_kept)?;
+        let (orders, waiting) = channel();
+        let standing = Arc::new(Standing::default());
+        let keeper = Keeper { standing: Arc::clone(&standing), operator: maker.identity.operator.clone(), crew: Arc::clone(&maker.crew) };
+        let name = format!("standby-{}", keeper.operator);
         let enlisted = maker.crew.enlist();
         let work = move || {
             let _enlisted = enlisted;
-            let operator = maker.identity.operator.clone();
-            let made = maker.make(&image);
+            let made = maker.make(&image, &|| keeper.is_wanted());
             drop(image);
             match made {
-                Ok(instance) => stand_by(instance, &waiting, &operator, &maker.crew),
-                Err(_) if maker.crew.is_dismissed() => {}
-                Err((error, context)) => tracing::warn!(operator, %error, context, "there is no standby: its instance failed"),
+                Ok(instance) => keeper.keep(kept, instance, &waiting),
+                Err((error, context)) => keeper.lost(&error, context),
             }
         };
         match std::thread::Builder::new().name(name).spawn(work) {
-            Ok(_) => Some(Self { orders }),
+            Ok(_) => Some(Self { orders, standing }),
             Err(error) => {
                 tracing::warn!(%error, "there is no standby: its thread cannot be started");
                 None
@@ -207,9 +237,11 @@ impl Standby {
         }
     }
 
-    /// Restores changes to it, some time soon. False where it is too far behind, or gone.
-    pub fn apply(&self, changes: Vec<Arc<Versioned>>) -> bool {
-        self.orders.try_send(Order::Apply(changes)).is_ok()
+    /// Restores changes to it, some time soon. `state_bytes`: of its operator. False where it is too far behind, or gone.
+    pub fn apply(&self, changes: Vec<Arc<Versioned>>, state_bytes: u64) -> bool {
+        let bytes = image::bytes(&changes);
+        let behind_bytes = self.standing.behind_bytes.fetch_add(bytes, Ordering::AcqRel).saturating_add(bytes);
+        behind_bytes <= state_bytes.max(STANDBY_BEHIND_BYTES_MIN) && self.orders.send(Order::Apply(changes, bytes)).is_ok()
     }
 
     /// The instance, with all that was applied; `None` where it failed.
@@ -220,21 +252,57 @@ impl Standby {
     }
 }
 
-fn stand_by(mut instance: Instance, orders: &Receiver<Order>, operator: &str, crew: &Crew) {
-    while let Ok(order) = orders.recv() {
-        match order {
-            Order::Apply(changes) => {
-                if let Err(error) = restore(&mut instance, &changes, crew) {
-                    if !crew.is_dismissed() {
-                        tracing::warn!(operator, %error, "there is no standby: its instance failed");
+/// True in a [`Maker`] while this is there.
+struct Kept(Arc<AtomicBool>);
+
+impl Kept {
+    /// `None` where there is one.
+    fn new(is_kept: &Arc<AtomicBool>) -> Option<Self> {
+        (!is_kept.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(is_kept)))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// What the thread of a standby goes by.
+struct Keeper {
+    standing: Arc<Standing>,
+    operator: String,
+    crew: Arc<Crew>,
+}
+
+impl Keeper {
+    fn is_wanted(&self) -> bool {
+        !self.standing.is_given_up.load(Ordering::Acquire) && !self.crew.is_dismissed()
+    }
+
+    fn lost(&self, error: &GuestError, context: &str) {
+        if self.is_wanted() {
+            tracing::warn!(operator = self.operator, %error, context, "there is no standby: its instance failed");
+        }
+    }
+
+    /// `kept` is dropped after the instance.
+    fn keep(&self, kept: Kept, mut instance: Instance, orders: &Receiver<Order>) {
+        while let Ok(order) = orders.recv() {
+            match order {
+                Order::Apply(changes, bytes) => {
+                    if let Err(error) = restore(&mut instance, &changes, &|| self.is_wanted()) {
+                        return self.lost(&error, "while changes were restored");
                     }
+                    self.standing.behind_bytes.fetch_sub(bytes, Ordering::AcqRel);
+                }
+                Order::Take(hand_over) => {
+                    // Whoever takes it wants the next one at once.
+                    drop(kept);
+                    // Nobody waits where the run is over.
+                    let _ = hand_over.send(instance);
                     return;
                 }
-            }
-            Order::Take(hand_over) => {
-                // Nobody waits where the run is over.
-                let _ = hand_over.send(instance);
-                return;
             }
         }
     }

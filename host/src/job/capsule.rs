@@ -1,7 +1,7 @@
 //! Capsules: written beside the quarantine, read back and tried again by `reprise replay`.
 
 use super::recorder::blocking;
-use crate::engine::{Attempt, Case, Entry, Evidence, Failing, Failure, Input, Versioned, reproduce};
+use crate::engine::{Attempt, Case, Entry, Evidence, Failing, Failure, Input, Returned, Versioned, reproduce};
 use crate::store::Store;
 use crate::wasm::{self, Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
@@ -88,7 +88,11 @@ impl Origin {
             folders: self.grants.1.clone(),
             open: numbered(case.open),
             state: case.state.iter().map(|held| Cells::new(held.version, &held.chunk)).collect(),
-            calls: case.calls.iter().map(|e| Done { call: numbered(e.call), given: given(&e.input), digest: e.digest }).collect(),
+            calls: case
+                .calls
+                .iter()
+                .map(|e| Done { call: numbered(e.call), given: given(&e.input), digest: e.returned.digest() })
+                .collect(),
             failed: numbered(case.call),
             given: match &case.failing {
                 Failing::Input(input) => given(input),
@@ -340,7 +344,8 @@ fn case(capsule: &mut Capsule) -> Result<Case, String> {
         let version = cells.version;
         cells.chunk().map(|chunk| Arc::new(Versioned { version, chunk }))
     };
-    let done = |done: Done| Ok(Arc::new(Entry { input: input(done.given)?, call: call(done.call), digest: done.digest }));
+    let done =
+        |done: Done| Ok(Arc::new(Entry { input: input(done.given)?, call: call(done.call), returned: Returned::known_by(done.digest) }));
     Ok(Case {
         parallelism: capsule.parallelism,
         open: call(capsule.open),

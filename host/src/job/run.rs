@@ -558,7 +558,8 @@ impl Job {
 
 /// When the breaker of an operator opens.
 fn window(on_failure: &OnFailure) -> Window {
-    Window { faults_max: on_failure.faults_max, window: on_failure.window, pause: on_failure.pause }
+    let OnFailure { faults_max, rejections_max, window, pause, .. } = *on_failure;
+    Window { faults_max, rejections_max, window, pause }
 }
 
 /// The name of this machine, for people.

@@ -70,34 +70,37 @@ impl OperatorInstance {
             self.failures += 1;
         }
         let Input::Rows(piece) = given else { return Ok(()) };
+        let is_first = self.search.failures() == 0;
         match self.search.failed(Some(piece.len()), &self.policy(), self.jitter()) {
             Next::Poison => {
                 self.failures = 0;
                 match self.sim.plan.trouble.then {
-                    Then::Quarantine => self.quarantine(of, rows).await,
+                    Then::Quarantine => self.quarantine(of, rows, is_first).await,
                     Then::Pause | Then::Stop => self.give_up(Work::Rows(of, rows)).await,
                 }
             }
             Next::GiveUp { .. } => self.give_up(Work::Rows(of, rows)).await,
-            next => self.again(Work::Rows(of, rows), next).await,
+            next => self.again(Work::Rows(of, rows), next, is_first).await,
         }
     }
 
     /// A watermark failed: there is no row to blame.
     pub(crate) async fn watermark_failed(&mut self, watermark: i64) -> Result<(), RunOver> {
         self.fell(Fault::TrapAtWatermark)?;
+        let is_first = self.search.failures() == 0;
         match self.search.failed(None, &self.policy(), self.jitter()) {
             Next::GiveUp { .. } => self.give_up(Work::Watermark(watermark)).await,
-            next => self.again(Work::Watermark(watermark), next).await,
+            next => self.again(Work::Watermark(watermark), next, is_first).await,
         }
     }
 
     /// Reading a snapshot failed.
     pub(crate) async fn snapshot_failed(&mut self, unit: Work) -> Result<(), RunOver> {
         self.fell(Fault::TrapAtSnapshot)?;
+        let is_first = self.snapshot_search.failures() == 0;
         match self.snapshot_search.failed(None, &self.policy(), self.jitter()) {
             Next::GiveUp { .. } => self.give_up(unit).await,
-            next => self.again(unit, next).await,
+            next => self.again(unit, next, is_first).await,
         }
     }
 
@@ -105,15 +108,13 @@ impl OperatorInstance {
         self.sim.random.borrow_mut().number()
     }
 
-    async fn again(&mut self, unit: Work, next: Next) -> Result<(), RunOver> {
+    async fn again(&mut self, unit: Work, next: Next, is_first: bool) -> Result<(), RunOver> {
         match next {
-            Next::Retry { attempt, wait } => {
-                self.not_before_ms = self.sim.now() + wait.as_millis() as u64;
-                if attempt == 1 {
-                    self.fault()?;
-                }
-            }
+            Next::Retry { wait, .. } => self.not_before_ms = self.sim.now() + wait.as_millis() as u64,
             _ => self.sim.count(Fault::Narrowed),
+        }
+        if is_first {
+            self.fault()?;
         }
         self.unit = Some(unit).filter(|_| !self.sim.is_broken(Mutation::FailedUnitDropped));
         self.revive().await
@@ -151,7 +152,7 @@ impl OperatorInstance {
     }
 
     /// Puts the first row of a unit into quarantine.
-    async fn quarantine(&mut self, of: Epoch, mut rows: Vec<Record>) -> Result<(), RunOver> {
+    async fn quarantine(&mut self, of: Epoch, mut rows: Vec<Record>, is_first: bool) -> Result<(), RunOver> {
         let left = rows.split_off(1);
         self.sim.tell(self.run.host, format_args!("{:?} goes to quarantine", rows[0]));
         self.sim.count(Fault::Poison);
@@ -162,7 +163,9 @@ impl OperatorInstance {
         if !left.is_empty() && !self.sim.is_broken(Mutation::RowsAfterPoisonDropped) {
             self.unit = Some(Work::Rows(of, left));
         }
-        self.fault()?;
+        if is_first {
+            self.fault()?;
+        }
         self.revive().await
     }
 

@@ -60,6 +60,7 @@ impl Trouble {
         let then = r.pick(&[Then::Quarantine, Then::Pause, Then::Stop]).copied();
         let breaker = Window {
             faults_max: r.between(0, 8) as u32,
+            rejections_max: u32::MAX,
             window: Duration::from_millis(r.between(100, 3_000)),
             pause: Duration::from_millis(r.between(10, 300)),
         };

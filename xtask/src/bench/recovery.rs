@@ -135,6 +135,11 @@ fn measure(folder: &Path, load: Load, standby: bool, within: &str) -> Result<(Ve
     ensure!(operators["b"]["recovery"]["recoveries"] == 0, "the neighbour was replaced, too");
     ensure!(events().filter(|line| line["event"] == "started").count() == 1, "the job itself was taken up again");
     ensure!(recovery["quarantined"] == 0, "rows went to quarantine");
+    ensure!(
+        recovery["by_standby"] == if standby { recovery["recoveries"].clone() } else { 0.into() },
+        "{} by a standby",
+        recovery["by_standby"]
+    );
     let published = end["status"]["rows_out"].as_u64().unwrap_or(0);
     ensure!(published == rows, "{published} rows were published of {rows}");
     check_counts(&place.join("out"), rows)?;

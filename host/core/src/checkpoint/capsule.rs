@@ -171,7 +171,7 @@ pub struct Done {
 pub struct Fault {
     /// Which call: `process`, `advance`, `resume` or `snapshot`; of a start `instantiate`, `open` or `restore`, too.
     pub call: String,
-    /// `trap`, `deadline`, `memory`, `stack`, `returned` or `lie`.
+    /// `trap`, `deadline`, `memory`, `table`, `stack`, `host-calls`, `returned`, `lie` or `instance`.
     pub kind: String,
     /// For people.
     pub message: String,

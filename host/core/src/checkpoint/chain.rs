@@ -104,6 +104,18 @@ impl Hasher for Hashed {
 /// # Errors
 /// A chunk over the limits of columns; chunks of [`CHUNK_BYTES`] are far from them, unless one cell has gigabytes.
 pub fn fold<C: Borrow<Chunk>>(chunks: &[C]) -> Result<Vec<Chunk>, ColumnError> {
+    fold_cells(chunks, false)
+}
+
+/// As [`fold`], of the deltas of a chain alone: what was removed is a removal still.
+///
+/// # Errors
+/// As [`fold`].
+pub fn fold_changes<C: Borrow<Chunk>>(deltas: &[C]) -> Result<Vec<Chunk>, ColumnError> {
+    fold_cells(deltas, true)
+}
+
+fn fold_cells<C: Borrow<Chunk>>(chunks: &[C], keeps_removals: bool) -> Result<Vec<Chunk>, ColumnError> {
     let seed = RandomState::new().hash_one(0);
     let room = chunks.iter().map(|chunk| chunk.borrow().len()).max().unwrap_or(0);
     let mut seen: HashSet<Name<'_>, BuildHasherDefault<Hashed>> = HashSet::with_capacity_and_hasher(room, BuildHasherDefault::default());
@@ -118,7 +130,9 @@ pub fn fold<C: Borrow<Chunk>>(chunks: &[C]) -> Result<Vec<Chunk>, ColumnError> {
             if !seen.insert(Name::new(slot, &cell, seed)) {
                 continue;
             }
-            let Some(value) = cell.value else { continue };
+            if cell.value.is_none() && !keeps_removals {
+                continue;
+            }
             let at = match open.iter().position(|(of, _)| *of == slot) {
                 Some(at) => at,
                 None => {
@@ -127,7 +141,7 @@ pub fn fold<C: Borrow<Chunk>>(chunks: &[C]) -> Result<Vec<Chunk>, ColumnError> {
                 }
             };
             let target = &mut open[at].1;
-            target.push(Cell { value: Some(value), ..cell })?;
+            target.push(cell)?;
             if target.size_bytes() >= CHUNK_BYTES {
                 folded.push(std::mem::replace(target, Chunk::new(slot)));
             }
@@ -142,7 +156,7 @@ mod tests {
     use super::*;
     use crate::codec::snapshot::Scope;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn chain(sizes: &[u64]) -> Vec<ObjectRef> {
         let scope = |at| if at == 0 { Scope::Full } else { Scope::Delta };
@@ -168,6 +182,7 @@ mod tests {
         #[test]
         fn folding_is_the_same_as_replaying(
             writes in prop::collection::vec(prop::collection::vec((0u32..3, 0u8..6, 0u8..3, prop::option::of(0u8..200)), 0..20), 0..8),
+            cut in 0usize..24,
         ) {
             let mut model = BTreeMap::new();
             let mut chunks = Vec::new();
@@ -196,7 +211,19 @@ mod tests {
                     prop_assert!(twice.is_none());
                 }
             }
-            prop_assert_eq!(folded, model);
+            prop_assert_eq!(&folded, &model);
+            // The deltas may be folded alone, too.
+            let (full, deltas) = chunks.split_at(cut.min(chunks.len()));
+            let changes = fold_changes(deltas).unwrap();
+            let names = changes.iter().flat_map(|chunk| chunk.cells().map(|cell| (chunk.slot(), cell.key, cell.item)));
+            let names: Vec<_> = names.collect();
+            prop_assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+            let chain: Vec<&Chunk> = full.iter().chain(&changes).collect();
+            let again = fold(&chain).unwrap();
+            let cells = again.iter().flat_map(|chunk| chunk.cells().map(|cell| (chunk.slot(), cell)));
+            let again: BTreeMap<_, _> =
+                cells.map(|(slot, cell)| ((slot, cell.key.to_vec(), cell.item.to_vec()), cell.value.unwrap().to_vec())).collect();
+            prop_assert_eq!(again, model);
         }
     }
 }

@@ -49,7 +49,7 @@ pub struct FaultedRow {
     pub row: QuarantinedRow,
     /// The call that failed: `process`.
     pub call: String,
-    /// `trap`, `deadline`, `memory`, `stack`, `returned` or `lie`.
+    /// `trap`, `deadline`, `memory`, `table`, `stack`, `host-calls`, `returned`, `lie` or `instance`.
     pub kind: String,
     /// Names of the guest's functions at the fault, innermost first.
     pub backtrace: Vec<String>,

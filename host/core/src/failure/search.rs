@@ -60,8 +60,16 @@ impl Search {
         self.suspects.is_some()
     }
 
+    /// Failed calls of the unit so far, pieces of it among them. The first of them is the one to tell and to count: what follows, up to a row in
+    /// quarantine, comes of it.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Decides after a call failed. `rows`: how many it had; `None` where it was no call with rows. `jitter`: a random number.
     pub fn failed(&mut self, rows: Option<usize>, policy: &Policy, jitter: u64) -> Next {
+        self.failures = self.failures.saturating_add(1);
         if self.suspects.is_some() {
             // A piece failed: the culprit is in it.
             return match rows {
@@ -72,7 +80,6 @@ impl Search {
                 _ => self.found(),
             };
         }
-        self.failures = self.failures.saturating_add(1);
         if self.failures <= policy.retries {
             let wait = match self.failures {
                 1 => Duration::ZERO,
@@ -159,6 +166,21 @@ mod tests {
             assert!(matches!(search.failed(Some(1), &policy(1), 0), Next::Retry { attempt: 1, .. }));
             search.succeeded(1);
         }
+    }
+
+    #[test]
+    fn each_failure_counts_until_the_unit_is_done_or_its_row_is_found() {
+        let mut search = Search::default();
+        assert_eq!(search.failures(), 0);
+        for (rows, next, failures) in [(8, Next::Narrow, 1), (4, Next::Narrow, 2), (2, Next::Narrow, 3), (1, Next::Poison, 0)] {
+            assert_eq!(search.failed(Some(rows), &policy(0), 0), next);
+            assert_eq!(search.failures(), failures);
+        }
+        assert_eq!(search.failed(Some(4), &policy(0), 0), Next::Narrow);
+        search.succeeded(2);
+        assert_eq!(search.failures(), 1, "two suspects are left");
+        search.succeeded(2);
+        assert_eq!(search.failures(), 0, "there was no culprit");
     }
 
     #[test]

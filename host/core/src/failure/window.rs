@@ -1,14 +1,16 @@
 //! The circuit breaker of an operator: too many faults within a while open it, and the operator is left alone.
 //!
 //! ```text
-//!            more than `faults_max` within `window`        the pause is over, or somebody says so
+//!            more than `faults_max` or `rejections_max`
+//!            within `window`                               the pause is over, or somebody says so
 //!   closed ─────────────────────────────────────> open ──────────────────────────────────────────> half open
 //!     ^                                            ^ └── no call is made: rows wait                   │  │
 //!     │                                            └──────────── a fault: the pause doubles ──────────┘  │
 //!     └────────────────────────────────────────────────────── a call succeeds ───────────────────────────┘
 //! ```
 //!
-//! Faults are instances that had to be replaced, and rows that went to quarantine. Unlike [`super::breaker`], which counts failures in a
+//! Faults are instances that had to be replaced, and rows that went to quarantine for it. Rows that an operator rejects go there without any
+//! fault of its own; they are counted apart, so that an operator which rejects everything does not fill the quarantine unnoticed. Unlike [`super::breaker`], which counts failures in a
 //! row, this one counts them within a time: an operator that fails at every thousandth record is at fault too.
 //!
 //! It has no clock: a time is the time since an origin that the caller chooses, and never goes back.
@@ -19,11 +21,16 @@ use std::time::Duration;
 /// The pause doubles up to this, or stays what it is set to if that is longer.
 pub const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
+/// Parts of the window in which rejected rows are added up: they may be many.
+const SLICES: u32 = 64;
+
 /// When it opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Faults within the window that are let pass.
     pub faults_max: u32,
+    /// Rejected rows within the window that are let pass.
+    pub rejections_max: u32,
     /// The window.
     pub window: Duration,
     /// The first pause.
@@ -49,6 +56,8 @@ pub enum Standing {
 pub struct WindowBreaker {
     settings: Window,
     faults: VecDeque<Duration>,
+    /// Rejected rows, added up over each [`SLICES`]th of the window: when that began, and how many.
+    rejections: VecDeque<(Duration, u64)>,
     state: Standing,
     pause: Duration,
 }
@@ -57,7 +66,7 @@ impl WindowBreaker {
     /// A closed one.
     #[must_use]
     pub fn new(settings: Window) -> Self {
-        Self { settings, faults: VecDeque::new(), state: Standing::Closed, pause: settings.pause }
+        Self { settings, faults: VecDeque::new(), rejections: VecDeque::new(), state: Standing::Closed, pause: settings.pause }
     }
 
     /// Whether a call may be made now.
@@ -89,8 +98,27 @@ impl WindowBreaker {
         }
     }
 
+    /// Takes note of rejected rows. True where they open the breaker.
+    pub fn rejected(&mut self, now: Duration, rows: u64) -> bool {
+        if matches!(self.standing(now), Standing::Open { .. }) {
+            return false;
+        }
+        let Window { window, rejections_max, .. } = self.settings;
+        match self.rejections.back_mut() {
+            Some((began, sum)) if now.saturating_sub(*began) < window / SLICES => *sum = sum.saturating_add(rows),
+            _ => self.rejections.push_back((now, rows)),
+        }
+        let from = now.saturating_sub(window);
+        while self.rejections.front().is_some_and(|&(began, _)| began < from) {
+            self.rejections.pop_front();
+        }
+        let sum = self.rejections.iter().map(|(_, rows)| *rows).fold(0, u64::saturating_add);
+        sum > u64::from(rejections_max) && self.open(now)
+    }
+
     fn open(&mut self, now: Duration) -> bool {
         self.faults.clear();
+        self.rejections.clear();
         self.state = Standing::Open { until: now.saturating_add(self.pause) };
         true
     }
@@ -131,7 +159,7 @@ mod tests {
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     fn breaker() -> WindowBreaker {
-        WindowBreaker::new(Window { faults_max: 2, window: S(10), pause: S(5) })
+        WindowBreaker::new(Window { faults_max: 2, rejections_max: 100, window: S(10), pause: S(5) })
     }
 
     #[test]
@@ -188,5 +216,29 @@ mod tests {
             now = until;
             assert!(breaker.fault(now));
         }
+    }
+
+    #[test]
+    fn rejected_rows_open_it_by_their_number_within_the_window() {
+        let mut breaker = breaker();
+        assert!(!breaker.rejected(S(0), 100));
+        assert!(!breaker.rejected(S(11), 100), "the first hundred were too long ago");
+        assert!(breaker.rejected(S(12), 1));
+        assert!(!breaker.rejected(S(13), 1_000), "it is open");
+        assert_eq!(breaker.standing(S(17)), Standing::HalfOpen);
+        assert!(breaker.success());
+        assert!(!breaker.rejected(S(18), 100), "it counts anew");
+        assert!(breaker.rejected(S(18), 1));
+    }
+
+    #[test]
+    fn rejected_rows_take_no_more_memory_the_more_there_are() {
+        let mut breaker = WindowBreaker::new(Window { faults_max: 0, rejections_max: u32::MAX, window: S(10), pause: S(5) });
+        for ms in 0..100_000 {
+            assert!(!breaker.rejected(Duration::from_millis(ms), 7));
+        }
+        assert!(breaker.rejections.len() <= SLICES as usize + 1);
+        let held: u64 = breaker.rejections.iter().map(|(_, rows)| *rows).sum();
+        assert!((68_900..=70_007).contains(&held), "{held} of 70,000");
     }
 }

@@ -244,6 +244,7 @@ fn check_failure(draft: &DraftFailure, problems: &mut Problems<'_>) -> OnFailure
         backoff_max,
         then: check_word(&draft.then, "then", (Then::from_word, Then::WORDS), Then::Quarantine, problems),
         faults_max: limits::FAULTS.take(&draft.faults_max, problems),
+        rejections_max: limits::REJECTIONS.take(&draft.rejections_max, problems),
         window: limits::FAULTS_WINDOW.take(&draft.window, problems),
         pause: limits::FAULTS_PAUSE.take(&draft.pause, problems),
         open: check_word(&draft.open, "open", (Open::from_word, Open::WORDS), Open::Pause, problems),

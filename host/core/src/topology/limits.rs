@@ -223,6 +223,7 @@ pub(super) const REPLAY_LOG: Limit<Bytes> = Limit::new("operator", "replay-log-m
 pub(super) const SNAPSHOT_COPY: Limit<Bytes> = Limit::new("operator", "snapshot-copy-max", Bytes(4 * GIB), (Bytes(0), Bytes(64 * GIB)));
 
 pub(super) const FAULTS: Limit<u32> = Limit::new("operator.on-failure", "faults-max", 100, (0, 1_000_000));
+pub(super) const REJECTIONS: Limit<u32> = Limit::new("operator.on-failure", "rejections-max", 1_000_000, (0, 1_000_000_000));
 pub(super) const FAULTS_WINDOW: Limit<Duration> =
     Limit::new("operator.on-failure", "window", ms(60_000), (ms(100), HOUR.saturating_mul(24)));
 pub(super) const FAULTS_PAUSE: Limit<Duration> = Limit::new("operator.on-failure", "pause", ms(10_000), (ms(10), HOUR));

@@ -246,7 +246,9 @@ pub struct OnFailure {
     pub then: Then,
     /// Replaced instances and quarantined rows within `window` that are let pass.
     pub faults_max: u32,
-    /// The time in which faults are counted.
+    /// Rows that the operator itself rejects within `window` and that are let pass.
+    pub rejections_max: u32,
+    /// The time in which faults and rejections are counted.
     pub window: Duration,
     /// For how long the operator is left alone after too many of them, at first.
     pub pause: Duration,

@@ -184,7 +184,8 @@ fn render_recovery(out: &mut String, operator: &Operator, has_state: bool) {
         Open::Pause => format!("pause the operator for {} or more", show_duration(failure.pause)),
         Open::Stop => "stop the job".to_owned(),
     };
-    line(out, "faults", &format!("over {} in {}: {open}", failure.faults_max, show_duration(failure.window)));
+    let (faults, rejections, window) = (failure.faults_max, failure.rejections_max, show_duration(failure.window));
+    line(out, "faults", &format!("over {faults}, or {rejections} rejected rows, in {window}: {open}"));
 }
 
 fn render_limits(out: &mut String, checkpoint: &Checkpoint) {

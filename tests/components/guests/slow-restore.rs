@@ -1,0 +1,46 @@
+//! Counts rows by key, traps when it meets poison, and takes long to read back each cell that it is restored from.
+
+use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record, Text, export};
+use std::hint::black_box;
+
+/// Steps that a cell costs: some milliseconds.
+const STEPS: u32 = 10_000_000;
+
+#[derive(Default)]
+struct Count(u64);
+
+impl Cell for Count {
+    const ENCODING: Encoding = u64::ENCODING;
+
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), String> {
+        self.0.encode(bytes)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        (0..STEPS).for_each(|step| drop(black_box(step)));
+        u64::decode(bytes).map(Self)
+    }
+}
+
+#[derive(Default)]
+struct SlowRestore {
+    counts: Keyed<Count>,
+}
+
+impl Operator for SlowRestore {
+    fn describe() -> Description {
+        components::counting("slow-restore")
+    }
+
+    fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
+        if row.value == components::POISON {
+            std::process::abort();
+        }
+        let count = self.counts.entry(row.key);
+        count.0 += 1;
+        out.emit(row.time, row.key, Text(count.0));
+        Ok(())
+    }
+}
+
+export!(SlowRestore { counts });
