@@ -4,6 +4,7 @@ use crate::guests::{
     AFTER, BEFORE, MEMORY_BYTES_MAX, PART_BYTES_MAX, POISON, batch, call, counts, emitted, identity, limits, load, open, restored, snapshot,
 };
 use reprise::wasm::{COUNTERS_MAX, Component, Fault, GuestError, Limits, Scope, TEXT_BYTES_MAX};
+use reprise_core::cells::JOINED_BYTES_MAX;
 use std::time::Duration;
 
 /// Short, for guests that never come back.
@@ -129,6 +130,7 @@ fn snapshots_that_lie_or_never_end_are_told() {
         for (name, how) in [
             ("snapshot-grows", "the snapshot is over the limit of 1048576 bytes"),
             ("snapshot-part-large", "65536 were asked for"),
+            ("snapshot-many", "10000 chunks in one part"),
             ("lie-snapshot-changing", "remove"),
         ] {
             let error = read(name, &small(), scope).unwrap_err();
@@ -140,6 +142,27 @@ fn snapshots_that_lie_or_never_end_are_told() {
     let error = read("lie-full-removed", &limits(), Scope::Full).unwrap_err();
     assert!(is_lie(&error.fault, "a full snapshot cannot remove cells"), "{error}");
     assert_eq!(read("lie-full-removed", &limits(), Scope::Changes).unwrap().cells, 1, "among changes it is no lie");
+}
+
+#[test]
+fn a_snapshot_that_drips_ends_at_the_deadline_of_all_its_parts() {
+    let mut instance = open(&load("snapshot-drip"), &Limits { deadline: DEADLINE, ..limits() });
+    instance.process(0, &batch(&[POISON]), call(1)).unwrap();
+    let error = instance.read_snapshot(Scope::Full, PART_BYTES_MAX, &mut drop).unwrap_err();
+    assert_eq!((error.call, error.fault), ("snapshot", Fault::Deadline { limit: DEADLINE }));
+    assert!(instance.is_dead());
+}
+
+#[test]
+fn crumbs_of_a_snapshot_are_joined_as_they_come() {
+    const SNAPSHOT_BYTES_MAX: u64 = 8 << 20;
+    let mut instance = open(&load("snapshot-crumbs"), &Limits { snapshot_bytes_max: SNAPSHOT_BYTES_MAX, ..limits() });
+    instance.process(0, &batch(&[POISON]), call(1)).unwrap();
+    let (mut chunks, mut cells) = (0, 0);
+    let error = instance.read_snapshot(Scope::Full, PART_BYTES_MAX, &mut |chunk| (chunks, cells) = (chunks + 1, cells + chunk.len()));
+    let error = error.unwrap_err();
+    assert!(error.call == "snapshot" && is_lie(&error.fault, "the snapshot is over the limit of 8388608 bytes"), "{error}");
+    assert!(cells > 600_000 && chunks <= 2 * SNAPSHOT_BYTES_MAX as usize / JOINED_BYTES_MAX, "{cells} cells in {chunks} chunks");
 }
 
 #[test]

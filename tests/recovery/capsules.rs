@@ -14,10 +14,14 @@ use std::sync::atomic::AtomicI64;
 
 /// Lines `key,value,time` go to `a`, a guest, by key.
 fn topology(guest: &str, checkpoint: &str, settings: &str, follow: bool) -> Topology {
+    topology_within("60s", guest, checkpoint, settings, follow)
+}
+
+fn topology_within(deadline: &str, guest: &str, checkpoint: &str, settings: &str, follow: bool) -> Topology {
     Topology::new(checkpoint)
         .source("lines", "", follow)
         .operator("parse", "parse-text", "\"lines\"")
-        .operator_set("a", guest, r#"{ from = "parse", by = "key" }"#, &format!("{settings}\ndeadline = \"60s\""))
+        .operator_set("a", guest, r#"{ from = "parse", by = "key" }"#, &format!("{settings}\ndeadline = \"{deadline}\""))
         .sink("out", "\"a\"")
 }
 
@@ -110,6 +114,18 @@ fn a_trap_in_a_snapshot_is_a_capsule_though_the_job_stops_for_it() {
             assert!(capsules[0].calls > 0, "without the call that poisoned it nothing happens");
         }
     }
+}
+
+#[test]
+fn a_snapshot_that_drips_is_a_capsule_that_runs_out_of_time_again_in_a_part_or_between_two() {
+    let folder = Folder::new(&topology_within("500ms", "snapshot-drip", "snapshot-part = \"64KiB\"", &on_failure(1, "stop"), false));
+    folder.feed("lines", "all", ["a,v,1", "a,poison,2"]);
+    let run = folder.run(1);
+    names_its_capsule(&folder, &run);
+    let capsules: Vec<Tried> = folder.objects("capsules").iter().map(|path| tried(&folder, path)).collect();
+    let [tried] = &capsules[..] else { panic!("{capsules:?}") };
+    assert_eq!((tried.capsule.fault.call.as_str(), tried.capsule.fault.kind.as_str()), ("snapshot", "deadline"));
+    assert!(tried.is_reproduced(), "{:?}, and not {:?}", tried.attempt, tried.capsule.fault);
 }
 
 #[test]

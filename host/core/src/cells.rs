@@ -3,6 +3,8 @@
 //! A [`Chunk`] that exists is legal, apart from its slot number, which only a description can judge ([`Chunk::check_slot`]).
 
 use crate::columns::{self, ColumnError};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Cells of one slot. Mirrors `record chunk` of the WIT contract (`wit/state.wit`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -258,26 +260,63 @@ impl Chunk {
         to.removed.extend(from.removed.into_iter().map(|index| cells + index));
         None
     }
+
+    /// Gives memory back that its columns hold beyond their length.
+    fn shrink(&mut self) {
+        let c = &mut self.columns;
+        [&mut c.key_ends, &mut c.item_ends, &mut c.value_ends, &mut c.removed].into_iter().for_each(Vec::shrink_to_fit);
+        [&mut c.keys, &mut c.items, &mut c.values].into_iter().for_each(Vec::shrink_to_fit);
+    }
 }
 
-/// Puts the chunks of each slot side by side, in the order in which they came, and joins small ones up to [`JOINED_BYTES_MAX`]. Empty ones
-/// are left out.
+/// Joins small chunks of each slot as they come, up to [`JOINED_BYTES_MAX`]. Empty ones are left out.
 ///
-/// A guest may hand out its cells one by one. Of two neighbours that come out, both together have more than the limit, so the number of
-/// chunks depends on the bytes of the state and not on how it was cut.
-#[must_use]
-pub fn merge_neighbours(mut chunks: Vec<Chunk>) -> Vec<Chunk> {
-    chunks.retain(|chunk| !chunk.is_empty());
-    // Stable: the order within a slot may matter, the order of slots does not.
-    chunks.sort_by_key(Chunk::slot);
-    let mut merged: Vec<Chunk> = Vec::new();
-    for chunk in chunks {
-        let left = match merged.last_mut() {
-            Some(last) => last.join(chunk, JOINED_BYTES_MAX),
-            None => Some(chunk),
-        };
-        merged.extend(left);
+/// A guest may hand out its cells one by one. Of two chunks of a slot that come out one after the other, both together have more than the
+/// limit, so the number of chunks, and the memory that they take, depends on the bytes of the state and not on how it was cut. The order
+/// within a slot stays; those of different slots are in no certain order.
+#[derive(Debug, Default)]
+pub struct Joiner {
+    /// The last chunk of each slot, to which the next one may be joined.
+    open: BTreeMap<u32, Chunk>,
+}
+
+impl Joiner {
+    /// Takes a chunk. Gives the one before it in its slot where the two were not joined: nothing will be joined to that one any more.
+    pub fn push(&mut self, chunk: Chunk) -> Option<Chunk> {
+        if chunk.is_empty() {
+            return None;
+        }
+        match self.open.entry(chunk.slot()) {
+            Entry::Vacant(place) => {
+                place.insert(chunk);
+                None
+            }
+            Entry::Occupied(mut place) => {
+                let next = place.get_mut().join(chunk, JOINED_BYTES_MAX)?;
+                let mut closed = place.insert(next);
+                closed.shrink();
+                Some(closed)
+            }
+        }
     }
+
+    /// The last chunk of each slot, in the order of slots.
+    pub fn finish(self) -> impl Iterator<Item = Chunk> {
+        self.open.into_values().map(|mut chunk| {
+            chunk.shrink();
+            chunk
+        })
+    }
+}
+
+/// Puts the chunks of each slot side by side, in the order in which they came, and joins small ones as a [`Joiner`] does.
+#[must_use]
+pub fn merge_neighbours(chunks: Vec<Chunk>) -> Vec<Chunk> {
+    let mut joiner = Joiner::default();
+    let mut merged: Vec<Chunk> = chunks.into_iter().filter_map(|chunk| joiner.push(chunk)).collect();
+    merged.extend(joiner.finish());
+    // Stable: the order within a slot may matter, the order of slots does not.
+    merged.sort_by_key(Chunk::slot);
     merged
 }
 
@@ -317,6 +356,35 @@ mod tests {
         assert_eq!(merged.iter().map(Chunk::len).sum::<usize>(), count as usize);
         // At most 20 bytes a cell.
         assert!(merged.len() <= 3 + 2 * 20 * count as usize / JOINED_BYTES_MAX, "{} chunks", merged.len());
+    }
+
+    #[test]
+    fn crumbs_are_joined_as_they_come_and_take_the_memory_of_their_bytes() {
+        let held = |chunk: &Chunk| {
+            let c = chunk.columns();
+            let ends = c.key_ends.capacity() + c.item_ends.capacity() + c.value_ends.capacity() + c.removed.capacity();
+            size_of::<u32>() * ends + c.keys.capacity() + c.items.capacity() + c.values.capacity()
+        };
+        let mut joiner = Joiner::default();
+        let mut came = Vec::new();
+        let count = 60_000u32;
+        for number in 0..count {
+            let mut crumb = Chunk::new(number % 2);
+            crumb.push(Cell { key: &number.to_le_bytes(), item: b"", value: Some(b"") }).unwrap();
+            came.extend(joiner.push(crumb));
+            assert!(joiner.push(Chunk::new(7)).is_none(), "an empty chunk is left out");
+            assert!(joiner.open.values().map(held).sum::<usize>() <= 2 * 2 * JOINED_BYTES_MAX);
+        }
+        assert_eq!(joiner.open.len(), 2);
+        came.extend(joiner.finish());
+        let (cells, bytes) = (came.iter().map(Chunk::len).sum::<usize>(), came.iter().map(Chunk::stored_bytes).sum::<usize>());
+        assert_eq!((cells, bytes), (count as usize, 16 * count as usize));
+        assert!(came.len() <= 2 + 2 * bytes / JOINED_BYTES_MAX, "{} chunks", came.len());
+        assert_eq!(came.iter().map(held).sum::<usize>(), bytes);
+        for slot in 0..2 {
+            let keys = came.iter().filter(|chunk| chunk.slot() == slot).flat_map(Chunk::cells);
+            assert!(keys.map(|cell| cell.key.to_vec()).eq((slot..count).step_by(2).map(|number| number.to_le_bytes().to_vec())));
+        }
     }
 
     proptest! {

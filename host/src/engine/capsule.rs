@@ -126,9 +126,8 @@ pub fn reproduce(component: &Component, config: &str, limits: &Limits, identity:
         let opening = before(case.open.number);
         let mut instance = component.instantiate(limits, identity).map_err(opening)?;
         instance.open(config, case.parallelism, case.open).map_err(before(case.open.number))?;
-        for held in &case.state {
-            instance.restore(held.version, &held.chunk).map_err(before(case.open.number))?;
-        }
+        let state = case.state.iter().map(|held| (held.version, &held.chunk));
+        instance.restore_all(state).map_err(before(case.open.number))?;
         for entry in &case.calls {
             let outcome = entry.input.make(&mut instance, entry.call).map_err(before(entry.call.number))?;
             if entry.returned.difference(&outcome).is_some() {

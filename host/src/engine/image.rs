@@ -16,6 +16,8 @@ const FOLD_BYTES_MIN: u64 = 2 << 20;
 const UNREPORTED_BYTES_MIN: u64 = 16 << 20;
 /// What a cell counts beside its bytes.
 const CELL_BYTES: u64 = 12;
+/// What a chunk counts beside its cells: its seven columns, wherever they lie.
+const CHUNK_BYTES: u64 = 256;
 
 /// Cells with the version that their slot had in the component which wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +47,8 @@ struct Folding {
 
 /// What chunks count, in bytes.
 pub(super) fn bytes<'a>(chunks: impl IntoIterator<Item = &'a Arc<Versioned>>) -> u64 {
-    chunks.into_iter().map(|held| held.chunk.size_bytes() as u64 + held.chunk.len() as u64 * CELL_BYTES).sum()
+    let one = |held: &Arc<Versioned>| held.chunk.size_bytes() as u64 + held.chunk.len() as u64 * CELL_BYTES + CHUNK_BYTES;
+    chunks.into_iter().map(one).sum()
 }
 
 impl Image {
@@ -201,6 +204,24 @@ mod tests {
     }
 
     #[test]
+    fn changes_of_a_few_bytes_are_folded_by_what_they_take() {
+        let mut image = Image::new(vec![chunk([(0, Some(1))])]);
+        // One removed cell a snapshot: 16 bytes, and a chunk.
+        let rounds = 1 + FOLD_BYTES_MIN / (CHUNK_BYTES + 16);
+        for round in 0..rounds {
+            assert!(image.folding.is_none(), "after {round} of {rounds}");
+            image.append([chunk([(7, None)])]);
+            image.tend();
+        }
+        assert!(image.folding.is_some());
+        while image.folding.is_some() {
+            image.tend();
+            std::thread::yield_now();
+        }
+        assert_eq!((image.chunks().len(), cells(&image).len()), (1, 1));
+    }
+
+    #[test]
     fn changes_of_the_same_cells_are_kept_a_few_times_however_many_there_are_until_they_are_reported() {
         let state_bytes = bytes(&[chunk((0..40_000).map(|key| (key, Some(1))))]);
         let mut unreported = Unreported::default();
@@ -230,6 +251,6 @@ mod tests {
         image.append([chunk([(2, Some(2))])]);
         image.replace(vec![chunk([(3, Some(3))])]);
         assert_eq!(cells(&image).len(), 1);
-        assert_eq!(image.bytes(), 104 + CELL_BYTES);
+        assert_eq!(image.bytes(), 104 + CELL_BYTES + CHUNK_BYTES);
     }
 }

@@ -493,13 +493,13 @@ impl OperatorInstance {
         let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
         self.scope = scope;
         let mut chunks: Vec<Chunk> = Vec::new();
-        let read = instance.read_snapshot(scope, self.blueprint.part_bytes_max, &mut |chunk| chunks.push(chunk));
+        let (part_bytes_max, control) = (self.blueprint.part_bytes_max, &self.control);
+        let read = instance.read_snapshot_while(scope, part_bytes_max, &|| !control.aborted(), &mut |chunk| chunks.push(chunk));
         self.pass_log();
         read?;
         let slots = &self.blueprint.description.slots;
         let version = |chunk: &Chunk| slots.get(chunk.slot() as usize).map_or(0, |slot| slot.version);
-        let chunks = chunks.into_iter().filter(|chunk| !chunk.is_empty());
-        Ok(chunks.map(|chunk| Arc::new(Versioned { version: version(&chunk), chunk })).collect())
+        Ok(chunks.into_iter().map(|chunk| Arc::new(Versioned { version: version(&chunk), chunk })).collect())
     }
 
     /// The snapshot of an epoch.

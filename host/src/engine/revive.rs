@@ -52,10 +52,13 @@ impl Maker {
 
 /// Looks between two calls whether anybody wants it.
 fn restore(instance: &mut Instance, chunks: &[Arc<Versioned>], wanted: &dyn Fn() -> bool) -> Result<(), GuestError> {
-    chunks.iter().try_for_each(|held| match wanted() {
-        true => instance.restore(held.version, &held.chunk),
-        false => Err(GuestError::missing()),
-    })
+    let mut is_whole = true;
+    let held = chunks.iter().take_while(|_| {
+        is_whole = wanted();
+        is_whole
+    });
+    instance.restore_all(held.map(|held| (held.version, &held.chunk)))?;
+    if is_whole { Ok(()) } else { Err(GuestError::missing()) }
 }
 
 /// Why there is no successor.

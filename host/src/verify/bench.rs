@@ -145,10 +145,9 @@ impl Live {
 
     /// Gives it the chunks of a snapshot.
     pub fn restore(&mut self, description: &Description, chunks: &[Chunk]) -> Tried<()> {
-        chunks.iter().try_for_each(|chunk| {
-            let version = description.slots.get(chunk.slot() as usize).map_or(1, |slot| slot.version);
-            self.instance.restore(version, chunk).map_err(|error| failed(&error, self.aside(verify::Call::Restore)))
-        })
+        let version = |chunk: &Chunk| description.slots.get(chunk.slot() as usize).map_or(1, |slot| slot.version);
+        let restored = self.instance.restore_all(chunks.iter().map(|chunk| (version(chunk), chunk)));
+        restored.map_err(|error| failed(&error, self.aside(verify::Call::Restore)))
     }
 
     /// The call before, as the place of something that came after it.

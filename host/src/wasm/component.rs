@@ -155,8 +155,13 @@ impl Component {
         }
         let description = self.describe()?;
         let (store, exports) = self.start(limits, &identity, Arc::clone(&self.grants))?;
-        let ticks = ticks(limits.deadline, settings.tick);
+        let ticks = self.ticks(limits.deadline);
         Ok(Instance::new(self.clone(), identity.instance, store, exports, description, limits.clone(), ticks))
+    }
+
+    /// Ticks after which so much time has certainly passed.
+    pub(super) fn ticks(&self, time: Duration) -> u64 {
+        ticks(time, self.inner.shared.settings.tick)
     }
 
     fn start(&self, limits: &Limits, identity: &Identity, grants: Arc<Grants>) -> Result<(Store<Guest>, Exports), GuestError> {

@@ -7,11 +7,12 @@
 //!
 //! The order of calls (`open`, `restore`, then the rest) is the caller's business. Calls never overlap: they take `&mut self`.
 
+use super::allowance::Allowance;
 use super::component::{Component, DESCRIPTION_BYTES_MAX};
 use super::contract::{self, lend, lend_chunk, operator, state};
 use super::fault::{Fault, GuestError, clean};
 use super::guest::{Call, Guest, LogLine};
-use super::limits::{CELL_BYTES_MAX, CELL_ENDS_BYTES, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX};
+use super::limits::{CELL_BYTES_MAX, CELL_ENDS_BYTES, CHUNKS_PER_PART_MAX, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX};
 use super::usage::{self, Usage};
 use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
@@ -34,11 +35,13 @@ pub(super) struct Exports {
 }
 
 /// How a call stands to the one before it.
-enum Begin {
+enum Begin<'a> {
     /// A call of its own.
     Call(Call),
     /// A call that gets no rows, at the time of the one before.
     Aside,
+    /// Likewise, and one of several that share their time.
+    Among(&'a mut Allowance),
     /// The next piece of the one before: its deadline goes on.
     Resumed,
 }
@@ -218,6 +221,15 @@ impl Instance {
     /// # Errors
     /// A fault; what was read of this snapshot before is void then.
     pub fn snapshot(&mut self, scope: Scope, part_bytes_max: u32) -> Result<Part, GuestError> {
+        self.part(scope, part_bytes_max, Begin::Aside)
+    }
+
+    /// As [`Instance::snapshot`], one of several parts.
+    pub(super) fn part_among(&mut self, scope: Scope, part_bytes_max: u32, allowance: &mut Allowance) -> Result<Part, GuestError> {
+        self.part(scope, part_bytes_max, Begin::Among(allowance))
+    }
+
+    fn part(&mut self, scope: Scope, part_bytes_max: u32, begin: Begin<'_>) -> Result<Part, GuestError> {
         if self.exports.state.is_none() {
             return Ok(Part { chunks: Vec::new(), done: true });
         }
@@ -230,7 +242,7 @@ impl Instance {
         };
         self.call(
             "snapshot",
-            Begin::Aside,
+            begin,
             handover,
             |store, exports| match &exports.state {
                 Some(state) => state.call_snapshot(store, wit_scope, part_bytes_max),
@@ -240,12 +252,8 @@ impl Instance {
         )
     }
 
-    /// Gives cells of a snapshot to the operator, between `open` and the first other call. `version` is the slot's version in the
-    /// description of the component that took the snapshot.
-    ///
-    /// # Errors
-    /// [`Fault::Returned`] where the operator does not understand them; else a fault.
-    pub fn restore(&mut self, version: u32, chunk: &Chunk) -> Result<(), GuestError> {
+    /// Gives a chunk to the operator: one of several.
+    pub(super) fn restore_among(&mut self, version: u32, chunk: &Chunk, allowance: &mut Allowance) -> Result<(), GuestError> {
         if self.exports.state.is_none() {
             return Err(GuestError::early("restore", "the component keeps no state"));
         }
@@ -254,7 +262,7 @@ impl Instance {
         }
         self.call(
             "restore",
-            Begin::Aside,
+            Begin::Among(allowance),
             TEXT_HANDOVER_BYTES_MAX,
             |store, exports| match &exports.state {
                 Some(state) => state.call_restore(store, version, lend_chunk(chunk)),
@@ -313,7 +321,7 @@ impl Instance {
     fn call<T, U>(
         &mut self,
         name: &'static str,
-        begin: Begin,
+        mut begin: Begin<'_>,
         handover_bytes_max: usize,
         run: impl FnOnce(&mut Store<Guest>, &Exports) -> wasmtime::Result<Result<T, String>>,
         check: impl FnOnce(T, &Description, &Limits) -> Result<U, String>,
@@ -322,9 +330,15 @@ impl Instance {
             return Err(GuestError::early(name, format!("the instance is dead since `{killer}` failed; a new one must take its place")));
         }
         self.store.set_hostcall_fuel(handover_bytes_max);
-        match begin {
-            Begin::Call(call) => self.begin(Some(call)),
-            Begin::Aside => self.begin(None),
+        let mut deadline = self.limits.deadline;
+        match &begin {
+            Begin::Call(call) => self.begin(Some(*call), self.ticks),
+            Begin::Aside => self.begin(None, self.ticks),
+            Begin::Among(allowance) => {
+                deadline = allowance.limit();
+                let Some(left) = allowance.next() else { return Err(self.kill(name, Fault::Deadline { limit: deadline })) };
+                self.begin(None, self.component.ticks(left));
+            }
             Begin::Resumed => self.store.data_mut().resume(),
         }
         let counts_fuel = self.component.counts_fuel();
@@ -332,6 +346,9 @@ impl Instance {
         let began = Instant::now();
         let returned = run(&mut self.store, &self.exports);
         let (busy, fuel) = (began.elapsed(), usage::burnt(&self.store, counts_fuel));
+        if let Begin::Among(allowance) = &mut begin {
+            allowance.spend(busy);
+        }
         let guest = self.store.data_mut();
         guest.end();
         guest.usage.calls += 1;
@@ -340,7 +357,7 @@ impl Instance {
         let checked = match returned {
             Ok(Ok(answer)) => check(answer, &self.description, &self.limits).map_err(|lie| GuestError::said(name, Fault::Lie(lie), guest)),
             Ok(Err(text)) => Err(GuestError::said(name, Fault::Returned(clean(&text, TEXT_BYTES_MAX)), guest)),
-            Err(error) => Err(GuestError::ended(name, &error, guest, self.limits.deadline, handover_bytes_max)),
+            Err(error) => Err(GuestError::ended(name, &error, guest, deadline, handover_bytes_max)),
         };
         if checked.is_err() {
             self.dead = Some(name);
@@ -353,15 +370,19 @@ impl Instance {
     }
 
     /// Starts the deadline of a call, and its circumstances.
-    fn begin(&mut self, call: Option<Call>) {
-        self.store.set_epoch_deadline(self.ticks);
+    fn begin(&mut self, call: Option<Call>, ticks: u64) {
+        self.store.set_epoch_deadline(ticks);
         self.store.data_mut().begin(call);
     }
 
     /// Kills the instance for what it did over several calls.
     pub(super) fn condemn(&mut self, call: &'static str, lie: String) -> GuestError {
+        self.kill(call, Fault::Lie(lie))
+    }
+
+    pub(super) fn kill(&mut self, call: &'static str, fault: Fault) -> GuestError {
         self.dead = Some(call);
-        GuestError::said(call, Fault::Lie(lie), self.store.data())
+        GuestError::said(call, fault, self.store.data())
     }
 }
 
@@ -443,6 +464,9 @@ fn check_outputs(
 }
 
 fn check_part(part: state::Part, scope: Scope, part_bytes_max: u32, description: &Description) -> Result<Part, String> {
+    if part.chunks.len() > CHUNKS_PER_PART_MAX {
+        return Err(format!("{} chunks in one part of a snapshot; at most {CHUNKS_PER_PART_MAX} are allowed", part.chunks.len()));
+    }
     let mut chunks = Vec::with_capacity(part.chunks.len());
     let (mut cells, mut bytes) = (0, 0u64);
     for chunk in part.chunks {

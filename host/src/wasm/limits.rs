@@ -19,6 +19,8 @@ pub const COUNTERS_MAX: usize = 64;
 pub const COUNTER_NAME_BYTES_MAX: usize = 64;
 /// Batches that one piece of a call's output may hold.
 pub const OUTPUTS_PER_PIECE_MAX: usize = 4096;
+/// Chunks that one part of a snapshot may hold: as many times its slots as anybody needs, and no more than a host can hold at once.
+pub const CHUNKS_PER_PART_MAX: usize = 4096;
 /// What a cell counts beside its bytes, for the ends in its chunk.
 pub(super) const CELL_ENDS_BYTES: u64 = 12;
 
@@ -28,7 +30,7 @@ pub struct Limits {
     /// Linear memory. At most [`Settings::memory_bytes_max`](super::Settings).
     pub memory_bytes_max: u64,
     /// Wall-clock time of one call, all pieces of its output included. A call is stopped between `deadline` and two ticks later, or later still where the machine is so
-    /// busy that the ticks come late; never earlier.
+    /// busy that the ticks come late; never earlier. The parts of a snapshot have it together, and once more for each full part.
     pub deadline: Duration,
     /// What `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
     /// guest is told, and hands out more than that in pieces.

@@ -1,7 +1,7 @@
 //! Guests: loading components, instantiating them with limits, calling them, and checking all that they return.
 //!
 //! Only this folder names wasmtime. It knows no storage, no topology and no dataflow; it keeps no clock: the caller says what time it is
-//! for a guest, calls are timed for people to look at, and a thread of the [`Runtime`] counts ticks for deadlines.
+//! for a guest, a thread of the [`Runtime`] counts ticks for deadlines, and calls are timed, for people to look at and for what several share.
 //!
 //! ```text
 //! bytes ──Runtime::load──> Component ──instantiate──> Instance ──open, restore, process, advance, snapshot──> checked rows and cells
@@ -11,6 +11,7 @@
 //!
 //! Threads: a component can be instantiated on any thread. A guest runs on the stack of the thread that calls it.
 
+mod allowance;
 mod component;
 mod contract;
 mod fault;
@@ -32,13 +33,13 @@ pub use fault::{FRAMES_MAX, Fault, GuestError};
 pub use guest::{Call, Identity, LOG_LINES_MAX, LOG_TAIL_LINES, Level, LogLine};
 pub use instance::{Instance, Outcome, Part, Rejection, Scope};
 pub use limits::{
-    CELL_BYTES_MAX, CORE_INSTANCES_MAX, COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, OUTPUTS_PER_PIECE_MAX, TABLE_ELEMENTS_MAX,
-    TEXT_BYTES_MAX,
+    CELL_BYTES_MAX, CHUNKS_PER_PART_MAX, CORE_INSTANCES_MAX, COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, OUTPUTS_PER_PIECE_MAX,
+    TABLE_ELEMENTS_MAX, TEXT_BYTES_MAX,
 };
 pub use load::{COMPONENT_BYTES_MAX, Inspection, Kind, LoadError, World, inspect};
 pub use pieces::{BATCH_BYTES, EMPTY_PIECES_MAX, PIECES_MAX};
 pub use runtime::{Runtime, Settings};
-pub use snapshot::{EMPTY_PARTS_MAX, PARTS_MAX, SnapshotSize};
+pub use snapshot::{EMPTY_PARTS_MAX, PARTS_MAX, RESTORED_BYTES_PER_DEADLINE, SnapshotSize};
 pub use usage::Usage;
 pub use wasi::{
     Answer, ENTRIES_MAX, Folder, Gift, GrantError, Grants, HANDLES_MAX, LINKS_MAX, PATH_BYTES_MAX, RANDOM_BYTES_MAX, READ_BYTES_MAX,

@@ -1,14 +1,17 @@
-//! Reading a snapshot to its end, with a limit on everything that a guest could draw out.
+//! Reading a snapshot to its end, with a limit on everything that a guest could draw out, and restoring one.
 
-use super::fault::GuestError;
+use super::allowance::Allowance;
+use super::fault::{Fault, GuestError};
 use super::instance::{Instance, Scope};
 use super::limits::CELL_ENDS_BYTES;
-use reprise_core::cells::Chunk;
+use reprise_core::cells::{Chunk, Joiner};
 
 /// Parts without a cell that a guest may return in a row, before it counts as one that never ends.
 pub const EMPTY_PARTS_MAX: u32 = 16;
 /// Parts that a snapshot may have.
 pub const PARTS_MAX: u32 = 1 << 20;
+/// Bytes of restored cells, 12 for the ends of each among them, after which the chunks that follow have another deadline.
+pub const RESTORED_BYTES_PER_DEADLINE: u64 = 256 << 10;
 
 /// What a snapshot held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,28 +24,58 @@ pub struct SnapshotSize {
     pub bytes: u64,
 }
 
+impl SnapshotSize {
+    /// Bytes with those for the ends of cells.
+    fn with_ends(&self) -> u64 {
+        self.bytes.saturating_add(self.cells.saturating_mul(CELL_ENDS_BYTES))
+    }
+}
+
 impl Instance {
-    /// Reads a snapshot to its end and hands its chunks to `take`, in order.
+    /// Reads a snapshot to its end and hands its cells to `take`. They come in the order of the guest within a slot, and in any order of
+    /// slots. Chunks of a few cells are joined, so that how many there are does not depend on how the guest cut them.
+    ///
+    /// All parts have one deadline together, and one more for each `part_bytes_max` bytes that were handed out.
     ///
     /// # Errors
     /// A fault. The instance is dead then, and what `take` was given is not a snapshot.
     pub fn read_snapshot(&mut self, scope: Scope, part_bytes_max: u32, take: &mut dyn FnMut(Chunk)) -> Result<SnapshotSize, GuestError> {
+        self.read_snapshot_while(scope, part_bytes_max, &|| true, take)
+    }
+
+    /// As [`Instance::read_snapshot`]. `is_wanted` is asked before each part.
+    ///
+    /// # Errors
+    /// Also where the snapshot is not wanted any more.
+    pub fn read_snapshot_while(
+        &mut self,
+        scope: Scope,
+        part_bytes_max: u32,
+        is_wanted: &dyn Fn() -> bool,
+        take: &mut dyn FnMut(Chunk),
+    ) -> Result<SnapshotSize, GuestError> {
         let bytes_max = self.limits().snapshot_bytes_max;
+        let mut allowance = Allowance::new(self.limits().deadline, u64::from(part_bytes_max));
         let mut size = SnapshotSize::default();
+        let mut joiner = Joiner::default();
         let mut empty_parts = 0;
         loop {
-            let part = self.snapshot(scope, part_bytes_max)?;
-            size.parts += 1;
-            empty_parts = if part.chunks.is_empty() { empty_parts + 1 } else { 0 };
-            for chunk in part.chunks {
-                size.cells += chunk.len() as u64;
-                size.bytes += chunk.size_bytes() as u64;
-                take(chunk);
+            if !is_wanted() {
+                return Err(self.kill("snapshot", Fault::Instance("its snapshot is not wanted any more".to_owned())));
             }
-            if size.bytes.saturating_add(size.cells.saturating_mul(CELL_ENDS_BYTES)) > bytes_max {
+            let part = self.part_among(scope, part_bytes_max, &mut allowance)?;
+            let before = size.with_ends();
+            size.parts += 1;
+            size.cells += part.chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+            size.bytes += part.chunks.iter().map(|chunk| chunk.size_bytes() as u64).sum::<u64>();
+            if size.with_ends() > bytes_max {
                 return Err(self.condemn("snapshot", format!("the snapshot is over the limit of {bytes_max} bytes")));
             }
+            allowance.earn(size.with_ends() - before);
+            empty_parts = if part.chunks.is_empty() { empty_parts + 1 } else { 0 };
+            part.chunks.into_iter().filter_map(|chunk| joiner.push(chunk)).for_each(&mut *take);
             if part.done {
+                joiner.finish().for_each(take);
                 return Ok(size);
             }
             if empty_parts > EMPTY_PARTS_MAX {
@@ -52,5 +85,28 @@ impl Instance {
                 return Err(self.condemn("snapshot", format!("the snapshot goes on after {PARTS_MAX} parts")));
             }
         }
+    }
+
+    /// Gives cells of a snapshot to the operator, between `open` and the first other call. `version` is the slot's version in the
+    /// description of the component that took the snapshot.
+    ///
+    /// # Errors
+    /// [`Fault::Returned`] where the operator does not understand them; else a fault.
+    pub fn restore(&mut self, version: u32, chunk: &Chunk) -> Result<(), GuestError> {
+        self.restore_all([(version, chunk)])
+    }
+
+    /// As [`Instance::restore`], with all chunks of a snapshot in order, each behind its version. They have one deadline together, and one
+    /// more for each [`RESTORED_BYTES_PER_DEADLINE`] that were restored.
+    ///
+    /// # Errors
+    /// As [`Instance::restore`], for the first chunk that cannot be restored.
+    pub fn restore_all<'a>(&mut self, chunks: impl IntoIterator<Item = (u32, &'a Chunk)>) -> Result<(), GuestError> {
+        let mut allowance = Allowance::new(self.limits().deadline, RESTORED_BYTES_PER_DEADLINE);
+        chunks.into_iter().try_for_each(|(version, chunk)| {
+            self.restore_among(version, chunk, &mut allowance)?;
+            allowance.earn(chunk.size_bytes() as u64 + chunk.len() as u64 * CELL_ENDS_BYTES);
+            Ok(())
+        })
     }
 }

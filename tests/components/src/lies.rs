@@ -79,6 +79,12 @@ pub fn chunk() -> Chunk {
     }
 }
 
+/// The smallest chunk that holds a cell: the empty key stands at nothing.
+#[must_use]
+pub fn crumb() -> Chunk {
+    Chunk { key_ends: vec![0], keys: Vec::new(), value_ends: vec![0], values: Vec::new(), ..chunk() }
+}
+
 /// The honest counter behind the lies.
 #[derive(Default)]
 pub struct Honest {

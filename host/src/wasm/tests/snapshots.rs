@@ -1,8 +1,9 @@
 //! Snapshots that lie, that never end, and that are too large.
 
 use super::build::{Wat, call, limits, rows, snapshot, start, words};
-use crate::wasm::{EMPTY_PARTS_MAX, Fault, GuestError, Limits, Scope};
+use crate::wasm::{CHUNKS_PER_PART_MAX, EMPTY_PARTS_MAX, Fault, GuestError, Instance, Limits, RESTORED_BYTES_PER_DEADLINE, Scope};
 use reprise_core::cells::{Cell, Chunk};
+use std::time::Duration;
 
 /// Hands out, at every call, one chunk: slot, then address and length of the seven columns. Address 3000 holds `data`.
 fn hands_out(done: u32, chunk: [u32; 15], data: &[u32]) -> Wat {
@@ -67,15 +68,108 @@ fn a_part_far_over_the_size_asked_for_is_refused() {
 #[test]
 fn a_snapshot_that_never_ends_is_ended() {
     let mut instance = hands_out(0, [0; 15], &DATA).start();
-    let mut cells = 0;
-    let how = lie(instance.read_snapshot(Scope::Full, 100, &mut |chunk| cells += chunk.len()));
-    assert_eq!((how.as_str(), cells), ("the snapshot goes on after 17 parts without a cell", 0));
+    let how = lie(instance.read_snapshot(Scope::Full, 100, &mut drop));
+    assert_eq!(how, "the snapshot goes on after 17 parts without a cell");
     assert_eq!(EMPTY_PARTS_MAX, 16);
     assert!(instance.is_dead());
     let limits = Limits { snapshot_bytes_max: 1000, ..limits() };
     let mut instance = start(&hands_out(0, HONEST, &DATA).load(), &limits).unwrap();
-    let how = lie(instance.read_snapshot(Scope::Full, 100, &mut |chunk| cells += chunk.len()));
-    assert_eq!((how.as_str(), cells), ("the snapshot is over the limit of 1000 bytes", 72));
+    assert_eq!(lie(instance.read_snapshot(Scope::Full, 100, &mut drop)), "the snapshot is over the limit of 1000 bytes");
+    // A cell of 14 bytes a part.
+    assert_eq!(instance.take_usage().calls, 72);
+}
+
+#[test]
+fn a_part_of_too_many_chunks_is_refused() {
+    let part = |count| {
+        let mut guest = snapshot("(i32.const 2816)");
+        guest.memory = "(memory (export \"memory\") 8)".to_owned();
+        // Chunks of zeros: slot 0, no cell.
+        guest.description = vec![(2816, words(&[0, 131_072, count, 1]))];
+        guest.start().snapshot(Scope::Full, 100)
+    };
+    assert_eq!(CHUNKS_PER_PART_MAX, 4096);
+    assert!(part(4096).unwrap().chunks.is_empty());
+    assert_eq!(lie(part(4097)), "4097 chunks in one part of a snapshot; at most 4096 are allowed");
+}
+
+#[test]
+fn cells_that_come_one_by_one_are_handed_on_together() {
+    let mut guest = hands_out(0, HONEST, &DATA);
+    guest.snapshot = counted("", 5000);
+    let mut chunks = Vec::new();
+    let size = guest.start().read_snapshot(Scope::Full, 100, &mut |chunk| chunks.push(chunk)).unwrap();
+    assert_eq!((size.parts, size.cells, size.bytes), (5000, 5000, 10_000));
+    assert_eq!(chunks.iter().map(Chunk::len).collect::<Vec<_>>(), [(64 << 10) / 14, 5000 - (64 << 10) / 14]);
+}
+
+/// Does something and hands out a part, the last of so many.
+fn counted(what: &str, parts: u32) -> String {
+    format!(
+        "{what}
+        (i32.store (i32.const 2832) (i32.add (i32.load (i32.const 2832)) (i32.const 1)))
+        (i32.store (i32.const 2828) (i32.eq (i32.load (i32.const 2832)) (i32.const {parts})))
+        (i32.const 2816)"
+    )
+}
+
+/// Keeps busy for so many rounds.
+fn rounds(count: u32) -> String {
+    format!(
+        "(local $i i32)
+        (loop $again (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $again (i32.lt_u (local.get $i) (i32.const {count}))))"
+    )
+}
+
+fn start_within(guest: &Wat, deadline: Duration) -> Instance {
+    start(&guest.load(), &Limits { deadline, ..limits() }).unwrap()
+}
+
+#[test]
+fn small_parts_have_one_deadline_together() {
+    // A million rounds a part are far below the deadline; a million parts of them are far above.
+    let mut guest = hands_out(0, HONEST, &DATA);
+    guest.snapshot = counted(&rounds(1_000_000), u32::MAX);
+    let deadline = Duration::from_millis(100);
+    let mut instance = start_within(&guest, deadline);
+    let error = instance.read_snapshot(Scope::Full, 64 << 10, &mut drop).unwrap_err();
+    assert_eq!((error.call, error.fault), ("snapshot", Fault::Deadline { limit: deadline }));
+    assert!(instance.is_dead());
+}
+
+#[test]
+fn full_parts_have_a_deadline_each() {
+    // A million rounds a part are far below the deadline; two thousand parts of them are above.
+    let mut guest = hands_out(0, HONEST, &DATA);
+    guest.snapshot = counted(&rounds(1_000_000), 2000);
+    let mut instance = start_within(&guest, Duration::from_millis(300));
+    assert_eq!(instance.read_snapshot(Scope::Full, 14, &mut drop).unwrap().cells, 2000);
+}
+
+#[test]
+fn a_snapshot_that_is_not_wanted_any_more_ends_after_its_part() {
+    let mut instance = hands_out(0, HONEST, &DATA).start();
+    let asked = std::cell::Cell::new(0);
+    let is_wanted = || asked.replace(asked.get() + 1) < 3;
+    let error = instance.read_snapshot_while(Scope::Full, 100, &is_wanted, &mut drop).unwrap_err();
+    assert_eq!(error.to_string(), "`snapshot` was not called: its snapshot is not wanted any more");
+    assert!(instance.is_dead());
+    assert_eq!(instance.take_usage().calls, 3);
+}
+
+#[test]
+fn small_chunks_are_restored_within_one_deadline_together_and_large_ones_within_one_each() {
+    let restores = |deadline, value: usize, times: u32| {
+        let mut guest = snapshot("(global.get $zeros)");
+        guest.restore = format!("{} (global.set $top (i32.const 65536)) (global.get $zeros)", rounds(1_000_000));
+        let mut chunk = Chunk::new(0);
+        chunk.push(Cell { key: b"k", item: b"", value: Some(&vec![0; value]) }).unwrap();
+        start_within(&guest, deadline).restore_all((0..times).map(|_| (1, &chunk)))
+    };
+    let deadline = Duration::from_millis(100);
+    let error = restores(deadline, 1, u32::MAX).unwrap_err();
+    assert_eq!((error.call, error.fault), ("restore", Fault::Deadline { limit: deadline }));
+    restores(Duration::from_millis(300), RESTORED_BYTES_PER_DEADLINE as usize, 2000).unwrap();
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! The time that calls have together which are made in a row for one thing: the parts of a snapshot, the chunks that are restored.
+//!
+//! Each call has its deadline, and as many calls would have as many. A guest that hands out a cell a part could hold its worker for as long
+//! as it likes. One deadline for all is too little where the state is large. So there is one, and one more for so many bytes that have passed:
+//! large state has the time that it needs, and cutting it small buys none.
+//!
+//! ```text
+//!  time of all calls  =  deadline * (1 + bytes so far / bytes a deadline, rounded down)
+//!  time of one call   =  deadline, or what is left of that if it is less
+//! ```
+
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    deadline: Duration,
+    bytes_per_deadline: u64,
+    bytes: u64,
+    spent: Duration,
+}
+
+impl Allowance {
+    /// One for calls with this deadline, with one more for each so many bytes.
+    pub(super) fn new(deadline: Duration, bytes_per_deadline: u64) -> Self {
+        Self { deadline, bytes_per_deadline: bytes_per_deadline.max(1), bytes: 0, spent: Duration::ZERO }
+    }
+
+    /// What all calls may take, by what has passed so far.
+    fn all(&self) -> Duration {
+        let deadlines = (self.bytes / self.bytes_per_deadline).saturating_add(1);
+        self.deadline.saturating_mul(u32::try_from(deadlines).unwrap_or(u32::MAX))
+    }
+
+    /// What the next call may take; `None` where nothing is left.
+    pub(super) fn next(&self) -> Option<Duration> {
+        let left = self.all().saturating_sub(self.spent);
+        (!left.is_zero()).then(|| left.min(self.deadline))
+    }
+
+    /// The limit that the next call will have passed if it takes longer than [`Self::next`]: its own, or that of all.
+    pub(super) fn limit(&self) -> Duration {
+        let is_own = self.next() == Some(self.deadline);
+        if is_own { self.deadline } else { self.all() }
+    }
+
+    /// A call took so long.
+    pub(super) fn spend(&mut self, time: Duration) {
+        self.spent = self.spent.saturating_add(time);
+    }
+
+    /// So many bytes have passed.
+    pub(super) fn earn(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn calls_in_a_row_share_one_deadline() {
+        let mut allowance = Allowance::new(MS(100), 1000);
+        assert_eq!((allowance.next(), allowance.limit()), (Some(MS(100)), MS(100)));
+        for spent in 1..=9 {
+            allowance.spend(MS(10));
+            allowance.earn(100);
+            assert_eq!((allowance.next(), allowance.limit()), (Some(MS(100 - 10 * spent)), MS(100)));
+        }
+        allowance.spend(MS(11));
+        assert_eq!((allowance.next(), allowance.limit()), (None, MS(100)));
+    }
+
+    #[test]
+    fn bytes_that_have_passed_buy_further_deadlines_and_parts_of_them_none() {
+        let mut allowance = Allowance::new(MS(100), 1000);
+        allowance.spend(MS(90));
+        allowance.earn(999);
+        assert_eq!((allowance.next(), allowance.limit()), (Some(MS(10)), MS(100)));
+        allowance.earn(1);
+        assert_eq!((allowance.next(), allowance.limit()), (Some(MS(100)), MS(100)), "a call has no more than its own deadline");
+        allowance.spend(MS(100));
+        assert_eq!((allowance.next(), allowance.limit()), (Some(MS(10)), MS(200)));
+        allowance.earn(5000);
+        allowance.spend(MS(500));
+        assert_eq!((allowance.next(), allowance.limit()), (Some(MS(10)), MS(700)));
+        allowance.spend(MS(10));
+        assert_eq!((allowance.next(), allowance.limit()), (None, MS(700)));
+    }
+
+    #[test]
+    fn nothing_overflows() {
+        let mut allowance = Allowance::new(Duration::MAX, 0);
+        allowance.earn(u64::MAX);
+        allowance.earn(u64::MAX);
+        assert_eq!(allowance.next(), Some(Duration::MAX));
+        allowance.spend(Duration::MAX);
+        allowance.spend(Duration::MAX);
+        assert_eq!((allowance.next(), allowance.limit()), (None, Duration::MAX));
+    }
+}
