@@ -27,7 +27,7 @@ impl Allowance {
     }
 
     /// What all calls may take, by what has passed so far.
-    fn all(&self) -> Duration {
+    pub(super) fn all(&self) -> Duration {
         let deadlines = (self.bytes / self.bytes_per_deadline).saturating_add(1);
         self.deadline.saturating_mul(u32::try_from(deadlines).unwrap_or(u32::MAX))
     }

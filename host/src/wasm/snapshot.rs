@@ -54,8 +54,19 @@ impl Instance {
         is_wanted: &dyn Fn() -> bool,
         take: &mut dyn FnMut(Chunk),
     ) -> Result<SnapshotSize, GuestError> {
-        let bytes_max = self.limits().snapshot_bytes_max;
         let mut allowance = Allowance::new(self.limits().deadline, u64::from(part_bytes_max));
+        self.read_within(&mut allowance, scope, part_bytes_max, is_wanted, take)
+    }
+
+    pub(super) fn read_within(
+        &mut self,
+        allowance: &mut Allowance,
+        scope: Scope,
+        part_bytes_max: u32,
+        is_wanted: &dyn Fn() -> bool,
+        take: &mut dyn FnMut(Chunk),
+    ) -> Result<SnapshotSize, GuestError> {
+        let bytes_max = self.limits().snapshot_bytes_max;
         let mut size = SnapshotSize::default();
         let mut joiner = Joiner::default();
         let mut empty_parts = 0;
@@ -63,7 +74,7 @@ impl Instance {
             if !is_wanted() {
                 return Err(self.kill("snapshot", Fault::Instance("its snapshot is not wanted any more".to_owned())));
             }
-            let part = self.part_among(scope, part_bytes_max, &mut allowance)?;
+            let part = self.part_among(scope, part_bytes_max, allowance)?;
             let before = size.with_ends();
             size.parts += 1;
             size.cells += part.chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
@@ -102,9 +113,16 @@ impl Instance {
     /// # Errors
     /// As [`Instance::restore`], for the first chunk that cannot be restored.
     pub fn restore_all<'a>(&mut self, chunks: impl IntoIterator<Item = (u32, &'a Chunk)>) -> Result<(), GuestError> {
-        let mut allowance = Allowance::new(self.limits().deadline, RESTORED_BYTES_PER_DEADLINE);
+        self.restore_within(&mut Allowance::new(self.limits().deadline, RESTORED_BYTES_PER_DEADLINE), chunks)
+    }
+
+    pub(super) fn restore_within<'a>(
+        &mut self,
+        allowance: &mut Allowance,
+        chunks: impl IntoIterator<Item = (u32, &'a Chunk)>,
+    ) -> Result<(), GuestError> {
         chunks.into_iter().try_for_each(|(version, chunk)| {
-            self.restore_among(version, chunk, &mut allowance)?;
+            self.restore_among(version, chunk, allowance)?;
             allowance.earn(chunk.size_bytes() as u64 + chunk.len() as u64 * CELL_ENDS_BYTES);
             Ok(())
         })

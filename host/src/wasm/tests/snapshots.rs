@@ -1,7 +1,8 @@
 //! Snapshots that lie, that never end, and that are too large.
 
 use super::build::{Wat, call, limits, rows, snapshot, start, words};
-use crate::wasm::{CHUNKS_PER_PART_MAX, EMPTY_PARTS_MAX, Fault, GuestError, Instance, Limits, RESTORED_BYTES_PER_DEADLINE, Scope};
+use crate::wasm::allowance::Allowance;
+use crate::wasm::{CHUNKS_PER_PART_MAX, EMPTY_PARTS_MAX, Fault, GuestError, Instance, Limits, Scope};
 use reprise_core::cells::{Cell, Chunk};
 use std::time::Duration;
 
@@ -138,12 +139,20 @@ fn small_parts_have_one_deadline_together() {
 }
 
 #[test]
-fn full_parts_have_a_deadline_each() {
-    // A million rounds a part are far below the deadline; two thousand parts of them are above.
+fn full_parts_and_large_chunks_buy_a_deadline_each() {
+    let deadline = Duration::from_secs(60);
     let mut guest = hands_out(0, HONEST, &DATA);
-    guest.snapshot = counted(&rounds(1_000_000), 2000);
-    let mut instance = start_within(&guest, Duration::from_millis(300));
-    assert_eq!(instance.read_snapshot(Scope::Full, 14, &mut drop).unwrap().cells, 2000);
+    guest.snapshot = counted("", 1000);
+    let mut instance = start_within(&guest, deadline);
+    // A cell of 14 bytes a part.
+    let mut allowance = Allowance::new(deadline, 100);
+    instance.read_within(&mut allowance, Scope::Full, 100, &|| true, &mut drop).unwrap();
+    assert_eq!(allowance.all(), 141 * deadline);
+    let mut chunk = Chunk::new(0);
+    chunk.push(Cell { key: b"k", item: b"", value: Some(b"v") }).unwrap();
+    let mut allowance = Allowance::new(deadline, 100);
+    snapshot("(global.get $zeros)").start().restore_within(&mut allowance, (0..1000).map(|_| (1, &chunk))).unwrap();
+    assert_eq!(allowance.all(), 141 * deadline);
 }
 
 #[test]
@@ -158,18 +167,14 @@ fn a_snapshot_that_is_not_wanted_any_more_ends_after_its_part() {
 }
 
 #[test]
-fn small_chunks_are_restored_within_one_deadline_together_and_large_ones_within_one_each() {
-    let restores = |deadline, value: usize, times: u32| {
-        let mut guest = snapshot("(global.get $zeros)");
-        guest.restore = format!("{} (global.set $top (i32.const 65536)) (global.get $zeros)", rounds(1_000_000));
-        let mut chunk = Chunk::new(0);
-        chunk.push(Cell { key: b"k", item: b"", value: Some(&vec![0; value]) }).unwrap();
-        start_within(&guest, deadline).restore_all((0..times).map(|_| (1, &chunk)))
-    };
+fn small_chunks_are_restored_within_one_deadline_together() {
+    let mut guest = snapshot("(global.get $zeros)");
+    guest.restore = format!("{} (global.set $top (i32.const 65536)) (global.get $zeros)", rounds(1_000_000));
+    let mut chunk = Chunk::new(0);
+    chunk.push(Cell { key: b"k", item: b"", value: Some(b"v") }).unwrap();
     let deadline = Duration::from_millis(100);
-    let error = restores(deadline, 1, u32::MAX).unwrap_err();
+    let error = start_within(&guest, deadline).restore_all((0..u32::MAX).map(|_| (1, &chunk))).unwrap_err();
     assert_eq!((error.call, error.fault), ("restore", Fault::Deadline { limit: deadline }));
-    restores(Duration::from_millis(300), RESTORED_BYTES_PER_DEADLINE as usize, 2000).unwrap();
 }
 
 #[test]
