@@ -62,6 +62,11 @@ fn starts(run: &Run) -> usize {
     run.notices.iter().filter(|notice| matches!(notice, Notice::Started { .. })).count()
 }
 
+/// How many of these events were told.
+fn events(run: &Run, wanted: fn(&Event) -> bool) -> usize {
+    run.notices.iter().filter(|notice| matches!(notice, Notice::Operator(event) if wanted(event))).count()
+}
+
 /// Failures of each operator that were told.
 fn failures(run: &Run) -> BTreeMap<&str, usize> {
     let mut failures = BTreeMap::new();
@@ -225,7 +230,7 @@ fn an_operator_with_too_many_faults_is_paused_and_nothing_is_lost() {
     let lines = lines(400, 20, 9);
     folder.feed("lines", "all", &lines);
     let (run, _) = run(&folder, 2);
-    let count = |wanted: fn(&Event) -> bool| run.notices.iter().filter(|n| matches!(n, Notice::Operator(event) if wanted(event))).count();
+    let count = |wanted| events(&run, wanted);
     let (paused, resumed) = (count(|e| matches!(e, Event::Paused { .. })), count(|e| matches!(e, Event::Resumed { .. })));
     assert!(paused > 0 && resumed > 0 && resumed <= paused, "{paused} pauses, {resumed} ends of pauses");
     assert_eq!(folder.rows("out"), running_counts(lines.iter().filter(|line| !line.contains("poison")).map(|line| key(line))));
@@ -239,7 +244,7 @@ fn a_fault_that_depends_on_the_batch_is_told_and_written_down_without_retries() 
     let lines = lines(160, 10, 9);
     folder.feed("lines", "all", &lines);
     let (run, control) = run(&folder, 1);
-    let count = |wanted: fn(&Event) -> bool| run.notices.iter().filter(|n| matches!(n, Notice::Operator(event) if wanted(event))).count();
+    let count = |wanted| events(&run, wanted);
     let (failed, back) =
         (count(|e| matches!(e, Event::Failed { attempt: 0, retries: 0, .. })), count(|e| matches!(e, Event::Recovered { .. })));
     assert!(failed > 0 && failures(&run) == [("a", failed)].into(), "{failed} failures");

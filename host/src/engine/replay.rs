@@ -104,14 +104,6 @@ mod tests {
     use super::*;
     use reprise_core::batch::Row;
 
-    fn batch(rows: &[(i64, &str, &str)]) -> Batch {
-        let mut batch = Batch::new();
-        for (time, key, value) in rows {
-            batch.push(Row { time: *time, key: key.as_bytes(), value: value.as_bytes() }).unwrap();
-        }
-        batch
-    }
-
     #[test]
     fn a_log_knows_its_size_and_forgets() {
         let mut log = InputLog::default();
@@ -119,7 +111,9 @@ mod tests {
         let digests = returned.size_bytes();
         let entry = |input| Entry { input, call: Call::default(), returned: returned.clone() };
         log.push(entry(Input::Watermark(5)), Duration::from_millis(2));
-        log.push(entry(Input::Rows { input: 0, rows: batch(&[(1, "a", "bc")]) }), Duration::from_millis(3));
+        let mut rows = Batch::new();
+        rows.push(Row { time: 1, key: b"a", value: b"bc" }).unwrap();
+        log.push(entry(Input::Rows { input: 0, rows }), Duration::from_millis(3));
         assert!(digests > 0);
         assert_eq!(log.logged(), Logged { bytes: 2 * (ENTRY_BYTES + digests) + 19, busy: Duration::from_millis(5) });
         log.clear();

@@ -9,9 +9,9 @@
 //!     └────────────────────────────────────────────────────── a call succeeds ───────────────────────────┘
 //! ```
 //!
-//! Faults are instances that had to be replaced, and rows that went to quarantine for it. Rows that an operator rejects go there without any
-//! fault of its own; they are counted apart, so that an operator which rejects everything does not fill the quarantine unnoticed. Unlike [`super::breaker`], which counts failures in a
-//! row, this one counts them within a time: an operator that fails at every thousandth record is at fault too.
+//! A fault is a call that failed, counted once however often it is made again. Rows that an operator rejects are no faults of its own; they are
+//! counted apart, so that one which rejects everything does not fill the quarantine unnoticed. Unlike [`super::breaker`], which counts failures
+//! in a row, this one counts them within a time: an operator that fails at every thousandth record is at fault too.
 //!
 //! It has no clock: a time is the time since an origin that the caller chooses, and never goes back.
 

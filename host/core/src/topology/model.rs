@@ -244,7 +244,7 @@ pub struct OnFailure {
     pub backoff_max: Duration,
     /// What to do when no retry is left.
     pub then: Then,
-    /// Replaced instances and quarantined rows within `window` that are let pass.
+    /// Calls that fail within `window` and that are let pass, each counted once however often it is made again.
     pub faults_max: u32,
     /// Rows that the operator itself rejects within `window` and that are let pass.
     pub rejections_max: u32,
