@@ -88,8 +88,9 @@ fn faulted(folder: &Folder, operator: &str) -> Vec<FaultedRows> {
 fn a_thousand_traps_change_nothing_and_no_neighbour_notices() {
     let settings =
         format!("recover-within = \"5ms\"\non-failure = {{ retries = 1000, backoff = \"1ms..1ms\", {PATIENT} }}\ndeadline = \"60s\"");
-    for standby in ["", "\nstandby = true"] {
-        let folder = Folder::new(&chain("trap-sometimes", &format!("{settings}{standby}")).step_by_step(8));
+    for (standby, parallelism) in [("", 1), ("\nstandby = true", 1), ("", 4), ("\nstandby = true", 6)] {
+        let settings = format!("{settings}{standby}\nparallelism = {parallelism}");
+        let folder = Folder::new(&chain("trap-sometimes", &settings).step_by_step(8));
         let lines = lines(12_000, 4, 500);
         folder.feed("lines", "all", &lines);
         let (run, control) = run(&folder, 2);

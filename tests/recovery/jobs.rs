@@ -72,6 +72,17 @@ impl Topology {
         self.with(&format!("[[operator]]\nname = \"{name}\"\ncomponent = '{}'\ninput = {input}\n{failure}\n", path.display()))
     }
 
+    /// With so many instances of each operator to which no rows come that stay on their worker.
+    pub fn parallel(self, instances: u32) -> Self {
+        let mut in_operator = false;
+        let lines = self.0.lines().map(|line| {
+            in_operator = if line.starts_with("[[") { line == "[[operator]]" } else { in_operator };
+            let spreads = in_operator && line.starts_with("input = ") && !line.starts_with("input = \"");
+            if spreads { format!("{line}\nparallelism = {instances}\n") } else { format!("{line}\n") }
+        });
+        Self(lines.collect())
+    }
+
     /// Operators wait for a second before they are tried a second time.
     pub fn patient(self) -> Self {
         Self(self.0.replace("retries = 1, backoff = \"1ms..1ms\"", "retries = 2, backoff = \"1s..1s\""))

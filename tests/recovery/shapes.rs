@@ -1,4 +1,4 @@
-//! Every way to connect nodes, with one worker and with three: the output is that of an obvious model.
+//! Every way to connect nodes, with one worker and with three, with one instance on each and with several: the output is that of an obvious model.
 
 use super::jobs::{Folder, Topology, keys, running_counts};
 use reprise::job::Ending;
@@ -10,15 +10,19 @@ fn input() -> Vec<String> {
     keys(0, ROWS, DIFFERENT)
 }
 
-/// Runs a topology over [`input`] as the source `keys`, with each number of workers, and lets `check` look at the output.
+/// Workers, and instances of operators: one on each worker, and several.
+const SIZES: [(u32, u32); 4] = [(1, 1), (3, 3), (1, 4), (3, 6)];
+
+/// Runs a topology over [`input`] as the source `keys`, in each size, and lets `check` look at the output. It is told how many instances
+/// operators have that are not fed from their own worker alone.
 fn each(topology: impl Fn(Topology) -> Topology, check: impl Fn(&Folder, u32)) {
-    for workers in [1, 3] {
-        let folder = Folder::new(&topology(Topology::new("").keys("keys", false)));
+    for (workers, instances) in SIZES {
+        let folder = Folder::new(&topology(Topology::new("").keys("keys", false)).parallel(instances));
         for (file, part) in input().chunks(70).enumerate() {
             folder.feed("keys", &format!("{file:02}"), part);
         }
         folder.run(workers).expect(Ending::Finished);
-        check(&folder, workers);
+        check(&folder, instances);
         let before = folder.lines("out");
         folder.run(workers).expect(Ending::AlreadyFinished);
         assert_eq!(folder.lines("out"), before, "a second run of a finished job adds nothing");
@@ -56,10 +60,10 @@ fn two_operators_read_one_source() {
 #[test]
 fn one_operator_reads_two_sources_by_key() {
     let more = || keys(3, 203, 60);
-    for workers in [1, 3] {
+    for (workers, instances) in SIZES {
         let topology = Topology::new("").keys("keys", false).keys("more", false);
         let both = r#"[{ from = "keys", by = "key" }, { from = "more", by = "key" }]"#;
-        let folder = Folder::new(&topology.operator("count", "running-count", both).sink("out", "\"count\""));
+        let folder = Folder::new(&topology.operator("count", "running-count", both).sink("out", "\"count\"").parallel(instances));
         folder.feed("keys", "a", input());
         folder.feed("more", "a", more());
         folder.run(workers).expect(Ending::Finished);
@@ -76,20 +80,20 @@ fn rows_in_turn_reach_each_instance_once() {
             .sink("out", "\"count\"")
             .sink("out-pass", r#"{ from = "pass", by = "round-robin" }"#)
     };
-    each(topology, |folder, workers| {
+    each(topology, |folder, instances| {
         assert_eq!(folder.rows("out"), running_counts(input()));
         assert_eq!(keys_of(folder.rows("out-pass")), sorted(input()));
         let manifest = folder.newest();
         let worked = manifest.operators[0].instances.iter().filter(|instance| instance.rows > 0).count();
-        assert_eq!(worked, workers as usize, "every instance had its turn");
+        assert_eq!(worked, instances as usize, "every instance had its turn");
     });
 }
 
 #[test]
 fn rows_for_all_reach_every_instance() {
     let topology = |topology: Topology| topology.operator("pass", "echo", r#"{ from = "keys", by = "all" }"#).sink("out", "\"pass\"");
-    each(topology, |folder, workers| {
-        let copies = (0..workers).flat_map(|_| input()).collect();
+    each(topology, |folder, instances| {
+        let copies = (0..instances).flat_map(|_| input()).collect();
         assert_eq!(keys_of(folder.rows("out")), sorted(copies));
     });
 }

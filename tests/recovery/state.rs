@@ -1,7 +1,8 @@
-//! State: what a delta costs, other numbers of workers, and checkpoints that do not fit the topology any more.
+//! State: what a delta costs, other numbers of workers and instances, and checkpoints that do not fit the topology any more.
 
 use super::jobs::{Cells, Folder, Topology, counting, keys, running_counts};
 use reprise::job::{Ending, Error, Kind, Notice};
+use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::codec::snapshot::Scope;
 
 const MILLION: usize = 1_000_000;
@@ -60,10 +61,10 @@ fn ten_thousand_changed_keys_of_a_million_cost_under_five_percent() {
 }
 
 #[test]
-fn another_number_of_workers_takes_the_state_along() {
+fn another_number_of_instances_takes_the_state_along() {
     const ROWS: usize = 1_200;
     let folder = Folder::new(&counting("", true));
-    for (stage, workers) in [1, 3, 2].into_iter().enumerate() {
+    for (stage, (workers, instances)) in [(1, 1), (3, 6), (2, 2)].into_iter().enumerate() {
         let part = |part: usize| keys(stage * 400 + part * 100, stage * 400 + (part + 1) * 100, 90);
         let name = |part: usize| format!("{stage}-{part}");
         folder.feed("keys", &name(0), part(0));
@@ -71,18 +72,40 @@ fn another_number_of_workers_takes_the_state_along() {
         if stage == 2 {
             folder.feed("keys", &name(2), part(2));
             folder.feed("keys", &name(3), part(3));
-            folder.set(&counting("", false));
+            folder.set(&counting("", false).parallel(instances));
             folder.run(workers).expect(Ending::Finished);
         } else {
+            folder.set(&counting("", true).parallel(instances));
             folder.run_feeding(workers, "keys", &[(&name(2), part(2)), (&name(3), part(3))]).expect(Ending::Stopped);
         }
         let newest = folder.newest();
-        assert_eq!((newest.workers, newest.operators[0].instances.len()), (workers, workers as usize));
+        assert_eq!((newest.workers, newest.operators[0].instances.len()), (workers, instances as usize));
         let cells = folder.cells(&newest, "count");
         assert_eq!(cells.len(), 90, "no key is on two instances, none is lost");
     }
     assert_eq!(folder.rows("out"), running_counts(keys(0, ROWS, 90)));
     assert_eq!(folder.newest().sources[0].rows, ROWS as u64);
+}
+
+#[test]
+fn state_of_as_many_instances_stays_where_it_is_on_another_number_of_workers() {
+    let folder = Folder::new(&counting("", true).parallel(6));
+    folder.feed("keys", "a", keys(0, 300, 90));
+    folder.run_feeding(2, "keys", &[]).expect(Ending::Stopped);
+    let before = folder.newest();
+    folder.feed("keys", "b", keys(300, 400, 90));
+    folder.set(&counting("", false).parallel(6));
+    folder.run(3).expect(Ending::Finished);
+    let after = folder.newest();
+    assert_eq!((before.workers, after.workers), (2, 3));
+    let first = |manifest: &Manifest| {
+        let chains = manifest.operators[0].instances.iter().map(|instance| &instance.chain);
+        chains.map(|chain| chain.first().map(|object| object.path.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(first(&before).iter().flatten().count(), 6, "each instance has state");
+    assert_eq!(first(&before), first(&after), "no instance began anew with a full snapshot");
+    assert_eq!(folder.cells(&after, "count").len(), 90);
+    assert_eq!(folder.rows("out"), running_counts(keys(0, 400, 90)));
 }
 
 /// A stopped job in the middle of its input.

@@ -36,6 +36,7 @@ cargo xtask COMMAND
            --cells N        cells of its state over two workers (default 300000)
            --poison N       rows that may trap (default 2200)
            --apart N        one of so many rows is such a row (default 20000)
+           --parallelism N  instances of the operator; at least one on each of the two workers (default 1)
            --rate N         rows a second (default 100000)
   sim      the checkpoint protocol simulated over many seeds: hosts, storage and sinks that fail, in one thread
            N                how many seeds (default 1000); --base SEED is the first one (default 0)
@@ -89,13 +90,14 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             bench::bench(values[0].unwrap_or(bench::ROWS_DEFAULT), values[1].unwrap_or(bench::ROUNDS_DEFAULT))
         }
         "recovery" => {
-            let values = options(rest, &["--cells", "--poison", "--apart", "--rate"])?;
+            let values = options(rest, &["--cells", "--poison", "--apart", "--rate", "--parallelism"])?;
             let usual = Load::default();
             bench::recovery::recovery(Load {
                 cells: values[0].unwrap_or(usual.cells),
                 poison: values[1].unwrap_or(usual.poison),
                 apart: values[2].unwrap_or(usual.apart),
                 rate: values[3].unwrap_or(usual.rate),
+                parallelism: values[4].unwrap_or(usual.parallelism),
             })
         }
         "help" | "--help" | "-h" => {

@@ -4,6 +4,7 @@
 //! state. The hash is XXH3-64 with seed 0 (Yann Collet's xxHash specification); the group is its top byte.
 
 use crate::ids::KeyGroup;
+use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Number of key groups of every job.
@@ -32,6 +33,14 @@ pub fn owners(instances: u32) -> [u32; KEY_GROUPS as usize] {
     std::array::from_fn(|g| owner(KeyGroup(g as u8), instances))
 }
 
+/// The instances that run on a worker, given by its index, of `instances` on `workers`: as many on each, one after the other. So
+/// `instances` is a multiple of `workers`.
+#[must_use]
+pub fn of_worker(index: u32, instances: u32, workers: u32) -> Range<u32> {
+    let each = instances / workers.max(1);
+    index.saturating_mul(each)..index.saturating_add(1).saturating_mul(each)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +54,14 @@ mod tests {
         }
         assert!(owners(0).iter().all(|&o| o == 0));
         assert_eq!(owner(KeyGroup(255), 1000), 255);
+    }
+
+    #[test]
+    fn every_worker_has_as_many_instances() {
+        for (instances, workers) in [(1, 1), (4, 1), (4, 2), (9, 3), (256, 256)] {
+            let shares: Vec<Range<u32>> = (0..workers).map(|index| of_worker(index, instances, workers)).collect();
+            assert!(shares.iter().all(|share| share.len() as u32 == instances / workers));
+            assert_eq!(shares.into_iter().flatten().collect::<Vec<u32>>(), (0..instances).collect::<Vec<u32>>());
+        }
     }
 }

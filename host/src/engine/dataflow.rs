@@ -1,11 +1,11 @@
 //! Builds one worker's share of the dataflow from the plan.
 
 use super::control::Failure;
-use super::distribute::{Divider, Spread};
+use super::distribute::{Divider, Spread, divide};
 use super::frame::Frame;
 use super::inbox::Inbox;
 use super::moment::Moment;
-use super::operator::{OperatorInstance, Send, Turn};
+use super::operator::{OperatorBlueprint, OperatorInstance, Send, Turn};
 use super::sink::SinkInstance;
 use super::source;
 use super::{Blueprint, REST_MAX, Seat};
@@ -17,7 +17,7 @@ use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator as _;
-use timely::dataflow::operators::{InputCapability, Probe, probe};
+use timely::dataflow::operators::{Concatenate, InputCapability, Probe, probe};
 use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 
@@ -27,8 +27,8 @@ type Streams<'scope> = BTreeMap<(Node, u32), Stream<'scope, Moment, Frame>>;
 
 /// The state that a dataflow is built with.
 pub(super) struct Parts {
-    /// This worker's instances of the operators, in the order of the topology file.
-    pub operators: Vec<Option<OperatorInstance>>,
+    /// This worker's instances of each operator, in the order of the topology file.
+    pub operators: Vec<Vec<OperatorInstance>>,
     /// This worker's sources and sinks.
     pub seat: Seat,
 }
@@ -56,8 +56,11 @@ pub(super) fn build<'scope>(
                 activators.push(activator);
             }
             Node::Operator(index) => {
-                let instance = parts.operators.get_mut(index).and_then(Option::take).ok_or_else(|| missing("an operator"))?;
-                operator(scope, blueprint, (node, index), inputs(), instance, &mut streams, probe)?;
+                let instances = parts.operators.get_mut(index).map(std::mem::take).unwrap_or_default();
+                if instances.is_empty() {
+                    return Err(missing("an operator"));
+                }
+                operator(scope, blueprint, (node, index), inputs(), instances, &mut streams, probe)?;
             }
             Node::Sink(index) => {
                 let at = parts.seat.sinks.iter().position(|seat| seat.index == index).ok_or_else(|| missing("a sink"))?;
@@ -69,23 +72,43 @@ pub(super) fn build<'scope>(
     Ok(activators)
 }
 
-/// Connects one edge to a node under construction.
-fn connect<'scope>(
-    builder: &mut OperatorBuilder<'scope, Moment>,
-    scope: &Scope<'scope, Moment>,
+/// What one instance gets of one edge.
+struct Feed<'scope> {
+    stream: Stream<'scope, Moment, Frame>,
+    /// How it is still to be divided among workers.
+    spread: Option<Spread>,
+}
+
+/// What the instances of this worker get of an edge, one feed each. `instances`: those of all workers.
+fn feeds<'scope>(
+    scope: Scope<'scope, Moment>,
     edge: &Edge,
+    instances: u32,
     streams: &Streams<'scope>,
-) -> Result<Pull, Failure> {
+) -> Result<Vec<Feed<'scope>>, Failure> {
+    let peers = scope.peers() as u32;
     let stream = streams.get(&(edge.from, edge.port)).cloned();
     let stream =
         stream.ok_or_else(|| Failure::Internal(format!("the plan reads output {} of {:?} before it exists", edge.port, edge.from)))?;
-    let spread = |spread| DistributorPact(move |peers| Divider::new(spread, peers));
-    Ok(match edge.exchange {
-        Exchange::Stay => pull(builder.new_input(stream, Pipeline)),
-        Exchange::Key => pull(builder.new_input(stream, spread(Spread::Key))),
-        Exchange::RoundRobin => pull(builder.new_input(stream, spread(Spread::RoundRobin))),
-        Exchange::All => pull(builder.new_input(widen(stream, scope.peers() as u32), spread(Spread::All))),
-    })
+    let (stream, spread) = match edge.exchange {
+        Exchange::Stay => (stream, None),
+        Exchange::Key => (stream, Some(Spread::Key)),
+        Exchange::RoundRobin => (stream, Some(Spread::RoundRobin)),
+        Exchange::All => (widen(stream, peers), Some(Spread::All)),
+    };
+    match spread {
+        _ if instances <= peers => Ok(vec![Feed { stream, spread }]),
+        Some(spread) => Ok(divide(scope, stream, spread, instances).into_iter().map(|stream| Feed { stream, spread: None }).collect()),
+        None => Err(Failure::Internal(format!("rows stay on their worker, where {:?} has several instances", edge.to))),
+    }
+}
+
+/// Connects a feed to a node under construction.
+fn connect<'scope>(builder: &mut OperatorBuilder<'scope, Moment>, feed: Feed<'scope>) -> Pull {
+    match feed.spread {
+        None => pull(builder.new_input(feed.stream, Pipeline)),
+        Some(spread) => pull(builder.new_input(feed.stream, DistributorPact(move |peers| Divider::new(spread, peers)))),
+    }
 }
 
 fn pull<P>(mut handle: timely::dataflow::operators::generic::InputHandleCore<Moment, Frame, P>) -> Pull
@@ -95,7 +118,7 @@ where
     Box::new(move |take| handle.for_each(|capability, frame| take(&capability, frame)))
 }
 
-/// Sets the copies of each frame to the number of instances, for a broadcast.
+/// Sets the copies of each frame to the number of workers, for a broadcast.
 fn widen(stream: Stream<'_, Moment, Frame>, peers: u32) -> Stream<'_, Moment, Frame> {
     stream.unary::<NoopBuilder<Frame>, _, _, _>(Pipeline, "widen", move |_, _| {
         move |input, output| {
@@ -118,21 +141,47 @@ fn operator<'scope, 'a>(
     blueprint: &Blueprint,
     (node, index): (Node, usize),
     inputs: impl Iterator<Item = &'a Edge>,
-    mut instance: OperatorInstance,
+    instances: Vec<OperatorInstance>,
     streams: &mut Streams<'scope>,
     probe: &probe::Handle<Moment>,
 ) -> Result<(), Failure> {
     let shape = &blueprint.operators[index];
-    let mut builder = OperatorBuilder::new(shape.settings.name.clone(), scope);
-    let mut pulls = Vec::new();
+    let mut fed: Vec<Vec<Feed<'scope>>> = instances.iter().map(|_| Vec::new()).collect();
     for edge in inputs {
-        pulls.push(connect(&mut builder, &scope, edge, streams)?);
+        let feeds = feeds(scope, edge, shape.settings.instances(scope.peers() as u32), streams)?;
+        if feeds.len() != fed.len() {
+            return Err(Failure::Internal(format!("{} instances of {node:?} are fed as {}", fed.len(), feeds.len())));
+        }
+        fed.iter_mut().zip(feeds).for_each(|(fed, feed)| fed.push(feed));
     }
-    let mut outputs = Vec::new();
-    for port in 0..shape.description.outputs.len() {
+    let mut ports: Vec<Vec<Stream<'scope, Moment, Frame>>> = shape.description.outputs.iter().map(|_| Vec::new()).collect();
+    for (instance, feeds) in instances.into_iter().zip(fed) {
+        let outputs = place(scope, blueprint, shape, feeds, instance, probe);
+        ports.iter_mut().zip(outputs).for_each(|(port, output)| port.push(output));
+    }
+    for (port, mut outputs) in (0..).zip(ports) {
+        let stream = if outputs.len() == 1 { outputs.pop() } else { Some(scope.concatenate(outputs)) };
+        streams.extend(stream.map(|stream| ((node, port), stream)));
+    }
+    Ok(())
+}
+
+/// Puts one instance of an operator into the dataflow. The streams of its outputs.
+fn place<'scope>(
+    scope: Scope<'scope, Moment>,
+    blueprint: &Blueprint,
+    shape: &OperatorBlueprint,
+    feeds: Vec<Feed<'scope>>,
+    mut instance: OperatorInstance,
+    probe: &probe::Handle<Moment>,
+) -> Vec<Stream<'scope, Moment, Frame>> {
+    let mut builder = OperatorBuilder::new(shape.settings.name.clone(), scope);
+    let mut pulls: Vec<Pull> = feeds.into_iter().map(|feed| connect(&mut builder, feed)).collect();
+    let (mut outputs, mut streams) = (Vec::new(), Vec::new());
+    for _ in &shape.description.outputs {
         let (output, stream) = builder.new_output::<Frame>();
         outputs.push(OutputBuilder::<_, NoopBuilder<Frame>>::from(output));
-        streams.insert((node, port as u32), stream);
+        streams.push(stream);
     }
     // An operator whose output nobody can read is seen by the probe through an output on which nothing is ever sent.
     let _hidden = outputs.is_empty().then(|| {
@@ -161,7 +210,7 @@ fn operator<'scope, 'a>(
             !instance.closed()
         }
     });
-    Ok(())
+    streams
 }
 
 fn sink<'scope, 'a>(
@@ -175,7 +224,8 @@ fn sink<'scope, 'a>(
     let mut builder = OperatorBuilder::new(seat.name.clone(), scope);
     let mut pulls = Vec::new();
     for edge in inputs {
-        pulls.push(connect(&mut builder, &scope, edge, streams)?);
+        let feeds = feeds(scope, edge, scope.peers() as u32, streams)?;
+        pulls.extend(feeds.into_iter().map(|feed| connect(&mut builder, feed)));
     }
     // Nothing is ever sent on this output: its capabilities show the probe how far the sink is.
     let (_output, stream) = builder.new_output::<Frame>();

@@ -1,8 +1,8 @@
 //! What travels on an edge of the dataflow: rows as columns, or a watermark.
 //!
 //! Timely counts records to know when a moment is over, and the count must be the same before and after an exchange. A watermark goes to
-//! every instance downstream, and so do the rows of a broadcast; such a frame is sent with `copies` set to the number of instances, counts
-//! that many times, and the [distributor](super::distribute) turns it into that many frames of one copy.
+//! every worker downstream, and so do the rows of a broadcast; such a frame is sent with `copies` set to the number of workers, counts that
+//! many times, and the [distributor](super::distribute) turns it into that many frames of one copy.
 
 use reprise_core::batch::{Batch, Columns};
 use timely::container::Accountable;
@@ -11,8 +11,10 @@ use timely::dataflow::channels::ContainerBytes;
 /// Rows or a watermark. See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// How many instances this one frame stands for.
+    /// How many workers this one frame stands for.
     pub copies: u32,
+    /// The instance that is to get rows, where its worker has several of the operator. Watermarks are for all of them.
+    pub to: u32,
     /// What it holds.
     pub load: Load,
 }
@@ -35,7 +37,7 @@ pub enum Load {
 
 impl Default for Frame {
     fn default() -> Self {
-        Self { copies: 1, load: Load::Rows(Batch::new()) }
+        Self { copies: 1, to: 0, load: Load::Rows(Batch::new()) }
     }
 }
 
@@ -43,13 +45,13 @@ impl Frame {
     /// A frame of rows for one instance.
     #[must_use]
     pub fn rows(batch: Batch) -> Self {
-        Self { copies: 1, load: Load::Rows(batch) }
+        Self { copies: 1, to: 0, load: Load::Rows(batch) }
     }
 
-    /// A watermark for `peers` instances.
+    /// A watermark for so many workers.
     #[must_use]
-    pub fn watermark(sender: u32, watermark: i64, peers: u32) -> Self {
-        Self { copies: peers, load: Load::Watermark { sender, watermark } }
+    pub fn watermark(sender: u32, watermark: i64, workers: u32) -> Self {
+        Self { copies: workers, to: 0, load: Load::Watermark { sender, watermark } }
     }
 }
 
@@ -63,12 +65,12 @@ impl Accountable for Frame {
     }
 }
 
-/// Head of a frame on the wire: copies, kind, rows, bytes of keys, bytes of values, sender; six times u64, then the watermark.
-const HEAD_WORDS: usize = 7;
+/// Head of a frame on the wire: copies, receiver, kind, rows, bytes of keys, bytes of values, sender; seven times u64, then the watermark.
+const HEAD_WORDS: usize = 8;
 
 impl ContainerBytes for Frame {
     fn from_bytes(bytes: timely::bytes::arc::Bytes) -> Self {
-        Self::from_wire(&bytes).unwrap_or(Self { copies: 1, load: Load::Damaged })
+        Self::from_wire(&bytes).unwrap_or(Self { copies: 1, to: 0, load: Load::Damaged })
     }
 
     fn length_in_bytes(&self) -> usize {
@@ -95,7 +97,7 @@ impl Frame {
             Load::Watermark { sender, watermark } => [1, 0, 0, 0, u64::from(*sender), *watermark as u64],
             Load::Damaged => [2, 0, 0, 0, 0, 0],
         };
-        for word in std::iter::once(u64::from(self.copies)).chain(head) {
+        for word in [u64::from(self.copies), u64::from(self.to)].into_iter().chain(head) {
             out.extend_from_slice(&word.to_le_bytes());
         }
         if let Load::Rows(b) = &self.load {
@@ -113,15 +115,15 @@ impl Frame {
     pub fn from_wire(bytes: &[u8]) -> Option<Self> {
         let (words, _) = bytes.get(..HEAD_WORDS * 8)?.as_chunks::<8>();
         let word = |at: usize| u64::from_le_bytes(words[at]);
-        let (copies, kind) = (u32::try_from(word(0)).ok()?, word(1));
+        let (copies, to, kind) = (u32::try_from(word(0)).ok()?, u32::try_from(word(1)).ok()?, word(2));
         if kind == 1 {
-            let load = Load::Watermark { sender: u32::try_from(word(5)).ok()?, watermark: word(6) as i64 };
-            return Some(Frame { copies, load });
+            let load = Load::Watermark { sender: u32::try_from(word(6)).ok()?, watermark: word(7) as i64 };
+            return Some(Frame { copies, to, load });
         }
         if kind != 0 {
             return None;
         }
-        let (rows, keys, values) = (usize::try_from(word(2)).ok()?, usize::try_from(word(3)).ok()?, usize::try_from(word(4)).ok()?);
+        let (rows, keys, values) = (usize::try_from(word(3)).ok()?, usize::try_from(word(4)).ok()?, usize::try_from(word(5)).ok()?);
         let mut rest = &bytes[HEAD_WORDS * 8..];
         let mut take = |bytes: usize| {
             let (head, tail) = rest.split_at_checked(bytes)?;
@@ -135,7 +137,7 @@ impl Frame {
         let (key_ends, value_ends) = (ends()?, ends()?);
         let (keys, values) = (take(keys)?.to_vec(), take(values)?.to_vec());
         let batch = Batch::from_columns(Columns { times, key_ends, keys, value_ends, values }).ok()?;
-        Some(Frame { copies, load: Load::Rows(batch) })
+        Some(Frame { copies, to, load: Load::Rows(batch) })
     }
 }
 
@@ -156,7 +158,8 @@ mod tests {
         let mut batch = Batch::new();
         batch.push(Row { time: -1, key: b"k", value: b"value" }).unwrap();
         batch.push(Row { time: 2, key: b"", value: b"" }).unwrap();
-        for frame in [Frame::rows(batch), Frame::watermark(3, -5, 2), Frame::default()] {
+        let to_another = Frame { to: 5, ..Frame::rows(batch.clone()) };
+        for frame in [Frame::rows(batch), to_another, Frame::watermark(3, -5, 2), Frame::default()] {
             assert_eq!(through_bytes(&frame), frame);
         }
     }
@@ -167,7 +170,7 @@ mod tests {
         assert_eq!(Frame::from_wire(&[0xff; 64]), None);
         let mut bytes = Vec::new();
         Frame::rows(Batch::new()).into_bytes(&mut bytes);
-        bytes[16] = 200;
+        bytes[24] = 200;
         assert_eq!(Frame::from_wire(&bytes), None);
     }
 

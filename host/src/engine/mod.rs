@@ -60,7 +60,8 @@ use crate::clock::Clock;
 use dataflow::Parts;
 use operator::{OperatorInstance, Place};
 use reprise_core::ids::Epoch;
-use reprise_core::topology::{Exchange, Node, Plan};
+use reprise_core::keying;
+use reprise_core::topology::{Edge, Exchange, Node, Plan};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use timely::dataflow::operators::probe;
@@ -96,8 +97,8 @@ pub struct Seat {
     pub sources: Vec<SourceSeat>,
     /// Its sink instances.
     pub sinks: Vec<SinkSeat>,
-    /// State of its operator instances, in the order of the topology file.
-    pub restored: Vec<Restored>,
+    /// State of its instances of each operator, in the order of the topology file.
+    pub restored: Vec<Vec<Restored>>,
 }
 
 /// Runs the dataflow to its end. One seat a worker. Blocks; call it from a thread that may.
@@ -182,18 +183,30 @@ impl Seen {
     }
 }
 
-/// Opens this worker's operator instances and restores their state.
-fn open(worker: &Worker, blueprint: &Blueprint, restored: Vec<Restored>) -> Result<Vec<Option<OperatorInstance>>, Failure> {
-    let peers = worker.peers();
+/// Opens this worker's instances of each operator and restores their state.
+fn open(worker: &Worker, blueprint: &Blueprint, restored: Vec<Vec<Restored>>) -> Result<Vec<Vec<OperatorInstance>>, Failure> {
+    let (at, workers) = (worker.index() as u32, worker.peers() as u32);
+    let count = |node| match node {
+        Node::Operator(index) => blueprint.operators.get(index).map_or(workers, |shape| shape.settings.instances(workers)),
+        Node::Source(_) | Node::Sink(_) => workers,
+    };
+    let senders = |edge: &Edge| match edge.exchange {
+        Exchange::Stay => keying::of_worker(at, count(edge.from), workers).len(),
+        Exchange::Key | Exchange::RoundRobin | Exchange::All => count(edge.from) as usize,
+    };
     let mut restored = restored.into_iter();
-    let instances = blueprint.operators.iter().enumerate().map(|(index, shape)| {
+    let operators = blueprint.operators.iter().enumerate().map(|(index, shape)| {
         let edges = blueprint.plan.edges.iter().filter(|edge| edge.to == Node::Operator(index));
-        let senders = |exchange| if exchange == Exchange::Stay { 1 } else { peers };
-        let edges = edges.map(|edge| (edge.input, senders(edge.exchange))).collect();
-        let place = Place { index, worker: worker.index(), peers, edges };
-        let state = restored.next().unwrap_or(Restored { watermark: i64::MIN, ..Restored::default() });
-        let (control, reporter) = (Arc::clone(&blueprint.control), Arc::clone(&blueprint.reporter));
-        OperatorInstance::open(Arc::clone(shape), place, blueprint.first_epoch, state, control, reporter, blueprint.clock.clone()).map(Some)
+        let edges: Vec<(u32, usize)> = edges.map(|edge| (edge.input, senders(edge))).collect();
+        let mut restored = restored.next().unwrap_or_default().into_iter();
+        let instances = count(Node::Operator(index));
+        let opened = keying::of_worker(at, instances, workers).map(|instance| {
+            let place = Place { index, instance, instances, workers, edges: edges.clone() };
+            let state = restored.next().unwrap_or(Restored { watermark: i64::MIN, ..Restored::default() });
+            let (control, reporter) = (Arc::clone(&blueprint.control), Arc::clone(&blueprint.reporter));
+            OperatorInstance::open(Arc::clone(shape), place, blueprint.first_epoch, state, control, reporter, blueprint.clock.clone())
+        });
+        opened.collect()
     });
-    instances.collect()
+    operators.collect()
 }

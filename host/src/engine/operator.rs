@@ -122,7 +122,7 @@ pub(super) struct OperatorInstance {
     pub(super) blueprint: Arc<OperatorBlueprint>,
     pub(super) at: Participant,
     place: usize,
-    peers: u32,
+    workers: u32,
     pub(super) control: Arc<Control>,
     reporter: Reporter,
     clock: Clock,
@@ -168,10 +168,12 @@ pub(super) struct OperatorInstance {
 pub(super) struct Place {
     /// Its place in the topology file.
     pub index: usize,
-    /// Index of the worker.
-    pub worker: usize,
+    /// Index of the instance among all of the operator.
+    pub instance: u32,
+    /// How many of the operator there are over all workers.
+    pub instances: u32,
     /// Number of workers.
-    pub peers: usize,
+    pub workers: u32,
     /// For each edge the operator's input, and how many instances send on it.
     pub edges: Vec<(u32, usize)>,
 }
@@ -187,13 +189,13 @@ impl OperatorInstance {
         reporter: Reporter,
         clock: Clock,
     ) -> Result<Self, Failure> {
-        let at = Participant { node: Node::Operator(place.index), instance: place.worker as u32 };
+        let at = Participant { node: Node::Operator(place.index), instance: place.instance };
         let operator = blueprint.settings.name.clone();
         let identity = Identity { job: blueprint.job.clone(), operator, instance: at.instance, seed: 0 };
         let open = Call { number: first.0 << 32, now_ms: clock.now_ms() };
         let crew = Arc::clone(&control.crew);
         let is_kept = Arc::default();
-        let maker = Maker { blueprint: Arc::clone(&blueprint), identity, parallelism: place.peers as u32, open, crew, is_kept };
+        let maker = Maker { blueprint: Arc::clone(&blueprint), identity, parallelism: place.instances, open, crew, is_kept };
         let chunks: Vec<Arc<Versioned>> = restored.chunks.into_iter().map(Arc::new).collect();
         let began = Instant::now();
         let instance =
@@ -208,7 +210,7 @@ impl OperatorInstance {
         let mut opened = Self {
             at,
             place: place.index,
-            peers: place.peers as u32,
+            workers: place.workers,
             control,
             reporter,
             clock,
@@ -318,8 +320,8 @@ impl OperatorInstance {
             let work = match load {
                 Load::Rows(rows) => Work::Rows { input: self.edges[edge], rows },
                 Load::Watermark { sender, watermark } => {
-                    // On an edge that stays on its worker there is one sender, whatever its index.
-                    let sender = if self.watermarks.senders(edge) == 1 { 0 } else { sender as usize };
+                    // On an edge that stays on its worker these are some of those that the node upstream has, with one index after another.
+                    let sender = sender as usize % self.watermarks.senders(edge).max(1);
                     match self.watermarks.note(edge, sender, watermark) {
                         Some(risen) => Work::Watermark(risen),
                         None => continue,
@@ -450,7 +452,7 @@ impl OperatorInstance {
             }
         }
         for port in 0..self.blueprint.description.outputs.len() {
-            send(&capabilities, port, &mut Frame::watermark(self.at.instance, watermark, self.peers));
+            send(&capabilities, port, &mut Frame::watermark(self.at.instance, watermark, self.workers));
         }
         Ok(())
     }

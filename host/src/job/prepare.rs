@@ -84,7 +84,7 @@ pub async fn workers_of(path: &Path) -> Result<u32, Error> {
 ///
 /// # Errors
 /// Every mistake of the topology at once, with its line; a component that cannot be loaded is one of them.
-pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> Result<Prepared, Error> {
+pub fn prepare(path: &Path, workers: u32, cache_dir: Option<PathBuf>) -> Result<Prepared, Error> {
     let text = read(path)?;
     let shown = path.display().to_string();
     let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &shown, &text));
@@ -93,7 +93,7 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
     let mut runtimes = BTreeMap::new();
     for fuel in topology.operators.iter().map(|operator| operator.fuel) {
         if let Entry::Vacant(place) = runtimes.entry(fuel) {
-            let settings = settings(&topology, fuel, instances_max, cache_dir.clone());
+            let settings = settings(&topology, fuel, workers, cache_dir.clone());
             place.insert(Runtime::new(&settings).map_err(Error::Runtime)?);
         }
     }
@@ -125,11 +125,11 @@ pub fn prepare(path: &Path, instances_max: u32, cache_dir: Option<PathBuf>) -> R
 
 /// Settings of the engine for the operators whose instructions are counted, or for the others: counting slows down all that an engine
 /// compiles.
-fn settings(topology: &Topology, fuel: bool, instances_max: u32, cache_dir: Option<PathBuf>) -> Settings {
+fn settings(topology: &Topology, fuel: bool, workers: u32, cache_dir: Option<PathBuf>) -> Settings {
     let operators = || topology.operators.iter().filter(|operator| operator.fuel == fuel);
     let memory_bytes_max = operators().map(|o| o.memory_bytes_max).max().unwrap_or(1 << 20);
     // Beside each instance its successor and the one that was dropped last; beside those of an operator the one that describes itself.
-    let of = |operator: &Operator| instances_max.saturating_mul(if operator.standby { 6 } else { 3 }).saturating_add(1);
+    let of = |operator: &Operator| operator.instances(workers).saturating_mul(if operator.standby { 6 } else { 3 }).saturating_add(1);
     let instances_max = operators().map(of).fold(0, u32::saturating_add).max(1);
     let stack_bytes_max = usize::try_from(topology.limits.stack_bytes_max).unwrap_or(usize::MAX);
     Settings { cache_dir, instances_max, memory_bytes_max, stack_bytes_max, fuel, ..Settings::default() }

@@ -20,7 +20,7 @@ use crate::engine::{self, Blueprint, Control, Failure, Guard, OperatorBlueprint,
 use crate::store::{Intercept, Store};
 use crate::wasm;
 use reprise_core::checkpoint::chain::ChainLimits;
-use reprise_core::checkpoint::coordinator::{self, Coordinator, Layout, Node as Reporting, Participant};
+use reprise_core::checkpoint::coordinator::{self, Coordinator, Layout, OperatorLayout};
 use reprise_core::checkpoint::manifest::{self, Manifest};
 use reprise_core::checkpoint::opening::TakenUp;
 use reprise_core::checkpoint::quarantine::is_replay_source;
@@ -29,7 +29,8 @@ use reprise_core::checkpoint::tenure::Tenure;
 use reprise_core::failure::window::Window;
 use reprise_core::failure::{Decision, Failures, Policy};
 use reprise_core::ids::{Digest, Epoch, Generation};
-use reprise_core::topology::{Node, OnFailure, Plan};
+use reprise_core::keying;
+use reprise_core::topology::{Node, OnFailure, Operator, Plan};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -205,7 +206,8 @@ impl Job {
         let first_epoch = taken.epoch.next();
         let (topology, settings) = (&self.plan().topology, &self.plan().topology.checkpoint);
         let (workers, nodes) = (self.options.workers as usize, (topology.sources.len() + replays.len(), topology.sinks.len()));
-        let guards = topology.operators.iter().map(|operator| Arc::new(Guard::new(window(&operator.on_failure), workers))).collect();
+        let guard = |operator: &Operator| Guard::new(window(&operator.on_failure), operator.instances(self.options.workers) as usize);
+        let guards = topology.operators.iter().map(|operator| Arc::new(guard(operator))).collect();
         let control = Arc::new(Control::new(first_epoch, workers, settings.uncheckpointed_bytes_max, nodes, guards));
         let _dropped = AbortOnDrop(Arc::clone(&control));
         let patience = Arc::new(Patience::new(settings.outage_max, Arc::clone(&control), Arc::clone(&self.options.watch)));
@@ -216,12 +218,13 @@ impl Job {
             took: began.elapsed(),
         });
         self.tell_replays(&replays);
-        let (reporter, events) = self.recorder(up.generation, &patience, &replays);
+        let layout = self.layout(up.generation, writer, splits, &replays);
+        let (reporter, events) = self.recorder(&layout, &patience, &replays);
         let blueprint = self.blueprint(first_epoch, &control, reporter, &replays);
         let mut published = taken.clone();
         // What it names was published just now.
         published.sinks.iter_mut().for_each(|sink| sink.staged.clear());
-        let coordinator = Coordinator::new(self.layout(up.generation, writer, splits, &replays), first_epoch, Some(taken));
+        let coordinator = Coordinator::new(layout, first_epoch, Some(taken));
         let keeper = Keeper {
             store: self.store.clone(),
             patience,
@@ -430,8 +433,8 @@ impl Job {
         generation: Generation,
         mut checkpoint: Option<&mut Checkpoint>,
     ) -> Result<Vec<Seat>, Error> {
-        let topology = &self.plan().topology;
-        let mut seats: Vec<Seat> = (0..self.options.workers).map(|_| Seat::default()).collect();
+        let (topology, workers) = (&self.plan().topology, self.options.workers);
+        let mut seats: Vec<Seat> = (0..workers).map(|_| Seat::default()).collect();
         for (index, (name, readers)) in self.sources(replays).zip(readers).enumerate() {
             for (seat, reader) in seats.iter_mut().zip(readers) {
                 seat.sources.push(SourceSeat { name: name.clone(), index, reader });
@@ -445,9 +448,11 @@ impl Job {
         }
         if let Some(checkpoint) = checkpoint.as_mut() {
             for (operator, description) in topology.operators.iter().zip(&self.plan().descriptions) {
-                let states = checkpoint.state_of(&operator.name, description, self.options.workers)?;
-                for (seat, state) in seats.iter_mut().zip(states) {
-                    seat.restored.push(state);
+                let instances = operator.instances(workers);
+                let mut states = checkpoint.state_of(&operator.name, description, instances)?.into_iter();
+                for (seat, index) in seats.iter_mut().zip(0..) {
+                    let local = keying::of_worker(index, instances, workers);
+                    seat.restored.push(states.by_ref().take(local.len()).collect());
                 }
             }
         }
@@ -456,7 +461,7 @@ impl Job {
 
     fn recorder(
         &self,
-        generation: Generation,
+        layout: &Layout,
         patience: &Arc<Patience>,
         replays: &Replays,
     ) -> (engine::Reporter, tokio::sync::mpsc::Receiver<recorder::Told>) {
@@ -465,18 +470,14 @@ impl Job {
             store: self.store.clone(),
             patience: Arc::clone(patience),
             job: topology.name.clone(),
-            generation,
+            generation: layout.generation,
             sources: self.sources(replays).collect(),
             operators: topology.operators.iter().map(|o| o.name.clone()).collect(),
             origins: (0..topology.operators.len()).map(|place| Arc::new(self.origin(place))).collect(),
         };
-        let nodes = (0..topology.sources.len() + replays.len()).map(Reporting::Source);
-        let nodes = nodes.chain((0..topology.operators.len()).map(Reporting::Operator));
-        let nodes = nodes.chain((0..topology.sinks.len()).map(Reporting::Sink));
-        let participants = nodes.flat_map(|node| (0..self.options.workers).map(move |instance| Participant { node, instance }));
         // One more for the epoch that begins while the last one is still under way, and one for the closing report.
         let waiting = topology.checkpoint.epochs_in_flight_max as usize + 2;
-        recorder::start(recorder, participants.collect(), waiting)
+        recorder::start(recorder, layout.participants().collect(), waiting)
     }
 
     /// What the capsules of an operator, given by its place, have in common.
@@ -537,7 +538,8 @@ impl Job {
     fn layout(&self, generation: Generation, writer: u64, splits: Splits, replays: &Replays) -> Layout {
         let plan = self.plan();
         let operators = plan.topology.operators.iter().enumerate().map(|(index, operator)| {
-            (operator.name.clone(), self.prepared.components[index].digest(), plan.descriptions[index].slots.clone())
+            let (component, slots) = (self.prepared.components[index].digest(), plan.descriptions[index].slots.clone());
+            OperatorLayout { name: operator.name.clone(), component, slots, instances: operator.instances(self.options.workers) }
         });
         Layout {
             job: plan.topology.name.clone(),

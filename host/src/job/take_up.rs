@@ -10,20 +10,20 @@ use reprise_core::ids::Epoch;
 use reprise_core::keying;
 
 impl Checkpoint {
-    /// The state of every instance of one operator, for `workers` instances of a component that describes itself so. Takes the chunks
+    /// The state of every instance of one operator, for so many instances of a component that describes itself so. Takes the chunks
     /// out of the checkpoint.
-    pub fn state_of(&mut self, operator: &str, description: &Description, workers: u32) -> Result<Vec<Restored>, Error> {
+    pub fn state_of(&mut self, operator: &str, description: &Description, instances: u32) -> Result<Vec<Restored>, Error> {
         let epoch = self.manifest.epoch;
         let Some(old) = self.manifest.operators.iter().find(|o| o.name == operator) else {
-            return Ok((0..workers).map(|_| fresh()).collect());
+            return Ok((0..instances).map(|_| fresh()).collect());
         };
         let misfit = |what: String, help: &str| Error::Misfit { epoch, what, help: help.into() };
         if !has_state(old) {
-            let watermark = |index: usize| match old.instances.len() == workers as usize {
+            let watermark = |index: usize| match old.instances.len() == instances as usize {
                 true => old.instances[index].watermark,
                 false => old.instances.iter().map(|i| i.watermark).min().unwrap_or(i64::MIN),
             };
-            return Ok((0..workers as usize).map(|index| Restored { watermark: watermark(index), ..Restored::default() }).collect());
+            return Ok((0..instances as usize).map(|index| Restored { watermark: watermark(index), ..Restored::default() }).collect());
         }
         let slots = moves(old, description, epoch)?;
         let mut chains: Vec<(Vec<Chunk>, &InstanceState)> = Vec::new();
@@ -35,7 +35,7 @@ impl Checkpoint {
             chains.push((chain, instance));
         }
         let same_slots = old.slots == description.slots;
-        if old.instances.len() == workers as usize {
+        if old.instances.len() == instances as usize {
             let own = chains.into_iter().map(|(chunks, instance)| Restored {
                 chunks: chunks.into_iter().map(|chunk| slots[chunk.slot() as usize].of(chunk)).collect(),
                 watermark: instance.watermark,
@@ -44,10 +44,13 @@ impl Checkpoint {
             return Ok(own.collect());
         }
         let watermark = old.instances.iter().map(|i| i.watermark).min().unwrap_or(i64::MIN);
-        spread(chains.into_iter().map(|(chunks, _)| chunks), &slots, watermark, workers).map_err(|slot| {
+        spread(chains.into_iter().map(|(chunks, _)| chunks), &slots, watermark, instances).map_err(|slot| {
             let name = old.slots.get(slot as usize).map_or("?", |s| s.name.as_str());
             let what = format!("operator `{operator}` keeps the slot `{name}` per instance, of which there were {}", old.instances.len());
-            misfit(what, &format!("run it with `--workers {}`", self.manifest.workers))
+            misfit(
+                what,
+                &format!("let it have {0} again: run {0} workers, or a divisor of that with `parallelism = {0}`", old.instances.len()),
+            )
         })
     }
 }
@@ -96,9 +99,9 @@ impl Moved {
 }
 
 /// Deals the cells of all old instances out to another number of new ones. The error is a slot that cannot be dealt out.
-fn spread(chains: impl Iterator<Item = Vec<Chunk>>, slots: &[Moved], watermark: i64, workers: u32) -> Result<Vec<Restored>, u32> {
-    let mut dealt: Vec<Restored> = (0..workers).map(|_| Restored { watermark, ..Restored::default() }).collect();
-    let owners = keying::owners(workers);
+fn spread(chains: impl Iterator<Item = Vec<Chunk>>, slots: &[Moved], watermark: i64, instances: u32) -> Result<Vec<Restored>, u32> {
+    let mut dealt: Vec<Restored> = (0..instances).map(|_| Restored { watermark, ..Restored::default() }).collect();
+    let owners = keying::owners(instances);
     for (old_instance, chain) in chains.enumerate() {
         for chunk in chain {
             let slot = &slots[chunk.slot() as usize];
@@ -109,7 +112,7 @@ fn spread(chains: impl Iterator<Item = Vec<Chunk>>, slots: &[Moved], watermark: 
                 SlotKind::Broadcast if old_instance > 0 => {}
                 SlotKind::Broadcast => dealt.iter_mut().for_each(|to| to.chunks.push(slot.of(chunk.clone()))),
                 SlotKind::Keyed => {
-                    let mut parts: Vec<Chunk> = (0..workers).map(|_| Chunk::new(chunk.slot())).collect();
+                    let mut parts: Vec<Chunk> = (0..instances).map(|_| Chunk::new(chunk.slot())).collect();
                     for cell in chunk.cells() {
                         let part = &mut parts[owners[keying::group(cell.key).0 as usize] as usize];
                         part.push(cell).expect("a part is no larger than the chunk it comes from");

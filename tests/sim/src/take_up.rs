@@ -11,7 +11,7 @@ use crate::plan::{Fault, Point};
 use crate::snapshot::{self, JOB, OPERATOR, Restored, SINK, SOURCE};
 use crate::world::Sim;
 use reprise_core::checkpoint::chain::ChainLimits;
-use reprise_core::checkpoint::coordinator::{self, Layout};
+use reprise_core::checkpoint::coordinator::{self, Layout, OperatorLayout};
 use reprise_core::checkpoint::manifest::{Claim, Manifest, SplitPosition, StagedRef};
 use reprise_core::checkpoint::opening::{Answer, Ask, From, Opening, Refusal, TakenUp, Turn};
 use reprise_core::checkpoint::paths;
@@ -66,7 +66,7 @@ pub fn layout(sim: &Sim, generation: Generation, writer: u64, positions: &[u32])
         writer,
         topology: Digest([0; 32]),
         workers,
-        operators: vec![(OPERATOR.into(), Digest([1; 32]), snapshot::slots())],
+        operators: vec![OperatorLayout { name: OPERATOR.into(), component: Digest([1; 32]), slots: snapshot::slots(), instances: workers }],
         sources: vec![(SOURCE.into(), positions.iter().enumerate().map(split).collect())],
         sinks: vec![SINK.into()],
         chain: ChainLimits { length_max: sim.plan.chain_length_max, bytes_max: 2_000 },

@@ -31,11 +31,13 @@ pub struct Load {
     pub apart: u64,
     /// Rows a second, after the keys.
     pub rate: u64,
+    /// Instances of A, at least one on each worker.
+    pub parallelism: u64,
 }
 
 impl Default for Load {
     fn default() -> Self {
-        Self { cells: 300_000, poison: 2_200, apart: 20_000, rate: 100_000 }
+        Self { cells: 300_000, poison: 2_200, apart: 20_000, rate: 100_000, parallelism: 1 }
     }
 }
 
@@ -47,6 +49,7 @@ impl Load {
 
 /// Rows are handed over in so many pieces a second.
 const PIECES_A_SECOND: u64 = 200;
+const WORKERS: u64 = 2;
 /// How long an instance may take, as the topologies say: without and with a standby.
 const WITHIN: [(bool, &str); 2] = [(false, "40ms"), (true, "4ms")];
 
@@ -58,9 +61,10 @@ pub fn recovery(load: Load) -> Result<()> {
     guests::build()?;
     run::run(run::cargo().args(["build", "--release", "--package", "reprise"]))?;
     let folder = paths::target().join("bench");
-    let Load { cells, poison, apart, rate } = load;
+    let Load { cells, poison, apart, rate, parallelism } = load;
+    let instances = parallelism.div_ceil(WORKERS).max(1) * WORKERS;
     let [cells, poison, apart, rate] = [cells, poison, apart, rate].map(grouped);
-    println!("\n{cells} cells, {poison} rows with poison, {apart} rows apart, {rate} rows a second; times in milliseconds");
+    println!("\n{cells} cells on {instances} instances, {poison} rows with poison, {apart} rows apart, {rate} rows a second; milliseconds");
     println!("{:<16} {:>10} {:>9} {:>9} {:>9} {:>9} {:>10}", "", "recoveries", "p50", "p90", "p99", "longest", "predicted");
     for (standby, within) in WITHIN {
         let (took_us, predicted_us) = measure(&folder, load, standby, within)?;
@@ -81,7 +85,7 @@ pub fn recovery(load: Load) -> Result<()> {
 
 /// Hands the input over: keys, then rows at their rate.
 fn feed(load: Load, into: ChildStdin) -> std::io::Result<()> {
-    let Load { cells, poison, apart, rate } = load;
+    let Load { cells, poison, apart, rate, .. } = load;
     let mut out = BufWriter::with_capacity(1 << 20, into);
     for cell in 0..cells {
         writeln!(out, "key-{cell:09},v,7")?;
@@ -114,9 +118,9 @@ fn measure(folder: &Path, load: Load, standby: bool, within: &str) -> Result<(Ve
     }
     fs::create_dir_all(&place)?;
     let topology = place.join("topology.toml");
-    fs::write(&topology, topology_text(standby, within))?;
+    fs::write(&topology, topology_text(load.parallelism, standby, within))?;
     let mut command = Command::new(paths::release("reprise"));
-    command.arg("run").arg(&topology).args(["--log", "json", "--workers", "2"]).env("REPRISE_LOG", "off");
+    command.arg("run").arg(&topology).args(["--log", "json", "--workers", &WORKERS.to_string()]).env("REPRISE_LOG", "off");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let (stdin, mut stderr) = (child.stdin.take().context("it was piped")?, child.stderr.take().context("it was piped")?);
     let feeder = std::thread::spawn(move || feed(load, stdin));
@@ -183,7 +187,7 @@ fn check_counts(out: &Path, rows: u64) -> Result<()> {
     Ok(())
 }
 
-fn topology_text(standby: bool, within: &str) -> String {
+fn topology_text(parallelism: u64, standby: bool, within: &str) -> String {
     format!(
         r#"name = "recovery"
 
@@ -208,6 +212,7 @@ input     = "lines"
 name       = "a"
 component  = "../../guests/trap-sometimes.wasm"
 input      = {{ from = "parse", by = "key" }}
+parallelism = {parallelism}
 memory     = "4GiB"
 deadline   = "1m"
 standby    = {standby}

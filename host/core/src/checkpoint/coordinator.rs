@@ -178,16 +178,40 @@ pub struct Layout {
     pub writer: u64,
     /// Digest of the topology.
     pub topology: Digest,
-    /// Instances of every node.
+    /// Instances of every source and sink.
     pub workers: u32,
-    /// Name, component and slots of every operator.
-    pub operators: Vec<(String, Digest, Vec<Slot>)>,
+    /// The operators.
+    pub operators: Vec<OperatorLayout>,
     /// Names of the sources, each with all of its splits: also those that nobody has begun to read, which would be lost otherwise.
     pub sources: Vec<(String, Vec<SplitPosition>)>,
     /// Names of the sinks.
     pub sinks: Vec<String>,
     /// How long chains may get.
     pub chain: ChainLimits,
+}
+
+/// What stays the same of an operator over a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorLayout {
+    /// Its name.
+    pub name: String,
+    /// Its component.
+    pub component: Digest,
+    /// Its slots.
+    pub slots: Vec<Slot>,
+    /// How many instances it has over all workers.
+    pub instances: u32,
+}
+
+impl Layout {
+    /// Everybody who reports.
+    pub fn participants(&self) -> impl Iterator<Item = Participant> {
+        let each = |node, instances| (0..instances).map(move |instance| Participant { node, instance });
+        let sources = (0..self.sources.len()).flat_map(move |place| each(Node::Source(place), self.workers));
+        let operators = self.operators.iter().enumerate();
+        let operators = operators.flat_map(move |(place, operator)| each(Node::Operator(place), operator.instances));
+        sources.chain(operators).chain((0..self.sinks.len()).flat_map(move |place| each(Node::Sink(place), self.workers)))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -222,20 +246,12 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Begins a run at `first`, from the checkpoint `base` or afresh. With another number of workers than `base` had, or with other slots,
+    /// Begins a run at `first`, from the checkpoint `base` or afresh. With another number of instances than in `base`, or with other slots,
     /// an operator must begin with a full snapshot; its chains start empty then.
     #[must_use]
     pub fn new(layout: Layout, first: Epoch, base: Option<&Manifest>) -> Self {
-        let workers = layout.workers;
-        let mut participants = BTreeMap::new();
-        let nodes = (0..layout.sources.len()).map(Node::Source);
-        let nodes = nodes.chain((0..layout.operators.len()).map(Node::Operator)).chain((0..layout.sinks.len()).map(Node::Sink));
-        for node in nodes {
-            for instance in 0..workers {
-                participants.insert(Participant { node, instance }, Progress { next: first, ..Progress::default() });
-            }
-        }
-        let sources = layout.sources.len() * workers as usize;
+        let participants = layout.participants().map(|at| (at, Progress { next: first, ..Progress::default() })).collect();
+        let sources = layout.sources.len() * layout.workers as usize;
         let parent = base.map(|b| b.epoch);
         let chain_limits = layout.chain;
         Self {
@@ -395,7 +411,7 @@ impl Coordinator {
     #[must_use]
     pub fn begin(&mut self, base: &Manifest) -> Vec<Action> {
         let mut actions = Vec::new();
-        // Its chains as this run has them: with other slots or other numbers of workers they begin anew.
+        // Its chains as this run has them: with other slots or other numbers of instances they begin anew.
         let begun = Manifest { epoch: base.epoch, ..self.state.clone() };
         self.compact(&begun, &mut actions);
         actions
@@ -435,20 +451,21 @@ fn shorten(manifest: &mut Manifest, at: Participant, last: &str, object: &Object
 
 /// The state that a run starts from: that of its base, laid out for this run.
 fn start_state(layout: Layout, base: Option<&Manifest>) -> Manifest {
-    let same_workers = base.is_some_and(|b| b.workers == layout.workers);
-    let operators = layout.operators.into_iter().map(|(name, component, slots)| {
+    let operators = layout.operators.into_iter().map(|OperatorLayout { name, component, slots, instances }| {
         let old = base.and_then(|b| b.operators.iter().find(|o| o.name == name));
-        let same_slots = old.is_some_and(|o| o.slots == slots);
-        let instances = (0..layout.workers as usize).map(|index| match old.and_then(|o| o.instances.get(index)) {
-            Some(instance) if same_workers && same_slots => InstanceState { quarantine: vec![], ..instance.clone() },
+        let count = instances as usize;
+        let is_same = old.is_some_and(|o| o.slots == slots && o.instances.len() == count);
+        let instances = (0..count).map(|index| match old.and_then(|o| o.instances.get(index)) {
+            Some(instance) if is_same => InstanceState { quarantine: vec![], ..instance.clone() },
             Some(instance) => InstanceState { rows: instance.rows, rejected: instance.rejected, ..fresh_instance() },
             None => fresh_instance(),
         });
         let mut instances: Vec<InstanceState> = instances.collect();
         // Counts of instances that are no more live on in the first one.
-        for gone in old.into_iter().flat_map(|o| o.instances.iter().skip(layout.workers as usize)) {
-            instances[0].rows += gone.rows;
-            instances[0].rejected += gone.rejected;
+        for gone in old.into_iter().flat_map(|o| o.instances.iter().skip(count)) {
+            let Some(first) = instances.first_mut() else { break };
+            first.rows += gone.rows;
+            first.rejected += gone.rejected;
         }
         OperatorState { instances, name, component, slots }
     });

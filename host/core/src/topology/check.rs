@@ -171,10 +171,15 @@ fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &
     };
     let owner = called("operator", name.as_deref());
     let inputs = add_reader((NodeKind::Operator, &draft.name, draft.at), (name.clone(), &owner), &draft.inputs, vertices, problems);
+    let parallelism = limits::PARALLELISM.take(&draft.parallelism, problems);
+    if parallelism > 1 {
+        check_spread(vertices.last(), &owner, problems);
+    }
     Operator {
         name: name.unwrap_or_default(),
         component,
         inputs,
+        parallelism,
         memory_bytes_max: limits::MEMORY.take(&draft.memory, problems).0,
         deadline: limits::DEADLINE.take(&draft.deadline, problems),
         output_bytes_max: limits::OUTPUT.take(&draft.output_max, problems).0,
@@ -188,6 +193,18 @@ fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &
         grant: grant::check(&draft.grant, problems),
         config: draft.config.clone(),
         line: line_of(draft.at, problems),
+    }
+}
+
+/// Rows that stay on their worker belong to none of several instances there.
+fn check_spread(operator: Option<&Vertex>, owner: &str, problems: &mut Problems<'_>) {
+    for (input, _, by_at) in operator.into_iter().flat_map(|vertex| &vertex.inputs).filter(|(input, _, _)| input.by == Exchange::Stay) {
+        let from = quote(&input.from);
+        let message = format!(
+            "{owner} has a `parallelism` over 1, so rows of `{from}` cannot stay on their worker, where it may have several instances"
+        );
+        let help = format!("write `{{ from = \"{from}\", by = \"key\" }}`, or `round-robin` or `all`");
+        problems.add(*by_at, message, Some(help));
     }
 }
 

@@ -95,6 +95,7 @@ pub(super) struct DraftOperator {
     pub name: Given<String>,
     pub component: Given<String>,
     pub inputs: DraftInputs,
+    pub parallelism: Given<i64>,
     pub memory: Given<String>,
     pub deadline: Given<String>,
     pub output_max: Given<String>,
@@ -314,6 +315,7 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
     let name = section.text(reader, "name", "\"count\"");
     let component = section.text(reader, "component", "\"count.wasm\"");
     let inputs = read_inputs(&mut section, reader);
+    let parallelism = section.integer(reader, "parallelism", "16");
     let memory = section.text(reader, "memory", "\"256MiB\"");
     let deadline = section.text(reader, "deadline", "\"1s\"");
     let output_max = section.text(reader, "output-max", "\"64MiB\"");
@@ -348,6 +350,7 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
         name,
         component,
         inputs,
+        parallelism,
         memory,
         deadline,
         output_max,

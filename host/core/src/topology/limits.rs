@@ -5,6 +5,7 @@
 use super::problem::{Problems, quote};
 use super::quantity::{QuantityError, duration, show_duration, show_size, size};
 use super::table::{Given, Placed};
+use crate::keying::KEY_GROUPS;
 use std::time::Duration;
 
 const KIB: u64 = 1 << 10;
@@ -202,6 +203,8 @@ pub(super) const SPLIT: Limit<Bytes> = Limit::new("source.file", "split", Bytes(
 pub(super) const ROW: Limit<Bytes> = Limit::new("source.file", "row-max", Bytes(MIB), (Bytes(KIB), Bytes(64 * MIB)));
 pub(super) const POLL: Limit<Duration> = Limit::new("source.file", "poll", ms(100), (ms(10), HOUR));
 
+/// At most as many instances as there are key groups can own keys.
+pub(super) const PARALLELISM: Limit<u32> = Limit::new("operator", "parallelism", 1, (1, KEY_GROUPS));
 pub(super) const MEMORY: Limit<Bytes> = Limit::new("operator", "memory", Bytes(256 * MIB), (Bytes(MIB), Bytes(4 * GIB)));
 pub(super) const DEADLINE: Limit<Duration> = Limit::new("operator", "deadline", ms(1_000), (ms(10), HOUR));
 pub(super) const OUTPUT: Limit<Bytes> = Limit::new("operator", "output-max", Bytes(64 * MIB), (Bytes(KIB), Bytes(GIB)));
@@ -274,6 +277,7 @@ pub fn limits() -> Vec<LimitRow> {
         SPLIT.row(),
         ROW.row(),
         POLL.row(),
+        PARALLELISM.row(),
         MEMORY.row(),
         DEADLINE.row(),
         OUTPUT.row(),
@@ -329,8 +333,18 @@ mod tests {
 
     #[test]
     fn every_default_is_within_its_range() {
-        for limit in [KEEP, CHAIN_LENGTH, EPOCHS_IN_FLIGHT, STORE_RETRIES, BREAKER_FAILURES, STEPS_AHEAD, BATCH_ROWS, CALL_RETRIES, FAULTS]
-        {
+        for limit in [
+            KEEP,
+            CHAIN_LENGTH,
+            EPOCHS_IN_FLIGHT,
+            STORE_RETRIES,
+            BREAKER_FAILURES,
+            STEPS_AHEAD,
+            BATCH_ROWS,
+            PARALLELISM,
+            CALL_RETRIES,
+            FAULTS,
+        ] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
         for limit in [

@@ -177,6 +177,8 @@ pub struct Operator {
     pub component: String,
     /// What it reads, at least one.
     pub inputs: Vec<Input>,
+    /// Instances over all workers, before [`Operator::instances`] rounds them up.
+    pub parallelism: u32,
     /// Linear memory of one instance.
     pub memory_bytes_max: u64,
     /// Time that one call may take.
@@ -203,6 +205,14 @@ pub struct Operator {
     pub config: String,
     /// Line of the operator in the file.
     pub line: usize,
+}
+
+impl Operator {
+    /// How many instances run on so many workers in all: as many on each, and at least one.
+    #[must_use]
+    pub fn instances(&self, workers: u32) -> u32 {
+        self.parallelism.div_ceil(workers.max(1)).max(1).saturating_mul(workers)
+    }
 }
 
 /// One thing that a node reads.

@@ -96,8 +96,8 @@ impl Plan {
                 render_file(out, file);
             }
             Node::Operator(number) => {
-                out.push_str(&format!("operator {name}: {instances}\n"));
                 if let (Some(operator), Some(description)) = (self.topology.operators.get(number), self.descriptions.get(number)) {
+                    out.push_str(&format!("operator {name}: {}\n", instances_text(operator, workers)));
                     self.render_operator(out, node, operator, description);
                 }
             }
@@ -214,6 +214,16 @@ fn line(out: &mut String, label: &str, text: &str) {
 
 fn plural(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// How many instances an operator has, and how many of them each worker runs where that is more than one.
+fn instances_text(operator: &Operator, workers: usize) -> String {
+    let all = operator.instances(u32::try_from(workers).unwrap_or(u32::MAX)) as usize;
+    let each = match all / workers.max(1) {
+        1 => String::new(),
+        each => format!(", {each} on each worker"),
+    };
+    format!("{}{each}", plural(all, "instance"))
 }
 
 fn retries(number: u32) -> String {

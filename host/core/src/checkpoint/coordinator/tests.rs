@@ -11,7 +11,7 @@ fn layout(workers: u32) -> Layout {
         writer: 9,
         topology: Digest([0; 32]),
         workers,
-        operators: vec![("count".into(), Digest([1; 32]), vec![])],
+        operators: vec![OperatorLayout { name: "count".into(), component: Digest([1; 32]), slots: vec![], instances: workers }],
         sources: vec![("text".into(), vec![SplitPosition { split: "s9".into(), position: "unread".into(), instance: Instance(0) }])],
         sinks: vec!["out".into()],
         chain: ChainLimits { length_max: 1_000, bytes_max: u64::MAX },
@@ -48,10 +48,13 @@ fn report(node: Node, instance: u32, epoch: u64, closed: bool) -> Report {
 
 const NODES: [Node; 3] = [Node::Source(0), Node::Operator(0), Node::Sink(0)];
 
-/// Plays `order`, an interleaving of participants, to the end and checks the invariants on the way.
-fn play(workers: u32, epochs: u64, order: &[u32], store_late: &[bool]) -> Manifest {
-    let mut coordinator = Coordinator::new(layout(workers), Epoch(1), None);
-    let mut left: Vec<(Node, u32, u64)> = NODES.iter().flat_map(|&n| (0..workers).map(move |i| (n, i, 1))).collect();
+/// Plays `order`, an interleaving of participants, to the end and checks the invariants on the way. The operator has `more` instances than
+/// there are workers.
+fn play(workers: u32, more: u32, epochs: u64, order: &[u32], store_late: &[bool]) -> Manifest {
+    let mut layout = layout(workers);
+    layout.operators[0].instances += more;
+    let mut left: Vec<(Node, u32, u64)> = layout.participants().map(|at| (at.node, at.instance, 1)).collect();
+    let mut coordinator = Coordinator::new(layout, Epoch(1), None);
     let mut reported: BTreeMap<(Node, u32), u64> = BTreeMap::new();
     let (mut last, mut done, mut owed) = (None::<Manifest>, None, VecDeque::new());
     let mut published = std::collections::BTreeSet::new();
@@ -98,18 +101,19 @@ fn play(workers: u32, epochs: u64, order: &[u32], store_late: &[bool]) -> Manife
 proptest! {
     #[test]
     fn any_order_of_reports_ends_in_the_same_checkpoint(
-        workers in 1..4u32, epochs in 1..6u64,
+        workers in 1..4u32, more in 0..3u32, epochs in 1..6u64,
         order in proptest::collection::vec(any::<u32>(), 1..40),
         late in proptest::collection::vec(any::<bool>(), 1..10),
     ) {
         let late: Vec<bool> = late.into_iter().chain([true, false]).collect();
-        let end = play(workers, epochs, &order, &late);
+        let end = play(workers, more, epochs, &order, &late);
         prop_assert!(end.finished);
         prop_assert_eq!(end.epoch, Epoch(epochs));
         prop_assert_eq!(end.sources[0].rows, epochs * u64::from(workers));
         let (unread, read): (Vec<_>, Vec<_>) = end.sources[0].splits.iter().partition(|s| s.split == "s9");
         prop_assert!(read.len() == workers as usize && read.iter().all(|s| s.position == epochs.to_string()));
         prop_assert!(unread.len() == 1 && unread[0].position == "unread", "a split that nobody has begun is kept");
+        prop_assert_eq!(end.operators[0].instances.len() as u32, workers + more);
         for instance in &end.operators[0].instances {
             prop_assert_eq!(instance.chain.len() as u64, epochs);
             prop_assert_eq!(instance.chain[0].scope, Scope::Full);
@@ -159,17 +163,21 @@ fn a_participant_that_closed_early_stands_for_later_epochs() {
 }
 
 #[test]
-fn another_number_of_workers_starts_new_chains() {
-    let base = play(2, 3, &[0], &[true, false]);
+fn another_number_of_instances_starts_new_chains() {
+    let base = play(2, 0, 3, &[0], &[true, false]);
     let same = Coordinator::new(layout(2), Epoch(4), Some(&base));
     assert_eq!(same.state.operators[0].instances[0].chain.len(), 3);
     let more = Coordinator::new(layout(3), Epoch(4), Some(&base));
     assert!(more.state.operators[0].instances.iter().all(|i| i.chain.is_empty()));
+    // They belong to instances, not to workers.
+    let base = play(2, 1, 3, &[0], &[true, false]);
+    let more = Coordinator::new(layout(3), Epoch(4), Some(&base));
+    assert!(more.state.operators[0].instances.iter().all(|i| i.chain.len() == 3));
 }
 
 #[test]
 fn a_manifest_that_takes_over_has_the_state_of_its_parent() {
-    let base = play(2, 3, &[0], &[true, false]);
+    let base = play(2, 0, 3, &[0], &[true, false]);
     let taken = base.take_over(Epoch(9), Generation(5), 77);
     taken.check("j", Epoch(9)).unwrap();
     assert_eq!((taken.parent, taken.generation, taken.writer, taken.taken_over), (Some(Epoch(3)), Generation(5), 77, true));

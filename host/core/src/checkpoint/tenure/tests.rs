@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::checkpoint::chain::ChainLimits;
-use crate::checkpoint::coordinator::{self, Content, Layout, Node};
+use crate::checkpoint::coordinator::{self, Content, Layout, Node, OperatorLayout};
 use crate::codec::snapshot::Scope;
 use crate::ids::Digest;
 
@@ -13,7 +13,7 @@ fn layout(length_max: u32) -> Layout {
         writer: 1,
         topology: Digest([0; 32]),
         workers: 1,
-        operators: vec![("count".into(), Digest([1; 32]), vec![])],
+        operators: vec![OperatorLayout { name: "count".into(), component: Digest([1; 32]), slots: vec![], instances: 1 }],
         sources: vec![("text".into(), vec![])],
         sinks: vec!["out".into()],
         chain: ChainLimits { length_max, bytes_max: u64::MAX },
@@ -196,8 +196,10 @@ fn a_chain_that_an_earlier_run_left_too_long_is_compacted_at_the_start() {
     let mut tenure = Tenure::new(Coordinator::new(layout(2), Epoch(10), Some(&base)), base.clone());
     let deeds = tenure.begin();
     assert!(matches!(&deeds[..], [Deed::Compact { epoch: Epoch(9), chain, .. }] if chain.len() == 3), "{deeds:?}");
-    let mut other = Tenure::new(Coordinator::new(Layout { workers: 2, ..layout(2) }, Epoch(10), Some(&base)), base);
-    assert_eq!(other.begin(), [], "with another number of workers chains begin anew");
+    let mut more = layout(2);
+    more.operators[0].instances = 2;
+    let mut other = Tenure::new(Coordinator::new(more, Epoch(10), Some(&base)), base);
+    assert_eq!(other.begin(), [], "with another number of instances chains begin anew");
 }
 
 #[test]
