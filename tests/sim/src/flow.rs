@@ -1,13 +1,16 @@
-//! The dataflow of a run: source, operator and sink, some instances of each.
+//! The dataflow of a run: source, operator and sink, some instances of each. Rows go to the owner of their key, watermarks to all.
 //!
-//! A source instance decides alone when its epoch ends; its watermark is the number of records that it has read. An operator works on rows and
-//! watermarks of its present epoch as they come ([`crate::operator`]); those of a later one wait until all sources are past the present one and
-//! its snapshot is taken. A sink keeps rows apart by epoch, and stages an epoch when all operators are past it.
+//! A source instance decides alone when its epoch ends; its watermark is the number of records read of that of its splits that is furthest
+//! behind. An operator works on rows and watermarks of its present epoch as they come ([`crate::operator`]); those of a later one wait until
+//! all sources are past the present one and its snapshot is taken. A sink keeps rows apart by epoch, and stages an epoch when all operators
+//! are past it.
 
 use crate::input::{Record, Row};
+use crate::mutation::Mutation;
 use crate::operator::operator;
 use crate::outbox::Token;
 use crate::run::{EpochContent, EpochReport, Run};
+use crate::shape::{self, Shape};
 use crate::snapshot::Restored;
 use crate::world::Sim;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
@@ -18,6 +21,8 @@ use std::rc::Rc;
 
 /// Of 1000 reads of a source, so many are followed by a watermark; there is one at the end of each epoch, too.
 const WATERMARKS: u64 = 150;
+/// Where rows reach a neighbour of their instance, of 1000 so many do.
+const MISDEALT: u64 = 50;
 /// Rows that a sink takes at a time, at most.
 const SINK_ROWS: u64 = 4;
 
@@ -111,6 +116,7 @@ impl<T> Inbox<T> {
 
 /// What the instances of a run share.
 pub struct Flow {
+    shape: Shape,
     pub(crate) to_operators: Vec<Inbox<Record>>,
     pub(crate) to_sinks: Vec<Inbox<Row>>,
     source_epochs: Vec<Epoch>,
@@ -130,16 +136,18 @@ pub struct Flow {
 impl Flow {
     /// The dataflow of a run whose first epoch is `first`, at these positions.
     #[must_use]
-    pub fn new(workers: u32, first: Epoch, positions: Vec<u32>) -> Self {
+    pub fn new(shape: Shape, first: Epoch, positions: Vec<u32>) -> Self {
+        let (workers, instances) = (shape.workers, shape.instances());
         Self {
-            to_operators: (0..workers).map(|_| Inbox::new(workers)).collect(),
-            to_sinks: (0..workers).map(|_| Inbox::new(workers)).collect(),
+            shape,
+            to_operators: (0..instances).map(|_| Inbox::new(workers)).collect(),
+            to_sinks: (0..workers).map(|_| Inbox::new(instances)).collect(),
             source_epochs: vec![first; workers as usize],
             exhausted: vec![false; workers as usize],
             completed: Epoch(first.0 - 1),
             stop: false,
             ask_full: BTreeSet::new(),
-            active: 3 * workers as usize,
+            active: (2 * workers + instances) as usize,
             positions,
         }
     }
@@ -152,9 +160,18 @@ impl Flow {
         self.active -= usize::from(closed);
     }
 
+    /// A source instance sends a row to the instance that owns its key.
+    fn send_row(&mut self, sim: &Sim, instance: u32, epoch: Epoch, record: Record) {
+        let mut to = shape::owner(&[record.key], self.shape.instances());
+        if sim.is_broken(Mutation::RowsToNeighbour) && sim.chance(MISDEALT) {
+            to = self.shape.next_on_worker(to);
+        }
+        self.to_operators[to as usize].push_row(instance as usize, epoch, record);
+    }
+
     /// A source instance sends its watermark, once it has read anything; one without splits holds nobody up.
     fn send_watermark(&mut self, sim: &Sim, instance: u32, epoch: Epoch) {
-        let watermark = sim.input.watermark(instance, &self.positions).unwrap_or(i64::MAX);
+        let watermark = sim.input.watermark(self.shape, instance, &self.positions).unwrap_or(i64::MAX);
         for inbox in self.to_operators.iter_mut().filter(|_| watermark > 0) {
             inbox.push(instance as usize, Item::Watermark(epoch, watermark));
         }
@@ -163,10 +180,12 @@ impl Flow {
 
 /// Starts all instances.
 pub fn start(sim: &Sim, run: &Rc<Run>, first: Epoch, states: Vec<Restored>) {
-    for (instance, state) in (0..).zip(states) {
+    for instance in 0..run.shape.workers {
         sim.spawn(run.host, run.engine, source(sim.clone(), Rc::clone(run), instance, first));
-        sim.spawn(run.host, run.engine, operator(sim.clone(), Rc::clone(run), instance, first, state));
         sim.spawn(run.host, run.engine, sink(sim.clone(), Rc::clone(run), instance, first));
+    }
+    for (instance, state) in (0..).zip(states) {
+        sim.spawn(run.host, run.engine, operator(sim.clone(), Rc::clone(run), instance, first, state));
     }
 }
 
@@ -197,8 +216,7 @@ impl Reading {
                 continue;
             }
             self.rows += 1;
-            let to = record.operator(sim.plan.workers) as usize;
-            flow.to_operators[to].push(self.instance as usize, Item::Row(self.epoch, record));
+            flow.send_row(sim, self.instance, self.epoch, record);
         }
         if sim.chance(WATERMARKS) {
             flow.send_watermark(sim, self.instance, self.epoch);
@@ -242,7 +260,7 @@ async fn source(sim: Sim, run: Rc<Run>, instance: u32, first: Epoch) {
     let mut reading = Reading { instance, epoch: first, moved: BTreeSet::new(), rows: 0, refused: vec![] };
     loop {
         sim.pause(3, 25).await;
-        let own = (0..sim.input.splits()).filter(|split| *split as u32 % sim.plan.workers == instance);
+        let own = (0..sim.input.splits()).filter(|split| run.shape.reader(*split) == instance);
         let (unread, ahead, closing, may_end) = {
             let mut flow = run.flow.borrow_mut();
             let unread: Vec<usize> = own.filter(|split| flow.positions[*split] < sim.input.length(*split)).collect();

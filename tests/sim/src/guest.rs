@@ -3,6 +3,7 @@
 //! A call that fails leaves its cells half changed. Nobody may look at them any more, and nobody may call it again.
 
 use crate::input::{self, Cells, MARKS, Record, Row};
+use crate::shape;
 use crate::snapshot;
 use crate::world::Sim;
 use reprise_core::cells::Chunk;
@@ -39,8 +40,9 @@ pub struct Trapped;
 /// See the module.
 #[derive(Debug)]
 pub struct Guest {
-    /// Index of the instance of the operator.
+    /// Index of the instance of the operator, and how many there are.
     at: u32,
+    instances: u32,
     cells: Cells,
     /// Names of cells that changed since the last snapshot, or since the restore.
     changed: BTreeSet<input::CellName>,
@@ -50,8 +52,8 @@ pub struct Guest {
 impl Guest {
     /// A fresh one, with the state of these chunks.
     #[must_use]
-    pub fn restored(at: u32, chunks: &[Rc<Chunk>]) -> Self {
-        let mut guest = Self { at, cells: Cells::new(), changed: BTreeSet::new(), is_dead: false };
+    pub fn restored(at: u32, instances: u32, chunks: &[Rc<Chunk>]) -> Self {
+        let mut guest = Self { at, instances, cells: Cells::new(), changed: BTreeSet::new(), is_dead: false };
         guest.restore(chunks);
         guest
     }
@@ -71,16 +73,21 @@ impl Guest {
         }
         match input {
             Input::Rows(rows) => self.process(sim, rows, struck),
-            Input::Watermark(watermark) => {
-                let name = (MARKS, vec![self.at as u8], vec![]);
-                if !struck || sim.chance(500) {
-                    self.cells.insert(name.clone(), watermark.to_le_bytes().to_vec());
-                    self.changed.insert(name);
-                }
-                self.is_dead = struck;
-                if struck { Err(Trapped) } else { Ok(Vec::new()) }
+            Input::Watermark(watermark) => self.mark(sim, *watermark, struck),
+        }
+    }
+
+    /// Remembers the watermark for each of its keys, whether it came yet or not.
+    fn mark(&mut self, sim: &Sim, watermark: i64, struck: bool) -> Result<Vec<Row>, Trapped> {
+        for key in sim.input.keys().filter(|key| shape::owner(&[*key], self.instances) == self.at) {
+            let name = (MARKS, vec![key], vec![]);
+            if !struck || sim.chance(500) {
+                self.cells.insert(name.clone(), watermark.to_le_bytes().to_vec());
+                self.changed.insert(name);
             }
         }
+        self.is_dead = struck;
+        if struck { Err(Trapped) } else { Ok(Vec::new()) }
     }
 
     fn process(&mut self, sim: &Sim, rows: &[Record], struck: bool) -> Result<Vec<Row>, Trapped> {

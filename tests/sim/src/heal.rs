@@ -176,8 +176,8 @@ impl OperatorInstance {
             return Ok(());
         }
         self.guest = None;
-        if self.sim.is_broken(Mutation::NeighbourReplaced) && self.sim.plan.workers > 1 {
-            self.run.born(&self.sim, (self.at + 1) % self.sim.plan.workers);
+        if self.sim.is_broken(Mutation::NeighbourReplaced) && self.run.shape.instances() > 1 {
+            self.run.born(&self.sim, (self.at + 1) % self.run.shape.instances());
         }
         loop {
             match self.successor().await {
@@ -220,7 +220,7 @@ impl OperatorInstance {
                     return Err(Trapped);
                 }
                 self.pace.note_restore(image.bytes(), Duration::from_millis(took));
-                Guest::restored(self.at, image.chunks())
+                Guest::restored(self.at, self.run.shape.instances(), image.chunks())
             }
         };
         for Entry { input, outputs } in &self.log.entries {

@@ -8,6 +8,7 @@ use crate::mutation::Mutation;
 use crate::outbox::SinkFault;
 use crate::plan::Fault;
 use crate::run::Run;
+use crate::shape::Shape;
 use crate::sweep::hold_savepoints;
 use crate::take_up::{self, Begin, NotTaken, Taken, layout, positions};
 use crate::world::Sim;
@@ -39,8 +40,8 @@ pub enum Exit {
 }
 
 /// The process of a host, from its start to its end.
-pub async fn process(sim: Sim, host: HostId, begin: Begin) {
-    let exit = work(&sim, host, begin).await;
+pub async fn process(sim: Sim, host: HostId, shape: Shape, begin: Begin) {
+    let exit = work(&sim, host, shape, begin).await;
     sim.pause(0, 5).await;
     sim.exited(host, exit);
 }
@@ -67,11 +68,11 @@ fn check_sink(sim: &Sim, host: HostId, generation: Generation, fault: &SinkFault
     }
 }
 
-async fn work(sim: &Sim, host: HostId, mut begin: Begin) -> Exit {
+async fn work(sim: &Sim, host: HostId, shape: Shape, mut begin: Begin) -> Exit {
     let mut before: Option<Generation> = None;
     let mut reached: Option<Vec<u32>> = None;
     loop {
-        let taken = match take_up::take_up(sim, host, &begin, before).await {
+        let taken = match take_up::take_up(sim, host, shape, &begin, before).await {
             Ok(taken) => taken,
             Err(NotTaken::Refused(Refusal::Fenced { .. })) => {
                 sim.count(Fault::Fenced);
@@ -98,7 +99,7 @@ async fn work(sim: &Sim, host: HostId, mut begin: Begin) -> Exit {
             Begin::Savepoint(_) => sim.count(Fault::RewindToSavepoint),
         }
         let generation = taken.up.generation;
-        let Some(end) = run(sim, host, taken, &mut reached).await else { return Exit::Finished };
+        let Some(end) = run(sim, host, shape, taken, &mut reached).await else { return Exit::Finished };
         match end {
             RunEnd::Done(true) => return Exit::Finished,
             RunEnd::Done(false) => return Exit::Stopped,
@@ -122,7 +123,7 @@ async fn work(sim: &Sim, host: HostId, mut begin: Begin) -> Exit {
 }
 
 /// Runs what was taken up; `None` where there is nothing left to run.
-async fn run(sim: &Sim, host: HostId, taken: Taken, reached: &mut Option<Vec<u32>>) -> Option<RunEnd> {
+async fn run(sim: &Sim, host: HostId, shape: Shape, taken: Taken, reached: &mut Option<Vec<u32>>) -> Option<RunEnd> {
     let Taken { up, writer, states } = taken;
     let base = up.taken?;
     let first = base.epoch.next();
@@ -130,10 +131,10 @@ async fn run(sim: &Sim, host: HostId, taken: Taken, reached: &mut Option<Vec<u32
     if let Some(reached) = reached.take().filter(|_| sim.is_broken(Mutation::SourcesNotSetBack)) {
         at = reached;
     }
-    let layout = layout(sim, up.generation, writer, &at);
+    let layout = layout(sim, shape, up.generation, writer, &at);
     let mut retention = Retention::new(&up.listed, &up.readable, Some(base.epoch));
     hold_savepoints(&Client::new(sim, host), &mut retention).await;
-    let run = Run::begin(sim, host, up.generation, Flow::new(sim.plan.workers, first, at), retention);
+    let run = Run::begin(sim, host, shape, &layout, Flow::new(shape, first, at), retention);
     sim.hosts.borrow_mut()[host].run = Some(std::rc::Rc::clone(&run));
     let tenure = Tenure::new(Coordinator::new(layout, first, Some(&base)), base);
     flow::start(sim, &run, first, states);

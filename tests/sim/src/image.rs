@@ -129,10 +129,11 @@ impl Standby {
             done: Signal::default(),
         };
         let (orders, behind, failed) = (standby.orders.clone(), Rc::clone(&standby.behind), Rc::clone(&standby.failed));
+        let instances = run.shape.instances();
         let (handed_over, done, sim) = (Rc::clone(&standby.handed_over), standby.done.clone(), sim.clone());
         sim.clone().spawn(run.host, run.engine, async move {
             sim.pause(0, 40).await;
-            let mut guest = Guest::restored(at, &image);
+            let mut guest = Guest::restored(at, instances, &image);
             drop(image);
             while let Some(order) = orders.pop(&sim).await {
                 sim.pause(0, 40).await;

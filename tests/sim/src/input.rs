@@ -2,18 +2,19 @@
 //!
 //! The operator counts the records of each key, and remembers for each key and split the offset of the last one; every fourth record of a
 //! split forgets it instead. So running counts depend on the order in which splits are read, and all else does not. It also remembers the
-//! last watermark, which is the number of records that the slowest source instance has read. On some records, poison, it fails whenever they come:
-//! a run without faults has none of them.
+//! last watermark for each key that may come; watermarks are the number of records read of the split that is furthest behind. So none of
+//! this depends on how many instances there are. On some records, poison, it fails whenever they come: a run without faults has none of them.
 
 use crate::plan::Plan;
 use crate::random::Random;
+use crate::shape::Shape;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Slot of the counts: one cell a key.
 pub const COUNTS: u32 = 0;
 /// Slot of the last offsets: a cell for each key and split.
 pub const LAST: u32 = 1;
-/// Slot of the last watermark: a cell for each instance of the operator.
+/// Slot of the last watermark: one cell a key.
 pub const MARKS: u32 = 2;
 
 /// Slot, key and item of a cell.
@@ -49,7 +50,7 @@ pub struct Input {
     splits: Vec<Vec<u8>>,
     /// Split and offset of the records on which the operator fails.
     poison: BTreeSet<(u8, u32)>,
-    workers: u32,
+    keys: u8,
 }
 
 impl Input {
@@ -64,7 +65,7 @@ impl Input {
         let splits: Vec<Vec<u8>> = (0..plan.splits).map(|_| split()).collect();
         let mut random = Random::new(seed ^ 0x0DD5_0000_0000_0002);
         let places = (0u8..).zip(&splits).flat_map(|(split, records)| (0..records.len() as u32).map(move |offset| (split, offset)));
-        Self { poison: places.filter(|_| random.chance(plan.trouble.poison)).collect(), splits, workers: plan.workers }
+        Self { poison: places.filter(|_| random.chance(plan.trouble.poison)).collect(), splits, keys: plan.keys as u8 }
     }
 
     /// The operator fails whenever this record comes.
@@ -80,9 +81,14 @@ impl Input {
 
     /// The watermark of a source instance at these positions; `None` where it has no split.
     #[must_use]
-    pub fn watermark(&self, instance: u32, positions: &[u32]) -> Option<i64> {
-        let own = (0u32..).zip(positions).filter(|(split, _)| split % self.workers == instance);
-        own.map(|(_, position)| i64::from(*position)).reduce(|one, other| one + other)
+    pub fn watermark(&self, shape: Shape, instance: u32, positions: &[u32]) -> Option<i64> {
+        let own = positions.iter().enumerate().filter(|(split, _)| shape.reader(*split) == instance);
+        own.map(|(_, position)| i64::from(*position)).min()
+    }
+
+    /// All keys that may come.
+    pub fn keys(&self) -> impl Iterator<Item = u8> {
+        0..self.keys
     }
 
     /// Number of splits.
@@ -122,9 +128,9 @@ impl Input {
         for record in self.before(positions).filter(|record| self.is_sound(record)) {
             apply(&mut cells, record, |_| {});
         }
-        let watermark = (0..self.workers).filter_map(|source| self.watermark(source, positions)).min().unwrap_or(0);
+        let watermark = positions.iter().min().copied().map_or(0, i64::from);
         if watermark > 0 {
-            cells.extend((0..self.workers).map(|at| ((MARKS, vec![at as u8], vec![]), watermark.to_le_bytes().to_vec())));
+            cells.extend(self.keys().map(|key| ((MARKS, vec![key], vec![]), watermark.to_le_bytes().to_vec())));
         }
         cells
     }
@@ -165,12 +171,6 @@ impl Record {
 
     fn forgets(&self) -> bool {
         self.offset % 4 == 3
-    }
-
-    /// The instance of the operator that has this key.
-    #[must_use]
-    pub fn operator(&self, workers: u32) -> u32 {
-        u32::from(self.key) % workers
     }
 
     /// The instance of the sink that writes this key.

@@ -11,8 +11,9 @@
 //! Everything runs in one thread and in simulated time, and all chance comes from the seed: one seed, one trace.
 //!
 //! It is not a model of the protocol: it carries out the deeds of the real machines. It models what is around them: an object store that is
-//! atomic for each object, the law of the file sink, a dataflow of counting operators, how an instance of them comes back after a failed call,
-//! and the keeper of a job.
+//! atomic for each object, the law of the file sink, a dataflow of a counting operator with one or several instances on a worker, how an
+//! instance of it comes back after a failed call, how its state is dealt out where a later process has other numbers of them, and the keeper
+//! of a job.
 
 pub mod client;
 pub mod clockwork;
@@ -31,6 +32,7 @@ pub mod plan;
 pub mod random;
 pub mod run;
 pub mod seeds;
+pub mod shape;
 pub mod snapshot;
 pub mod store;
 pub mod supervisor;

@@ -83,12 +83,18 @@ pub enum Mutation {
     FoldLosesNewer,
     /// A failed call is made again on the instance that failed.
     RetryOnDeadInstance,
-    /// Where an instance fails, that of the next worker is replaced, too.
+    /// Where an instance fails, the next one is replaced, too.
     NeighbourReplaced,
+    /// Rows reach another instance of the operator on the same worker.
+    RowsToNeighbour,
+    /// With other workers, each instance takes up the chain of the next one.
+    ChainOfNeighbour,
+    /// With another number of instances, deltas follow on chains that were given up.
+    ChainsGoOn,
 }
 
 /// All of them, with their names on the command line.
-pub const ALL: [(Mutation, &str); 40] = [
+pub const ALL: [(Mutation, &str); 43] = [
     (Mutation::ReportBeforeUpload, "report-before-upload"),
     (Mutation::PublishBeforeManifest, "publish-before-manifest"),
     (Mutation::NoFence, "no-fence"),
@@ -129,6 +135,9 @@ pub const ALL: [(Mutation, &str); 40] = [
     (Mutation::FoldLosesNewer, "fold-loses-newer"),
     (Mutation::RetryOnDeadInstance, "retry-on-dead-instance"),
     (Mutation::NeighbourReplaced, "neighbour-replaced"),
+    (Mutation::RowsToNeighbour, "rows-to-neighbour"),
+    (Mutation::ChainOfNeighbour, "chain-of-neighbour"),
+    (Mutation::ChainsGoOn, "chains-go-on"),
 ];
 
 impl Mutation {

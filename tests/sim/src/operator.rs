@@ -91,8 +91,8 @@ impl OperatorInstance {
         let mut opened = Self {
             at,
             epoch: first,
-            guest: Some(Guest::restored(at, &chunks)),
-            watermarks: vec![i64::MIN; sim.plan.workers as usize],
+            guest: Some(Guest::restored(at, run.shape.instances(), &chunks)),
+            watermarks: vec![i64::MIN; run.shape.workers as usize],
             told: watermark,
             unit: None,
             continues,
@@ -211,7 +211,7 @@ impl OperatorInstance {
     pub fn send(&self, of: Epoch, outputs: &[Row]) {
         let mut flow = self.run.flow.borrow_mut();
         for row in outputs {
-            let to = row.record.sink(self.sim.plan.workers) as usize;
+            let to = row.record.sink(self.run.shape.workers) as usize;
             flow.to_sinks[to].push_row(self.at as usize, of, *row);
         }
         drop(flow);

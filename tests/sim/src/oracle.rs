@@ -6,6 +6,7 @@
 //! | a file is taken back | only after damage, or where somebody went back to an older checkpoint |
 //! | a fenced host publishes | only what somebody else found in a checkpoint too |
 //! | a manifest is created | its objects are there, and are the state of exactly the records before its positions |
+//! | | each cell is with the instance that owns its key |
 //! | a manifest counts | its number had not been used before by somebody newer |
 //! | an object is deleted | no retained manifest and no savepoint reaches it |
 //! | a run begins | from the newest checkpoint there was |
@@ -13,9 +14,10 @@
 //! | the end | the output, the state and the refused rows of a run without faults and without poison; in quarantine is all poison, each row once |
 
 use crate::clockwork::HostId;
-use crate::input::Cells;
+use crate::input::{CellName, Cells};
 use crate::outbox::Token;
 use crate::plan::Fault;
+use crate::shape;
 use crate::snapshot;
 use crate::store::Bytes;
 use crate::take_up::positions;
@@ -170,8 +172,15 @@ impl Sim {
             return Ok(());
         }
         let mut cells = Cells::new();
-        for (instance, state) in (0..).zip(manifest.operators.iter().flat_map(|operator| &operator.instances)) {
-            cells.extend(snapshot::cells_of(state, instance, |path| store.peek(path))?);
+        for operator in &manifest.operators {
+            for (instance, state) in (0..).zip(&operator.instances) {
+                let own = snapshot::cells_of(state, instance, |path| store.peek(path))?;
+                let is_strange = |name: &&CellName| shape::owner(&name.1, operator.instances.len() as u32) != instance;
+                if let Some((_, key, _)) = own.keys().find(is_strange) {
+                    return Err(format!("instance {instance} has a cell of the key {key:?}, which is another one's"));
+                }
+                cells.extend(own);
+            }
         }
         let at = positions(self, Some(manifest));
         if cells != self.input.cells(&at) {

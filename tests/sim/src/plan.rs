@@ -2,6 +2,7 @@
 
 use crate::mutation::Mutation;
 use crate::random::Random;
+use crate::shape::{Shape, WORKERS_MAX};
 use crate::trouble::Trouble;
 use std::collections::BTreeMap;
 
@@ -126,8 +127,10 @@ pub struct Plan {
     pub drill: Drill,
     /// Hosts that may run the job.
     pub hosts: usize,
-    /// Instances of source, operator and sink.
-    pub workers: u32,
+    /// Workers and instances of the first process.
+    pub shape: Shape,
+    /// Of 1000 starts, so many change these.
+    pub reshape: u64,
     /// Splits of the source.
     pub splits: u64,
     /// Records of a split, at most.
@@ -180,6 +183,7 @@ impl Plan {
     pub fn new(seed: u64, mutation: Option<Mutation>) -> Self {
         let mut random = Random::new(seed ^ 0x5EED_0F91_A900_0000);
         let r = &mut random;
+        let mut shapes = Random::new(seed ^ 0x51A9_E000_0000_0004);
         let damage = r.chance(250);
         let rewinds = if r.chance(250) { r.between(1, 2) } else { 0 };
         let stormy = |r: &mut Random, most: u64| if r.chance(600) { r.below(most + 1) } else { 0 };
@@ -188,10 +192,11 @@ impl Plan {
             mutation,
             drill: r.pick(&DRILLS).copied().unwrap_or(Drill::Nothing),
             hosts: r.between(2, 3) as usize,
-            workers: r.between(1, 3) as u32,
+            shape: Shape::new(r.between(1, WORKERS_MAX) as u32, &mut shapes),
+            reshape: if shapes.chance(500) { shapes.between(100, 600) } else { 0 },
             splits: r.between(2, 5),
             records_max: r.between(12, 40),
-            keys: r.between(2, 6),
+            keys: r.between(2, 8),
             keep: r.between(1, 3) as usize,
             chain_length_max: r.between(0, 4) as u32,
             epochs_in_flight_max: r.between(1, 3),
@@ -228,7 +233,9 @@ impl Plan {
         match self.drill {
             Drill::Nothing => Self { ask: if self.savepoints { 10 } else { 0 }, ..self },
             Drill::Claims => Self { lost_answer: r.between(100, 300), late: r.between(0, 100), ..plan },
-            Drill::TakeOver | Drill::Sinks | Drill::Manifest => plan,
+            Drill::TakeOver | Drill::Manifest => plan,
+            // Output waits for a while, so that there is some when a host wakes up that is to clean up.
+            Drill::Sinks => Self { publish_aside: true, ..plan },
             Drill::Rename => Self {
                 rewinds: 2,
                 rewind: 1000,
@@ -254,7 +261,7 @@ impl Plan {
     pub fn calm(seed: u64) -> Self {
         let quiet =
             Self { faults: 0, drill: Drill::Nothing, damage: false, rewinds: 0, at_points: 0, race: 0, ask: 0, ..Self::new(seed, None) };
-        Self { fail_before: 0, lost_answer: 0, late: 0, slow: 0, trouble: Trouble { poison: 0, ..quiet.trouble }, ..quiet }
+        Self { fail_before: 0, lost_answer: 0, late: 0, slow: 0, reshape: 0, trouble: Trouble { poison: 0, ..quiet.trouble }, ..quiet }
     }
 }
 
@@ -339,6 +346,10 @@ pub enum Fault {
     RewindToSavepoint,
     /// A run began with an older checkpoint.
     RewindToEpoch,
+    /// A run began on other workers, with as many instances of the operator.
+    OtherWorkers,
+    /// A run began with another number of instances of the operator.
+    OtherInstances,
     /// Visible output was taken back.
     TakenBack,
     /// A sweep deleted an object.
@@ -348,7 +359,7 @@ pub enum Fault {
 }
 
 /// All kinds.
-pub const FAULTS: [Fault; 42] = [
+pub const FAULTS: [Fault; 44] = [
     Fault::Crash,
     Fault::Freeze,
     Fault::Trap,
@@ -388,6 +399,8 @@ pub const FAULTS: [Fault; 42] = [
     Fault::Savepoint,
     Fault::RewindToSavepoint,
     Fault::RewindToEpoch,
+    Fault::OtherWorkers,
+    Fault::OtherInstances,
     Fault::TakenBack,
     Fault::Swept,
     Fault::TakenAway,

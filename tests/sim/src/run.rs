@@ -9,11 +9,12 @@ use crate::host;
 use crate::input::Record;
 use crate::mutation::Mutation;
 use crate::plan::Fault;
+use crate::shape::Shape;
 use crate::snapshot::{self, OPERATOR, SOURCE};
 use crate::store::Bytes;
 use crate::world::Sim;
 use reprise_core::cells::Chunk;
-use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
+use reprise_core::checkpoint::coordinator::{Content, Layout, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows};
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow, SplitPosition, StagedRef};
 use reprise_core::checkpoint::paths;
@@ -76,6 +77,8 @@ pub enum EpochContent {
 pub struct Run {
     /// The host.
     pub host: HostId,
+    /// Its workers and instances.
+    pub shape: Shape,
     /// The generation.
     pub generation: Generation,
     /// The store.
@@ -106,21 +109,16 @@ pub struct Run {
     pub sweeping: Cell<bool>,
 }
 
-/// All participants of a job.
-pub fn participants(workers: u32) -> impl Iterator<Item = Participant> {
-    let nodes = [Node::Source(0), Node::Operator(0), Node::Sink(0)];
-    nodes.into_iter().flat_map(move |node| (0..workers).map(move |instance| Participant { node, instance }))
-}
-
 impl Run {
     /// A run that is about to begin; starts its lanes.
     #[must_use]
-    pub fn begin(sim: &Sim, host: HostId, generation: Generation, flow: Flow, retention: Retention) -> Rc<Self> {
+    pub fn begin(sim: &Sim, host: HostId, shape: Shape, layout: &Layout, flow: Flow, retention: Retention) -> Rc<Self> {
         let lanes: BTreeMap<Participant, Queue<EpochReport>> =
-            participants(sim.plan.workers).map(|participant| (participant, Queue::default())).collect();
+            layout.participants().map(|participant| (participant, Queue::default())).collect();
         let run = Rc::new(Self {
             host,
-            generation,
+            shape,
+            generation: layout.generation,
             client: Client::new(sim, host),
             flow: RefCell::new(flow),
             changed: Signal::default(),

@@ -117,8 +117,7 @@ async fn strike(sim: Sim) {
             }
             (6, Some(host)) => with_run(&sim, host, |run| run.give_up(&sim)),
             (7..=8, Some(host)) => {
-                let instance = sim.between(0, u64::from(sim.plan.workers) - 1) as u32;
-                with_run(&sim, host, |run| run.doom(instance));
+                with_run(&sim, host, |run| run.doom(sim.between(0, u64::from(run.shape.instances()) - 1) as u32));
             }
             (9, Some(host)) => with_run(&sim, host, |run| run.stop(&sim)),
             (10, _) => {

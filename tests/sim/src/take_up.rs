@@ -1,5 +1,5 @@
 //! Carries out an opening: claims the job, finds and verifies the checkpoint, takes over. Then it puts the outbox and the quarantine in order,
-//! and sets state and sources back to the checkpoint.
+//! and sets state and sources back to the checkpoint, which may be one of other instances.
 
 use crate::client::{Client, Created};
 use crate::clockwork::HostId;
@@ -8,11 +8,12 @@ use crate::keeper::encoded;
 use crate::mutation::Mutation;
 use crate::outbox::SinkFault;
 use crate::plan::{Fault, Point};
+use crate::shape::{self, Shape};
 use crate::snapshot::{self, JOB, OPERATOR, Restored, SINK, SOURCE};
 use crate::world::Sim;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Layout, OperatorLayout};
-use reprise_core::checkpoint::manifest::{Claim, Manifest, SplitPosition, StagedRef};
+use reprise_core::checkpoint::manifest::{Claim, InstanceState, Manifest, SplitPosition, StagedRef};
 use reprise_core::checkpoint::opening::{Answer, Ask, From, Opening, Refusal, TakenUp, Turn};
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::record;
@@ -53,12 +54,12 @@ pub enum NotTaken {
 
 /// The layout of the job, with its sources at these positions.
 #[must_use]
-pub fn layout(sim: &Sim, generation: Generation, writer: u64, positions: &[u32]) -> Layout {
-    let workers = sim.plan.workers;
+pub fn layout(sim: &Sim, shape: Shape, generation: Generation, writer: u64, positions: &[u32]) -> Layout {
+    let (workers, instances) = (shape.workers, shape.instances());
     let split = |(split, position): (usize, &u32)| SplitPosition {
         split: split.to_string(),
         position: position.to_string(),
-        instance: Instance(split as u32 % workers),
+        instance: Instance(shape.reader(split)),
     };
     Layout {
         job: JOB.into(),
@@ -66,7 +67,7 @@ pub fn layout(sim: &Sim, generation: Generation, writer: u64, positions: &[u32])
         writer,
         topology: Digest([0; 32]),
         workers,
-        operators: vec![OperatorLayout { name: OPERATOR.into(), component: Digest([1; 32]), slots: snapshot::slots(), instances: workers }],
+        operators: vec![OperatorLayout { name: OPERATOR.into(), component: Digest([1; 32]), slots: snapshot::slots(), instances }],
         sources: vec![(SOURCE.into(), positions.iter().enumerate().map(split).collect())],
         sinks: vec![SINK.into()],
         chain: ChainLimits { length_max: sim.plan.chain_length_max, bytes_max: 2_000 },
@@ -99,7 +100,7 @@ struct TakingUp<'a> {
 }
 
 /// Takes the job up. `before`: the generation of the run that this host restarts.
-pub async fn take_up(sim: &Sim, host: HostId, begin: &Begin, before: Option<Generation>) -> Result<Taken, NotTaken> {
+pub async fn take_up(sim: &Sim, host: HostId, shape: Shape, begin: &Begin, before: Option<Generation>) -> Result<Taken, NotTaken> {
     let alike = sim.is_broken(Mutation::ClaimsAlike);
     let writer = if alike { 0 } else { sim.random.borrow_mut().number() };
     let mut taking = TakingUp {
@@ -114,7 +115,7 @@ pub async fn take_up(sim: &Sim, host: HostId, begin: &Begin, before: Option<Gene
         created: false,
     };
     let from = taking.from(begin).await.map_err(NotTaken::Savepoint)?;
-    let beginning = coordinator::beginning(layout(sim, Generation(0), writer, &[]), Epoch(0));
+    let beginning = coordinator::beginning(layout(sim, shape, Generation(0), writer, &[]), Epoch(0));
     let told = before.filter(|_| !sim.is_broken(Mutation::RestartClaimsNewest));
     let (mut opening, mut turn) = Opening::new(from, beginning, told, Epoch(u64::MAX));
     let up = loop {
@@ -132,15 +133,39 @@ pub async fn take_up(sim: &Sim, host: HostId, begin: &Begin, before: Option<Gene
     let generation = up.generation;
     taking.put_in_order(&up).await.map_err(|fault| NotTaken::Sink(generation, fault))?;
     sim.check_begun(&up);
-    taking.states.resize(sim.plan.workers as usize, Cells::new());
-    let mut instances = up.base.iter().flat_map(|base| &base.operators).flat_map(|operator| &operator.instances);
-    let state = |cells| {
-        let instance = instances.next();
-        let continues = instance.is_some_and(|instance| !instance.chain.is_empty());
-        Restored { cells, continues, watermark: instance.map_or(i64::MIN, |instance| instance.watermark) }
+    let states = taking.states;
+    let states = match &up.base {
+        Some(base) => deal(sim, shape, base, states),
+        None => (0..shape.instances()).map(|_| Restored { cells: Cells::new(), continues: false, watermark: i64::MIN }).collect(),
     };
-    let states = taking.states.into_iter().map(state).collect();
     Ok(Taken { up, writer, states })
+}
+
+/// What each instance of the operator begins with, as `host/src/job/take_up.rs` has it. `states`: the cells of those of the checkpoint.
+fn deal(sim: &Sim, shape: Shape, base: &Manifest, mut states: Vec<Cells>) -> Vec<Restored> {
+    let old: Vec<&InstanceState> = base.operators.iter().flat_map(|operator| &operator.instances).collect();
+    let (has_state, is_moved) = (states.iter().any(|cells| !cells.is_empty()), base.workers != shape.workers);
+    if old.len() == shape.instances() as usize {
+        if has_state && is_moved {
+            sim.count(Fault::OtherWorkers);
+        }
+        if is_moved && sim.is_broken(Mutation::ChainOfNeighbour) {
+            states.rotate_left(1);
+        }
+        let own = |(cells, old): (Cells, &InstanceState)| Restored { cells, continues: !old.chain.is_empty(), watermark: old.watermark };
+        return states.into_iter().zip(old).map(own).collect();
+    }
+    if has_state {
+        sim.count(Fault::OtherInstances);
+    }
+    let watermark = old.iter().map(|instance| instance.watermark).min().unwrap_or(i64::MIN);
+    let continues = sim.is_broken(Mutation::ChainsGoOn);
+    let mut dealt: Vec<Restored> = (0..shape.instances()).map(|_| Restored { cells: Cells::new(), continues, watermark }).collect();
+    for (name, value) in states.into_iter().flatten() {
+        let owner = shape::owner(&name.1, shape.instances()) as usize;
+        dealt[owner].cells.insert(name, value);
+    }
+    dealt
 }
 
 impl TakingUp<'_> {

@@ -9,6 +9,7 @@ use crate::outbox::Outbox;
 use crate::plan::{Counts, Drill, Fault, Plan, Point};
 use crate::random::Random;
 use crate::run::Run;
+use crate::shape::Shape;
 use crate::store::Objects;
 use crate::supervisor;
 use crate::take_up::Begin;
@@ -18,7 +19,7 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::rc::Rc;
 
-/// Polls of tasks after which a job should have come to its end; the longest of 10,000 seeds takes a fifth of them.
+/// Polls of tasks after which a job should have come to its end; the longest of 10,000 seeds takes a third of them.
 const STEPS_MAX: u64 = 100_000;
 
 /// Of 1000 passages of a point that is drilled, so many are struck.
@@ -47,6 +48,8 @@ pub struct World {
     pub(crate) oracle: RefCell<Oracle>,
     pub(crate) hosts: RefCell<Vec<Host>>,
     pub(crate) exits: RefCell<VecDeque<(HostId, Exit)>>,
+    /// What processes are started with.
+    shape: Cell<Shape>,
     counts: RefCell<Counts>,
     calm: Cell<bool>,
     over: Cell<bool>,
@@ -101,6 +104,7 @@ pub fn simulate(plan: Plan, lines_max: usize) -> Outcome {
         oracle: RefCell::default(),
         hosts: RefCell::new((0..plan.hosts).map(|_| Host::default()).collect()),
         exits: RefCell::default(),
+        shape: Cell::new(plan.shape),
         counts: RefCell::default(),
         calm: Cell::new(plan.faults == 0),
         over: Cell::new(false),
@@ -225,14 +229,18 @@ impl Sim {
 
     /// Starts the process of a host.
     pub fn start(&self, host: HostId, begin: Begin) {
-        self.tell(host, format_args!("starts with {begin:?}"));
+        if self.chance(self.plan.reshape) {
+            self.shape.set(self.shape.get().another(&mut self.random.borrow_mut()));
+        }
+        let shape = self.shape.get();
+        self.tell(host, format_args!("starts with {begin:?} on {} workers, with {} instances", shape.workers, shape.instances()));
         let mut hosts = self.hosts.borrow_mut();
         if hosts.iter().any(|other| other.alive) {
             self.count(Fault::Race);
         }
         hosts[host] = Host { alive: true, run: None };
         drop(hosts);
-        self.spawn(host, WHOLE, host::process(self.clone(), host, begin));
+        self.spawn(host, WHOLE, host::process(self.clone(), host, shape, begin));
     }
 
     /// The process of a host has come to its end.
@@ -280,8 +288,13 @@ impl Sim {
             self.tell(host, format_args!("is struck at {point:?}"));
             self.drilled.set(struck + usize::from(is_drilled));
             if is_drilled && self.chance(900) {
-                // The next one often outlasts the first one.
-                let ms = if struck == 0 { self.between(1_000, 6_000) } else { self.between(2_000, 10_000) };
+                let ms = match (self.plan.drill, struck) {
+                    // It is to wake up in the midst of the next run.
+                    (Drill::Sinks, _) => self.between(300, 2_000),
+                    // The next one often outlasts the first one.
+                    (_, 0) => self.between(1_000, 6_000),
+                    _ => self.between(2_000, 10_000),
+                };
                 self.freeze(host, ms);
             } else if self.chance(300) {
                 self.crash(host);

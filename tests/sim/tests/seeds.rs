@@ -143,4 +143,7 @@ mutations! {
     a_fold_that_loses_what_came_meanwhile_is_noticed: FoldLosesNewer,
     a_retry_on_the_instance_that_failed_is_noticed: RetryOnDeadInstance,
     a_neighbour_that_is_replaced_too_is_noticed: NeighbourReplaced,
+    rows_that_reach_a_neighbour_are_noticed: RowsToNeighbour,
+    a_chain_that_a_neighbour_takes_up_is_noticed: ChainOfNeighbour,
+    chains_that_go_on_with_other_instances_are_noticed: ChainsGoOn,
 }
