@@ -514,7 +514,8 @@ fn the_reference_has_the_names_of_the_objects() {
         ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().dropped(0),
         ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().replay(0),
         paths::replayed(epoch, generation),
-        replay_source("count", 0),
+        replay_source("count", 0, None),
+        replay_source("count", 0, Some(3)),
     ] {
         assert!(REFERENCE.contains(&format!("`{name}`")), "docs/formats.md has no example {name}");
     }

@@ -25,6 +25,21 @@ fn check_reports_all_six_mistakes() {
 }
 
 #[test]
+fn more_instances_than_there_is_room_for_are_a_mistake_of_the_topology() {
+    let many = "parallelism = 256\nstandby = true";
+    let mut text = Counting { operator: many, ..Counting::default() }.text();
+    let component = guest("running-count");
+    for name in ["second", "third"] {
+        text +=
+            &format!("[[operator]]\nname = \"{name}\"\ncomponent = {component:?}\ninput = {{ from = \"parse\", by = \"key\" }}\n{many}\n");
+    }
+    let ended = Place::with(&text).run(&["check", "job.toml", "--workers", "1"]);
+    assert_eq!(ended.code(), Some(2), "{ended}");
+    let expected = ["job.toml:", "need room for 4615 instances", "at most 4096", "lower `parallelism` or `--workers`", "has 256 instances"];
+    assert!(expected.iter().all(|part| ended.stderr.contains(part)), "{ended}");
+}
+
+#[test]
 fn check_prints_the_plan_of_a_topology_and_begins_nothing() {
     let place = Counting::default().place("");
     let ended = place.run(&["check", "job.toml", "--workers", "3"]);

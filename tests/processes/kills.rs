@@ -39,6 +39,17 @@ fn killed_100_times_the_output_is_that_of_an_undisturbed_run() {
 }
 
 #[test]
+fn killed_with_several_instances_on_each_worker_the_output_is_that_of_an_undisturbed_run() {
+    const ROWS: usize = 400_000;
+    let input = Input::new(4, ROWS, 20_000, |row| (row % 1_000).to_string());
+    let place = Counting { checkpoint: "interval = \"20ms\"", operator: "parallelism = 6", ..slow() }.place(&input.text);
+    kill_again_and_again(&place, 20, ROWS as u64, &mut StdRng::seed_from_u64(4));
+    place.finish(2);
+    place.published().assert_equals(&input.counted, "after 20 kills");
+    place.assert_counts_in_order();
+}
+
+#[test]
 fn what_readers_see_at_any_moment_is_a_part_of_the_output() {
     let input = Input::new(2, 300_000, 1_000, |_| "1".to_owned());
     let place = slow().place(&input.text);

@@ -109,6 +109,23 @@ fn a_thousand_traps_change_nothing_and_no_neighbour_notices() {
 }
 
 #[test]
+fn a_share_of_the_state_that_takes_too_long_to_restore_is_told_once() {
+    for (settings, expected) in [("recover-within = \"1ms\"", 1), ("recover-within = \"1ms\"\nstandby = true", 0), ("", 0)] {
+        let folder = Folder::new(&chain("running-count", settings).step_by_step(1000));
+        folder.feed("lines", "all", lines(60_000, 0, 60_000));
+        let (run, _) = run(&folder, 2);
+        let told = run.notices.iter().filter_map(|notice| match notice {
+            Notice::Operator(Event::TooSlow { operator, instances, takes, within, .. }) => {
+                Some((operator.as_str(), *instances, takes > within))
+            }
+            _ => None,
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(told, vec![("a", 2, true); expected], "{settings}");
+    }
+}
+
+#[test]
 fn standbys_that_are_given_up_faster_than_they_are_made_take_no_room_from_a_successor() {
     // Each snapshot is a full one, which takes the place of the standby; to make that takes longer than from one checkpoint to the next.
     let settings = format!("standby = true\non-failure = {{ retries = 0, {PATIENT} }}\ndeadline = \"60s\"");

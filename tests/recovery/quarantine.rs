@@ -121,6 +121,32 @@ fn rows_that_are_sent_again_through_a_mended_component_give_the_output_of_the_fu
 }
 
 #[test]
+fn rows_go_back_to_the_instance_that_refused_them_where_a_worker_has_several() {
+    const INSTANCES: usize = 4;
+    for (by, workers, copies) in [("round-robin", 1, 1), ("round-robin", 2, 1), ("all", 1, INSTANCES), ("all", 2, INSTANCES)] {
+        let topology = |parser: &str| {
+            let topology = Topology::new(SETTINGS).source("lines", "", false);
+            let topology = topology.operator("parse", parser, &format!("{{ from = \"lines\", by = \"{by}\" }}")).parallel(INSTANCES as u32);
+            topology.operator("count", "running-count", r#"{ from = "parse", by = "key" }"#).sink("out", "\"count\"")
+        };
+        let folder = Folder::new(&topology(STRICT));
+        folder.feed("lines", "a", lines(0..200));
+        folder.run(workers).expect(Ending::Finished);
+        assert_eq!(list(&folder).len(), bad(0..200) * copies, "{by}, {workers} workers");
+        let worked = || folder.newest().operators[0].instances.iter().map(|instance| instance.rows).collect::<Vec<u64>>();
+        let refused = || folder.newest().operators[0].instances.iter().map(|instance| instance.rejected).collect::<Vec<u64>>();
+        let expected_rows: Vec<u64> = worked().into_iter().zip(refused()).map(|(worked, refused)| worked + refused).collect();
+        ask(&folder, &ChosenRows::All).unwrap();
+        folder.set(&topology(MENDED));
+        let run = folder.run(workers).expect(Ending::Finished);
+        assert_eq!((sent_again(&run), list(&folder).len()), ((bad(0..200) * copies) as u64, 0));
+        assert_eq!(worked(), expected_rows, "{by}, {workers} workers: each instance got the rows that it had refused");
+        let all = (0..copies).flat_map(|_| 0..200).map(|row| format!("k{}", row % 7));
+        assert_eq!(folder.rows("out"), running_counts(all), "{by}, {workers} workers");
+    }
+}
+
+#[test]
 fn of_several_who_ask_for_the_same_rows_at_once_each_row_is_asked_for_once() {
     let folder = stopped(120);
     let asked: Vec<Asked> = std::thread::scope(|scope| {

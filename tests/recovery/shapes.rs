@@ -2,6 +2,7 @@
 
 use super::jobs::{Folder, Topology, keys, running_counts};
 use reprise::job::Ending;
+use reprise_core::keying;
 
 const ROWS: usize = 500;
 const DIFFERENT: usize = 40;
@@ -136,4 +137,19 @@ fn a_chain_keeps_the_order_of_each_key_up_to_its_end() {
         let once: Vec<(String, String)> = different.iter().map(|key| (key.clone(), "1".to_owned())).collect();
         assert_eq!(folder.rows("out-once"), once, "rows emitted at the end of the input come before it at the next operator");
     });
+}
+
+#[test]
+fn each_row_meets_the_instance_that_owns_its_key_and_each_instance_knows_its_place() {
+    let topology =
+        Topology::new("").keys("keys", false).operator("who", "who-am-i", r#"{ from = "keys", by = "key" }"#).sink("out", "\"who\"");
+    for (workers, instances) in SIZES.into_iter().chain([(1, 16), (2, 64)]) {
+        let folder = Folder::new(&topology.clone().parallel(instances));
+        folder.feed("keys", "a", input());
+        folder.run(workers).expect(Ending::Finished);
+        let owner = |key: &str| keying::owner(keying::group(key.as_bytes()), instances);
+        let mut expected: Vec<_> = input().into_iter().map(|key| (key.clone(), format!("{} of {instances}", owner(&key)))).collect();
+        expected.sort();
+        assert_eq!(folder.rows("out"), expected, "{instances} instances on {workers} workers");
+    }
 }

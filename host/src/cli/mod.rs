@@ -85,7 +85,7 @@ enum Command {
 struct RunArguments {
     /// The topology file.
     file: PathBuf,
-    /// Worker threads; each runs one instance of everything. Default: the number of processors, at most 8.
+    /// Worker threads; each runs one instance of everything, and as many of an operator as its `parallelism` asks for. Default: the number of processors, at most 8.
     #[arg(long, short, value_parser = clap::value_parser!(u32).range(1..=256))]
     workers: Option<u32>,
     /// Begin with this checkpoint instead of the newest one: an epoch, or the name of a savepoint. Output of later epochs is taken back and

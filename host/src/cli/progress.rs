@@ -3,6 +3,7 @@
 use crate::engine::{Control, Event, Guard, NodeCounters};
 use crate::job::{CheckpointNotice, Notice};
 use indicatif::{ProgressBar, ProgressStyle};
+use reprise_core::keying::KEY_GROUPS;
 use reprise_core::topology::Plan;
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -225,6 +226,22 @@ impl Display {
                     "operator `{operator}` instance {instance} has {bytes} bytes of state, over `snapshot-copy-max`\n  help: after a failure the whole job is taken up again from its last checkpoint"
                 );
                 self.line("operator-too-large", &text, json!({ "operator": operator, "instance": instance, "bytes": bytes }));
+            }
+            Event::TooSlow { operator, instance, instances, takes, within } => {
+                let [takes_us, within_us] = [takes, within].map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+                let shares = takes_us.div_ceil(within_us.max(1)).saturating_mul((*instances).into());
+                let smaller = if shares <= KEY_GROUPS.into() {
+                    format!("`parallelism = {shares}` makes its shares of the state small enough; ")
+                } else {
+                    String::new()
+                };
+                let text = format!(
+                    "operator `{operator}` instance {instance} would take about {:.1} s to come back after a failure, over `recover-within`, which is {:.3} s\n  help: {smaller}`standby = true` keeps a second instance ready beside each",
+                    takes.as_secs_f64(),
+                    within.as_secs_f64(),
+                );
+                let members = json!({ "operator": operator, "instance": instance, "takes_us": takes_us, "within_us": within_us });
+                self.line("operator-too-slow", &text, members);
             }
         }
     }

@@ -114,7 +114,7 @@ pub struct NodeCounters {
     pub state_bytes: AtomicI64,
     /// Time spent inside calls, nanoseconds. For operators: of the wall, within every call of a guest, snapshots included.
     pub busy_ns: AtomicU64,
-    /// Longest pause of a worker at the end of an epoch, nanoseconds.
+    /// Longest pause of an instance at the end of an epoch, nanoseconds.
     pub snapshot_ns_max: AtomicU64,
     /// Calls that reached a guest, each piece of an output and each part of a snapshot one of them.
     pub calls: AtomicU64,

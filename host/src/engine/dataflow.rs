@@ -79,13 +79,13 @@ struct Feed<'scope> {
     spread: Option<Spread>,
 }
 
-/// What the instances of this worker get of an edge, one feed each. `instances`: those of all workers.
+/// What the instances of this worker get of an edge, with their places. `instances`: those of all workers.
 fn feeds<'scope>(
     scope: Scope<'scope, Moment>,
     edge: &Edge,
     instances: u32,
     streams: &Streams<'scope>,
-) -> Result<Vec<Feed<'scope>>, Failure> {
+) -> Result<Vec<(usize, Feed<'scope>)>, Failure> {
     let peers = scope.peers() as u32;
     let stream = streams.get(&(edge.from, edge.port)).cloned();
     let stream =
@@ -96,10 +96,14 @@ fn feeds<'scope>(
         Exchange::RoundRobin => (stream, Some(Spread::RoundRobin)),
         Exchange::All => (widen(stream, peers), Some(Spread::All)),
     };
-    match spread {
-        _ if instances <= peers => Ok(vec![Feed { stream, spread }]),
-        Some(spread) => Ok(divide(scope, stream, spread, instances).into_iter().map(|stream| Feed { stream, spread: None }).collect()),
-        None => Err(Failure::Internal(format!("rows stay on their worker, where {:?} has several instances", edge.to))),
+    match (spread, edge.place) {
+        (_, None) if instances <= peers => Ok(vec![(0, Feed { stream, spread })]),
+        (Some(spread), None) => {
+            let streams = divide(scope, stream, spread, instances);
+            Ok(streams.into_iter().map(|stream| Feed { stream, spread: None }).enumerate().collect())
+        }
+        (None, Some(place)) => Ok(vec![(place as usize, Feed { stream, spread })]),
+        _ => Err(Failure::Internal(format!("{edge:?} does not say for which of the {instances} instances its rows are"))),
     }
 }
 
@@ -148,11 +152,11 @@ fn operator<'scope, 'a>(
     let shape = &blueprint.operators[index];
     let mut fed: Vec<Vec<Feed<'scope>>> = instances.iter().map(|_| Vec::new()).collect();
     for edge in inputs {
-        let feeds = feeds(scope, edge, shape.settings.instances(scope.peers() as u32), streams)?;
-        if feeds.len() != fed.len() {
-            return Err(Failure::Internal(format!("{} instances of {node:?} are fed as {}", fed.len(), feeds.len())));
+        for (place, feed) in feeds(scope, edge, shape.settings.instances(scope.peers() as u32), streams)? {
+            let fed =
+                fed.get_mut(place).ok_or_else(|| Failure::Internal(format!("{node:?} has no instance at place {place} of a worker")))?;
+            fed.push(feed);
         }
-        fed.iter_mut().zip(feeds).for_each(|(fed, feed)| fed.push(feed));
     }
     let mut ports: Vec<Vec<Stream<'scope, Moment, Frame>>> = shape.description.outputs.iter().map(|_| Vec::new()).collect();
     for (instance, feeds) in instances.into_iter().zip(fed) {
@@ -225,7 +229,7 @@ fn sink<'scope, 'a>(
     let mut pulls = Vec::new();
     for edge in inputs {
         let feeds = feeds(scope, edge, scope.peers() as u32, streams)?;
-        pulls.extend(feeds.into_iter().map(|feed| connect(&mut builder, feed)));
+        pulls.extend(feeds.into_iter().map(|(_, feed)| connect(&mut builder, feed)));
     }
     // Nothing is ever sent on this output: its capabilities show the probe how far the sink is.
     let (_output, stream) = builder.new_output::<Frame>();

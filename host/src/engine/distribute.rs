@@ -25,6 +25,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator as _;
 use timely::dataflow::{Scope, Stream};
 use timely::progress::Stamp;
+use timely::progress::operate::FrontierInterest;
 
 /// How rows are spread. Rows of an edge that stays on its worker never get here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,11 @@ impl Piles {
 
     fn flush(&mut self, out: &mut impl FnMut(usize, Batch)) {
         self.waiting.iter_mut().enumerate().for_each(|(to, waiting)| give(waiting, to, out));
+    }
+
+    /// Gives the memory of empty piles back.
+    fn relax(&mut self) {
+        self.waiting.iter_mut().for_each(|waiting| *waiting = Batch::new());
     }
 }
 
@@ -132,7 +138,7 @@ impl Distributor<Frame> for Divider {
     }
 
     fn relax(&mut self) {
-        self.piles.waiting.iter_mut().for_each(|waiting| *waiting = Batch::new());
+        self.piles.relax();
     }
 }
 
@@ -145,18 +151,17 @@ pub(super) fn divide<'scope>(
     instances: u32,
 ) -> Vec<Stream<'scope, Moment, Frame>> {
     let (index, workers) = (scope.worker().index() as u32, scope.worker().peers() as u32);
-    let piles = Piles::new(instances as usize);
     let divided = match spread {
         Spread::All => stream,
-        Spread::Key | Spread::RoundRobin => address(stream, spread, piles),
+        Spread::Key | Spread::RoundRobin => address(stream, spread, instances),
     };
     let local = keying::of_worker(index, instances, workers);
     deal(scope, divided, Router { each: local.len().max(1) }, spread, local)
 }
 
 /// Says on each frame of rows which instance is to get it.
-fn address(stream: Stream<'_, Moment, Frame>, spread: Spread, mut piles: Piles) -> Stream<'_, Moment, Frame> {
-    let mut turn = 0;
+fn address(stream: Stream<'_, Moment, Frame>, spread: Spread, instances: u32) -> Stream<'_, Moment, Frame> {
+    let (mut piles, mut turn) = (Piles::new(instances as usize), 0);
     stream.unary::<NoopBuilder<Frame>, _, _, _>(Pipeline, "divide", move |_, _| {
         move |input, output| {
             // What the piles hold goes out at this moment.
@@ -172,7 +177,7 @@ fn address(stream: Stream<'_, Moment, Frame>, spread: Spread, mut piles: Piles) 
                     (Load::Rows(rows), Spread::Key) => piles.add(rows, &mut |to, rows| send(&now, &mut to_one(to, rows))),
                     (Load::Rows(_), _) => {
                         frame.to = turn;
-                        turn = (turn + 1) % piles.waiting.len() as u32;
+                        turn = (turn + 1) % instances;
                         send(&now, frame);
                     }
                     (Load::Watermark { .. } | Load::Damaged, _) => {
@@ -184,6 +189,7 @@ fn address(stream: Stream<'_, Moment, Frame>, spread: Spread, mut piles: Piles) 
             });
             if let Some(last) = held {
                 piles.flush(&mut |to, rows| send(&last, &mut to_one(to, rows)));
+                piles.relax();
             }
         }
     })
@@ -222,6 +228,7 @@ fn deal<'scope>(
 ) -> Vec<Stream<'scope, Moment, Frame>> {
     let mut builder = OperatorBuilder::new("deal".to_owned(), scope);
     let mut input = builder.new_input(stream, DistributorPact(move |_| routes));
+    builder.set_notify_for(0, FrontierInterest::Never);
     let (mut outputs, mut streams) = (Vec::new(), Vec::new());
     for _ in local.clone() {
         let (output, stream) = builder.new_output::<Frame>();
@@ -241,9 +248,11 @@ fn deal<'scope>(
                     outputs[place.unwrap_or(0)].session_with_builder(&capability).give_container(frame);
                 }
                 _ => {
-                    for output in &mut outputs {
-                        output.session_with_builder(&capability).give_container(&mut Frame { copies: 1, ..frame.clone() });
+                    let Some((last, others)) = outputs.split_last_mut() else { return };
+                    for output in others {
+                        output.session_with_builder(&capability).give_container(&mut frame.clone());
                     }
+                    last.session_with_builder(&capability).give_container(frame);
                 }
             });
         }

@@ -71,6 +71,19 @@ pub enum Event {
         /// Bytes of its state.
         bytes: u64,
     },
+    /// An instance has so much state that restoring it alone would take longer than `recover-within`. Told once for each operator.
+    TooSlow {
+        /// The operator's name in the topology.
+        operator: String,
+        /// Which instance.
+        instance: u32,
+        /// How many instances the operator has.
+        instances: u32,
+        /// How long it would take.
+        takes: Duration,
+        /// How long it may take.
+        within: Duration,
+    },
 }
 
 /// Takes events. Must not block for long.

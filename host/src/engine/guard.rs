@@ -12,6 +12,8 @@ pub struct Guard {
     /// The breaker is not closed. Saves a lock a turn.
     is_troubled: AtomicBool,
     origin: Instant,
+    /// It was told that an instance would take too long to come back.
+    is_too_slow: AtomicBool,
     /// For each instance how long it would take to come back, nanoseconds.
     predicted_ns: Vec<AtomicU64>,
     /// How long instances took to come back.
@@ -30,6 +32,7 @@ impl Guard {
             breaker: Mutex::new(WindowBreaker::new(settings)),
             is_troubled: AtomicBool::new(false),
             origin: Instant::now(),
+            is_too_slow: AtomicBool::new(false),
             predicted_ns: (0..instances).map(|_| AtomicU64::new(0)).collect(),
             recoveries: Durations::default(),
             by_standby: AtomicU64::new(0),
@@ -41,6 +44,11 @@ impl Guard {
         if let Some(predicted) = self.predicted_ns.get(instance as usize) {
             predicted.store(u64::try_from(takes.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
+    }
+
+    /// True the first time.
+    pub(super) fn is_first_too_slow(&self) -> bool {
+        !self.is_too_slow.swap(true, Ordering::Relaxed)
     }
 
     /// How long the slowest instance would take to come back.

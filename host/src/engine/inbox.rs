@@ -112,7 +112,11 @@ impl Watermarks {
     /// Notes what one sender said; a new watermark of the node is returned once. `None` where nothing changes for the node.
     pub fn note(&mut self, edge: usize, sender: usize, watermark: i64) -> Option<Risen> {
         let said = self.senders.get_mut(edge)?.get_mut(sender)?;
-        *said = (*said).max(watermark);
+        let before = std::mem::replace(said, watermark.max(*said));
+        if before > self.least {
+            // Another sender holds the watermark, and still does.
+            return None;
+        }
         let least = self.senders.iter().flatten().copied().min()?;
         (least > self.least).then(|| {
             let is_new = least > self.told;

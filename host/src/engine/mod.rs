@@ -11,6 +11,7 @@
 //! | `distribute` | which instance gets which rows |
 //! | `inbox` | what has arrived, epoch by epoch |
 //! | `source`, `operator`, `sink` | one instance of each |
+//! | `snapshots` | when an operator's state is read, and where it goes |
 //! | `heal`, `revive` | what becomes of an operator's instance that fails; its successor |
 //! | `image`, `replay` | what a successor is made of: the last snapshot, the calls since |
 //! | `returned` | digests of what a call returned, to compare its repetition with |
@@ -38,6 +39,7 @@ mod report;
 mod returned;
 mod revive;
 mod sink;
+mod snapshots;
 mod source;
 
 pub use capsule::{Attempt, Case, Evidence, Failing, reproduce};
@@ -60,7 +62,7 @@ use crate::clock::Clock;
 use dataflow::Parts;
 use operator::{OperatorInstance, Place};
 use reprise_core::ids::Epoch;
-use reprise_core::keying;
+use reprise_core::keying::of_worker;
 use reprise_core::topology::{Edge, Exchange, Node, Plan};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -191,17 +193,19 @@ fn open(worker: &Worker, blueprint: &Blueprint, restored: Vec<Vec<Restored>>) ->
         Node::Source(_) | Node::Sink(_) => workers,
     };
     let senders = |edge: &Edge| match edge.exchange {
-        Exchange::Stay => keying::of_worker(at, count(edge.from), workers).len(),
+        Exchange::Stay => of_worker(at, count(edge.from), workers).len(),
         Exchange::Key | Exchange::RoundRobin | Exchange::All => count(edge.from) as usize,
     };
     let mut restored = restored.into_iter();
     let operators = blueprint.operators.iter().enumerate().map(|(index, shape)| {
-        let edges = blueprint.plan.edges.iter().filter(|edge| edge.to == Node::Operator(index));
-        let edges: Vec<(u32, usize)> = edges.map(|edge| (edge.input, senders(edge))).collect();
+        let edges = |place| {
+            let to_it = move |edge: &&Edge| edge.to == Node::Operator(index) && edge.place.is_none_or(|of| of == place);
+            blueprint.plan.edges.iter().filter(to_it).map(|edge| (edge.input, senders(edge))).collect()
+        };
         let mut restored = restored.next().unwrap_or_default().into_iter();
         let instances = count(Node::Operator(index));
-        let opened = keying::of_worker(at, instances, workers).map(|instance| {
-            let place = Place { index, instance, instances, workers, edges: edges.clone() };
+        let opened = of_worker(at, instances, workers).zip(0..).map(|(instance, place)| {
+            let place = Place { index, instance, instances, workers, edges: edges(place) };
             let state = restored.next().unwrap_or(Restored { watermark: i64::MIN, ..Restored::default() });
             let (control, reporter) = (Arc::clone(&blueprint.control), Arc::clone(&blueprint.reporter));
             OperatorInstance::open(Arc::clone(shape), place, blueprint.first_epoch, state, control, reporter, blueprint.clock.clone())

@@ -1,8 +1,8 @@
 //! One instance of an operator: a Wasm instance inside a dataflow operator.
 //!
 //! Frames are worked on epoch by epoch ([`super::inbox`]), a **unit** of work at a time: rows, a watermark, or the end of an epoch, when the
-//! snapshot is read and reported; only then does the next epoch begin. A unit stays until all of it was done: what becomes of one that fails
-//! is in [`super::heal`].
+//! snapshot is read ([`super::snapshots`]) and reported; only then does the next epoch begin. A unit stays until all of it was done: what
+//! becomes of one that fails is in [`super::heal`].
 //!
 //! ```text
 //!  inbox ──> unit ──call──> outcome ──> rows sent, refused rows kept, the call logged
@@ -25,10 +25,8 @@ use super::revive::{Maker, Revival, Standby};
 use crate::clock::Clock;
 use crate::wasm::{Call, Component, GuestError, Identity, Instance, Level, Limits, Outcome, Rejection, Scope};
 use reprise_core::batch::Batch;
-use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::QuarantinedRow;
-use reprise_core::codec::snapshot;
 use reprise_core::description::Description;
 use reprise_core::failure::pace::Pace;
 use reprise_core::failure::search::Search;
@@ -101,9 +99,6 @@ pub(super) enum Turn {
     Rest,
 }
 
-/// A snapshot to be reported.
-type Snapshot = (snapshot::Scope, Vec<Arc<Versioned>>);
-
 /// See the module.
 pub(super) enum Work {
     Rows { input: u32, rows: Batch },
@@ -137,7 +132,7 @@ pub(super) struct OperatorInstance {
     /// The last call, whatever came of it.
     pub(super) last_call: Call,
     /// There is a chain that deltas may be added to.
-    continues: bool,
+    pub(super) continues: bool,
     /// Number of the last call that succeeded.
     calls: u64,
     pub(super) refused: Refused,
@@ -148,7 +143,7 @@ pub(super) struct OperatorInstance {
     /// The calls since, where there is state.
     pub(super) log: InputLog,
     /// Changes that are in the image and in no report yet.
-    unreported: Unreported,
+    pub(super) unreported: Unreported,
     pub(super) pace: Pace,
     pub(super) standby: Option<Standby>,
     pub(super) search: Search,
@@ -278,7 +273,7 @@ impl OperatorInstance {
     }
 
     /// Hands on what the guest logged, and what it used.
-    fn pass_log(&mut self) {
+    pub(super) fn pass_log(&mut self) {
         let Some(guest) = &mut self.instance else { return };
         self.control.operators[self.place].add_usage(&guest.take_usage());
         for line in guest.take_log() {
@@ -320,7 +315,7 @@ impl OperatorInstance {
             let work = match load {
                 Load::Rows(rows) => Work::Rows { input: self.edges[edge], rows },
                 Load::Watermark { sender, watermark } => {
-                    // On an edge that stays on its worker these are some of those that the node upstream has, with one index after another.
+                    // Those of one worker, on an edge that stays there, are so many in a row: their indexes differ in the remainder.
                     let sender = sender as usize % self.watermarks.senders(edge).max(1);
                     match self.watermarks.note(edge, sender, watermark) {
                         Some(risen) => Work::Watermark(risen),
@@ -468,9 +463,7 @@ impl OperatorInstance {
 
     fn end_epoch(&mut self, closing: bool) -> Result<(), Failure> {
         let started = Instant::now();
-        let stands_by = self.standby.is_some();
-        let predicted = self.pace.predicted(self.image.as_ref().map_or(0, Image::bytes), self.log.logged(), stands_by);
-        self.blueprint.guard.predict(self.at.instance, predicted);
+        self.predict();
         let snapshot = match self.snapshot() {
             Ok(snapshot) => snapshot,
             Err(error) => {
@@ -478,6 +471,7 @@ impl OperatorInstance {
                 return self.snapshot_failed(unit, error, "at the end of the epoch");
             }
         };
+        self.tell_if_too_slow();
         self.snapshot_search.succeeded(0);
         self.counters().snapshot_ns_max.fetch_max(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
         self.closed = closing;
@@ -488,105 +482,5 @@ impl OperatorInstance {
         (self.reporter)(report).map_err(|error| Failure::Internal(error.to_string()))?;
         self.inbox.advance();
         Ok(())
-    }
-
-    /// Reads a snapshot to its end.
-    fn read_snapshot(&mut self, scope: Scope) -> Result<Vec<Arc<Versioned>>, GuestError> {
-        let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
-        self.scope = scope;
-        let mut chunks: Vec<Chunk> = Vec::new();
-        let (part_bytes_max, control) = (self.blueprint.part_bytes_max, &self.control);
-        let read = instance.read_snapshot_while(scope, part_bytes_max, &|| !control.aborted(), &mut |chunk| chunks.push(chunk));
-        self.pass_log();
-        read?;
-        let slots = &self.blueprint.description.slots;
-        let version = |chunk: &Chunk| slots.get(chunk.slot() as usize).map_or(0, |slot| slot.version);
-        Ok(chunks.into_iter().map(|chunk| Arc::new(Versioned { version: version(&chunk), chunk })).collect())
-    }
-
-    /// The snapshot of an epoch.
-    fn snapshot(&mut self) -> Result<Option<Snapshot>, GuestError> {
-        if !self.blueprint.has_state() {
-            return Ok(None);
-        }
-        // The host compacts chains: it needs no full snapshot from the guest, unless it may not keep deltas, or an object was lost.
-        let is_asked = self.control.takes_full(self.at);
-        if self.continues && !is_asked {
-            self.save_changes()?;
-            if self.unreported.is_empty() {
-                return Ok(None);
-            }
-            if self.blueprint.chain_length_max > 0 {
-                return Ok(Some((snapshot::Scope::Delta, self.unreported.take())));
-            }
-        }
-        // This may fail. Until it has not, changes are unreported and the full snapshot is due: a successor would have nothing to say.
-        let full = self.read_snapshot(Scope::Full).inspect_err(|_| {
-            if is_asked {
-                self.control.ask_full(self.at);
-            }
-        })?;
-        drop(self.unreported.take());
-        self.log.clear();
-        if let Some(image) = &mut self.image {
-            image.replace(full.clone());
-            // Cells that are gone are in no full snapshot: the standby would keep them.
-            self.standby = None;
-        }
-        self.hold_image_to_its_limit();
-        self.start_standby();
-        if full.is_empty() && !self.continues {
-            return Ok(None);
-        }
-        self.continues = true;
-        Ok(Some((snapshot::Scope::Full, full)))
-    }
-
-    /// Reads what has changed since the last snapshot into the image.
-    fn save_changes(&mut self) -> Result<(), GuestError> {
-        let started = Instant::now();
-        let changes = self.read_snapshot(Scope::Changes)?;
-        self.pace.note_snapshot(started.elapsed());
-        self.log.clear();
-        let state_bytes = self.image.as_ref().map_or(u64::MAX, Image::bytes);
-        self.unreported.append(changes.iter().cloned(), state_bytes);
-        let Some(image) = &mut self.image else { return Ok(()) };
-        image.append(changes.iter().cloned());
-        image.tend();
-        if !changes.is_empty() && self.standby.as_ref().is_some_and(|standby| !standby.apply(changes, image.bytes())) {
-            self.standby = None;
-        }
-        self.hold_image_to_its_limit();
-        self.start_standby();
-        Ok(())
-    }
-
-    /// Reads a snapshot where repeating the calls since the last one would take too long, or too much memory.
-    fn snapshot_if_due(&mut self, more: u64) -> Result<(), GuestError> {
-        let Some(image) = self.image.as_ref().filter(|_| self.blueprint.has_state()) else { return Ok(()) };
-        if !self.pace.is_due(image.bytes(), self.log.logged(), more, self.standby.is_some()) {
-            return Ok(());
-        }
-        self.save_changes()?;
-        self.snapshot_search.succeeded(0);
-        Ok(())
-    }
-
-    /// Gives the image up where it is too large.
-    fn hold_image_to_its_limit(&mut self) {
-        let Some(bytes) = self.image.as_ref().map(Image::bytes) else { return };
-        if bytes > self.blueprint.settings.snapshot_copy_bytes_max {
-            (self.image, self.standby) = (None, None);
-            self.log.clear();
-            let operator = self.blueprint.settings.name.clone();
-            (self.blueprint.events)(Event::TooLarge { operator, instance: self.at.instance, bytes });
-        }
-    }
-
-    /// Starts a standby where there should be one.
-    pub(super) fn start_standby(&mut self) {
-        if let Some(image) = self.image.as_ref().filter(|_| self.blueprint.settings.standby && self.standby.is_none()) {
-            self.standby = Standby::start(self.maker.clone(), image.chunks().to_vec());
-        }
     }
 }

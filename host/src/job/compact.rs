@@ -1,5 +1,5 @@
-//! Compacts a snapshot chain: reads its objects back, folds their cells, and stores one full snapshot. Off the worker threads, one chain
-//! at a time, so that the memory for it is bounded by the largest chain.
+//! Compacts a snapshot chain: reads its objects back, folds their cells, and stores one full snapshot. Off the worker threads; as many
+//! chains at a time as have [`TURNS`] MiB together, and a larger one alone, so that the memory for it is bounded. Sixteen at most.
 
 use super::error::Error;
 use super::objects::verify;
@@ -18,14 +18,19 @@ use reprise_core::ids::{Epoch, Generation, Instance};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
+/// MiB of the chains that are compacted at the same time, unless a single one has more.
+pub(super) const TURNS: u32 = 256;
+/// What a small chain counts as, in MiB.
+const LEAST_TURNS: u32 = 16;
+
 /// What a compaction needs to know.
 pub(super) struct Compaction {
     pub store: Store,
     pub patience: Arc<Patience>,
     pub job: String,
     pub generation: Generation,
-    /// Lets one compaction work at a time.
-    pub turn: Arc<Semaphore>,
+    /// Has [`TURNS`] permits, one for each MiB.
+    pub turns: Arc<Semaphore>,
     /// Name and slots of the operator; its instances do not matter.
     pub operator: OperatorState,
     pub at: Participant,
@@ -38,12 +43,18 @@ pub(super) fn path(operator: &str, at: Participant, epoch: Epoch, generation: Ge
     paths::snapshot(operator, Instance(at.instance), epoch, generation, true)
 }
 
+/// The permits for a chain.
+fn turns(chain: &[ObjectRef]) -> u32 {
+    let bytes = chain.iter().fold(0u64, |sum, object| sum.saturating_add(object.bytes));
+    u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(TURNS).clamp(LEAST_TURNS, TURNS)
+}
+
 impl Compaction {
     /// Does it. An error ends the run: the store is out for too long, or the run was given up.
     pub async fn run(self) -> Result<Fact, Error> {
         let at = self.at;
         // The semaphore is never closed.
-        let _turn = self.turn.acquire().await;
+        let _turns = self.turns.acquire_many(turns(&self.chain)).await;
         let mut chunks = Vec::new();
         for object in &self.chain {
             let bytes = self.patience.insist("read a snapshot", || self.store.get(&object.path)).await?;
@@ -117,5 +128,20 @@ pub(super) async fn newest_generation(store: &Store, patience: &Patience) -> Res
 pub(super) async fn remove(store: &Store, path: &str) {
     if let Err(error) = store.delete(path).await.map_err(failed("remove an object")) {
         tracing::warn!(path, cause = %error, "an object that is of no use any more stays");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_chains_share_the_turns_and_a_large_one_takes_them_all() {
+        let object = |bytes| ObjectRef { scope: snapshot::Scope::Full, bytes, checksum: 0, entries: 0, path: String::new() };
+        let of = |sizes: &[u64]| turns(&sizes.iter().map(|bytes| object(*bytes)).collect::<Vec<_>>());
+        assert_eq!(
+            [of(&[0]), of(&[15 << 20, 1]), of(&[255 << 20, 1 << 20]), of(&[16 << 20, 1]), of(&[1 << 40]), of(&[u64::MAX, 1])],
+            [16, 16, 256, 17, 256, 256]
+        );
     }
 }

@@ -85,7 +85,7 @@ impl Keeper {
         let mut work = Work {
             keeper: self,
             side,
-            turn: Arc::new(Semaphore::new(1)),
+            turns: Arc::new(Semaphore::new(compact::TURNS as usize)),
             tasks: JoinSet::new(),
             newest: None,
             sweep: None,
@@ -107,7 +107,7 @@ impl Keeper {
 struct Work {
     keeper: Keeper,
     side: mpsc::Sender<Told>,
-    turn: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     /// The compactions under way. They end with the run.
     tasks: JoinSet<()>,
     /// The newest of all manifests that this run has stored.
@@ -255,7 +255,7 @@ impl Work {
             patience: Arc::clone(&self.keeper.patience),
             job: self.keeper.tenure.job().to_owned(),
             generation: self.keeper.generation,
-            turn: Arc::clone(&self.turn),
+            turns: Arc::clone(&self.turns),
             operator,
             at,
             epoch,

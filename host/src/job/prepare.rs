@@ -4,7 +4,7 @@ use super::capsule::COMPONENT_BYTES_MAX;
 use super::error::Error;
 use super::opening;
 use crate::store::{self, Intercept, Store};
-use crate::wasm::{Component, Folder, GrantError, Grants, Limits, Runtime, Settings};
+use crate::wasm::{Component, Folder, GrantError, Grants, INSTANCES_MAX, Limits, Runtime, Settings};
 use reprise_core::description::Description;
 use reprise_core::topology::{self, Operator, Plan, Problem, Topology};
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ pub async fn open_store_with_names(path: &Path) -> Result<(Store, Vec<String>), 
     Ok((store, topology.operators.into_iter().map(|operator| operator.name).collect()))
 }
 
-/// Instances that the newest checkpoint of a topology file's job has of everything; 1 where there is none.
+/// Workers that made the newest checkpoint of a topology file's job; 1 where there is none.
 ///
 /// # Errors
 /// As [`open_store`], and [`Error::Store`].
@@ -90,6 +90,9 @@ pub fn prepare(path: &Path, workers: u32, cache_dir: Option<PathBuf>) -> Result<
     let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &shown, &text));
     let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
     let base_dir = folder(path);
+    if let Some(problem) = too_many_instances(&topology, workers) {
+        return Err(mistakes(vec![problem]));
+    }
     let mut runtimes = BTreeMap::new();
     for fuel in topology.operators.iter().map(|operator| operator.fuel) {
         if let Entry::Vacant(place) = runtimes.entry(fuel) {
@@ -123,14 +126,30 @@ pub fn prepare(path: &Path, workers: u32, cache_dir: Option<PathBuf>) -> Result<
     }
 }
 
+/// Instances that an operator may have at once: beside each its successor and the one that was dropped last, and for all the one that
+/// describes itself.
+fn room(operator: &Operator, workers: u32) -> u32 {
+    operator.instances(workers).saturating_mul(if operator.standby { 6 } else { 3 }).saturating_add(1)
+}
+
+fn too_many_instances(topology: &Topology, workers: u32) -> Option<Problem> {
+    let room = |operator: &&Operator| room(operator, workers);
+    // Operators whose instructions are counted have a runtime of their own; all together is what people can add up.
+    let all = topology.operators.iter().map(|operator| room(&operator)).fold(0, u32::saturating_add);
+    let most = topology.operators.iter().max_by_key(room).filter(|_| all > INSTANCES_MAX)?;
+    let message = format!(
+        "the operators need room for {all} instances, that is three for each and six with `standby`; at most {INSTANCES_MAX} are possible"
+    );
+    let help = format!("lower `parallelism` or `--workers`: operator `{}` alone has {} instances", most.name, most.instances(workers));
+    Some(Problem { line: most.line, column: 1, message, help: Some(help) })
+}
+
 /// Settings of the engine for the operators whose instructions are counted, or for the others: counting slows down all that an engine
 /// compiles.
 fn settings(topology: &Topology, fuel: bool, workers: u32, cache_dir: Option<PathBuf>) -> Settings {
     let operators = || topology.operators.iter().filter(|operator| operator.fuel == fuel);
     let memory_bytes_max = operators().map(|o| o.memory_bytes_max).max().unwrap_or(1 << 20);
-    // Beside each instance its successor and the one that was dropped last; beside those of an operator the one that describes itself.
-    let of = |operator: &Operator| operator.instances(workers).saturating_mul(if operator.standby { 6 } else { 3 }).saturating_add(1);
-    let instances_max = operators().map(of).fold(0, u32::saturating_add).max(1);
+    let instances_max = operators().map(|operator| room(operator, workers)).fold(0, u32::saturating_add).max(1);
     let stack_bytes_max = usize::try_from(topology.limits.stack_bytes_max).unwrap_or(usize::MAX);
     Settings { cache_dir, instances_max, memory_bytes_max, stack_bytes_max, fuel, ..Settings::default() }
 }

@@ -38,7 +38,7 @@ use tokio::sync::watch;
 
 /// How to run a job.
 pub struct Options {
-    /// Worker threads: so many instances of everything run.
+    /// Worker threads: so many instances of sources and sinks run, and at least so many of operators.
     pub workers: u32,
     /// Set to true to end with a last checkpoint.
     pub stop: watch::Receiver<bool>,
@@ -200,7 +200,7 @@ impl Job {
             let nodes = topology.sources.iter().map(|s| s.name.as_str()).chain(topology.operators.iter().map(|o| o.name.as_str()));
             opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), up.generation).await?;
         }
-        let replays = replay::take_up(&self.store, &up, self.plan()).await?;
+        let replays = replay::take_up(&self.store, &up, self.plan(), self.options.workers).await?;
         let (readers, splits) = self.all_readers(base, &replays)?;
         let seats = self.seats((readers, &replays), &sinks, up.generation, checkpoint.as_mut())?;
         let first_epoch = taken.epoch.next();

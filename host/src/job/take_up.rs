@@ -47,10 +47,7 @@ impl Checkpoint {
         spread(chains.into_iter().map(|(chunks, _)| chunks), &slots, watermark, instances).map_err(|slot| {
             let name = old.slots.get(slot as usize).map_or("?", |s| s.name.as_str());
             let what = format!("operator `{operator}` keeps the slot `{name}` per instance, of which there were {}", old.instances.len());
-            misfit(
-                what,
-                &format!("let it have {0} again: run {0} workers, or a divisor of that with `parallelism = {0}`", old.instances.len()),
-            )
+            misfit(what, &format!("let it have {} again, by `--workers` and `parallelism`", old.instances.len()))
         })
     }
 }

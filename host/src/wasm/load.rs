@@ -75,7 +75,9 @@ pub enum LoadError {
         why: String,
     },
     /// The engine cannot start: usually too little address space.
-    #[error("the WebAssembly engine cannot start: {0}\n  help: lower `instances_max`, or raise the limit on address space (`ulimit -v`)")]
+    #[error(
+        "the WebAssembly engine cannot start: {0}\n  help: run fewer instances (`--workers`, `parallelism`), or raise the limit on address space (`ulimit -v`)"
+    )]
     Engine(String),
     /// The directory of compiled components cannot be used.
     #[error("the cache of compiled components at `{}` cannot be used; name another directory, or none", .path.display())]

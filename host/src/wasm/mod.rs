@@ -38,7 +38,7 @@ pub use limits::{
 };
 pub use load::{COMPONENT_BYTES_MAX, Inspection, Kind, LoadError, World, inspect};
 pub use pieces::{BATCH_BYTES, EMPTY_PIECES_MAX, PIECES_MAX};
-pub use runtime::{Runtime, Settings};
+pub use runtime::{INSTANCES_MAX, Runtime, Settings};
 pub use snapshot::{EMPTY_PARTS_MAX, PARTS_MAX, RESTORED_BYTES_PER_DEADLINE, SnapshotSize};
 pub use usage::Usage;
 pub use wasi::{

@@ -58,6 +58,9 @@ pub struct Settings {
     pub fuel: bool,
 }
 
+/// Most instances that one runtime has room for: each takes 4 GiB of address space.
+pub const INSTANCES_MAX: u32 = 4_096;
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -77,8 +80,8 @@ impl Settings {
         if !(Duration::from_millis(1)..=Duration::from_millis(10)).contains(&self.tick) {
             return refuse("tick", "must be 1 to 10 ms");
         }
-        if !(1..=4096).contains(&self.instances_max) {
-            return refuse("instances_max", "must be 1 to 4096");
+        if !(1..=INSTANCES_MAX).contains(&self.instances_max) {
+            return refuse("instances_max", &format!("must be 1 to {INSTANCES_MAX}"));
         }
         if !(64 << 10..=RESERVATION_BYTES).contains(&self.memory_bytes_max) {
             return refuse("memory_bytes_max", "must be 64 KiB to 4 GiB");

@@ -33,11 +33,13 @@ pub struct Load {
     pub rate: u64,
     /// Instances of A, at least one on each worker.
     pub parallelism: u64,
+    /// Only with a standby, or only without. `None`: both.
+    pub standby: Option<bool>,
 }
 
 impl Default for Load {
     fn default() -> Self {
-        Self { cells: 300_000, poison: 2_200, apart: 20_000, rate: 100_000, parallelism: 1 }
+        Self { cells: 300_000, poison: 2_200, apart: 20_000, rate: 100_000, parallelism: 1, standby: None }
     }
 }
 
@@ -61,12 +63,12 @@ pub fn recovery(load: Load) -> Result<()> {
     guests::build()?;
     run::run(run::cargo().args(["build", "--release", "--package", "reprise"]))?;
     let folder = paths::target().join("bench");
-    let Load { cells, poison, apart, rate, parallelism } = load;
+    let Load { cells, poison, apart, rate, parallelism, standby: only } = load;
     let instances = parallelism.div_ceil(WORKERS).max(1) * WORKERS;
     let [cells, poison, apart, rate] = [cells, poison, apart, rate].map(grouped);
     println!("\n{cells} cells on {instances} instances, {poison} rows with poison, {apart} rows apart, {rate} rows a second; milliseconds");
     println!("{:<16} {:>10} {:>9} {:>9} {:>9} {:>9} {:>10}", "", "recoveries", "p50", "p90", "p99", "longest", "predicted");
-    for (standby, within) in WITHIN {
+    for (standby, within) in WITHIN.into_iter().filter(|(standby, _)| only.is_none_or(|only| only == *standby)) {
         let (took_us, predicted_us) = measure(&folder, load, standby, within)?;
         let of = |per_cent: usize| took_us.get(took_us.len() * per_cent / 100).or(took_us.last()).map_or(f64::NAN, |us| *us as f64 / 1e3);
         println!(

@@ -25,7 +25,7 @@ pub struct Manifest {
     pub written_ms: i64,
     /// Digest of the topology, without the settings that do not touch state.
     pub topology: Digest,
-    /// Instances that each source, operator and sink had.
+    /// Workers of the run: instances that each source and sink had.
     pub workers: u32,
     /// The input had ended and everything was worked off: there is nothing to take up.
     pub finished: bool,

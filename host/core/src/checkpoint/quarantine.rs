@@ -31,10 +31,12 @@ use std::fmt;
 /// What begins the name of a source that sends rows again. No node of a topology can have such a name.
 const REPLAY_SOURCE: &str = "quarantine:";
 
-/// The name, in manifests, of the source that sends rows again to one input of an operator.
+/// The name, in manifests, of the source that sends rows again to one input of an operator; where rows go to certain instances, to those at
+/// this place among the instances of their workers.
 #[must_use]
-pub fn replay_source(operator: &str, input: u32) -> String {
-    format!("{REPLAY_SOURCE}{operator}:{input}")
+pub fn replay_source(operator: &str, input: u32, place: Option<u32>) -> String {
+    let place = place.map(|place| format!(":{place}")).unwrap_or_default();
+    format!("{REPLAY_SOURCE}{operator}:{input}{place}")
 }
 
 /// True for names that [`replay_source`] makes.

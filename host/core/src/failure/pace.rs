@@ -13,6 +13,8 @@ use std::time::Duration;
 pub const WORTH: u32 = 3;
 /// Bytes a second that are assumed before a restore was measured.
 pub const RESTORE_BYTES_PER_SECOND: u64 = 100 << 20;
+/// How much faster than assumed a restore may turn out to be.
+const DOUBT: u32 = 4;
 /// Part of the time allowed that repeating calls may take where restoring alone takes longer than that.
 const LEAST_SHARE: u32 = 4;
 
@@ -62,6 +64,15 @@ impl Pace {
             None => (RESTORE_BYTES_PER_SECOND, Duration::from_secs(1)),
         };
         if state_bytes <= bytes { took.mul_f64(state_bytes as f64 / bytes as f64) } else { per_as(state_bytes, bytes, took) }
+    }
+
+    /// How long it would take to restore so many bytes, where that alone is longer than coming back may take. Where no restore was measured
+    /// yet, only what is too long for [`DOUBT`] times the speed that is assumed.
+    #[must_use]
+    pub fn restore_too_long(&self, state_bytes: u64) -> Option<Duration> {
+        let is_measured = self.restored.is_some_and(|(bytes, _)| bytes > 0);
+        let takes = self.restore(state_bytes);
+        (takes > self.within.saturating_mul(if is_measured { 1 } else { DOUBT })).then_some(takes)
     }
 
     /// How long an instance with so many bytes of state would take to come back now. `stands_by`: a restored one is kept beside it.
@@ -137,6 +148,15 @@ mod tests {
         assert!(pace.is_due(0, logged(1 << 19, 1), (1 << 19) + 1, false));
         assert!(!pace.is_due(0, logged(1 << 19, 1), 1 << 19, false));
         assert!(!pace.is_due(0, logged(0, 0), 1 << 30, false), "a snapshot would make no room");
+    }
+
+    #[test]
+    fn a_restore_is_too_long_where_nothing_else_could_make_up_for_it() {
+        let mut pace = Pace::new(MS(200), 1 << 20);
+        let second = RESTORE_BYTES_PER_SECOND;
+        assert_eq!((pace.restore_too_long(second / 2), pace.restore_too_long(second)), (None, Some(MS(1_000))), "nothing was measured");
+        pace.note_restore(second, MS(500));
+        assert_eq!((pace.restore_too_long(second * 2 / 5), pace.restore_too_long(second / 2)), (None, Some(MS(250))));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::limits;
 use super::model::{
     Capsules, Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Open, Operator, Sink, Source, SourceKind, Then, Topology,
 };
+use super::plan::written;
 use super::problem::{Problems, quote};
 use super::sink::{Url, check_delivery, check_kind, check_shared_places, check_url};
 use super::source::{STDIN, check_file, word_help};
@@ -199,7 +200,7 @@ fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &
 /// Rows that stay on their worker belong to none of several instances there.
 fn check_spread(operator: Option<&Vertex>, owner: &str, problems: &mut Problems<'_>) {
     for (input, _, by_at) in operator.into_iter().flat_map(|vertex| &vertex.inputs).filter(|(input, _, _)| input.by == Exchange::Stay) {
-        let from = quote(&input.from);
+        let from = quote(&written(input));
         let message = format!(
             "{owner} has a `parallelism` over 1, so rows of `{from}` cannot stay on their worker, where it may have several instances"
         );

@@ -32,6 +32,8 @@ pub struct Edge {
     pub input: u32,
     /// How they get from instance to instance.
     pub exchange: Exchange,
+    /// Where they stay on their worker and that has several instances: for which of these they are, counted from 0. `None`: there is one.
+    pub place: Option<u32>,
 }
 
 /// A topology that fits its components. Without circles; every node but sinks and operators without outputs is read.
@@ -102,7 +104,7 @@ struct Found<'t> {
 impl Found<'_> {
     fn edge(&self) -> Option<Edge> {
         let (port, input) = (self.port?, self.input?);
-        Some(Edge { from: self.from, port, to: self.to, input, exchange: self.written.by })
+        Some(Edge { from: self.from, port, to: self.to, input, exchange: self.written.by, place: None })
     }
 }
 
@@ -220,7 +222,8 @@ impl<'t> Planner<'t> {
     }
 }
 
-fn written(input: &Input) -> String {
+/// An input as a topology file has it.
+pub(super) fn written(input: &Input) -> String {
     match &input.port {
         Some(port) => format!("{}.{port}", input.from),
         None => input.from.clone(),

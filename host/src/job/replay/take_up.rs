@@ -59,7 +59,25 @@ struct Target {
     input: u32,
     name: String,
     exchange: Exchange,
+    /// See [`Edge::place`].
+    place: Option<u32>,
+    /// Instances of the operator on each worker.
+    each: u32,
     pieces: Vec<Piece>,
+}
+
+impl Target {
+    /// The worker that sends the rows of a piece: that of the instance which refused them, as far as there is one of that number.
+    fn worker(&self, piece: &Piece, workers: u32) -> u32 {
+        seat(piece.object.instance, self.each, workers).0
+    }
+}
+
+/// The worker of an instance, and its place among the instances there; of the instance modulo their number where there are fewer now.
+fn seat(instance: Instance, each: u32, workers: u32) -> (u32, u32) {
+    let (each, workers) = (each.max(1), workers.max(1));
+    let index = instance.0 % each.saturating_mul(workers);
+    (index / each, index % each)
 }
 
 impl Replays {
@@ -84,7 +102,7 @@ impl Replays {
         for (target, place) in self.targets.iter().zip(first..) {
             let (from, to) = (Node::Source(place), Node::Operator(target.operator));
             plan.order.insert(0, from);
-            plan.edges.push(Edge { from, port: 0, to, input: target.input, exchange: target.exchange });
+            plan.edges.push(Edge { from, port: 0, to, input: target.input, exchange: target.exchange, place: target.place });
         }
         plan
     }
@@ -94,7 +112,7 @@ impl Replays {
         let of = |target: &Target| {
             let split = |piece: &Piece| {
                 let at = position(&piece.split, piece.done);
-                SplitPosition { split: at.split, position: at.position, instance: Instance(owner(piece, workers)) }
+                SplitPosition { split: at.split, position: at.position, instance: Instance(target.worker(piece, workers)) }
             };
             let mut splits: Vec<SplitPosition> = target.pieces.iter().map(split).collect();
             splits.sort();
@@ -107,15 +125,11 @@ impl Replays {
     /// `outage_max`: how long the store may not answer.
     pub fn readers(&self, store: &Store, workers: u32, limits: BatchLimits, outage_max: Duration) -> Vec<Vec<Box<dyn SourceReader>>> {
         let of = |target: &Target, instance: u32| -> Box<dyn SourceReader> {
-            let own = target.pieces.iter().filter(|piece| owner(piece, workers) == instance).cloned();
+            let own = target.pieces.iter().filter(|piece| target.worker(piece, workers) == instance).cloned();
             Box::new(Reader::new(own.collect(), store.clone(), Handle::current(), limits, outage_max))
         };
         self.targets.iter().map(|target| (0..workers).map(|instance| of(target, instance)).collect()).collect()
     }
-}
-
-fn owner(piece: &Piece, workers: u32) -> u32 {
-    piece.object.instance.0 % workers.max(1)
 }
 
 /// The operator that a request goes to, if the plan has such an operator with such an input.
@@ -152,7 +166,7 @@ async fn read_dropped(store: &Store, book: &mut Book) -> Result<(), Error> {
 }
 
 /// Finds out what is to be sent again from the checkpoint that was taken up, and notes what that has sent.
-pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan) -> Result<Replays, Error> {
+pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan, workers: u32) -> Result<Replays, Error> {
     let Some(base) = &up.base else { return Ok(Replays::default()) };
     let history = History::new(base, &up.listed, &up.readable);
     let mut book = Book::read(store, base, &history).await?;
@@ -168,7 +182,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan) ->
         note(store, &mut book, covered, up.generation).await?;
     }
     let mut replays = Replays::default();
-    let mut targets = BTreeMap::<(usize, u32), Target>::new();
+    let mut targets = BTreeMap::<(usize, u32, Option<u32>), Target>::new();
     let (mut served, mut is_all) = (BTreeMap::new(), true);
     for request in &book.requests {
         let waiting: BTreeSet<usize> = book.waiting(request).map(|(place, _)| place).collect();
@@ -182,7 +196,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan) ->
             Some(_) if served.len() == REQUESTS_MAX => is_all = false,
             Some(operator) => {
                 served.insert(request.replay.split(&request.path), request.replay.rows.rows.len());
-                add(&mut targets, plan, operator, request, waiting, book.done(request));
+                add(&mut targets, (plan, workers), operator, request, waiting, book.done(request));
             }
             None => tracing::warn!(
                 path = request.path,
@@ -205,19 +219,21 @@ fn is_over(book: &Book, request: &Request, oldest: Option<Epoch>) -> bool {
 }
 
 fn add(
-    targets: &mut BTreeMap<(usize, u32), Target>,
-    plan: &Plan,
+    targets: &mut BTreeMap<(usize, u32, Option<u32>), Target>,
+    (plan, workers): (&Plan, u32),
     operator: usize,
     request: &Request,
     waiting: BTreeSet<usize>,
     done: usize,
 ) {
     let input = request.replay.input;
-    let target = targets.entry((operator, input)).or_insert_with(|| {
-        let mut edges = plan.edges.iter().filter(|edge| edge.to == Node::Operator(operator) && edge.input == input);
-        let is_keyed = edges.any(|edge| edge.exchange == Exchange::Key);
-        let exchange = if is_keyed { Exchange::Key } else { Exchange::Stay };
-        Target { operator, input, name: replay_source(&request.object.node, input), exchange, pieces: Vec::new() }
+    let mut edges = plan.edges.iter().filter(|edge| edge.to == Node::Operator(operator) && edge.input == input);
+    let exchange = if edges.any(|edge| edge.exchange == Exchange::Key) { Exchange::Key } else { Exchange::Stay };
+    let each = plan.topology.operators.get(operator).map_or(1, |operator| operator.instances(workers) / workers.max(1));
+    let place = (exchange == Exchange::Stay && each > 1).then(|| seat(request.object.instance, each, workers).1);
+    let target = targets.entry((operator, input, place)).or_insert_with(|| {
+        let name = replay_source(&request.object.node, input, place);
+        Target { operator, input, name, exchange, place, each, pieces: Vec::new() }
     });
     let (split, object, rows) = (request.replay.split(&request.path), request.object.clone(), request.replay.rows.rows.clone());
     target.pieces.push(Piece { split, object, input, rows, done, waiting });
@@ -251,6 +267,14 @@ async fn note(store: &Store, book: &mut Book, covered: Epoch, generation: Genera
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_go_back_to_the_worker_and_the_place_of_the_instance_that_refused_them() {
+        let seats = |each, workers| (0..6).map(|instance| seat(Instance(instance), each, workers)).collect::<Vec<_>>();
+        assert_eq!(seats(1, 6), [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0)]);
+        assert_eq!(seats(3, 2), [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]);
+        assert_eq!(seats(2, 2), [(0, 0), (0, 1), (1, 0), (1, 1), (0, 0), (0, 1)], "there are fewer now");
+    }
 
     #[test]
     fn a_request_of_the_same_name_is_another_split() {

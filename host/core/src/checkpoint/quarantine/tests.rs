@@ -44,8 +44,9 @@ fn foreign_names_and_ids_are_told_from_ours() {
 
 #[test]
 fn no_node_of_a_topology_is_called_like_a_source_that_sends_again() {
-    let own = replay_source("count", 0);
-    assert!(is_replay_source(&own) && !crate::description::is_name(&own), "{own}");
+    let [own, other] = [None, Some(0)].map(|place| replay_source("count", 0, place));
+    assert_ne!(own, other);
+    assert!(is_replay_source(&own) && is_replay_source(&other) && !crate::description::is_name(&own), "{own}, {other}");
     assert!(!is_replay_source("quarantine"));
 }
 
