@@ -205,10 +205,7 @@ impl Job {
         let seats = self.seats((readers, &replays), &sinks, up.generation, checkpoint.as_mut())?;
         let first_epoch = taken.epoch.next();
         let (topology, settings) = (&self.plan().topology, &self.plan().topology.checkpoint);
-        let (workers, nodes) = (self.options.workers as usize, (topology.sources.len() + replays.len(), topology.sinks.len()));
-        let guard = |operator: &Operator| Guard::new(window(&operator.on_failure), operator.instances(self.options.workers) as usize);
-        let guards = topology.operators.iter().map(|operator| Arc::new(guard(operator))).collect();
-        let control = Arc::new(Control::new(first_epoch, workers, settings.uncheckpointed_bytes_max, nodes, guards));
+        let control = self.control(first_epoch, &replays);
         let _dropped = AbortOnDrop(Arc::clone(&control));
         let patience = Arc::new(Patience::new(settings.outage_max, Arc::clone(&control), Arc::clone(&self.options.watch)));
         self.tell(Notice::Started {
@@ -457,6 +454,14 @@ impl Job {
             }
         }
         Ok(seats)
+    }
+
+    fn control(&self, first_epoch: Epoch, replays: &Replays) -> Arc<Control> {
+        let (topology, workers) = (&self.plan().topology, self.options.workers);
+        let nodes = (topology.sources.len() + replays.len(), topology.sinks.len());
+        let guard = |operator: &Operator| Guard::new(window(&operator.on_failure), operator.instances(workers) as usize);
+        let guards = topology.operators.iter().map(|operator| Arc::new(guard(operator))).collect();
+        Arc::new(Control::new(first_epoch, workers as usize, topology.checkpoint.uncheckpointed_bytes_max, nodes, guards))
     }
 
     fn recorder(
