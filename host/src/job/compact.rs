@@ -1,5 +1,6 @@
 //! Compacts a snapshot chain: reads its objects back, folds their cells, and stores one full snapshot. Off the worker threads; as many
-//! chains at a time as have [`TURNS`] MiB together, and a larger one alone, so that the memory for it is bounded. Sixteen at most.
+//! chains at a time as have [`TURNS`] MiB together, and a larger one alone, so that the memory for it is bounded. Sixteen at most. They wait
+//! for the store side by side, and compute one after the other: processors are for the operators.
 
 use super::error::Error;
 use super::objects::verify;
@@ -31,6 +32,8 @@ pub(super) struct Compaction {
     pub generation: Generation,
     /// Has [`TURNS`] permits, one for each MiB.
     pub turns: Arc<Semaphore>,
+    /// Has one permit: the right to compute.
+    pub computes: Arc<Semaphore>,
     /// Name and slots of the operator; its instances do not matter.
     pub operator: OperatorState,
     pub at: Participant,
@@ -50,6 +53,13 @@ fn turns(chain: &[ObjectRef]) -> u32 {
 }
 
 impl Compaction {
+    /// Computes something while no other compaction does.
+    async fn alone<T: Send + 'static>(&self, compute: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        // The semaphore is never closed.
+        let _computes = self.computes.acquire().await;
+        blocking(compute).await
+    }
+
     /// Does it. An error ends the run: the store is out for too long, or the run was given up.
     pub async fn run(self) -> Result<Fact, Error> {
         let at = self.at;
@@ -59,7 +69,7 @@ impl Compaction {
         for object in &self.chain {
             let bytes = self.patience.insist("read a snapshot", || self.store.get(&object.path)).await?;
             let (job, operator, link) = (self.job.clone(), self.operator.clone(), object.clone());
-            let read = blocking(move || verify(bytes.as_deref(), &job, &operator, at.instance, &link)).await?;
+            let read = self.alone(move || verify(bytes.as_deref(), &job, &operator, at.instance, &link)).await?;
             match read {
                 Ok(read) => chunks.extend(read),
                 Err(reason) => {
@@ -81,7 +91,7 @@ impl Compaction {
             generation: self.generation,
             scope: snapshot::Scope::Full,
         };
-        let folded = blocking(move || {
+        let folded = self.alone(move || {
             let mut writer = snapshot::Writer::new(&head).map_err(|error| error.to_string())?;
             for chunk in chain::fold(&chunks).map_err(|error| error.to_string())? {
                 writer.chunk(&chunk).map_err(|error| error.to_string())?;

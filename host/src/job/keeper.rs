@@ -86,6 +86,7 @@ impl Keeper {
             keeper: self,
             side,
             turns: Arc::new(Semaphore::new(compact::TURNS as usize)),
+            computes: Arc::new(Semaphore::new(1)),
             tasks: JoinSet::new(),
             newest: None,
             sweep: None,
@@ -108,6 +109,7 @@ struct Work {
     keeper: Keeper,
     side: mpsc::Sender<Told>,
     turns: Arc<Semaphore>,
+    computes: Arc<Semaphore>,
     /// The compactions under way. They end with the run.
     tasks: JoinSet<()>,
     /// The newest of all manifests that this run has stored.
@@ -256,6 +258,7 @@ impl Work {
             job: self.keeper.tenure.job().to_owned(),
             generation: self.keeper.generation,
             turns: Arc::clone(&self.turns),
+            computes: Arc::clone(&self.computes),
             operator,
             at,
             epoch,
