@@ -38,6 +38,7 @@ cargo xtask COMMAND
            --apart N        one of so many rows is such a row (default 20000)
            --parallelism N  instances of the operator; at least one on each of the two workers (default 1)
            --standby N      0: alone only; 1: with a standby only
+           --interval N     seconds between two checkpoints (default 10)
            --rate N         rows a second (default 100000)
   sim      the checkpoint protocol simulated over many seeds: hosts, storage and sinks that fail, in one thread
            N                how many seeds (default 1000); --base SEED is the first one (default 0)
@@ -91,7 +92,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             bench::bench(values[0].unwrap_or(bench::ROWS_DEFAULT), values[1].unwrap_or(bench::ROUNDS_DEFAULT))
         }
         "recovery" => {
-            let values = options(rest, &["--cells", "--poison", "--apart", "--rate", "--parallelism", "--standby"])?;
+            let values = options(rest, &["--cells", "--poison", "--apart", "--rate", "--parallelism", "--standby", "--interval"])?;
             let usual = Load::default();
             bench::recovery::recovery(Load {
                 cells: values[0].unwrap_or(usual.cells),
@@ -100,6 +101,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
                 rate: values[3].unwrap_or(usual.rate),
                 parallelism: values[4].unwrap_or(usual.parallelism),
                 standby: values[5].map(|given| given > 0),
+                interval: values[6].unwrap_or(usual.interval),
             })
         }
         "help" | "--help" | "-h" => {

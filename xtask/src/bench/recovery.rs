@@ -35,11 +35,13 @@ pub struct Load {
     pub parallelism: u64,
     /// Only with a standby, or only without. `None`: both.
     pub standby: Option<bool>,
+    /// Seconds between two checkpoints.
+    pub interval: u64,
 }
 
 impl Default for Load {
     fn default() -> Self {
-        Self { cells: 300_000, poison: 2_200, apart: 20_000, rate: 100_000, parallelism: 1, standby: None }
+        Self { cells: 300_000, poison: 2_200, apart: 20_000, rate: 100_000, parallelism: 1, standby: None, interval: 10 }
     }
 }
 
@@ -52,6 +54,8 @@ impl Load {
 /// Rows are handed over in so many pieces a second.
 const PIECES_A_SECOND: u64 = 200;
 const WORKERS: u64 = 2;
+/// Seconds of input that a chain may have in its deltas, whatever the interval.
+const CHAIN_SECONDS: u64 = 160;
 /// How long an instance may take, as the topologies say: without and with a standby.
 const WITHIN: [(bool, &str); 2] = [(false, "40ms"), (true, "4ms")];
 
@@ -63,10 +67,12 @@ pub fn recovery(load: Load) -> Result<()> {
     guests::build()?;
     run::run(run::cargo().args(["build", "--release", "--package", "reprise"]))?;
     let folder = paths::target().join("bench");
-    let Load { cells, poison, apart, rate, parallelism, standby: only } = load;
+    let Load { cells, poison, apart, rate, parallelism, standby: only, interval } = load;
     let instances = parallelism.div_ceil(WORKERS).max(1) * WORKERS;
     let [cells, poison, apart, rate] = [cells, poison, apart, rate].map(grouped);
-    println!("\n{cells} cells on {instances} instances, {poison} rows with poison, {apart} rows apart, {rate} rows a second; milliseconds");
+    println!(
+        "\n{cells} cells on {instances} instances, {poison} rows with poison, {apart} rows apart, {rate} rows a second, a checkpoint every {interval} s; milliseconds"
+    );
     println!("{:<16} {:>10} {:>9} {:>9} {:>9} {:>9} {:>10}", "", "recoveries", "p50", "p90", "p99", "longest", "predicted");
     for (standby, within) in WITHIN.into_iter().filter(|(standby, _)| only.is_none_or(|only| only == *standby)) {
         let (took_us, predicted_us) = measure(&folder, load, standby, within)?;
@@ -120,7 +126,7 @@ fn measure(folder: &Path, load: Load, standby: bool, within: &str) -> Result<(Ve
     }
     fs::create_dir_all(&place)?;
     let topology = place.join("topology.toml");
-    fs::write(&topology, topology_text(load.parallelism, standby, within))?;
+    fs::write(&topology, topology_text(load, standby, within))?;
     let mut command = Command::new(paths::release("reprise"));
     command.arg("run").arg(&topology).args(["--log", "json", "--workers", &WORKERS.to_string()]).env("REPRISE_LOG", "off");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
@@ -189,13 +195,16 @@ fn check_counts(out: &Path, rows: u64) -> Result<()> {
     Ok(())
 }
 
-fn topology_text(parallelism: u64, standby: bool, within: &str) -> String {
+fn topology_text(load: Load, standby: bool, within: &str) -> String {
+    let Load { parallelism, interval, .. } = load;
+    let chain = (CHAIN_SECONDS / interval.max(1)).max(1);
     format!(
         r#"name = "recovery"
 
 [checkpoint]
 store    = "file:./state"
-interval = "10s"
+interval = "{interval}s"
+chain-length-max = {chain}
 
 [flow]
 batch-rows  = 512
