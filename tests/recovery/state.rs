@@ -4,6 +4,7 @@ use super::jobs::{Cells, Folder, Topology, counting, keys, running_counts};
 use reprise::job::{Ending, Error, Kind, Notice};
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::codec::snapshot::Scope;
+use reprise_core::keying;
 
 const MILLION: usize = 1_000_000;
 const CHANGED: usize = 10_000;
@@ -89,12 +90,14 @@ fn another_number_of_instances_takes_the_state_along() {
 
 #[test]
 fn state_of_as_many_instances_stays_where_it_is_on_another_number_of_workers() {
-    let folder = Folder::new(&counting("", true).parallel(6));
+    // No chain is compacted.
+    let settings = "chain-length-max = 1000";
+    let folder = Folder::new(&counting(settings, true).parallel(6));
     folder.feed("keys", "a", keys(0, 300, 90));
     folder.run_feeding(2, "keys", &[]).expect(Ending::Stopped);
     let before = folder.newest();
     folder.feed("keys", "b", keys(300, 400, 90));
-    folder.set(&counting("", false).parallel(6));
+    folder.set(&counting(settings, false).parallel(6));
     folder.run(3).expect(Ending::Finished);
     let after = folder.newest();
     assert_eq!((before.workers, after.workers), (2, 3));
@@ -106,6 +109,30 @@ fn state_of_as_many_instances_stays_where_it_is_on_another_number_of_workers() {
     assert_eq!(first(&before), first(&after), "no instance began anew with a full snapshot");
     assert_eq!(folder.cells(&after, "count").len(), 90);
     assert_eq!(folder.rows("out"), running_counts(keys(0, 400, 90)));
+}
+
+#[test]
+fn state_by_instance_goes_on_with_as_many_instances_and_is_refused_with_others() {
+    let topology = |follow| {
+        let topology = Topology::new("").keys("keys", follow);
+        topology.operator("who", "who-am-i", r#"{ from = "keys", by = "key" }"#).sink("out", "\"who\"")
+    };
+    let folder = Folder::new(&topology(true));
+    folder.feed("keys", "a", keys(0, 100, 40));
+    folder.run_feeding(2, "keys", &[]).expect(Ending::Stopped);
+    let before = folder.newest().operators[0].instances.iter().map(|instance| instance.rows).collect::<Vec<u64>>();
+    folder.feed("keys", "b", ["?".to_owned()]);
+    for (workers, parallelism) in [(3, 1), (1, 1), (1, 4)] {
+        folder.set(&topology(false).parallel(parallelism));
+        let run = folder.run(workers);
+        let text = run.error().to_string();
+        assert!(text.contains("of which there were 2") && text.contains("help: let it have 2 again"), "{text}");
+    }
+    folder.set(&topology(false).parallel(2));
+    folder.run(1).expect(Ending::Finished);
+    let owner = keying::owner(keying::group(b"?"), 2);
+    let answer = format!("{owner} of 2, row {}", before[owner as usize] + 1);
+    assert!(folder.rows("out").contains(&("?".to_owned(), answer.clone())), "{answer}");
 }
 
 /// A stopped job in the middle of its input.

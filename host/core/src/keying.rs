@@ -33,8 +33,17 @@ pub fn owners(instances: u32) -> [u32; KEY_GROUPS as usize] {
     std::array::from_fn(|g| owner(KeyGroup(g as u8), instances))
 }
 
-/// The instances that run on a worker, given by its index, of `instances` on `workers`: as many on each, one after the other. So
-/// `instances` is a multiple of `workers`.
+/// How many instances of an operator run on so many workers, where so many are asked for: as many on each, and at least one. Not more than
+/// there are key groups, unless there are more workers: the last ones would have no keys.
+#[must_use]
+pub fn instances(parallelism: u32, workers: u32) -> u32 {
+    let workers = workers.max(1);
+    let each = parallelism.div_ceil(workers).min(KEY_GROUPS / workers).max(1);
+    each.saturating_mul(workers)
+}
+
+/// The instances that run on a worker, given by its index, of `instances` on `workers`: as many on each, one after the other, as
+/// [`instances`] makes them.
 #[must_use]
 pub fn of_worker(index: u32, instances: u32, workers: u32) -> Range<u32> {
     let each = instances / workers.max(1);
@@ -57,11 +66,16 @@ mod tests {
     }
 
     #[test]
-    fn every_worker_has_as_many_instances() {
-        for (instances, workers) in [(1, 1), (4, 1), (4, 2), (9, 3), (256, 256)] {
-            let shares: Vec<Range<u32>> = (0..workers).map(|index| of_worker(index, instances, workers)).collect();
-            assert!(shares.iter().all(|share| share.len() as u32 == instances / workers));
-            assert_eq!(shares.into_iter().flatten().collect::<Vec<u32>>(), (0..instances).collect::<Vec<u32>>());
+    fn each_worker_runs_as_many_instances_and_all_of_them_own_keys() {
+        let asked = [(1, 1), (1, 8), (16, 2), (16, 3), (5, 8), (256, 1), (256, 3), (256, 100), (200, 150), (256, 256)];
+        let expected = [1, 8, 16, 18, 8, 256, 255, 200, 150, 256];
+        for ((parallelism, workers), expected) in asked.into_iter().zip(expected) {
+            let all = instances(parallelism, workers);
+            assert_eq!(all, expected, "{parallelism} on {workers} workers");
+            let shares: Vec<Range<u32>> = (0..workers).map(|index| of_worker(index, all, workers)).collect();
+            assert!(shares.iter().all(|share| share.len() as u32 == all / workers));
+            assert_eq!(shares.into_iter().flatten().collect::<Vec<u32>>(), (0..all).collect::<Vec<u32>>());
+            assert!((0..all).all(|instance| owners(all).contains(&instance)), "{parallelism} on {workers} workers");
         }
     }
 }

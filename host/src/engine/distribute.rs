@@ -70,21 +70,21 @@ impl Piles {
         }
     }
 
+    /// Hands out what waits, and keeps no memory.
     fn flush(&mut self, out: &mut impl FnMut(usize, Batch)) {
-        self.waiting.iter_mut().enumerate().for_each(|(to, waiting)| give(waiting, to, out));
-    }
-
-    /// Gives the memory of empty piles back.
-    fn relax(&mut self) {
-        self.waiting.iter_mut().for_each(|waiting| *waiting = Batch::new());
+        for (to, waiting) in self.waiting.iter_mut().enumerate() {
+            let rows = std::mem::take(waiting);
+            if !rows.is_empty() {
+                out(to, rows);
+            }
+        }
     }
 }
 
+/// Hands out a full pile; the next one will be as large.
 fn give(waiting: &mut Batch, to: usize, out: &mut impl FnMut(usize, Batch)) {
-    if !waiting.is_empty() {
-        let next = Batch::with_capacity(waiting.len(), waiting.keys().len(), waiting.values().len());
-        out(to, std::mem::replace(waiting, next));
-    }
+    let next = Batch::with_capacity(waiting.len(), waiting.keys().len(), waiting.values().len());
+    out(to, std::mem::replace(waiting, next));
 }
 
 fn push<T: Clone, P: Push<Message<T, Frame>>>(mut frame: Frame, stamp: &Stamp<T>, pusher: &mut P) {
@@ -137,9 +137,7 @@ impl Distributor<Frame> for Divider {
         self.piles.flush(&mut |to, rows| push(Frame::rows(rows), stamp, &mut pushers[to]));
     }
 
-    fn relax(&mut self) {
-        self.piles.relax();
-    }
+    fn relax(&mut self) {}
 }
 
 /// Splits a stream among `instances`, of which each worker has several: the result is a stream for each of those on this worker. Each worker
@@ -189,7 +187,6 @@ fn address(stream: Stream<'_, Moment, Frame>, spread: Spread, instances: u32) ->
             });
             if let Some(last) = held {
                 piles.flush(&mut |to, rows| send(&last, &mut to_one(to, rows)));
-                piles.relax();
             }
         }
     })

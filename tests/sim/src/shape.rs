@@ -37,10 +37,10 @@ impl Shape {
         if random.chance(OTHER_PARALLELISM) { Self::new(workers, random) } else { Self { workers, ..self } }
     }
 
-    /// Instances of the operator over all workers, rounded up as `Operator::instances` of a topology is.
+    /// Instances of the operator over all workers.
     #[must_use]
     pub fn instances(self) -> u32 {
-        self.parallelism.div_ceil(self.workers).max(1) * self.workers
+        keying::instances(self.parallelism, self.workers)
     }
 
     /// The instance of the source that reads a split.

@@ -2,7 +2,7 @@
 
 use super::allowance::{JobLimits, OperatorLimits};
 use super::grant::Grant;
-use crate::keying::KEY_GROUPS;
+use crate::keying;
 use std::time::Duration;
 
 /// Sources, operators and sinks that one topology may have, all together.
@@ -209,13 +209,10 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// How many instances run on so many workers in all: as many on each, and at least one. Not more than there are key groups, unless there
-    /// are more workers: the last ones would have no keys.
+    /// How many instances run on so many workers in all, see [`keying::instances`].
     #[must_use]
     pub fn instances(&self, workers: u32) -> u32 {
-        let workers = workers.max(1);
-        let each = self.parallelism.div_ceil(workers).min(KEY_GROUPS / workers).max(1);
-        each.saturating_mul(workers)
+        keying::instances(self.parallelism, workers)
     }
 }
 

@@ -257,17 +257,3 @@ proptest! {
         holds(&text);
     }
 }
-
-#[test]
-fn each_worker_runs_as_many_instances_and_all_of_them_own_keys() {
-    let mut operator = parse(GOOD, &lookup).unwrap().operators.remove(0);
-    let mut instances = |parallelism, workers| {
-        operator.parallelism = parallelism;
-        operator.instances(workers)
-    };
-    assert_eq!([instances(1, 1), instances(1, 8), instances(16, 2), instances(16, 3), instances(5, 8)], [1, 8, 16, 18, 8]);
-    assert_eq!(
-        [instances(256, 1), instances(256, 3), instances(256, 100), instances(200, 150), instances(256, 256)],
-        [256, 255, 200, 150, 256]
-    );
-}
