@@ -11,8 +11,9 @@ use reprise_core::ids::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Faults by the thousand are let pass.
 const PATIENT: &str = "faults-max = 1000000";
@@ -99,9 +100,12 @@ fn a_thousand_traps_change_nothing_and_no_neighbour_notices() {
         assert!(failures["a"] >= 1_000 && failures.len() == 1, "{failures:?}");
         assert_eq!(control.guards[1].recoveries.count(), failures["a"] as u64);
         // There is none for a moment after the first snapshot, a full one.
-        let by_standby = control.guards[1].by_standby.load(Ordering::Relaxed) as usize;
+        let [by_standby, at_once] =
+            [&control.guards[1].by_standby, &control.guards[1].at_once].map(|count| count.load(Ordering::Relaxed) as usize);
         let expected = if standby.is_empty() { 0..=0 } else { failures["a"] * 9 / 10..=failures["a"] };
         assert!(expected.contains(&by_standby), "a standby took over {by_standby} times of {}", failures["a"]);
+        println!("{by_standby} by a standby, {at_once} at once");
+        assert!(at_once <= by_standby && (at_once > 0) == (by_standby > 0), "{at_once} of {by_standby} at once");
         assert_eq!((starts(&run), control.guards[2].recoveries.count()), (1, 0), "neither the job nor the neighbour began anew");
         assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
         assert!(folder.objects("quarantine").is_empty());
@@ -159,6 +163,46 @@ fn standbys_that_are_given_up_faster_than_they_are_made_take_no_room_from_a_succ
     assert_eq!(faulted(&folder, "slow").iter().map(|object| object.rows.len()).sum::<usize>(), 1);
     // One, and beside it those that have nothing left to do but to end.
     assert!(most <= 3 && (most > 0 || !cfg!(target_os = "linux")), "{most} threads made or kept a standby at once");
+}
+
+#[test]
+fn a_standby_that_is_slow_to_repeat_its_calls_is_left_to_a_thread() {
+    // Each call has a row of 1.5 kB, so that a snapshot is due after some forty of them: they are fast, and their repetition is not.
+    let settings = format!("standby = true\nreplay-log-max = \"64KiB\"\non-failure = {{ retries = 0, {PATIENT} }}\ndeadline = \"60s\"");
+    let topology = Topology::on_request(1).source("lines", "", false).operator("parse", "parse-text", "\"lines\"");
+    let topology = topology.operator_set("again", "slow-again", r#"{ from = "parse", by = "key" }"#, &settings).sink("out", "\"again\"");
+    let is_over = AtomicBool::new(false);
+    let (at_once, most) = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut most = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                most = most.max(threads("revive-again"));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            most
+        });
+        // What has to be repeated is not the same in all three.
+        let runs = scope.spawn(|| [70, 83, 96].map(|before| repeat_slowly(&topology, before)));
+        let ended = runs.join();
+        is_over.store(true, Ordering::Relaxed);
+        (ended.unwrap(), watcher.join().unwrap())
+    });
+    assert!(at_once.contains(&0) && (most > 0 || !cfg!(target_os = "linux")), "the worker did it all: {at_once:?}");
+}
+
+/// Some rows, poison, and some more. How often the worker itself made a successor.
+fn repeat_slowly(topology: &Topology, before: usize) -> u64 {
+    let folder = Folder::new(topology);
+    let mut lines: Vec<String> = (0..before + 10).map(|row| format!("k{},{},7", row % 10, "v".repeat(1_500))).collect();
+    let expected = running_counts(lines.iter().map(|line| key(line)));
+    lines.insert(before, "k0,poison,7".to_owned());
+    folder.feed("lines", "all", &lines);
+    let (run, control) = run(&folder, 1);
+    let [by_standby, at_once] = [&control.guards[1].by_standby, &control.guards[1].at_once].map(|count| count.load(Ordering::Relaxed));
+    assert_eq!((starts(&run), by_standby), (1, 1));
+    assert_eq!(folder.rows("out"), expected);
+    assert_eq!(faulted(&folder, "again").iter().map(|object| object.rows.len()).sum::<usize>(), 1);
+    at_once
 }
 
 /// Threads of this process with that name, where the system tells.

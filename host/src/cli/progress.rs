@@ -483,7 +483,7 @@ fn recovery(guard: &Guard) -> serde_json::Value {
     let us = |took: Duration| took.as_micros() as u64;
     let times = &guard.recoveries;
     json!({
-        "recoveries": times.count(), "by_standby": load(&guard.by_standby),
+        "recoveries": times.count(), "by_standby": load(&guard.by_standby), "at_once": load(&guard.at_once),
         "p50_us": us(times.within(500)), "p99_us": us(times.within(990)), "max_us": us(times.max()),
         "predicted_us": us(guard.predicted()), "quarantined": load(&guard.quarantined), "is_paused": guard.is_open(),
     })

@@ -20,6 +20,8 @@ pub struct Guard {
     pub recoveries: Durations,
     /// Of these, those where a standby took over.
     pub by_standby: AtomicU64,
+    /// Of these, those where it was ready and had so little to repeat that the worker did it.
+    pub at_once: AtomicU64,
     /// Rows that went to quarantine because calls failed on them.
     pub quarantined: AtomicU64,
 }
@@ -36,6 +38,7 @@ impl Guard {
             predicted_ns: (0..instances).map(|_| AtomicU64::new(0)).collect(),
             recoveries: Durations::default(),
             by_standby: AtomicU64::new(0),
+            at_once: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
         }
     }

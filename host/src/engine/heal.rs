@@ -1,5 +1,5 @@
 //! What becomes of a unit of work that fails: a new instance takes over, and the unit is tried again, whole or in pieces, until all of it is
-//! done but for the rows that cannot be worked on. Other operators of the worker go on meanwhile.
+//! done but for the rows that cannot be worked on. Other operators of the worker go on while a thread makes it.
 //!
 //! Decisions are [`reprise_core::failure::search`] (what to try), [`reprise_core::failure::window`] (whether to try at all); the
 //! successor comes from [`super::revive`].
@@ -10,9 +10,9 @@ use super::event::Event;
 use super::operator::{OperatorInstance, Turn, Unit, Work};
 use super::replay::Input;
 use super::report::Faulted;
-use super::revive::{Lost, Remains, Revival, Revived};
+use super::revive::{Lost, Remains, Revival, Revived, Successor};
 use crate::clock::Clock;
-use crate::wasm::{self, GuestError};
+use crate::wasm::{self, GuestError, Instance};
 use reprise_core::checkpoint::faulted::{FaultedRow, LINE_BYTES_MAX, LINES_MAX};
 use reprise_core::checkpoint::manifest::QuarantinedRow;
 use reprise_core::failure::Policy;
@@ -57,7 +57,7 @@ impl OperatorInstance {
 
     /// Takes a successor in.
     fn welcome(&mut self, revived: Revived) -> Result<(), Failure> {
-        let Revived { instance, log, restored } = revived;
+        let Revived { instance, log, restored, dead, is_at_once } = revived;
         self.log = log;
         match instance {
             Ok(instance) => {
@@ -68,10 +68,13 @@ impl OperatorInstance {
                 if restored.is_none() {
                     self.blueprint.guard.by_standby.fetch_add(1, Ordering::Relaxed);
                 }
+                if is_at_once {
+                    self.blueprint.guard.at_once.fetch_add(1, Ordering::Relaxed);
+                }
                 if let (Some(restored), Some(image)) = (restored, &self.image) {
                     self.pace.note_restore(image.bytes(), restored);
                 }
-                self.start_standby();
+                self.start_standby(dead);
                 // Those of a search are not told one by one; that of the failure which began it is.
                 if self.search.is_narrowing() && self.search.failures() > 1 {
                     return Ok(());
@@ -83,7 +86,7 @@ impl OperatorInstance {
             Err(Lost::Guest { error, context }) => {
                 self.revivals_failed += 1;
                 if self.revivals_failed < REVIVALS_MAX {
-                    return self.revive();
+                    return self.revive_after(dead);
                 }
                 self.keep_case(Failing::Start, &error);
                 Err(self.last_failure(error, context, None))
@@ -97,19 +100,34 @@ impl OperatorInstance {
         }
     }
 
-    /// Lets a successor be made.
+    /// Takes a successor in, or lets one be made.
     fn revive(&mut self) -> Result<(), Failure> {
+        let dead = self.instance.take().into_iter().collect();
+        self.revive_after(dead)
+    }
+
+    /// `dead`: instances that are still to be dropped.
+    fn revive_after(&mut self, dead: Vec<Instance>) -> Result<(), Failure> {
         let Some(image) = &self.image else { return Ok(()) };
         let remains = Remains {
             maker: self.maker.clone(),
             image: image.chunks().to_vec(),
             log: std::mem::take(&mut self.log),
-            standby: self.standby.take(),
-            dead: self.instance.take(),
+            successor: Successor::of(self.standby.take()),
+            dead,
             control: Arc::clone(&self.control),
         };
-        self.revival = Some(Revival::begin(remains, Arc::clone(&self.wake)).map_err(Failure::Internal)?);
-        Ok(())
+        let began = Instant::now();
+        match remains.at_once(self.at_once_left) {
+            Ok(revived) => {
+                self.at_once_left = self.at_once_left.saturating_sub(began.elapsed());
+                self.welcome(revived)
+            }
+            Err(remains) => {
+                self.revival = Some(Revival::begin(*remains, Arc::clone(&self.wake)).map_err(Failure::Internal)?);
+                Ok(())
+            }
+        }
     }
 
     /// What an instance that failed leaves: an end of the run where it cannot come back alone.

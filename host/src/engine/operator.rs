@@ -21,7 +21,7 @@ use super::moment::Moment;
 use super::replay::{ENTRY_BYTES, Entry, Input, InputLog};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
 use super::returned::Returned;
-use super::revive::{Maker, Revival, Standby};
+use super::revive::{AT_ONCE_MAX, Maker, Revival, Standby};
 use crate::clock::Clock;
 use crate::wasm::{Call, Component, GuestError, Identity, Instance, Level, Limits, Outcome, Rejection, Scope};
 use reprise_core::batch::Batch;
@@ -155,6 +155,8 @@ pub(super) struct OperatorInstance {
     /// Successors in a row that failed themselves.
     pub(super) revivals_failed: u32,
     pub(super) failed_at: Instant,
+    /// How long a successor may take that is made in this turn.
+    pub(super) at_once_left: Duration,
     pub(super) not_before: Option<Instant>,
     pub(super) wake: Wake,
 }
@@ -232,12 +234,13 @@ impl OperatorInstance {
             revival: None,
             revivals_failed: 0,
             failed_at: Instant::now(),
+            at_once_left: AT_ONCE_MAX,
             not_before: None,
             wake: Arc::new(|| ()),
             blueprint,
         };
         opened.hold_image_to_its_limit();
-        opened.start_standby();
+        opened.start_standby(Vec::new());
         Ok(opened)
     }
 
@@ -290,6 +293,7 @@ impl OperatorInstance {
 
     /// One turn.
     pub fn work(&mut self, frontiers: &[MutableAntichain<Moment>], send: &mut Send<'_>) -> Result<Turn, Failure> {
+        self.at_once_left = AT_ONCE_MAX;
         for _ in 0..UNITS_A_TURN {
             if self.closed || self.control.aborted() {
                 return Ok(Turn::Rest);

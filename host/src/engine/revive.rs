@@ -1,5 +1,4 @@
-//! A successor for an instance that failed: a fresh one, restored from the image, that has repeated the calls since. All of it on a thread of
-//! its own, so that the worker goes on with its other operators.
+//! A successor for an instance that failed: a fresh one, restored from the image, that has repeated the calls since.
 //!
 //! ```text
 //!            image ──restore──┐
@@ -7,6 +6,9 @@
 //!                                        ^
 //!                  standby, kept there by every snapshot
 //! ```
+//!
+//! A standby that is ready repeats a few calls at once, on the worker. Whatever takes longer is done on a thread of its own, so that the worker
+//! goes on with its other operators.
 
 use super::control::Control;
 use super::crew::Crew;
@@ -15,14 +17,18 @@ use super::operator::{OperatorBlueprint, Wake};
 use super::replay::{Entry, InputLog};
 use crate::wasm::{Call, Component, GuestError, Identity, Instance};
 use reprise_core::description::Description;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes of snapshots that may wait for a standby, where its operator has less state than this; else as many as that has. One that is further
 /// behind is given up: to restore a new one is less work.
 const STANDBY_BEHIND_BYTES_MIN: u64 = 16 << 20;
+
+/// How long the worker itself may repeat calls in one turn, but for the last of them. Neighbours wait so long, as for any other turn; a thread
+/// would have to wait for a processor, and the worker for the thread.
+pub(super) const AT_ONCE_MAX: Duration = Duration::from_millis(10);
 
 /// How instances of one place in the dataflow are made, each like the one before.
 #[derive(Clone)]
@@ -80,6 +86,10 @@ pub(super) struct Revived {
     pub log: InputLog,
     /// How long it took to restore; `None` where a standby was there.
     pub restored: Option<Duration>,
+    /// Instances that failed and are not dropped yet.
+    pub dead: Vec<Instance>,
+    /// The worker made it, without waiting for anything.
+    pub is_at_once: bool,
 }
 
 /// A successor in the making.
@@ -92,14 +102,61 @@ pub(super) struct Remains {
     pub maker: Maker,
     pub image: Vec<Arc<Versioned>>,
     pub log: InputLog,
-    pub standby: Option<Standby>,
-    /// The instance that failed: dropping it takes time, too.
-    pub dead: Option<Instance>,
+    pub successor: Successor,
+    /// Instances that failed: dropping them takes time, too.
+    pub dead: Vec<Instance>,
     pub control: Arc<Control>,
 }
 
+/// What there is of a successor when its predecessor fails.
+pub(super) enum Successor {
+    /// Nothing.
+    Unmade,
+    /// A standby that has something to restore still.
+    Behind(Standby),
+    /// One as of the last snapshot, that has repeated so many calls since.
+    Ready(Box<Instance>, usize),
+}
+
+impl Successor {
+    /// What there is where this is kept.
+    pub fn of(standby: Option<Standby>) -> Self {
+        match standby.map(Standby::take_if_ready) {
+            None => Self::Unmade,
+            Some(Err(standby)) => Self::Behind(standby),
+            Some(Ok(instance)) => Self::Ready(Box::new(instance), 0),
+        }
+    }
+}
+
+impl Remains {
+    /// The successor, or why there will be none, where that is a matter of so little time; else what there is by then.
+    pub fn at_once(mut self, within: Duration) -> Result<Revived, Box<Self>> {
+        let (mut instance, repeated) = match self.successor {
+            Successor::Ready(instance, repeated) if self.log.logged().busy <= within => (instance, repeated),
+            other => {
+                self.successor = other;
+                return Err(Box::new(self));
+            }
+        };
+        let (entries, until) = (self.log.entries(), Instant::now() + within);
+        let instance = match repeat(&mut instance, entries, repeated, &self.maker.blueprint.description, &self.control, Some(until)) {
+            Ok(repeated) if repeated < entries.len() => {
+                self.successor = Successor::Ready(instance, repeated);
+                return Err(Box::new(self));
+            }
+            Ok(_) => Ok(*instance),
+            Err(lost) => {
+                self.dead.push(*instance);
+                Err(lost)
+            }
+        };
+        Ok(Revived { instance, log: self.log, restored: None, dead: self.dead, is_at_once: true })
+    }
+}
+
 impl Revival {
-    /// Begins. `wake` is called when the successor is there, or will never be.
+    /// Lets a thread make a successor. `wake` is called when it is there, or will never be.
     pub fn begin(remains: Remains, wake: Wake) -> Result<Self, String> {
         let (sender, done) = sync_channel(1);
         let name = format!("revive-{}", remains.maker.identity.operator);
@@ -108,7 +165,7 @@ impl Revival {
             // Dropped last, when no instance is left.
             let _enlisted = enlisted;
             let waking = WakeOnDrop(wake);
-            let dead = revive(remains, sender);
+            let dead = revive(remains, &sender);
             drop(waking);
             drop(dead);
         };
@@ -123,7 +180,7 @@ impl Revival {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {
                 let instance = Err(Lost::Host("the thread that makes a new instance is gone".to_owned()));
-                Some(Revived { instance, log: InputLog::default(), restored: None })
+                Some(Revived { instance, log: InputLog::default(), restored: None, dead: Vec::new(), is_at_once: false })
             }
         }
     }
@@ -138,35 +195,50 @@ impl Drop for WakeOnDrop {
     }
 }
 
-fn revive(remains: Remains, sender: SyncSender<Revived>) -> Option<Instance> {
-    let Remains { maker, image, log, standby, dead, control } = remains;
+fn revive(remains: Remains, sender: &SyncSender<Revived>) -> Vec<Instance> {
+    let Remains { maker, image, log, successor, dead, control } = remains;
+    let ready = match successor {
+        Successor::Unmade => None,
+        Successor::Behind(standby) => standby.take().map(|instance| (instance, 0)),
+        Successor::Ready(instance, repeated) => Some((*instance, repeated)),
+    };
     let began = Instant::now();
-    let (made, restored, dead) = match standby.and_then(Standby::take) {
-        Some(instance) => (Ok(instance), None, dead),
+    let (made, restored, dead) = match ready {
+        Some(ready) => (Ok(ready), None, dead),
         None => {
             // Its successor takes over its pages: fresh ones would have to be asked for.
             drop(dead);
-            let made = maker
-                .make(&image, &|| !maker.crew.is_dismissed())
-                .map_err(|(error, context)| Lost::Guest { error, context: context.to_owned() });
-            (made, Some(began.elapsed()), None)
+            let made = maker.make(&image, &|| !maker.crew.is_dismissed());
+            let made = made.map_err(|(error, context)| Lost::Guest { error, context: context.to_owned() });
+            (made.map(|instance| (instance, 0)), Some(began.elapsed()), Vec::new())
         }
     };
-    let instance = made.and_then(|mut instance| {
-        repeat(&mut instance, log.entries(), &maker.blueprint.description, &control)?;
+    let instance = made.and_then(|(mut instance, repeated)| {
+        repeat(&mut instance, log.entries(), repeated, &maker.blueprint.description, &control, None)?;
         Ok(instance)
     });
     // Nobody listens where the run is over.
-    let _ = sender.send(Revived { instance, log, restored });
+    let _ = sender.send(Revived { instance, log, restored, dead: Vec::new(), is_at_once: false });
     dead
 }
 
-/// Makes the calls of a log again, and drops what they return.
-fn repeat(instance: &mut Instance, entries: &[Arc<Entry>], description: &Description, control: &Control) -> Result<(), Lost> {
+/// Makes the calls of a log again, from one of them, and drops what they return. Says how many are done: all, or as many as have begun by a
+/// time.
+fn repeat(
+    instance: &mut Instance,
+    entries: &[Arc<Entry>],
+    from: usize,
+    description: &Description,
+    control: &Control,
+    until: Option<Instant>,
+) -> Result<usize, Lost> {
     let inputs = &description.inputs;
-    for entry in entries {
+    for (index, entry) in entries.iter().enumerate().skip(from) {
         if control.aborted() {
             return Err(Lost::Aborted);
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Ok(index);
         }
         let outcome = entry.input.make(instance, entry.call).map_err(|error| {
             let context = format!("while its calls were repeated: {}", entry.input.describe(inputs));
@@ -179,7 +251,7 @@ fn repeat(instance: &mut Instance, entries: &[Arc<Entry>], description: &Descrip
             return Err(Lost::Diverged { context: format!("call {}, {given}\n  {difference}", entry.call.number) });
         }
     }
-    Ok(())
+    Ok(entries.len())
 }
 
 enum Order {
@@ -189,8 +261,7 @@ enum Order {
     Take(SyncSender<Instance>),
 }
 
-/// A second instance, opened and restored, that every snapshot is restored to as well. It lives on a thread of its own, which ends when this is
-/// dropped.
+/// A second instance, opened and restored, to which a thread of its own restores every snapshot as well. The thread ends when this is dropped.
 pub(super) struct Standby {
     orders: Sender<Order>,
     standing: Arc<Standing>,
@@ -199,9 +270,31 @@ pub(super) struct Standby {
 /// What both sides of a standby know.
 #[derive(Default)]
 struct Standing {
-    /// Bytes of the snapshots that wait for it.
+    /// Bytes of the snapshots that are not restored to it yet.
     behind_bytes: AtomicU64,
     is_given_up: AtomicBool,
+    /// The instance, once it was made, unless it was taken. Held while something is restored to it.
+    made: Mutex<Option<Made>>,
+}
+
+/// Dropped in this order: the next one may be made when the instance is gone.
+struct Made {
+    instance: Instance,
+    kept: Kept,
+}
+
+impl Standing {
+    fn made(&self) -> MutexGuard<'_, Option<Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Made {
+    /// Whoever takes it wants the next one at once.
+    fn take(self) -> Instance {
+        drop(self.kept);
+        self.instance
+    }
 }
 
 impl Drop for Standby {
@@ -212,7 +305,8 @@ impl Drop for Standby {
 
 impl Standby {
     /// Lets a thread make one. `None` where the last one is still on its way out, or where there is no thread to be had.
-    pub fn start(maker: Maker, image: Vec<Arc<Versioned>>) -> Option<Self> {
+    /// Before, the thread drops instances that are not needed any more.
+    pub fn start(maker: Maker, image: Vec<Arc<Versioned>>, dead: Vec<Instance>) -> Option<Self> {
         let kept = Kept::new(&maker.is_kept)?;
         let (orders, waiting) = channel();
         let standing = Arc::new(Standing::default());
@@ -221,10 +315,13 @@ impl Standby {
         let enlisted = maker.crew.enlist();
         let work = move || {
             let _enlisted = enlisted;
+            // These before it, too, even where this thread panics.
+            let (keeper, waiting) = (keeper, waiting);
+            drop(dead);
             let made = maker.make(&image, &|| keeper.is_wanted());
             drop(image);
             match made {
-                Ok(instance) => keeper.keep(kept, instance, &waiting),
+                Ok(instance) => keeper.keep(Made { instance, kept }, &waiting),
                 Err((error, context)) => keeper.lost(&error, context),
             }
         };
@@ -244,7 +341,14 @@ impl Standby {
         behind_bytes <= state_bytes.max(STANDBY_BEHIND_BYTES_MIN) && self.orders.send(Order::Apply(changes, bytes)).is_ok()
     }
 
-    /// The instance, with all that was applied; `None` where it failed.
+    /// The instance, where all was restored to it.
+    pub fn take_if_ready(self) -> Result<Instance, Self> {
+        let is_ready = self.standing.behind_bytes.load(Ordering::Acquire) == 0;
+        let made = self.standing.made.try_lock().ok().filter(|_| is_ready).and_then(|mut made| made.take());
+        made.map(Made::take).ok_or(self)
+    }
+
+    /// The instance, once all was restored to it; `None` where it failed.
     fn take(self) -> Option<Instance> {
         let (hand_over, instance) = sync_channel(1);
         self.orders.send(Order::Take(hand_over)).ok()?;
@@ -286,24 +390,28 @@ impl Keeper {
         }
     }
 
-    /// `kept` is dropped after the instance.
-    fn keep(&self, kept: Kept, mut instance: Instance, orders: &Receiver<Order>) {
+    fn keep(&self, made: Made, orders: &Receiver<Order>) {
+        *self.standing.made() = Some(made);
         while let Ok(order) = orders.recv() {
             match order {
                 Order::Apply(changes, bytes) => {
-                    if let Err(error) = restore(&mut instance, &changes, &|| self.is_wanted()) {
-                        return self.lost(&error, "while changes were restored");
+                    let mut held = self.standing.made();
+                    let Some(made) = held.as_mut() else { return };
+                    if let Err(error) = restore(&mut made.instance, &changes, &|| self.is_wanted()) {
+                        self.lost(&error, "while changes were restored");
+                        break;
                     }
                     self.standing.behind_bytes.fetch_sub(bytes, Ordering::AcqRel);
                 }
                 Order::Take(hand_over) => {
-                    // Whoever takes it wants the next one at once.
-                    drop(kept);
+                    let Some(made) = self.standing.made().take() else { return };
                     // Nobody waits where the run is over.
-                    let _ = hand_over.send(instance);
+                    let _ = hand_over.send(made.take());
                     return;
                 }
             }
         }
+        // Here and not where it was given up: that takes time.
+        drop(self.standing.made().take());
     }
 }

@@ -10,7 +10,7 @@ use super::event::Event;
 use super::image::{Image, Versioned};
 use super::operator::OperatorInstance;
 use super::revive::Standby;
-use crate::wasm::{GuestError, Scope};
+use crate::wasm::{GuestError, Instance, Scope};
 use reprise_core::cells::Chunk;
 use reprise_core::codec::snapshot;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl OperatorInstance {
             self.standby = None;
         }
         self.hold_image_to_its_limit();
-        self.start_standby();
+        self.start_standby(Vec::new());
         if full.is_empty() && !self.continues {
             return Ok(None);
         }
@@ -87,7 +87,7 @@ impl OperatorInstance {
             self.standby = None;
         }
         self.hold_image_to_its_limit();
-        self.start_standby();
+        self.start_standby(Vec::new());
         Ok(())
     }
 
@@ -129,10 +129,10 @@ impl OperatorInstance {
         }
     }
 
-    /// Starts a standby where there should be one.
-    pub(super) fn start_standby(&mut self) {
+    /// Starts a standby where there should be one. `dead`: instances to be dropped before.
+    pub(super) fn start_standby(&mut self, dead: Vec<Instance>) {
         if let Some(image) = self.image.as_ref().filter(|_| self.blueprint.settings.standby && self.standby.is_none()) {
-            self.standby = Standby::start(self.maker.clone(), image.chunks().to_vec());
+            self.standby = Standby::start(self.maker.clone(), image.chunks().to_vec(), dead);
         }
     }
 }

@@ -16,6 +16,8 @@ use reprise_core::failure::window::Standing;
 use reprise_core::ids::Epoch;
 use std::time::Duration;
 
+/// Calls that a standby makes again at once, at most.
+const AT_ONCE_MAX: u64 = 8;
 /// Successors in a row that may fail before the run ends.
 const REVIVALS_MAX: u32 = 3;
 /// So often somebody looks whether a pause is to end.
@@ -202,9 +204,16 @@ impl OperatorInstance {
     async fn successor(&mut self) -> Result<Guest, Trapped> {
         let sim = self.sim.clone();
         self.run.born(&sim, self.at);
-        let stood_by = match self.standby.take() {
-            Some(standby) => standby.take(&sim).await,
+        // So many calls are made again at once, before anybody else does anything.
+        let mut at_once = 0;
+        let stood_by = match self.standby.take().map(|standby| standby.take_if_ready(&sim)) {
             None => None,
+            Some(Err(standby)) => standby.take(&sim).await,
+            Some(Ok(guest)) => {
+                sim.count(Fault::StandbyReady);
+                at_once = sim.between(0, AT_ONCE_MAX) as usize;
+                Some(guest)
+            }
         };
         let Some(image) = &self.image else { return Err(Trapped) };
         let mut guest = match stood_by {
@@ -223,8 +232,10 @@ impl OperatorInstance {
                 Guest::restored(self.at, self.run.shape.instances(), image.chunks())
             }
         };
-        for Entry { input, outputs } in &self.log.entries {
-            sim.pause(0, 2).await;
+        for (done, Entry { input, outputs }) in self.log.entries.iter().enumerate() {
+            if done >= at_once {
+                sim.pause(0, 2).await;
+            }
             let struck = sim.strikes_other_call();
             let returned = guest.call(&sim, input, struck).inspect_err(|_| sim.count(Fault::TrapAtReplay))?;
             if sim.is_broken(Mutation::ReplayedOutputsSent) {

@@ -111,8 +111,11 @@ enum Order {
 /// A second instance, which takes snapshots in its own time.
 pub struct Standby {
     orders: Queue<Order>,
+    /// Snapshots that are not restored to it yet.
     behind: Rc<Cell<usize>>,
     failed: Rc<Cell<bool>>,
+    /// The instance, once it was made, while nothing is restored to it.
+    ready: Rc<RefCell<Option<Guest>>>,
     handed_over: Rc<RefCell<Option<Guest>>>,
     done: Signal,
 }
@@ -125,26 +128,32 @@ impl Standby {
             orders: Queue::default(),
             behind: Rc::default(),
             failed: Rc::default(),
+            ready: Rc::default(),
             handed_over: Rc::default(),
             done: Signal::default(),
         };
         let (orders, behind, failed) = (standby.orders.clone(), Rc::clone(&standby.behind), Rc::clone(&standby.failed));
         let instances = run.shape.instances();
-        let (handed_over, done, sim) = (Rc::clone(&standby.handed_over), standby.done.clone(), sim.clone());
+        let (ready, handed_over) = (Rc::clone(&standby.ready), Rc::clone(&standby.handed_over));
+        let (done, sim) = (standby.done.clone(), sim.clone());
         sim.clone().spawn(run.host, run.engine, async move {
             sim.pause(0, 40).await;
-            let mut guest = Guest::restored(at, instances, &image);
+            *ready.borrow_mut() = Some(Guest::restored(at, instances, &image));
             drop(image);
             while let Some(order) = orders.pop(&sim).await {
                 sim.pause(0, 40).await;
-                behind.set(behind.get().saturating_sub(1));
+                let Some(mut guest) = ready.borrow_mut().take() else { break };
                 match order {
                     Order::Apply(_) if sim.strikes_other_call() => {
                         sim.count(Fault::StandbyFails);
                         failed.set(true);
                         break;
                     }
-                    Order::Apply(changes) => guest.restore(&changes),
+                    Order::Apply(changes) => {
+                        guest.restore(&changes);
+                        *ready.borrow_mut() = Some(guest);
+                        behind.set(behind.get().saturating_sub(1));
+                    }
                     Order::Take => {
                         *handed_over.borrow_mut() = Some(guest);
                         break;
@@ -165,6 +174,13 @@ impl Standby {
         self.behind.set(self.behind.get() + 1);
         self.orders.push(sim, Order::Apply(changes));
         true
+    }
+
+    /// The instance, where all was restored to it.
+    pub fn take_if_ready(self, sim: &Sim) -> Result<Guest, Self> {
+        let is_ready = self.behind.get() == 0 || sim.is_broken(Mutation::StandbyTakenBehind);
+        let guest = self.ready.borrow_mut().take_if(|_| is_ready).ok_or(());
+        guest.inspect(|_| self.orders.close(sim)).map_err(|()| self)
     }
 
     /// The instance, with all that was applied; `None` where it failed.

@@ -79,6 +79,8 @@ pub enum Mutation {
     FaultedReportedAgain,
     /// A standby is not told of snapshots.
     StandbyMissesSnapshot,
+    /// A standby takes over before all snapshots were restored to it.
+    StandbyTakenBehind,
     /// The host's copy of a state, once folded, takes the place of what came meanwhile.
     FoldLosesNewer,
     /// A failed call is made again on the instance that failed.
@@ -94,7 +96,7 @@ pub enum Mutation {
 }
 
 /// All of them, with their names on the command line.
-pub const ALL: [(Mutation, &str); 43] = [
+pub const ALL: [(Mutation, &str); 44] = [
     (Mutation::ReportBeforeUpload, "report-before-upload"),
     (Mutation::PublishBeforeManifest, "publish-before-manifest"),
     (Mutation::NoFence, "no-fence"),
@@ -132,6 +134,7 @@ pub const ALL: [(Mutation, &str); 43] = [
     (Mutation::RowsAfterPoisonDropped, "rows-after-poison-dropped"),
     (Mutation::FaultedReportedAgain, "faulted-reported-again"),
     (Mutation::StandbyMissesSnapshot, "standby-misses-snapshot"),
+    (Mutation::StandbyTakenBehind, "standby-taken-behind"),
     (Mutation::FoldLosesNewer, "fold-loses-newer"),
     (Mutation::RetryOnDeadInstance, "retry-on-dead-instance"),
     (Mutation::NeighbourReplaced, "neighbour-replaced"),

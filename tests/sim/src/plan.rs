@@ -290,6 +290,8 @@ pub enum Fault {
     Poison,
     /// A standby took over.
     StandbyTakesOver,
+    /// It was ready, so nothing was waited for.
+    StandbyReady,
     /// A standby was too far behind, or gone.
     StandbyBehind,
     /// A standby failed.
@@ -359,7 +361,7 @@ pub enum Fault {
 }
 
 /// All kinds.
-pub const FAULTS: [Fault; 44] = [
+pub const FAULTS: [Fault; 45] = [
     Fault::Crash,
     Fault::Freeze,
     Fault::Trap,
@@ -371,6 +373,7 @@ pub const FAULTS: [Fault; 44] = [
     Fault::Narrowed,
     Fault::Poison,
     Fault::StandbyTakesOver,
+    Fault::StandbyReady,
     Fault::StandbyBehind,
     Fault::StandbyFails,
     Fault::LocalSnapshot,

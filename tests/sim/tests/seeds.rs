@@ -140,6 +140,7 @@ mutations! {
     rows_lost_after_poison_are_noticed: RowsAfterPoisonDropped,
     poison_that_is_reported_twice_is_noticed: FaultedReportedAgain,
     a_standby_that_misses_a_snapshot_is_noticed: StandbyMissesSnapshot,
+    a_standby_that_takes_over_before_all_was_restored_to_it_is_noticed: StandbyTakenBehind,
     a_fold_that_loses_what_came_meanwhile_is_noticed: FoldLosesNewer,
     a_retry_on_the_instance_that_failed_is_noticed: RetryOnDeadInstance,
     a_neighbour_that_is_replaced_too_is_noticed: NeighbourReplaced,
