@@ -31,4 +31,5 @@ mod savepoints;
 mod shapes;
 mod sinks;
 mod state;
+mod turns;
 mod versions;

@@ -38,6 +38,11 @@ impl Topology {
         Self::every("1h", "").with(&format!("[flow]\nbatch-rows = {rows}\nsteps-ahead = 1\n"))
     }
 
+    /// So many steps at once where there was one after the other.
+    pub fn ahead(self, steps: u32) -> Self {
+        Self(self.0.replace("steps-ahead = 1\n", &format!("steps-ahead = {steps}\n")))
+    }
+
     /// One step after the other, in batches of so many rows.
     pub fn step_by_step(self, rows: u32) -> Self {
         Self(self.0.replace("batch-rows = 16\n", &format!("batch-rows = {rows}\nsteps-ahead = 1\n")))

@@ -418,9 +418,10 @@ fn counters(c: &NodeCounters) -> serde_json::Value {
 /// What an operator used, in a line for people.
 fn usage(name: &str, c: &NodeCounters) -> String {
     let mut text = format!(
-        "operator `{name}`: {} calls, {:.1} s busy · {} in, {} out · memory {} at most",
+        "operator `{name}`: {} calls, {:.1} s busy, {:.1} s of a processor · {} in, {} out · memory {} at most",
         thousands(load(&c.calls)),
         load(&c.busy_ns) as f64 / 1e9,
+        load(&c.processor_ns) as f64 / 1e9,
         bytes(load(&c.bytes_in)),
         bytes(load(&c.bytes_out)),
         bytes(load(&c.memory_peak_bytes)),
@@ -451,6 +452,7 @@ fn operators(names: &[String], control: &Control) -> serde_json::Value {
         ] {
             members[key] = load(counter).into();
         }
+        members["cpu_ms"] = (load(&c.processor_ns) / 1_000_000).into();
         members["recovery"] = recovery(guard);
         (name.clone(), members)
     });
@@ -522,9 +524,16 @@ mod tests {
     #[test]
     fn what_an_operator_used_is_told_in_one_line() {
         let counters = NodeCounters::default();
-        let used = Usage { calls: 1200, busy: Duration::from_millis(1500), bytes_in: 2048, memory_peak_bytes: 3 << 20, ..Usage::default() };
+        let used = Usage {
+            calls: 1200,
+            busy: Duration::from_millis(1500),
+            processor: Duration::from_millis(1200),
+            bytes_in: 2048,
+            memory_peak_bytes: 3 << 20,
+            ..Usage::default()
+        };
         counters.add_usage(&used);
-        let shown = "operator `count`: 1,200 calls, 1.5 s busy · 2.0 KiB in, 0 B out · memory 3.0 MiB at most";
+        let shown = "operator `count`: 1,200 calls, 1.5 s busy, 1.2 s of a processor · 2.0 KiB in, 0 B out · memory 3.0 MiB at most";
         assert_eq!(usage("count", &counters), shown);
         counters.add_usage(&Usage { host_calls: 3, fuel: 10_000, memory_peak_bytes: 1 << 20, ..Usage::default() });
         assert_eq!(usage("count", &counters), format!("{shown} · 3 calls of the host · 10,000 instructions"));

@@ -114,6 +114,8 @@ pub struct NodeCounters {
     pub state_bytes: AtomicI64,
     /// Time spent inside calls, nanoseconds. For operators: of the wall, within every call of a guest, snapshots included.
     pub busy_ns: AtomicU64,
+    /// Time of a processor within calls of a guest, nanoseconds; none where the system does not tell.
+    pub processor_ns: AtomicU64,
     /// Longest pause of an instance at the end of an epoch, nanoseconds.
     pub snapshot_ns_max: AtomicU64,
     /// Calls that reached a guest, each piece of an output and each part of a snapshot one of them.
@@ -135,10 +137,11 @@ pub struct NodeCounters {
 impl NodeCounters {
     /// Adds what an instance used.
     pub fn add_usage(&self, used: &Usage) {
-        let Usage { calls, busy, fuel, host_calls, log_lines_dropped, bytes_in, bytes_out, memory_peak_bytes } = *used;
+        let Usage { calls, busy, processor, fuel, host_calls, log_lines_dropped, bytes_in, bytes_out, memory_peak_bytes } = *used;
         for (counter, more) in [
             (&self.calls, calls),
             (&self.busy_ns, busy.as_nanos() as u64),
+            (&self.processor_ns, processor.as_nanos() as u64),
             (&self.fuel, fuel),
             (&self.host_calls, host_calls),
             (&self.log_lines_dropped, log_lines_dropped),

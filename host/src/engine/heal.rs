@@ -10,7 +10,7 @@ use super::event::Event;
 use super::operator::{OperatorInstance, Turn, Unit, Work};
 use super::replay::Input;
 use super::report::Faulted;
-use super::revive::{Lost, Remains, Revival, Revived, Successor};
+use super::revive::{AT_ONCE_MAX, Lost, Remains, Revival, Revived, Successor};
 use crate::clock::Clock;
 use crate::wasm::{self, GuestError, Instance};
 use reprise_core::checkpoint::faulted::{FaultedRow, LINE_BYTES_MAX, LINES_MAX};
@@ -117,12 +117,10 @@ impl OperatorInstance {
             dead,
             control: Arc::clone(&self.control),
         };
-        let began = Instant::now();
-        match remains.at_once(self.at_once_left) {
-            Ok(revived) => {
-                self.at_once_left = self.at_once_left.saturating_sub(began.elapsed());
-                self.welcome(revived)
-            }
+        // Where the call that failed took long, others have waited enough.
+        let within = if Instant::now() < self.turn_ends { AT_ONCE_MAX } else { Duration::ZERO };
+        match remains.at_once(within) {
+            Ok(revived) => self.welcome(revived),
             Err(remains) => {
                 self.revival = Some(Revival::begin(*remains, Arc::clone(&self.wake)).map_err(Failure::Internal)?);
                 Ok(())

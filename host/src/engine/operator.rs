@@ -21,7 +21,7 @@ use super::moment::Moment;
 use super::replay::{ENTRY_BYTES, Entry, Input, InputLog};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
 use super::returned::Returned;
-use super::revive::{AT_ONCE_MAX, Maker, Revival, Standby};
+use super::revive::{Maker, Revival, Standby};
 use crate::clock::Clock;
 use crate::wasm::{Call, Component, GuestError, Identity, Instance, Level, Limits, Outcome, Rejection, Scope};
 use reprise_core::batch::Batch;
@@ -40,6 +40,8 @@ use timely::progress::frontier::MutableAntichain;
 
 /// Units that are worked on before other operators of the worker get their turn.
 const UNITS_A_TURN: usize = 8;
+/// How long a turn may last, but for the last unit and its recovery.
+const TURN_MAX: Duration = Duration::from_millis(10);
 
 /// What every instance of an operator shares.
 pub struct OperatorBlueprint {
@@ -155,8 +157,8 @@ pub(super) struct OperatorInstance {
     /// Successors in a row that failed themselves.
     pub(super) revivals_failed: u32,
     pub(super) failed_at: Instant,
-    /// How long a successor may take that is made in this turn.
-    pub(super) at_once_left: Duration,
+    /// When others have to get their turn.
+    pub(super) turn_ends: Instant,
     pub(super) not_before: Option<Instant>,
     pub(super) wake: Wake,
 }
@@ -234,7 +236,7 @@ impl OperatorInstance {
             revival: None,
             revivals_failed: 0,
             failed_at: Instant::now(),
-            at_once_left: AT_ONCE_MAX,
+            turn_ends: Instant::now(),
             not_before: None,
             wake: Arc::new(|| ()),
             blueprint,
@@ -293,7 +295,7 @@ impl OperatorInstance {
 
     /// One turn.
     pub fn work(&mut self, frontiers: &[MutableAntichain<Moment>], send: &mut Send<'_>) -> Result<Turn, Failure> {
-        self.at_once_left = AT_ONCE_MAX;
+        self.turn_ends = Instant::now() + TURN_MAX;
         for _ in 0..UNITS_A_TURN {
             if self.closed || self.control.aborted() {
                 return Ok(Turn::Rest);
@@ -309,6 +311,9 @@ impl OperatorInstance {
                 },
             };
             self.attempt(unit, send)?;
+            if Instant::now() >= self.turn_ends {
+                break;
+            }
         }
         Ok(if self.closed { Turn::Rest } else { Turn::Again })
     }

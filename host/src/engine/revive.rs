@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 /// behind is given up: to restore a new one is less work.
 const STANDBY_BEHIND_BYTES_MIN: u64 = 16 << 20;
 
-/// How long the worker itself may repeat calls in one turn, but for the last of them. Neighbours wait so long, as for any other turn; a thread
-/// would have to wait for a processor, and the worker for the thread.
+/// How long the worker itself may repeat calls, but for the last of them. Neighbours wait so long; a thread would have to wait for a processor,
+/// and the worker for the thread.
 pub(super) const AT_ONCE_MAX: Duration = Duration::from_millis(10);
 
 /// How instances of one place in the dataflow are made, each like the one before.

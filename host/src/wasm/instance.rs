@@ -18,7 +18,6 @@ use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
 use reprise_core::description::Description;
 use std::collections::BTreeMap;
-use std::time::Instant;
 use wasmtime::Store;
 
 /// Bytes that a call without rows or cells to return (`open`, `restore`) may hand over: its error text, and lines to log.
@@ -343,9 +342,9 @@ impl Instance {
         }
         let counts_fuel = self.component.counts_fuel();
         usage::fill(&mut self.store, counts_fuel);
-        let began = Instant::now();
+        let began = usage::Began::now();
         let returned = run(&mut self.store, &self.exports);
-        let (busy, fuel) = (began.elapsed(), usage::burnt(&self.store, counts_fuel));
+        let ((busy, processor), fuel) = (began.elapsed(), usage::burnt(&self.store, counts_fuel));
         if let Begin::Among(allowance) = &mut begin {
             allowance.spend(busy);
         }
@@ -353,6 +352,7 @@ impl Instance {
         guest.end();
         guest.usage.calls += 1;
         guest.usage.busy += busy;
+        guest.usage.processor += processor;
         guest.usage.fuel = guest.usage.fuel.saturating_add(fuel);
         let checked = match returned {
             Ok(Ok(answer)) => check(answer, &self.description, &self.limits).map_err(|lie| GuestError::said(name, Fault::Lie(lie), guest)),

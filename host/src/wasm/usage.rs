@@ -1,10 +1,10 @@
 //! What instances use, for people to look at: no limit follows from it.
 //!
-//! Time is that of the wall, between the beginning and the end of each call on its worker's thread: what other processes took of it
-//! meanwhile is in it.
+//! Times are those between the beginning and the end of each call on its thread. That of the wall has in it what others took of the
+//! processor meanwhile; that of the processor has not.
 
 use super::guest::Guest;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wasmtime::Store;
 
 /// What an instance used since it was asked the last time. Calls that failed are in it.
@@ -12,8 +12,10 @@ use wasmtime::Store;
 pub struct Usage {
     /// Calls that reached the guest. Each piece of an output and each part of a snapshot is one.
     pub calls: u64,
-    /// Time inside of them.
+    /// Time of the wall inside of them.
     pub busy: Duration,
+    /// Time of a processor inside of them; zero where the system does not tell.
+    pub processor: Duration,
     /// Instructions that the guest executed; 0 unless its runtime counts them ([`Settings::fuel`](super::Settings)). The same calls of the
     /// same component execute the same number on every machine.
     pub fuel: u64,
@@ -27,6 +29,36 @@ pub struct Usage {
     pub bytes_out: u64,
     /// The most linear memory that the instance ever had, in bytes.
     pub memory_peak_bytes: u64,
+}
+
+/// A point on both clocks.
+pub(super) struct Began {
+    wall: Instant,
+    processor: Duration,
+}
+
+impl Began {
+    pub fn now() -> Self {
+        Self { processor: processor_time(), wall: Instant::now() }
+    }
+
+    /// The time since then: of the wall, and of the processor that this thread had.
+    pub fn elapsed(&self) -> (Duration, Duration) {
+        let wall = self.wall.elapsed();
+        (wall, processor_time().saturating_sub(self.processor))
+    }
+}
+
+/// What this thread has had of a processor so far.
+#[cfg(unix)]
+fn processor_time() -> Duration {
+    let had = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(had.tv_sec).unwrap_or(0), u32::try_from(had.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    Duration::ZERO
 }
 
 /// What a store is filled with before each call, where instructions are counted. No call comes near it.
