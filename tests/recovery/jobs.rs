@@ -38,6 +38,11 @@ impl Topology {
         Self::every("1h", "").with(&format!("[flow]\nbatch-rows = {rows}\nsteps-ahead = 1\n"))
     }
 
+    /// With snapshots in parts as small as can be.
+    pub fn in_parts(self) -> Self {
+        Self(self.0.replace("[checkpoint]\n", "[checkpoint]\nsnapshot-part = \"64KiB\"\n"))
+    }
+
     /// So many steps at once where there was one after the other.
     pub fn ahead(self, steps: u32) -> Self {
         Self(self.0.replace("steps-ahead = 1\n", &format!("steps-ahead = {steps}\n")))

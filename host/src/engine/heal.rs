@@ -282,11 +282,6 @@ impl OperatorInstance {
 
     /// Reading a snapshot failed.
     pub(super) fn snapshot_failed(&mut self, unit: Unit, error: GuestError, context: &str) -> Result<(), Failure> {
-        if self.control.aborted() {
-            // It may have been given up for that. Its unit stays, so that nothing of the epoch looks done.
-            self.unit = Some(unit);
-            return Ok(());
-        }
         self.fell(&error, context)?;
         let is_first = self.snapshot_search.failures() == 0;
         match self.snapshot_search.failed(None, &self.policy(), Clock::unlikely_number()) {

@@ -18,10 +18,11 @@ use super::guard::Guard;
 use super::image::{Image, Unreported, Versioned};
 use super::inbox::{Arrival, Inbox, Risen, Watermarks};
 use super::moment::Moment;
-use super::replay::{ENTRY_BYTES, Entry, Input, InputLog};
+use super::replay::{Entry, Input, InputLog};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
 use super::returned::Returned;
 use super::revive::{Maker, Revival, Standby};
+use super::snapshots::{Turned, UnderWay};
 use crate::clock::Clock;
 use crate::wasm::{Call, Component, GuestError, Identity, Instance, Level, Limits, Outcome, Rejection, Scope};
 use reprise_core::batch::Batch;
@@ -153,6 +154,10 @@ pub(super) struct OperatorInstance {
     pub(super) snapshot_search: Search,
     /// The last snapshot that was asked for.
     pub(super) scope: Scope,
+    /// It is not at its end yet.
+    pub(super) under_way: Option<UnderWay>,
+    /// When the present epoch was worked off, and its snapshot begun.
+    ending_since: Option<Instant>,
     pub(super) revival: Option<Revival>,
     /// Successors in a row that failed themselves.
     pub(super) revivals_failed: u32,
@@ -233,6 +238,8 @@ impl OperatorInstance {
             search: Search::default(),
             snapshot_search: Search::default(),
             scope: Scope::Full,
+            under_way: None,
+            ending_since: None,
             revival: None,
             revivals_failed: 0,
             failed_at: Instant::now(),
@@ -343,7 +350,7 @@ impl OperatorInstance {
     }
 
     fn attempt(&mut self, unit: Unit, send: &mut Send<'_>) -> Result<(), Failure> {
-        let Unit { work, capabilities } = unit;
+        let Some(Unit { work, capabilities }) = self.save_before(unit)? else { return Ok(()) };
         match work {
             Work::Rows { input, rows } => self.work_on_rows(input, rows, capabilities, send),
             Work::Watermark(risen) => self.advance(risen, capabilities, send),
@@ -382,10 +389,6 @@ impl OperatorInstance {
     }
 
     fn work_on_rows(&mut self, input: u32, rows: Batch, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
-        if let Err(error) = self.snapshot_if_due(rows.size_bytes() as u64) {
-            let unit = Unit { work: Work::Rows { input, rows }, capabilities };
-            return self.snapshot_failed(unit, error, "a snapshot between two checkpoints");
-        }
         let piece = self.search.piece(rows.len());
         let (now, left) = match piece < rows.len() {
             true => (rows.slice(0..piece), Some(rows)),
@@ -435,10 +438,6 @@ impl OperatorInstance {
     fn advance(&mut self, risen: Risen, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
         let Risen { watermark, is_new } = risen;
         if is_new {
-            if let Err(error) = self.snapshot_if_due(ENTRY_BYTES) {
-                let unit = Unit { work: Work::Watermark(risen), capabilities };
-                return self.snapshot_failed(unit, error, "a snapshot between two checkpoints");
-            }
             let given = Input::Watermark(watermark);
             match self.call(&given) {
                 Ok((outcome, call, busy)) => {
@@ -471,18 +470,24 @@ impl OperatorInstance {
     }
 
     fn end_epoch(&mut self, closing: bool) -> Result<(), Failure> {
-        let started = Instant::now();
+        let since = *self.ending_since.get_or_insert_with(Instant::now);
         self.predict();
+        let unit = Unit { work: Work::EndOfEpoch { closing }, capabilities: Vec::new() };
         let snapshot = match self.snapshot() {
-            Ok(snapshot) => snapshot,
+            Ok(Turned::Done(snapshot)) => snapshot,
+            Ok(Turned::Unfinished) => {
+                self.unit = Some(unit);
+                return Ok(());
+            }
             Err(error) => {
-                let unit = Unit { work: Work::EndOfEpoch { closing }, capabilities: Vec::new() };
+                self.ending_since = None;
                 return self.snapshot_failed(unit, error, "at the end of the epoch");
             }
         };
         self.tell_if_too_slow();
         self.snapshot_search.succeeded(0);
-        self.counters().snapshot_ns_max.fetch_max(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.ending_since = None;
+        self.counters().snapshot_ns_max.fetch_max(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
         self.closed = closing;
         let (rejected, faulted, cases) = self.refused.take();
         let (watermark, rows) = (self.watermarks.told(), std::mem::take(&mut self.rows));

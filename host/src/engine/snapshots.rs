@@ -5,57 +5,102 @@
 //!  end of epoch, or due ──> snapshot ───┼──> standby, where there is one
 //!                                       └──> report of the epoch
 //! ```
+//!
+//! A snapshot that takes longer than a turn may goes on in the next one. The unit of work that it belongs to stays until then, so that the
+//! guest is called for nothing else meanwhile.
 
+use super::control::Failure;
 use super::event::Event;
 use super::image::{Image, Versioned};
-use super::operator::OperatorInstance;
+use super::inbox::Risen;
+use super::operator::{OperatorInstance, Unit, Work};
+use super::replay::ENTRY_BYTES;
 use super::revive::Standby;
-use crate::wasm::{GuestError, Instance, Scope};
-use reprise_core::cells::Chunk;
+use crate::wasm::{GuestError, Instance, Reading, Scope};
 use reprise_core::codec::snapshot;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// A snapshot to be reported.
-type Snapshot = (snapshot::Scope, Vec<Arc<Versioned>>);
+/// What comes of a turn with a snapshot.
+pub(super) enum Turned<T> {
+    /// It goes on in the next one.
+    Unfinished,
+    /// It is done.
+    Done(T),
+}
+
+/// A snapshot to be reported; `None` where there is nothing to say.
+type Snapshot = Option<(snapshot::Scope, Vec<Arc<Versioned>>)>;
+
+/// A snapshot that is being read, or is at its end.
+pub(super) struct UnderWay {
+    reading: Reading,
+    chunks: Vec<Arc<Versioned>>,
+    /// How long it took so far, without pauses.
+    took: Duration,
+    /// A full one that was asked for.
+    is_asked: bool,
+}
 
 impl OperatorInstance {
-    /// Reads a snapshot to its end.
-    fn read_snapshot(&mut self, scope: Scope) -> Result<Vec<Arc<Versioned>>, GuestError> {
+    /// Reads a snapshot, or goes on with it.
+    fn read_snapshot(&mut self, scope: Scope, is_asked: bool) -> Result<Turned<UnderWay>, GuestError> {
         let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
+        let started = Instant::now();
         self.scope = scope;
-        let mut chunks: Vec<Chunk> = Vec::new();
-        let (part_bytes_max, control) = (self.blueprint.part_bytes_max, &self.control);
-        let read = instance.read_snapshot_while(scope, part_bytes_max, &|| !control.aborted(), &mut |chunk| chunks.push(chunk));
+        let mut under_way = self.under_way.take().unwrap_or_else(|| {
+            let reading = instance.begin_snapshot(scope, self.blueprint.part_bytes_max);
+            UnderWay { reading, chunks: Vec::new(), took: Duration::ZERO, is_asked }
+        });
+        let UnderWay { reading, chunks, .. } = &mut under_way;
+        let (slots, control, turn_ends) = (&self.blueprint.description.slots, &self.control, self.turn_ends);
+        let version = |slot: u32| slots.get(slot as usize).map_or(0, |slot| slot.version);
+        let pauses = || control.aborted() || Instant::now() >= turn_ends;
+        let is_done = instance.read_on(reading, &pauses, &mut |chunk| {
+            chunks.push(Arc::new(Versioned { version: version(chunk.slot()), chunk }));
+        });
         self.pass_log();
-        read?;
-        let slots = &self.blueprint.description.slots;
-        let version = |chunk: &Chunk| slots.get(chunk.slot() as usize).map_or(0, |slot| slot.version);
-        Ok(chunks.into_iter().map(|chunk| Arc::new(Versioned { version: version(&chunk), chunk })).collect())
+        let is_done = is_done?;
+        under_way.took += started.elapsed();
+        if is_done {
+            return Ok(Turned::Done(under_way));
+        }
+        self.under_way = Some(under_way);
+        Ok(Turned::Unfinished)
     }
 
     /// The snapshot of an epoch.
-    pub(super) fn snapshot(&mut self) -> Result<Option<Snapshot>, GuestError> {
+    pub(super) fn snapshot(&mut self) -> Result<Turned<Snapshot>, GuestError> {
         if !self.blueprint.has_state() {
-            return Ok(None);
+            return Ok(Turned::Done(None));
         }
+        let under_way = self.under_way.as_ref().map(|under_way| (under_way.reading.scope(), under_way.is_asked));
         // The host compacts chains: it needs no full snapshot from the guest, unless it may not keep deltas, or an object was lost.
-        let is_asked = self.control.takes_full(self.at);
-        if self.continues && !is_asked {
-            self.save_changes()?;
+        let (is_full, is_asked) = match under_way {
+            Some((scope, is_asked)) => (scope == Scope::Full, is_asked),
+            None => {
+                let is_asked = self.control.takes_full(self.at);
+                (is_asked || !self.continues, is_asked)
+            }
+        };
+        if !is_full {
+            if let Turned::Unfinished = self.save_changes()? {
+                return Ok(Turned::Unfinished);
+            }
             if self.unreported.is_empty() {
-                return Ok(None);
+                return Ok(Turned::Done(None));
             }
             if self.blueprint.chain_length_max > 0 {
-                return Ok(Some((snapshot::Scope::Delta, self.unreported.take())));
+                return Ok(Turned::Done(Some((snapshot::Scope::Delta, self.unreported.take()))));
             }
         }
         // This may fail. Until it has not, changes are unreported and the full snapshot is due: a successor would have nothing to say.
-        let full = self.read_snapshot(Scope::Full).inspect_err(|_| {
+        let read = self.read_snapshot(Scope::Full, is_asked).inspect_err(|_| {
             if is_asked {
                 self.control.ask_full(self.at);
             }
         })?;
+        let Turned::Done(UnderWay { chunks: full, .. }) = read else { return Ok(Turned::Unfinished) };
         drop(self.unreported.take());
         self.log.clear();
         if let Some(image) = &mut self.image {
@@ -66,21 +111,21 @@ impl OperatorInstance {
         self.hold_image_to_its_limit();
         self.start_standby(Vec::new());
         if full.is_empty() && !self.continues {
-            return Ok(None);
+            return Ok(Turned::Done(None));
         }
         self.continues = true;
-        Ok(Some((snapshot::Scope::Full, full)))
+        Ok(Turned::Done(Some((snapshot::Scope::Full, full))))
     }
 
     /// Reads what has changed since the last snapshot into the image.
-    fn save_changes(&mut self) -> Result<(), GuestError> {
-        let started = Instant::now();
-        let changes = self.read_snapshot(Scope::Changes)?;
-        self.pace.note_snapshot(started.elapsed());
+    fn save_changes(&mut self) -> Result<Turned<()>, GuestError> {
+        let read = self.read_snapshot(Scope::Changes, false)?;
+        let Turned::Done(UnderWay { chunks: changes, took, .. }) = read else { return Ok(Turned::Unfinished) };
+        self.pace.note_snapshot(took);
         self.log.clear();
         let state_bytes = self.image.as_ref().map_or(u64::MAX, Image::bytes);
         self.unreported.append(changes.iter().cloned(), state_bytes);
-        let Some(image) = &mut self.image else { return Ok(()) };
+        let Some(image) = &mut self.image else { return Ok(Turned::Done(())) };
         image.append(changes.iter().cloned());
         image.tend();
         if !changes.is_empty() && self.standby.as_ref().is_some_and(|standby| !standby.apply(changes, image.bytes())) {
@@ -88,18 +133,38 @@ impl OperatorInstance {
         }
         self.hold_image_to_its_limit();
         self.start_standby(Vec::new());
-        Ok(())
+        Ok(Turned::Done(()))
+    }
+
+    /// Reads a snapshot where one is due before a unit. Gives the unit back where it can be worked on.
+    pub(super) fn save_before(&mut self, unit: Unit) -> Result<Option<Unit>, Failure> {
+        let more = match &unit.work {
+            Work::Rows { rows, .. } => rows.size_bytes() as u64,
+            Work::Watermark(Risen { is_new: true, .. }) => ENTRY_BYTES,
+            Work::Watermark(_) | Work::EndOfEpoch { .. } => return Ok(Some(unit)),
+        };
+        match self.snapshot_if_due(more) {
+            Ok(Turned::Done(())) => Ok(Some(unit)),
+            Ok(Turned::Unfinished) => {
+                self.unit = Some(unit);
+                Ok(None)
+            }
+            Err(error) => self.snapshot_failed(unit, error, "a snapshot between two checkpoints").map(|()| None),
+        }
     }
 
     /// Reads a snapshot where repeating the calls since the last one would take too long, or too much memory.
-    pub(super) fn snapshot_if_due(&mut self, more: u64) -> Result<(), GuestError> {
-        let Some(image) = self.image.as_ref().filter(|_| self.blueprint.has_state()) else { return Ok(()) };
-        if !self.pace.is_due(image.bytes(), self.log.logged(), more, self.standby.is_some()) {
-            return Ok(());
+    fn snapshot_if_due(&mut self, more: u64) -> Result<Turned<()>, GuestError> {
+        let Some(image) = self.image.as_ref().filter(|_| self.blueprint.has_state()) else { return Ok(Turned::Done(())) };
+        let is_due = || self.pace.is_due(image.bytes(), self.log.logged(), more, self.standby.is_some());
+        if self.under_way.is_none() && !is_due() {
+            return Ok(Turned::Done(()));
         }
-        self.save_changes()?;
-        self.snapshot_search.succeeded(0);
-        Ok(())
+        let turned = self.save_changes()?;
+        if let Turned::Done(()) = turned {
+            self.snapshot_search.succeeded(0);
+        }
+        Ok(turned)
     }
 
     /// Says how long the instance would take to come back now.

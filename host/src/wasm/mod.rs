@@ -39,7 +39,7 @@ pub use limits::{
 pub use load::{COMPONENT_BYTES_MAX, Inspection, Kind, LoadError, World, inspect};
 pub use pieces::{BATCH_BYTES, EMPTY_PIECES_MAX, PIECES_MAX};
 pub use runtime::{INSTANCES_MAX, Runtime, Settings};
-pub use snapshot::{EMPTY_PARTS_MAX, PARTS_MAX, RESTORED_BYTES_PER_DEADLINE, SnapshotSize};
+pub use snapshot::{EMPTY_PARTS_MAX, PARTS_MAX, RESTORED_BYTES_PER_DEADLINE, Reading, SnapshotSize};
 pub use usage::Usage;
 pub use wasi::{
     Answer, ENTRIES_MAX, Folder, Gift, GrantError, Grants, HANDLES_MAX, LINKS_MAX, PATH_BYTES_MAX, RANDOM_BYTES_MAX, READ_BYTES_MAX,

@@ -1,7 +1,7 @@
 //! Reading a snapshot to its end, with a limit on everything that a guest could draw out, and restoring one.
 
 use super::allowance::Allowance;
-use super::fault::{Fault, GuestError};
+use super::fault::GuestError;
 use super::instance::{Instance, Scope};
 use super::limits::CELL_ENDS_BYTES;
 use reprise_core::cells::{Chunk, Joiner};
@@ -31,50 +31,53 @@ impl SnapshotSize {
     }
 }
 
+/// A snapshot that is being read. Until it is at its end its instance is called for nothing else.
+#[derive(Debug)]
+pub struct Reading {
+    scope: Scope,
+    part_bytes_max: u32,
+    pub(super) allowance: Allowance,
+    size: SnapshotSize,
+    joiner: Joiner,
+    empty_parts: u32,
+}
+
+impl Reading {
+    /// What is being read.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+}
+
 impl Instance {
+    /// Begins to read a snapshot. All parts have one deadline together, and one more for each `part_bytes_max` bytes that were handed out.
+    #[must_use]
+    pub fn begin_snapshot(&self, scope: Scope, part_bytes_max: u32) -> Reading {
+        let allowance = Allowance::new(self.limits().deadline, u64::from(part_bytes_max));
+        Reading { scope, part_bytes_max, allowance, size: SnapshotSize::default(), joiner: Joiner::default(), empty_parts: 0 }
+    }
+
     /// Reads a snapshot to its end and hands its cells to `take`. They come in the order of the guest within a slot, and in any order of
     /// slots. Chunks of a few cells are joined, so that how many there are does not depend on how the guest cut them.
-    ///
-    /// All parts have one deadline together, and one more for each `part_bytes_max` bytes that were handed out.
     ///
     /// # Errors
     /// A fault. The instance is dead then, and what `take` was given is not a snapshot.
     pub fn read_snapshot(&mut self, scope: Scope, part_bytes_max: u32, take: &mut dyn FnMut(Chunk)) -> Result<SnapshotSize, GuestError> {
-        self.read_snapshot_while(scope, part_bytes_max, &|| true, take)
+        let mut reading = self.begin_snapshot(scope, part_bytes_max);
+        self.read_on(&mut reading, &|| false, take)?;
+        Ok(reading.size)
     }
 
-    /// As [`Instance::read_snapshot`]. `is_wanted` is asked before each part.
+    /// Reads a part or more of a snapshot, see [`Instance::read_snapshot`]. `pauses` is asked after each. True at the end.
     ///
     /// # Errors
-    /// Also where the snapshot is not wanted any more.
-    pub fn read_snapshot_while(
-        &mut self,
-        scope: Scope,
-        part_bytes_max: u32,
-        is_wanted: &dyn Fn() -> bool,
-        take: &mut dyn FnMut(Chunk),
-    ) -> Result<SnapshotSize, GuestError> {
-        let mut allowance = Allowance::new(self.limits().deadline, u64::from(part_bytes_max));
-        self.read_within(&mut allowance, scope, part_bytes_max, is_wanted, take)
-    }
-
-    pub(super) fn read_within(
-        &mut self,
-        allowance: &mut Allowance,
-        scope: Scope,
-        part_bytes_max: u32,
-        is_wanted: &dyn Fn() -> bool,
-        take: &mut dyn FnMut(Chunk),
-    ) -> Result<SnapshotSize, GuestError> {
+    /// As [`Instance::read_snapshot`].
+    pub fn read_on(&mut self, reading: &mut Reading, pauses: &dyn Fn() -> bool, take: &mut dyn FnMut(Chunk)) -> Result<bool, GuestError> {
         let bytes_max = self.limits().snapshot_bytes_max;
-        let mut size = SnapshotSize::default();
-        let mut joiner = Joiner::default();
-        let mut empty_parts = 0;
+        let Reading { scope, part_bytes_max, allowance, size, joiner, empty_parts } = reading;
         loop {
-            if !is_wanted() {
-                return Err(self.kill("snapshot", Fault::Instance("its snapshot is not wanted any more".to_owned())));
-            }
-            let part = self.part_among(scope, part_bytes_max, allowance)?;
+            let part = self.part_among(*scope, *part_bytes_max, allowance)?;
             let before = size.with_ends();
             size.parts += 1;
             size.cells += part.chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
@@ -83,17 +86,20 @@ impl Instance {
                 return Err(self.condemn("snapshot", format!("the snapshot is over the limit of {bytes_max} bytes")));
             }
             allowance.earn(size.with_ends() - before);
-            empty_parts = if part.chunks.is_empty() { empty_parts + 1 } else { 0 };
+            *empty_parts = if part.chunks.is_empty() { *empty_parts + 1 } else { 0 };
             part.chunks.into_iter().filter_map(|chunk| joiner.push(chunk)).for_each(&mut *take);
             if part.done {
-                joiner.finish().for_each(take);
-                return Ok(size);
+                std::mem::take(joiner).finish().for_each(take);
+                return Ok(true);
             }
-            if empty_parts > EMPTY_PARTS_MAX {
+            if *empty_parts > EMPTY_PARTS_MAX {
                 return Err(self.condemn("snapshot", format!("the snapshot goes on after {empty_parts} parts without a cell")));
             }
             if size.parts >= PARTS_MAX {
                 return Err(self.condemn("snapshot", format!("the snapshot goes on after {PARTS_MAX} parts")));
+            }
+            if pauses() {
+                return Ok(false);
             }
         }
     }

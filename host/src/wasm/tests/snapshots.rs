@@ -145,9 +145,9 @@ fn full_parts_and_large_chunks_buy_a_deadline_each() {
     guest.snapshot = counted("", 1000);
     let mut instance = start_within(&guest, deadline);
     // A cell of 14 bytes a part.
-    let mut allowance = Allowance::new(deadline, 100);
-    instance.read_within(&mut allowance, Scope::Full, 100, &|| true, &mut drop).unwrap();
-    assert_eq!(allowance.all(), 141 * deadline);
+    let mut reading = instance.begin_snapshot(Scope::Full, 100);
+    assert!(instance.read_on(&mut reading, &|| false, &mut drop).unwrap());
+    assert_eq!(reading.allowance.all(), 141 * deadline);
     let mut chunk = Chunk::new(0);
     chunk.push(Cell { key: b"k", item: b"", value: Some(b"v") }).unwrap();
     let mut allowance = Allowance::new(deadline, 100);
@@ -156,14 +156,38 @@ fn full_parts_and_large_chunks_buy_a_deadline_each() {
 }
 
 #[test]
-fn a_snapshot_that_is_not_wanted_any_more_ends_after_its_part() {
-    let mut instance = hands_out(0, HONEST, &DATA).start();
-    let asked = std::cell::Cell::new(0);
-    let is_wanted = || asked.replace(asked.get() + 1) < 3;
-    let error = instance.read_snapshot_while(Scope::Full, 100, &is_wanted, &mut drop).unwrap_err();
-    assert_eq!(error.to_string(), "`snapshot` was not called: its snapshot is not wanted any more");
-    assert!(instance.is_dead());
-    assert_eq!(instance.take_usage().calls, 3);
+fn a_snapshot_that_is_read_with_pauses_is_the_same() {
+    let read = |every| {
+        let mut guest = hands_out(0, HONEST, &DATA);
+        guest.snapshot = counted("", 5000);
+        let mut instance = guest.start();
+        let mut reading = instance.begin_snapshot(Scope::Full, 100);
+        let (mut chunks, mut pauses, asked) = (Vec::new(), 0, std::cell::Cell::new(0));
+        let is_time = || asked.replace(asked.get() + 1) % every == every - 1;
+        while !instance.read_on(&mut reading, &is_time, &mut |chunk| chunks.push(chunk)).unwrap() {
+            pauses += 1;
+        }
+        (chunks, pauses, instance.take_usage().calls)
+    };
+    let (at_once, none, calls) = read(u32::MAX);
+    assert_eq!((none, calls), (0, 5000));
+    assert_eq!(read(1), (at_once.clone(), 4999, 5000));
+    assert_eq!(read(7), (at_once, 4999 / 7, 5000));
+}
+
+#[test]
+fn limits_of_a_snapshot_count_over_pauses() {
+    let mut instance = hands_out(0, [0; 15], &DATA).start();
+    let mut reading = instance.begin_snapshot(Scope::Full, 100);
+    let how = lie((0..100).find_map(|_| instance.read_on(&mut reading, &|| true, &mut drop).err()).map_or(Ok(()), Err));
+    assert_eq!(how, "the snapshot goes on after 17 parts without a cell");
+    let mut guest = hands_out(0, HONEST, &DATA);
+    guest.snapshot = counted(&rounds(1_000_000), u32::MAX);
+    let deadline = Duration::from_millis(100);
+    let mut instance = start_within(&guest, deadline);
+    let mut reading = instance.begin_snapshot(Scope::Full, 64 << 10);
+    let error = (0..u32::MAX).find_map(|_| instance.read_on(&mut reading, &|| true, &mut drop).err());
+    assert_eq!(error.map(|error| error.fault), Some(Fault::Deadline { limit: deadline }));
 }
 
 #[test]
