@@ -35,12 +35,12 @@ impl Topology {
 
     /// One step after the other, in batches of so many rows, with a checkpoint at the end and when somebody asks.
     pub fn on_request(rows: u32) -> Self {
-        Self::every("1h", "").with(&format!("[flow]\nbatch-rows = {rows}\nsteps-ahead = 1\n"))
+        Self::on_request_set(rows, "")
     }
 
-    /// With snapshots in parts as small as can be.
-    pub fn in_parts(self) -> Self {
-        Self(self.0.replace("[checkpoint]\n", "[checkpoint]\nsnapshot-part = \"64KiB\"\n"))
+    /// As [`Topology::on_request`]. `checkpoint`: settings of that table.
+    pub fn on_request_set(rows: u32, checkpoint: &str) -> Self {
+        Self::every("1h", checkpoint).with(&format!("[flow]\nbatch-rows = {rows}\nsteps-ahead = 1\n"))
     }
 
     /// So many steps at once where there was one after the other.

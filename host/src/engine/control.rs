@@ -116,7 +116,7 @@ pub struct NodeCounters {
     pub busy_ns: AtomicU64,
     /// Time of a processor within calls of a guest, nanoseconds; none where the system does not tell.
     pub processor_ns: AtomicU64,
-    /// Longest pause of an instance at the end of an epoch, nanoseconds.
+    /// Longest pause of an instance at the end of an epoch, turns of others in between included, nanoseconds.
     pub snapshot_ns_max: AtomicU64,
     /// Calls that reached a guest, each piece of an output and each part of a snapshot one of them.
     pub calls: AtomicU64,

@@ -6,7 +6,7 @@
 //!                                       └──> report of the epoch
 //! ```
 //!
-//! A snapshot that takes longer than a turn may goes on in the next one. The unit of work that it belongs to stays until then, so that the
+//! A snapshot that takes longer than a turn goes on in the next one. The unit of work that it belongs to stays until then, so that the
 //! guest is called for nothing else meanwhile.
 
 use super::control::Failure;
@@ -144,8 +144,9 @@ impl OperatorInstance {
             Work::Watermark(_) | Work::EndOfEpoch { .. } => return Ok(Some(unit)),
         };
         match self.snapshot_if_due(more) {
-            Ok(Turned::Done(())) => Ok(Some(unit)),
-            Ok(Turned::Unfinished) => {
+            // Its last part may have taken long.
+            Ok(Turned::Done(was_due)) if !was_due || Instant::now() < self.turn_ends => Ok(Some(unit)),
+            Ok(_) => {
                 self.unit = Some(unit);
                 Ok(None)
             }
@@ -153,18 +154,16 @@ impl OperatorInstance {
         }
     }
 
-    /// Reads a snapshot where repeating the calls since the last one would take too long, or too much memory.
-    fn snapshot_if_due(&mut self, more: u64) -> Result<Turned<()>, GuestError> {
-        let Some(image) = self.image.as_ref().filter(|_| self.blueprint.has_state()) else { return Ok(Turned::Done(())) };
+    /// Reads a snapshot where repeating the calls since the last one would take too long, or too much memory. Says whether it was.
+    fn snapshot_if_due(&mut self, more: u64) -> Result<Turned<bool>, GuestError> {
+        let Some(image) = self.image.as_ref().filter(|_| self.blueprint.has_state()) else { return Ok(Turned::Done(false)) };
         let is_due = || self.pace.is_due(image.bytes(), self.log.logged(), more, self.standby.is_some());
         if self.under_way.is_none() && !is_due() {
-            return Ok(Turned::Done(()));
+            return Ok(Turned::Done(false));
         }
-        let turned = self.save_changes()?;
-        if let Turned::Done(()) = turned {
-            self.snapshot_search.succeeded(0);
-        }
-        Ok(turned)
+        let Turned::Done(()) = self.save_changes()? else { return Ok(Turned::Unfinished) };
+        self.snapshot_search.succeeded(0);
+        Ok(Turned::Done(true))
     }
 
     /// Says how long the instance would take to come back now.

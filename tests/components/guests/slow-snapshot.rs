@@ -1,4 +1,4 @@
-//! Counts rows by key, and takes its time to hand out each of its cells, which are large.
+//! Counts rows by key, traps when it meets poison, and takes its time to hand out each of its cells, which are large.
 
 use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record, Text, export};
 use std::hint::black_box;
@@ -38,6 +38,9 @@ impl Operator for SlowSnapshot {
     }
 
     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
+        if row.value == components::POISON {
+            std::process::abort();
+        }
         let count = self.counts.entry(row.key);
         count.0 += 1;
         out.emit(row.time, row.key, Text(count.0));

@@ -6,8 +6,8 @@
 //! the same counts as the native one.
 //!
 //! A run's wall time is from its start to its end, loading the (already compiled) components included; its processor time is what the
-//! kernel counted for it in user and system mode. Its longest pause is that of any worker at the end of an epoch, while it reads the snapshot
-//! of an instance.
+//! kernel counted for it in user and system mode. Its longest pause is that of any instance at the end of an epoch, while its snapshot is
+//! read and others have their turns.
 //!
 //! At last one worker runs over an input of [`PAUSE_KEYS`] keys, which all change in every epoch: for the pause alone.
 
@@ -68,7 +68,7 @@ struct Sample {
     wall_s: f64,
     processor_s: f64,
     checkpoints: u64,
-    /// The longest pause of a worker at the end of an epoch.
+    /// The longest pause of an instance at the end of an epoch.
     pause_ms: f64,
 }
 
@@ -171,7 +171,7 @@ impl Bench {
     fn print_pause(&self, rows: u64) -> Result<()> {
         let sample = self.run(Variant::Host { workers: 1, interval: "1s" }, &self.input(rows, PAUSE_KEYS)?)?;
         let (keys, Sample { checkpoints, pause_ms, .. }) = (grouped(PAUSE_KEYS as u64), sample);
-        println!("The longest pause of a worker at {checkpoints} ends of epochs with {keys} changed keys: {pause_ms:.1} ms.");
+        println!("The longest pause of an instance at {checkpoints} ends of epochs with {keys} changed keys: {pause_ms:.1} ms.");
         Ok(())
     }
 
