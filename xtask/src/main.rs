@@ -112,6 +112,9 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     }
 }
 
+/// Options that are switches: 0 or 1.
+const SWITCHES: [&str; 1] = ["--standby"];
+
 /// Reads `--name N` pairs: one entry for each known name, in the order of `known`. Everything else is an error.
 fn options(arguments: &[String], known: &[&str]) -> Result<Vec<Option<u64>>> {
     let mut values = vec![None; known.len()];
@@ -120,9 +123,10 @@ fn options(arguments: &[String], known: &[&str]) -> Result<Vec<Option<u64>>> {
         let Some(place) = known.iter().position(|candidate| candidate == name) else {
             bail!("unknown argument `{name}`\n\n{HELP}");
         };
-        let number = rest.next().and_then(|text| text.replace('_', "").parse::<u64>().ok()).filter(|number| *number > 0);
-        let Some(number) = number else {
-            bail!("`{name}` needs a whole number above 0");
+        let number = rest.next().and_then(|text| text.replace('_', "").parse::<u64>().ok());
+        let (lawful, what) = if SWITCHES.contains(&name.as_str()) { (0..=1, "0 or 1") } else { (1..=u64::MAX, "a whole number above 0") };
+        let Some(number) = number.filter(|number| lawful.contains(number)) else {
+            bail!("`{name}` needs {what}");
         };
         values[place] = Some(number);
     }
@@ -141,6 +145,13 @@ mod tests {
     fn options_come_back_in_the_order_of_the_known_names() {
         let values = options(&words("--rounds 2 --rows 1_000"), &["--rows", "--rounds"]).expect("both are known");
         assert_eq!(values, [Some(1000), Some(2)]);
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off() {
+        let value = |text| options(&words(text), &["--standby"]).ok();
+        let expected = [Some(vec![Some(0)]), Some(vec![Some(1)]), None, None];
+        assert_eq!(["--standby 0", "--standby 1", "--standby 2", "--standby"].map(value), expected);
     }
 
     #[test]

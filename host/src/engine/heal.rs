@@ -1,5 +1,5 @@
 //! What becomes of a unit of work that fails: a new instance takes over, and the unit is tried again, whole or in pieces, until all of it is
-//! done but for the rows that cannot be worked on. Other operators of the worker go on while a thread makes it.
+//! done but for the rows that cannot be worked on. Other operators of the worker go on while a thread makes that.
 //!
 //! Decisions are [`reprise_core::failure::search`] (what to try), [`reprise_core::failure::window`] (whether to try at all); the
 //! successor comes from [`super::revive`].
@@ -57,7 +57,7 @@ impl OperatorInstance {
 
     /// Takes a successor in.
     fn welcome(&mut self, revived: Revived) -> Result<(), Failure> {
-        let Revived { instance, log, restored, dead, is_at_once } = revived;
+        let Revived { instance, log, restored, dead } = revived;
         self.log = log;
         match instance {
             Ok(instance) => {
@@ -67,9 +67,6 @@ impl OperatorInstance {
                 self.blueprint.guard.recoveries.note(took);
                 if restored.is_none() {
                     self.blueprint.guard.by_standby.fetch_add(1, Ordering::Relaxed);
-                }
-                if is_at_once {
-                    self.blueprint.guard.at_once.fetch_add(1, Ordering::Relaxed);
                 }
                 if let (Some(restored), Some(image)) = (restored, &self.image) {
                     self.pace.note_restore(image.bytes(), restored);
@@ -120,7 +117,10 @@ impl OperatorInstance {
         // Where the call that failed took long, others have waited enough.
         let within = if Instant::now() < self.turn_ends { AT_ONCE_MAX } else { Duration::ZERO };
         match remains.at_once(within) {
-            Ok(revived) => self.welcome(revived),
+            Ok(revived) => {
+                self.blueprint.guard.at_once.fetch_add(u64::from(revived.instance.is_ok()), Ordering::Relaxed);
+                self.welcome(revived)
+            }
             Err(remains) => {
                 self.revival = Some(Revival::begin(*remains, Arc::clone(&self.wake)).map_err(Failure::Internal)?);
                 Ok(())

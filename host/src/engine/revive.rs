@@ -88,8 +88,6 @@ pub(super) struct Revived {
     pub restored: Option<Duration>,
     /// Instances that failed and are not dropped yet.
     pub dead: Vec<Instance>,
-    /// The worker made it, without waiting for anything.
-    pub is_at_once: bool,
 }
 
 /// A successor in the making.
@@ -151,7 +149,7 @@ impl Remains {
                 Err(lost)
             }
         };
-        Ok(Revived { instance, log: self.log, restored: None, dead: self.dead, is_at_once: true })
+        Ok(Revived { instance, log: self.log, restored: None, dead: self.dead })
     }
 }
 
@@ -180,7 +178,7 @@ impl Revival {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {
                 let instance = Err(Lost::Host("the thread that makes a new instance is gone".to_owned()));
-                Some(Revived { instance, log: InputLog::default(), restored: None, dead: Vec::new(), is_at_once: false })
+                Some(Revived { instance, log: InputLog::default(), restored: None, dead: Vec::new() })
             }
         }
     }
@@ -218,7 +216,7 @@ fn revive(remains: Remains, sender: &SyncSender<Revived>) -> Vec<Instance> {
         Ok(instance)
     });
     // Nobody listens where the run is over.
-    let _ = sender.send(Revived { instance, log, restored, dead: Vec::new(), is_at_once: false });
+    let _ = sender.send(Revived { instance, log, restored, dead: Vec::new() });
     dead
 }
 

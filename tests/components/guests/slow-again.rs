@@ -1,8 +1,7 @@
 //! Counts rows by key, traps when it meets poison, and takes long over each row once it was restored: fast at first, slow when it has to
 //! repeat its calls.
 
-use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record, Text, export};
-use std::hint::black_box;
+use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record, export};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Steps that a row costs: a millisecond or more.
@@ -37,15 +36,11 @@ impl Operator for SlowAgain {
     }
 
     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
-        if row.value == components::POISON {
-            std::process::abort();
-        }
+        components::fall_over_poison(row);
         if RESTORED.load(Ordering::Relaxed) {
-            (0..STEPS).for_each(|step| _ = black_box(step));
+            components::keep_busy(STEPS);
         }
-        let count = self.counts.entry(row.key);
-        count.0 += 1;
-        out.emit(row.time, row.key, Text(count.0));
+        components::count_on(&mut self.counts.entry(row.key).0, row, out);
         Ok(())
     }
 }

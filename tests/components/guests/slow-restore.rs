@@ -1,7 +1,6 @@
 //! Counts rows by key, traps when it meets poison, and takes long to read back each cell that it is restored from.
 
-use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record, Text, export};
-use std::hint::black_box;
+use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record, export};
 
 /// Steps that a cell costs: some milliseconds.
 const STEPS: u32 = 20_000_000;
@@ -17,7 +16,7 @@ impl Cell for Count {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, String> {
-        (0..STEPS).for_each(|step| _ = black_box(step));
+        components::keep_busy(STEPS);
         u64::decode(bytes).map(Self)
     }
 }
@@ -33,12 +32,8 @@ impl Operator for SlowRestore {
     }
 
     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
-        if row.value == components::POISON {
-            std::process::abort();
-        }
-        let count = self.counts.entry(row.key);
-        count.0 += 1;
-        out.emit(row.time, row.key, Text(count.0));
+        components::fall_over_poison(row);
+        components::count_on(&mut self.counts.entry(row.key).0, row, out);
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! Counts rows by key, traps when it meets poison, and takes its time to hand out each of its cells, which are large.
 
-use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record, Text, export};
-use std::hint::black_box;
+use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record, export};
 
 /// Steps that a cell costs: a millisecond or more.
 const STEPS: u32 = 4_000_000;
@@ -15,7 +14,7 @@ impl Cell for Count {
     const ENCODING: Encoding = u64::ENCODING;
 
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), String> {
-        (0..STEPS).for_each(|step| _ = black_box(step));
+        components::keep_busy(STEPS);
         bytes.extend(self.0.to_le_bytes());
         bytes.resize(bytes.len() + BYTES - 8, 0);
         Ok(())
@@ -38,12 +37,8 @@ impl Operator for SlowSnapshot {
     }
 
     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
-        if row.value == components::POISON {
-            std::process::abort();
-        }
-        let count = self.counts.entry(row.key);
-        count.0 += 1;
-        out.emit(row.time, row.key, Text(count.0));
+        components::fall_over_poison(row);
+        components::count_on(&mut self.counts.entry(row.key).0, row, out);
         Ok(())
     }
 }

@@ -17,9 +17,25 @@ pub fn counting(name: &str) -> Description {
 
 /// Counts a row under its key, and emits the running count.
 pub fn count(counts: &mut Keyed<u64>, row: Record<'_>, out: &mut Output) {
-    let count = counts.entry(row.key);
+    count_on(counts.entry(row.key), row, out);
+}
+
+/// Counts a row, and emits the count.
+pub fn count_on(count: &mut u64, row: Record<'_>, out: &mut Output) {
     *count += 1;
     out.emit(row.time, row.key, Text(*count));
+}
+
+/// Traps at a row with poison.
+pub fn fall_over_poison(row: Record<'_>) {
+    if row.value == POISON {
+        std::process::abort();
+    }
+}
+
+/// Keeps busy for so many steps. A million take some hundred microseconds or more.
+pub fn keep_busy(steps: u32) {
+    (0..steps).for_each(|step| _ = std::hint::black_box(step));
 }
 
 /// A component that counts rows by key, and calls `$poison` for each row with the value `poison` before it counts it.
