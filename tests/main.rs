@@ -10,6 +10,7 @@ mod guests;
 mod hostile;
 mod processes;
 mod recovery;
+mod rim;
 mod s3;
 mod support;
 mod topology;

@@ -1,0 +1,1 @@
+//! Input that is not what it seems: half rows, open quotes, compressed files, settings that changed, odd names.
