@@ -47,7 +47,16 @@ pub(super) fn run(arguments: RunArguments) -> ExitCode {
             let shown = Arc::clone(&shown);
             Arc::new(move |notice| shown.notice(&notice))
         };
-        let options = job::Options { workers, stop, watch, clock: Clock::System, start: arguments.from, savepoint: None, intercept: None };
+        let options = job::Options {
+            workers,
+            stop,
+            watch,
+            clock: Clock::System,
+            start: arguments.from,
+            adopt: arguments.adopt,
+            savepoint: None,
+            intercept: None,
+        };
         let ending = job::run(prepared, options).await;
         listener.abort();
         ticker.abort();

@@ -39,7 +39,6 @@ enum Command {
 /// See the module.
 pub(super) struct SinkInstance {
     name: String,
-    place: usize,
     control: Arc<Control>,
     out: SyncSender<Command>,
     held: Option<(Command, Option<Arrival>)>,
@@ -70,7 +69,7 @@ impl SinkInstance {
             .name(format!("write-{}", seat.name))
             .spawn(thread)
             .map_err(|error| Failure::Internal(format!("a thread for sink `{}` cannot be started: {error}", seat.name)))?;
-        Ok(Self { name: seat.name, place: seat.index, control, out, held: None, inbox: Inbox::new(first, 1), closed: false })
+        Ok(Self { name: seat.name, control, out, held: None, inbox: Inbox::new(first, 1), closed: false })
     }
 
     /// True once the end of the last epoch was handed to the thread.
@@ -95,7 +94,6 @@ impl SinkInstance {
             if let Some(mut arrival) = self.inbox.next() {
                 match std::mem::replace(&mut arrival.load, Load::Damaged) {
                     Load::Rows(batch) => {
-                        self.control.sinks[self.place].rows_in.fetch_add(batch.len() as u64, Ordering::Relaxed);
                         let command = Command::Write { epoch: self.inbox.current(), input: arrival.edge as u32, rows: batch };
                         self.held = Some((command, Some(arrival)));
                     }
@@ -140,7 +138,7 @@ fn write(
         ConnectError::Order { .. } => Failure::Internal(error.to_string()),
         error => Failure::Connect { kind: "sink", name: name.to_owned(), instance: at.instance, error },
     };
-    let mut rows = 0;
+    let (mut rows, Node::Sink(place)) = (0, at.node) else { return Ok(()) };
     while let Ok(command) = commands.recv() {
         if control.aborted() {
             return Ok(());
@@ -150,7 +148,9 @@ fn write(
         match command {
             Command::Write { epoch, input, rows: batch } => {
                 writer.write(epoch.0, input, &batch).map_err(failed)?;
+                // Only now: rows that could not be written do not count as written.
                 rows += batch.len() as u64;
+                control.sinks[place].rows_in.fetch_add(batch.len() as u64, Ordering::Relaxed);
             }
             Command::Seal { epoch, closed } => {
                 let staged = writer.seal(epoch.0).map_err(failed)?;

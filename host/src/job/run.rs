@@ -1,6 +1,7 @@
 //! Runs a prepared job: one attempt after another, until it ends or gives up.
 
 mod inputs;
+mod outputs;
 
 use super::capsule::{self, Origin};
 use super::error::Error;
@@ -15,10 +16,11 @@ use super::resume::Resumer;
 use super::savepoint;
 use super::take_up;
 use crate::clock::Clock;
-use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, SourceReader, Staged};
+use crate::connect::{self, ConnectError, RowEncoding, SourceReader};
 use crate::engine::{self, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
 use crate::store::{Intercept, Store};
 use crate::wasm;
+use outputs::Look;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Coordinator, Layout, OperatorLayout};
 use reprise_core::checkpoint::manifest::{self, Manifest};
@@ -48,6 +50,8 @@ pub struct Options {
     pub clock: Clock,
     /// The checkpoint to begin with; `None`: the newest one that can be used.
     pub start: Option<Start>,
+    /// Sinks take their places over whatever these hold: output that the store does not know is taken back.
+    pub adopt: bool,
     /// Name of a savepoint that the last checkpoint of the run becomes.
     pub savepoint: Option<String>,
     /// May interfere with every storage call of the job and of its sinks: to see what the job makes of faults.
@@ -184,15 +188,16 @@ impl Job {
             drop(self.readers(seen.as_ref())?);
         }
         let writer = Clock::unlikely_number();
+        let (sinks, look) = self.look_at_sinks(writer, first).await?;
         let reopens = !self.is_stopping() && replay::is_waited_for(&self.store, self.plan()).await?;
-        let Opened { up, mut checkpoint } = self.open(start, writer, reopens).await?;
+        let Opened { up, mut checkpoint } = self.open(start, writer, reopens, look.after).await?;
         for (epoch, reason) in &up.passed_over {
             self.tell(Notice::PassedOver { epoch: *epoch, reason: reason.clone() });
         }
         let base = up.base.as_ref();
         self.check_nodes(base, true)?;
-        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(base, up.generation).await };
-        let sinks = self.recover_sinks(base, taken.epoch, up.generation).await?;
+        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(sinks, &look, base, up.generation).await };
+        self.recover_sinks(&sinks, base, &look.recovery(taken.epoch, up.generation)).await?;
         let all_replay = self.tell_weaker()?;
         if all_replay {
             // The same rows will be refused again.
@@ -244,7 +249,7 @@ impl Job {
     }
 
     /// Claims the job and takes it up.
-    async fn open(&self, start: Option<&Start>, writer: u64, reopens: bool) -> Result<Opened, Error> {
+    async fn open(&self, start: Option<&Start>, writer: u64, reopens: bool, after: Epoch) -> Result<Opened, Error> {
         let opener = Opener {
             store: &self.store,
             job: &self.plan().topology.name,
@@ -253,6 +258,7 @@ impl Job {
             own: &self.own,
             epoch_max: Epoch(engine::EPOCH_MAX),
             reopens,
+            after,
         };
         let layout = self.layout(Generation(0), writer, Vec::new(), &Replays::default());
         opener.open(start, coordinator::beginning(layout, Epoch(0))).await
@@ -274,9 +280,15 @@ impl Job {
     }
 
     /// There is nothing to run, but there may be output to publish and a savepoint to keep.
-    async fn end_of_a_finished_job(&self, base: Option<&Manifest>, generation: Generation) -> Result<Attempt, Error> {
+    async fn end_of_a_finished_job(
+        &self,
+        sinks: Vec<NamedSink>,
+        look: &Look,
+        base: Option<&Manifest>,
+        generation: Generation,
+    ) -> Result<Attempt, Error> {
         let Some(base) = base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
-        self.recover_sinks(Some(base), base.epoch.next(), generation).await?;
+        self.recover_sinks(&sinks, Some(base), &look.recovery(base.epoch.next().max(look.after.next()), generation)).await?;
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base, &self.options.clock).await?;
         }
@@ -368,42 +380,6 @@ impl Job {
             }
         }
         Ok(())
-    }
-
-    /// `taken`: the epoch of the manifest with which this run took over.
-    async fn recover_sinks(&self, base: Option<&Manifest>, taken: Epoch, generation: Generation) -> Result<Vec<NamedSink>, Error> {
-        let plan = self.plan();
-        let mut sinks = Vec::new();
-        for (index, sink) in plan.topology.sinks.iter().enumerate() {
-            let encodings = plan.edges.iter().filter(|e| e.to == Node::Sink(index)).map(|edge| self.encoding(edge.from, edge.port));
-            let encodings: Vec<RowEncoding> = encodings.collect();
-            let old = base.and_then(|b| b.sinks.iter().find(|s| s.name == sink.name));
-            let staged = old.map_or(&[][..], |s| &s.staged);
-            let staged: Vec<Staged> = staged.iter().map(|s| Staged { token: s.token.clone(), rows: s.rows, bytes: s.bytes }).collect();
-            let around = connect::Surroundings {
-                base_dir: self.prepared.base_dir.clone(),
-                job: plan.topology.name.clone(),
-                sink: sink.name.clone(),
-                runtime: tokio::runtime::Handle::current(),
-                storage: self.store.limits().clone(),
-                intercept: self.options.intercept.clone(),
-            };
-            let recovered = base.and_then(Manifest::covered).map(|epoch| epoch.0);
-            let (settings, recovery) = (sink.clone(), Recovery { recovered, taken: taken.0, generation: generation.0 });
-            // Sinks block.
-            let task = tokio::task::spawn_blocking(move || {
-                let opened: Arc<dyn Sink> = connect::sink(&settings, &around, encodings)?.into();
-                opened.recover(&recovery, &staged).map(|recovered| (opened, recovered))
-            });
-            let done = task.await.map_err(|error| Error::Internal(format!("a task failed: {error}")))?;
-            let (opened, recovered) = done.map_err(cannot_start("sink", &sink.name))?;
-            if !opened.exactly_once() {
-                self.tell(Notice::Weaker { what: format!("sink `{}` shows rows at once: after a crash some are shown again", sink.name) });
-            }
-            self.tell(Notice::SinkRecovered { sink: sink.name.clone(), recovered });
-            sinks.push(NamedSink { name: sink.name.clone(), sink: opened });
-        }
-        Ok(sinks)
     }
 
     fn encoding(&self, from: Node, port: u32) -> RowEncoding {

@@ -219,6 +219,9 @@ pub(super) const LOG_LINES_PER_SECOND: Limit<u32> = Limit::new("operator.limits"
 /// It is part of a worker's stack.
 pub(super) const STACK: Limit<Bytes> = Limit::new("limits", "stack", Bytes(512 * KIB), (Bytes(64 * KIB), Bytes(MIB)));
 
+pub(super) const TAKEN_BACK_KEEP: Limit<Duration> =
+    Limit::new("sink", "taken-back-keep", HOUR.saturating_mul(24 * 30), (ms(1_000), HOUR.saturating_mul(24 * 3_650)));
+pub(super) const TAKEN_BACK: Limit<Bytes> = Limit::new("sink", "taken-back-max", Bytes(10 * GIB), (Bytes(0), Bytes(1_024 * GIB)));
 pub(super) const PART: Limit<Bytes> = Limit::new("sink.objects", "part-bytes", Bytes(64 * MIB), (Bytes(64 * KIB), Bytes(GIB)));
 
 pub(super) const RECOVER_WITHIN: Limit<Duration> = Limit::new("operator", "recover-within", ms(200), (ms(1), HOUR));
@@ -292,6 +295,8 @@ pub fn limits() -> Vec<LimitRow> {
         LOG_LINES.row(),
         LOG_LINES_PER_SECOND.row(),
         STACK.row(),
+        TAKEN_BACK_KEEP.row(),
+        TAKEN_BACK.row(),
         PART.row(),
         CALL_RETRIES.row(),
         CALL_BACKOFF.min.row(),
@@ -357,6 +362,7 @@ mod tests {
             ROW,
             MEMORY,
             OUTPUT,
+            TAKEN_BACK,
             PART,
             REPLAY_LOG,
             SNAPSHOT_COPY,
@@ -371,6 +377,7 @@ mod tests {
             BREAKER_PAUSE,
             OUTAGE,
             SAVEPOINT_POLL,
+            TAKEN_BACK_KEEP,
             LATENESS,
             POLL,
             DEADLINE,

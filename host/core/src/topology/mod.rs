@@ -21,6 +21,7 @@ mod grant;
 mod json;
 mod limits;
 mod model;
+pub mod overlap;
 mod picture;
 mod plan;
 mod problem;
@@ -42,7 +43,7 @@ pub use json::CONFIG_DEPTH_MAX;
 pub use limits::{LimitRow, limits};
 pub use model::{
     Capsules, Checkpoint, Delivery, Exchange, Field, FileSink, FileSource, Flow, Input, NODES_MAX, ObjectsSink, OnFailure, Open, Operator,
-    Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, Then, TimeField, TimeUnit, Topology,
+    Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, TakenBack, Then, TimeField, TimeUnit, Topology,
 };
 pub use plan::{Edge, Node, Plan, plan};
 pub use problem::{PROBLEMS_MAX, Problem, render, render_quoted};
