@@ -1,12 +1,13 @@
 //! Makes durable what instances report, and passes it on: one task for each participant, so that its reports stay in order while those of
 //! others overtake them.
 
-use super::capsule::Origin;
+use super::capsule::{Origin, Shared};
 use super::compact;
 use super::error::Error;
 use super::patience::Patience;
 use crate::engine::{Case, EpochContent, EpochReport, Faulted, ReportLost, Reporter, Versioned};
-use crate::store::Store;
+use crate::store::{Creation, Store};
+use bytes::Bytes;
 use reprise_core::cells::merge_neighbours;
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows, ROWS_MAX};
@@ -17,7 +18,7 @@ use reprise_core::codec::{checksum, record, snapshot};
 use reprise_core::ids::{Epoch, Generation, Instance};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 /// Bytes of refused rows in one quarantine object; one row alone may have more.
 const QUARANTINE_BYTES: usize = 16 << 20;
@@ -36,6 +37,8 @@ pub(super) struct Recorder {
     pub operators: Vec<String>,
     /// What the capsules of each operator have in common.
     pub origins: Vec<Arc<Origin>>,
+    /// Likewise: set once the component is stored that its capsules name and do not hold.
+    pub components: Vec<OnceCell<()>>,
 }
 
 /// What the keeper is told.
@@ -178,8 +181,22 @@ impl Recorder {
         let path = paths::capsule(&origin.operator, instance, epoch, self.generation, *number);
         let Some(bytes) = blocking(move || origin.encode(&case, instance, epoch)).await? else { return Ok(None) };
         *number += 1;
+        self.component(place).await?;
         compact::put(&self.store, &self.patience, &path, bytes, false).await?;
         Ok(Some(path))
+    }
+
+    /// Stores the component of an operator that is too large to be in capsules, once: before the first capsule that names it.
+    async fn component(&self, place: usize) -> Result<(), Error> {
+        let (Some(origin), Some(stored)) = (self.origins.get(place), self.components.get(place)) else { return Ok(()) };
+        let Some((path, bytes)) = origin.beside() else { return Ok(()) };
+        let store = async || {
+            let how = Creation { whole: true, ..Creation::default() };
+            let bytes = || Bytes::from_owner(Shared(Arc::clone(&bytes)));
+            // It may be there already: its name tells its bytes.
+            self.patience.insist("store a component", || self.store.create_as(&path, bytes(), how)).await.map(drop)
+        };
+        stored.get_or_try_init(store).await.map(drop)
     }
 
     /// Stores rows on which calls failed, as further objects of the epoch's quarantine.

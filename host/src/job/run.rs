@@ -1,5 +1,6 @@
 //! Runs a prepared job: one attempt after another, until it ends or gives up.
 
+mod again;
 mod inputs;
 
 use super::capsule::{self, Origin};
@@ -32,7 +33,7 @@ use reprise_core::ids::{Digest, Epoch, Generation};
 use reprise_core::keying;
 use reprise_core::topology::{Node, OnFailure, Operator, Plan};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -72,15 +73,19 @@ pub enum Ending {
 pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> {
     let store = prepare::store(&prepared.plan.topology, &prepared.base_dir, options.intercept.clone()).await?;
     store.probe().await.map_err(|error| Error::Store { doing: "use the store", error })?;
-    let job = Job { prepared, options, store, own: AtomicU64::new(0) };
+    let job = Job { prepared, options, store, own: AtomicU64::new(0), idle: AtomicU32::new(0) };
     let mut failures = Failures::default();
     let (mut first, mut first_gave_up) = (true, None);
     loop {
+        let began = Instant::now();
         let attempt = job.attempt(std::mem::take(&mut first)).await?;
         let (mut failure, index, completed, progress) = match attempt {
             Attempt::Ended(ending) => return Ok(ending),
             // There are rows to send again: their source is part of the next dataflow.
-            Attempt::Again => continue,
+            Attempt::Again => {
+                job.rest(began).await;
+                continue;
+            }
             Attempt::Failed { failure, operator, completed, progress } => (failure, operator, completed, progress),
         };
         capsule::keep(&job.store, job.origin(index), Generation(job.own.load(Ordering::Acquire)), &mut failure).await;
@@ -128,6 +133,8 @@ struct Job {
     store: Store,
     /// The generation of this host's last attempt; 0 before the first.
     own: AtomicU64,
+    /// Attempts in a row that ended for rows to send again, and after which there were none.
+    idle: AtomicU32,
 }
 
 /// Ends the engine where nobody waits for it any more.
@@ -201,6 +208,7 @@ impl Job {
             opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), up.generation).await?;
         }
         let replays = replay::take_up(&self.store, &up, self.plan(), self.options.workers).await?;
+        let looks = self.looks_for_replays(&replays);
         let (readers, splits) = self.all_readers(base, &replays)?;
         let seats = self.seats((readers, &replays), &sinks, up.generation, checkpoint.as_mut())?;
         let first_epoch = taken.epoch.next();
@@ -233,12 +241,13 @@ impl Job {
             resumer: Resumer::new(topology, up.generation, Arc::clone(&control), Arc::clone(&self.options.watch)),
             retention: self.retention(&up).await?,
             keep: settings.keep as usize,
+            rules: self.rules(),
             clock: self.options.clock.clone(),
             watch: Arc::clone(&self.options.watch),
             poll: settings.savepoint_poll,
             savepoint: self.options.savepoint.clone(),
             // Ending an attempt would lose what was read ahead of a source that cannot be read again.
-            lookout: (all_replay && self.options.savepoint.is_none()).then_some(replays.lookout),
+            lookout: (looks && all_replay && self.options.savepoint.is_none()).then_some(replays.lookout),
         };
         self.drive(blueprint, seats, keeper, events, &control, base.map(|b| b.epoch)).await
     }
@@ -479,6 +488,7 @@ impl Job {
             sources: self.sources(replays).collect(),
             operators: topology.operators.iter().map(|o| o.name.clone()).collect(),
             origins: (0..topology.operators.len()).map(|place| Arc::new(self.origin(place))).collect(),
+            components: topology.operators.iter().map(|_| tokio::sync::OnceCell::new()).collect(),
         };
         // One more for the epoch that begins while the last one is still under way, and one for the closing report.
         let waiting = topology.checkpoint.epochs_in_flight_max as usize + 2;

@@ -3,6 +3,7 @@
 use super::allowance::{DraftJobLimits, DraftOperatorLimits, read_job_limits, read_operator_limits};
 use super::grant::{self, DraftGrant};
 use super::json;
+use super::keep::{self, DraftKeep};
 use super::problem::Problems;
 use super::table::{Given, Placed, Reader, Section};
 use toml_edit::{Document, Item, Value};
@@ -18,6 +19,8 @@ pub(super) struct Draft {
     pub checkpoint: Option<DraftCheckpoint>,
     pub flow: DraftFlow,
     pub limits: DraftJobLimits,
+    pub quarantine: DraftKeep,
+    pub capsules: DraftKeep,
     pub sources: Vec<DraftSource>,
     pub operators: Vec<DraftOperator>,
     pub sinks: Vec<DraftSink>,
@@ -191,6 +194,8 @@ pub(super) fn read(text: &str, reader: &mut Reader<'_>) -> Option<Draft> {
         draft.flow = read_flow(flow.value, reader);
     }
     draft.limits = read_job_limits(&mut root, reader);
+    draft.quarantine = keep::read(&mut root, reader, "quarantine", "`quarantine`");
+    draft.capsules = keep::read(&mut root, reader, "capsules", "`capsules`");
     let (sources, sources_complete) = root.tables(reader, "source", "a source");
     let (operators, operators_complete) = root.tables(reader, "operator", "an operator");
     let (sinks, sinks_complete) = root.tables(reader, "sink", "a sink");

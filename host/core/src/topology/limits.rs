@@ -47,7 +47,7 @@ impl Quantity for Duration {
     type Written = String;
     const NOUN: &'static str = "a duration";
     fn read(written: &String) -> Result<Self, Unreadable> {
-        duration(written).map_err(|error| unreadable(error, "a duration is a whole number and `ms`, `s`, `m` or `h`"))
+        duration(written).map_err(|error| unreadable(error, "a duration is a whole number and `ms`, `s`, `m`, `h` or `d`"))
     }
     fn show(self) -> String {
         show_duration(self)
@@ -219,6 +219,14 @@ pub(super) const LOG_LINES_PER_SECOND: Limit<u32> = Limit::new("operator.limits"
 /// It is part of a worker's stack.
 pub(super) const STACK: Limit<Bytes> = Limit::new("limits", "stack", Bytes(512 * KIB), (Bytes(64 * KIB), Bytes(MIB)));
 
+/// Rows in quarantine, and capsules.
+pub(super) const QUARANTINE_KEEP: Limit<Duration> =
+    Limit::new("quarantine", "keep", HOUR.saturating_mul(24 * 30), (HOUR, HOUR.saturating_mul(24 * 3_660)));
+pub(super) const QUARANTINE_BYTES: Limit<Bytes> = Limit::new("quarantine", "bytes-max", Bytes(10 * GIB), (Bytes(MIB), Bytes(1_024 * GIB)));
+pub(super) const CAPSULES_KEEP: Limit<Duration> =
+    Limit::new("capsules", "keep", HOUR.saturating_mul(24 * 30), (HOUR, HOUR.saturating_mul(24 * 3_660)));
+pub(super) const CAPSULES_BYTES: Limit<Bytes> = Limit::new("capsules", "bytes-max", Bytes(4 * GIB), (Bytes(MIB), Bytes(1_024 * GIB)));
+
 pub(super) const PART: Limit<Bytes> = Limit::new("sink.objects", "part-bytes", Bytes(64 * MIB), (Bytes(64 * KIB), Bytes(GIB)));
 
 pub(super) const RECOVER_WITHIN: Limit<Duration> = Limit::new("operator", "recover-within", ms(200), (ms(1), HOUR));
@@ -300,6 +308,10 @@ pub fn limits() -> Vec<LimitRow> {
         FAULTS_WINDOW.row(),
         FAULTS_PAUSE.row(),
         CAPSULE.row(),
+        QUARANTINE_KEEP.row(),
+        QUARANTINE_BYTES.row(),
+        CAPSULES_KEEP.row(),
+        CAPSULES_BYTES.row(),
     ]
 }
 
@@ -361,6 +373,8 @@ mod tests {
             REPLAY_LOG,
             SNAPSHOT_COPY,
             CAPSULE,
+            QUARANTINE_BYTES,
+            CAPSULES_BYTES,
         ] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
@@ -377,6 +391,8 @@ mod tests {
             RECOVER_WITHIN,
             FAULTS_WINDOW,
             FAULTS_PAUSE,
+            QUARANTINE_KEEP,
+            CAPSULES_KEEP,
         ];
         for limit in times.into_iter().chain(backoffs) {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");

@@ -2,6 +2,7 @@
 
 use super::allowance::{JobLimits, OperatorLimits};
 use super::grant::Grant;
+use super::keep::Keep;
 use crate::keying;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ pub struct Topology {
     pub flow: Flow,
     /// What holds for all guests alike.
     pub limits: JobLimits,
+    /// How much of the quarantine is kept.
+    pub quarantine: Keep,
+    /// How many capsules are kept.
+    pub capsules: Keep,
     /// At least one, in the order of the file.
     pub sources: Vec<Source>,
     /// In the order of the file; there may be none.
