@@ -59,7 +59,17 @@ impl Desk {
             if found.len() == REQUESTS_MAX {
                 break;
             }
-            let Some(bytes) = store.get(&entry.path).await? else { continue };
+            let bytes = match store.get(&entry.path).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                // One that may not be read keeps no other from its answer.
+                Err(StoreError::Denied { .. }) => {
+                    store.pass_over(&entry.path, "it may not be read");
+                    self.unreadable.insert(entry);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             match record::decode::<R>(&bytes) {
                 Ok(request) if name(&request).as_ref() == Some(&entry.path) => found.push(request),
                 _ => {
