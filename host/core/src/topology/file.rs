@@ -76,6 +76,9 @@ pub(super) struct DraftFileSource {
     pub split: Given<String>,
     pub row_max: Given<String>,
     pub poll: Given<String>,
+    pub compression: Given<String>,
+    pub idle_after: Given<String>,
+    pub time_ahead_max: Given<String>,
 }
 
 /// `{ column = ... }` or `{ pointer = ... }`, of a time with its unit.
@@ -284,6 +287,9 @@ fn read_source(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSource
         split: section.text(reader, "split", "\"16MiB\""),
         row_max: section.text(reader, "row-max", "\"1MiB\""),
         poll: section.text(reader, "poll", "\"100ms\""),
+        compression: section.text(reader, "compression", "\"auto\""),
+        idle_after: section.text(reader, "idle-after", "\"1m\""),
+        time_ahead_max: section.text(reader, "time-ahead-max", "\"24h\""),
     });
     let at = section.at;
     section.finish(reader);

@@ -203,6 +203,10 @@ pub(super) const SPLIT: Limit<Bytes> = Limit::new("source.file", "split", Bytes(
 pub(super) const ROW: Limit<Bytes> = Limit::new("source.file", "row-max", Bytes(MIB), (Bytes(KIB), Bytes(64 * MIB)));
 pub(super) const POLL: Limit<Duration> = Limit::new("source.file", "poll", ms(100), (ms(10), HOUR));
 
+pub(super) const IDLE_AFTER: Limit<Duration> = Limit::new("source.file", "idle-after", ms(60_000), (ms(0), HOUR.saturating_mul(24 * 366)));
+pub(super) const TIME_AHEAD: Limit<Duration> =
+    Limit::new("source.file", "time-ahead-max", HOUR.saturating_mul(24), (ms(0), HOUR.saturating_mul(24 * 366 * 100)));
+
 /// As many instances as there are key groups can own keys.
 pub(super) const PARALLELISM: Limit<u32> = Limit::new("operator", "parallelism", 1, (1, KEY_GROUPS));
 pub(super) const MEMORY: Limit<Bytes> = Limit::new("operator", "memory", Bytes(256 * MIB), (Bytes(MIB), Bytes(4 * GIB)));
@@ -282,6 +286,8 @@ pub fn limits() -> Vec<LimitRow> {
         BATCH_ROWS.row(),
         BATCH_BYTES.row(),
         LATENESS.row(),
+        IDLE_AFTER.row(),
+        TIME_AHEAD.row(),
         SPLIT.row(),
         ROW.row(),
         POLL.row(),
@@ -386,6 +392,8 @@ mod tests {
             OUTAGE,
             SAVEPOINT_POLL,
             LATENESS,
+            IDLE_AFTER,
+            TIME_AHEAD,
             POLL,
             DEADLINE,
             RECOVER_WITHIN,
