@@ -139,7 +139,8 @@ fn numbered(call: Call) -> Numbered {
 }
 
 fn call(numbered: Numbered) -> Call {
-    Call { number: numbered.number, now_ms: numbered.now_ms }
+    // How far a guest had slept before is not in a capsule.
+    Call { number: numbered.number, now_ms: numbered.now_ms, instant_ns: 0 }
 }
 
 fn given(input: &Input) -> Given {
