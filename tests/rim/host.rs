@@ -1,5 +1,6 @@
 //! Logs that cannot be written, signals, limits of the system, and the text of guests on a terminal.
 
+mod components;
 mod limits;
 mod logs;
 mod signals;

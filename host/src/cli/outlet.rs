@@ -113,15 +113,11 @@ impl Outlet {
 
     fn put(&'static self, piece: Piece) {
         let mut queue = self.lock();
-        if !queue.has_thread {
-            queue.has_thread = std::thread::Builder::new().name("stderr".to_owned()).spawn(|| self.write()).is_ok();
-            if !queue.has_thread {
-                // Without a thread there is one way left.
-                let live = queue.live.clone();
-                return write(piece, live.as_ref());
-            }
-        }
         queue.push(piece);
+        if !queue.has_thread {
+            // Where the system gives none, the next who has something to say tries again, and the end writes what is there.
+            queue.has_thread = std::thread::Builder::new().name("stderr".to_owned()).spawn(|| self.write()).is_ok();
+        }
         drop(queue);
         self.filled.notify_one();
     }
@@ -141,6 +137,12 @@ impl Outlet {
     fn flush(&self, within: Duration) {
         let end = Instant::now() + within;
         let mut queue = self.lock();
+        while !queue.has_thread
+            && let Some(piece) = queue.pop()
+        {
+            write(piece, None);
+            queue.is_busy = false;
+        }
         while queue.has_thread && (queue.is_busy || !queue.pieces.is_empty()) {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -2,7 +2,7 @@
 
 use super::progress::Display;
 use super::warden::Warden;
-use super::{Log, RunArguments, exit, log};
+use super::{Log, RunArguments, exit, log, system};
 use crate::clock::Clock;
 use crate::connect::ConnectError;
 use crate::engine::Failure;
@@ -37,11 +37,15 @@ pub(super) fn run(arguments: RunArguments) -> ExitCode {
         Ok(warden) => warden,
         Err(error) => return exit::fail_threads(&error, json),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let workers = arguments.workers.unwrap_or_else(|| {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        processors.min(WORKERS_DEFAULT_MAX) as u32
+    });
+    let runtime = match system::runtime(workers as usize) {
         Ok(runtime) => runtime,
         Err(error) => return exit::fail_threads(&error, json),
     };
-    let result = runtime.block_on(carry_out(arguments, Arc::clone(&display), warden, stop));
+    let result = runtime.block_on(carry_out((arguments, workers), Arc::clone(&display), warden, stop));
     // A read from standard input may never return; it must not hold up the end.
     runtime.shutdown_timeout(SHUTDOWN);
     match result {
@@ -64,15 +68,11 @@ pub(super) fn run(arguments: RunArguments) -> ExitCode {
 }
 
 async fn carry_out(
-    arguments: RunArguments,
+    (arguments, workers): (RunArguments, u32),
     shown: Arc<Display>,
     warden: Arc<Warden>,
     stop: watch::Receiver<bool>,
 ) -> Result<Outcome, Error> {
-    let workers = arguments.workers.unwrap_or_else(|| {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        processors.min(WORKERS_DEFAULT_MAX) as u32
-    });
     let (file, cache) = (arguments.file.clone(), arguments.cache.dir());
     let ticker = tokio::spawn(Arc::clone(&shown).tick());
     let asked_early = || is_asked_before_begin(Arc::clone(&shown), stop.clone());

@@ -1,6 +1,6 @@
 //! `reprise savepoint`: asks the running host for a savepoint, makes one where no host runs, or removes one.
 
-use super::{SavepointArguments, exit, text};
+use super::{SavepointArguments, exit, system, text};
 use crate::clock::Clock;
 use crate::job::{self, Error};
 use reprise_core::checkpoint::manifest::Request;
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 pub(super) fn savepoint(arguments: SavepointArguments) -> ExitCode {
     let json = arguments.json;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match system::runtime(1) {
         Ok(runtime) => runtime,
         Err(error) => return exit::fail_threads(&error, json),
     };

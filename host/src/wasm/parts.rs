@@ -73,7 +73,7 @@ impl Parts {
 
 /// What is given: everything that the tool chains of today emit without being asked.
 fn given() -> WasmFeatures {
-    REFUSED.into_iter().fold(WasmFeatures::all(), |given, (_, feature)| given.difference(feature)) | WasmFeatures::GC_TYPES
+    REFUSED.into_iter().fold(WasmFeatures::default(), |given, (_, feature)| given.difference(feature)) | WasmFeatures::GC_TYPES
 }
 
 /// Checks that bytes are a valid component, or a valid core module, of what is given here.

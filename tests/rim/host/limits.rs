@@ -43,6 +43,32 @@ fn where_nothing_limits_address_space_memories_have_their_whole_reservation() {
 }
 
 #[test]
+fn under_a_limit_on_threads_a_job_runs_or_says_what_it_lacks() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    /// Some user who owns nothing.
+    const NOBODY: u32 = 65_534;
+    for threads in [1, 2, 3, 5, 8, 12, 16, 20, 24, 28, 32] {
+        let place = Place::with(&topology("interval = \"20ms\"", BOUNDED, Some(("chatter", ""))));
+        place.write("in/rows.txt", numbers(0..100));
+        let mut shell = Command::new("sh");
+        shell.current_dir(place.path("")).stdin(Stdio::null()).env("REPRISE_CACHE", place.path("cache"));
+        shell.arg("-c").arg(format!("ulimit -u {threads}; exec \"$0\" run job.toml --workers 2")).arg(binary());
+        // The limit does not hold for root.
+        if is_root() {
+            fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o777)).unwrap();
+            shell.uid(NOBODY).gid(NOBODY);
+        }
+        let ended = Running::start(shell).wait();
+        assert_done_or_told(&ended, &place, 100, &format!("{threads} threads"), &["threads", "thread", "fork"]);
+    }
+}
+
+fn is_root() -> bool {
+    fs::read_to_string("/proc/self/status").unwrap().lines().any(|line| line.starts_with("Uid:\t0\t"))
+}
+
+#[test]
 fn a_job_may_open_as_many_files_as_it_is_allowed_to() {
     let place = Place::with(&topology("interval = \"20ms\"", FOLLOWED, None));
     place.write("in/rows.txt", numbers(0..10));
