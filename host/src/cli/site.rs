@@ -1,7 +1,7 @@
 //! Which store and which job a command looks at: a topology file, or `--store` with `--job`.
 
-use super::exit;
 use super::text::plain;
+use super::{exit, outlet};
 use crate::job::survey::{Choice, Chosen, Site, SurveyError, Which, choose, site_of};
 use crate::job::{Error, Kind};
 use crate::store::{self, Store};
@@ -43,7 +43,7 @@ pub(super) fn end(outcome: Result<ExitCode, Failure>, usage: &str, json: bool) -
         Ok(code) => code,
         Err(Failure::Survey(error)) => exit::fail_survey(&error, json),
         Err(Failure::Usage(text)) => {
-            eprintln!("error: {text}\n\nUsage: {usage}");
+            outlet::say(&format!("error: {text}\n\nUsage: {usage}"));
             ExitCode::from(exit::code(Kind::Topology))
         }
     }
@@ -65,7 +65,7 @@ impl Opened {
     pub fn choose(&self, text: &str) -> Result<Chosen, Failure> {
         let chosen = self.wait(choose(&self.store, &self.job, &choice(text)?))?;
         for (epoch, reason) in &chosen.passed_over {
-            eprintln!("checkpoint {epoch} cannot be read and is passed over: {}", plain(reason));
+            outlet::say(&format!("checkpoint {epoch} cannot be read and is passed over: {}", plain(reason)));
         }
         Ok(chosen)
     }

@@ -124,10 +124,14 @@ pub fn run(blueprint: Blueprint, seats: Vec<Seat>) -> Result<(), Failure> {
             shared.fail(failure);
         }
     });
-    let guards = guards.map_err(|error| Failure::Internal(format!("worker threads cannot be started: {error}")))?;
+    let guards = guards.map_err(|error| {
+        // Those that were started wait for the others.
+        control.abort();
+        Failure::no_thread("the threads of all workers", &error)
+    })?;
     for result in guards.join() {
         if let Err(panic) = result {
-            control.fail(Failure::Internal(format!("a worker panicked: {panic}")));
+            control.fail(Failure::Internal(format!("a worker gave up: {panic}")));
         }
     }
     let failure = control.take_failure();

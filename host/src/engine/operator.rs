@@ -196,7 +196,7 @@ impl OperatorInstance {
         let at = Participant { node: Node::Operator(place.index), instance: place.instance };
         let operator = blueprint.settings.name.clone();
         let identity = Identity { job: blueprint.job.clone(), operator, instance: at.instance, seed: 0 };
-        let open = Call { number: first.0 << 32, now_ms: clock.now_ms() };
+        let open = Call { number: first.0 << 32, now_ms: clock.now_ms(), instant_ns: 0 };
         let crew = Arc::clone(&control.crew);
         let is_kept = Arc::default();
         let maker = Maker { blueprint: Arc::clone(&blueprint), identity, parallelism: place.instances, open, crew, is_kept };
@@ -361,7 +361,8 @@ impl OperatorInstance {
     /// Makes a call, and takes note of it where it succeeds. Gives the input back.
     pub(super) fn call(&mut self, input: &Input) -> Result<(Outcome, Call, Duration), GuestError> {
         // A call that is made again has the number of the first time.
-        let call = Call { number: self.calls + 1, now_ms: self.clock.now_ms() };
+        let instant_ns = self.instance.as_ref().map_or(self.last_call.instant_ns, Instance::instant_ns);
+        let call = Call { number: self.calls + 1, now_ms: self.clock.now_ms(), instant_ns };
         self.last_call = call;
         let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
         let started = Instant::now();

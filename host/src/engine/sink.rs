@@ -69,7 +69,7 @@ impl SinkInstance {
         std::thread::Builder::new()
             .name(format!("write-{}", seat.name))
             .spawn(thread)
-            .map_err(|error| Failure::Internal(format!("a thread for sink `{}` cannot be started: {error}", seat.name)))?;
+            .map_err(|error| Failure::no_thread(&format!("a thread for sink `{}`", seat.name), &error))?;
         Ok(Self { name: seat.name, place: seat.index, control, out, held: None, inbox: Inbox::new(first, 1), closed: false })
     }
 

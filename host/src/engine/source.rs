@@ -171,7 +171,7 @@ pub(super) fn build<'scope>(
             let _alarm = Alarm(&watched, "a reading thread");
             read(reader, &sender, &wake, &watched);
         })
-        .map_err(|error| Failure::Internal(format!("a thread for source `{name}` cannot be started: {error}")))?;
+        .map_err(|error| Failure::no_thread(&format!("a thread for source `{name}`"), &error))?;
     let activator = worker.activator_for(Rc::clone(&address));
     let mut instance = SourceInstance {
         name: seat.name,

@@ -152,7 +152,8 @@ fn numbered(call: Call) -> Numbered {
 }
 
 fn call(numbered: Numbered) -> Call {
-    Call { number: numbered.number, now_ms: numbered.now_ms }
+    // How far a guest had slept before is not in a capsule.
+    Call { number: numbered.number, now_ms: numbered.now_ms, instant_ns: 0 }
 }
 
 fn given(input: &Input) -> Given {
@@ -334,6 +335,7 @@ pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
     };
     let case = case(&mut capsule).map_err(damaged)?;
     let (limits, settings) = limits_in(&capsule.limits);
+    let settings = settings.with_memories(crate::wasm::memories(&bytes));
     let loaded = Runtime::new(&settings)?.load(&bytes)?.granted(grants)?;
     let identity = Identity { job: capsule.job.clone(), operator: capsule.operator.clone(), instance: capsule.instance.0, seed: 0 };
     let attempt = reproduce(&loaded, &capsule.config, &limits, identity, &case);

@@ -1,16 +1,20 @@
 //! What can go wrong in a call of a guest, told apart: a trap, a limit, a returned error, a broken contract, no instance at all.
 //!
-//! A [`GuestError`] is never our own fault and never storage's. Texts that came from the guest are cut and cleaned of control characters.
+//! A [`GuestError`] is never our own fault and never storage's. Texts that came from the guest are cut, and made plain where an error is
+//! displayed.
 
 use super::guest::{Guest, TooManyHostCalls};
 use super::limits::{Refused, TEXT_BYTES_MAX};
 use super::wasi::Ended;
+use reprise_core::plain::plain;
 use std::fmt;
 use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 /// Frames of a guest's backtrace that are kept.
 pub const FRAMES_MAX: usize = 32;
+/// Why a guest got no memory that it may have.
+const NO_MEMORY: &str = "the host has no memory or address space for it, though `memory` of the operator allows it; look for `ulimit -v` and limits of a container";
 /// Bytes of a function's name that are kept.
 const FRAME_BYTES_MAX: usize = 200;
 
@@ -85,21 +89,29 @@ impl Fault {
 }
 
 impl fmt::Display for GuestError {
+    /// One line, whatever a guest has to say; where a limit was reached, with the setting that is the limit.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let call = self.call;
         match &self.fault {
-            Fault::Trap(why) => write!(f, "trapped in `{call}`: {why}"),
-            Fault::Deadline { limit } => write!(f, "stopped in `{call}`: over its deadline of {limit:?}"),
+            Fault::Trap(why) => write!(f, "trapped in `{call}`: {}", plain(why)),
+            Fault::Deadline { limit } => write!(f, "stopped in `{call}`: over its deadline of {limit:?} (`deadline` of the operator)"),
             Fault::Memory { limit, asked } => {
-                write!(f, "out of memory in `{call}`: asked for {asked} bytes, the limit is {limit}")
+                write!(f, "out of memory in `{call}`: asked for {asked} bytes, the limit is {limit} (`memory` of the operator)")
             }
-            Fault::Table { limit, asked } => write!(f, "out of table elements in `{call}`: asked for {asked}, the limit is {limit}"),
-            Fault::HostCalls { limit } => write!(f, "stopped in `{call}`: over its limit of {limit} calls of the host"),
-            Fault::Stack => write!(f, "trapped in `{call}`: stack overflow"),
-            Fault::Returned(text) => write!(f, "`{call}` returned an error: {text}"),
-            Fault::Lie(how) => write!(f, "`{call}` broke the contract: {how}"),
-            Fault::Instance(why) if call == "instantiate" => write!(f, "cannot be instantiated: {why}"),
-            Fault::Instance(why) => write!(f, "`{call}` was not called: {why}"),
+            Fault::Table { limit, asked } => {
+                write!(
+                    f,
+                    "out of table elements in `{call}`: asked for {asked}, the limit is {limit} (`limits.table-elements` of the operator)"
+                )
+            }
+            Fault::HostCalls { limit } => {
+                write!(f, "stopped in `{call}`: over its limit of {limit} calls of the host (`limits.host-calls` of the operator)")
+            }
+            Fault::Stack => write!(f, "trapped in `{call}`: stack overflow (`stack` in `limits` of the topology)"),
+            Fault::Returned(text) => write!(f, "`{call}` returned an error: {}", plain(text)),
+            Fault::Lie(how) => write!(f, "`{call}` broke the contract: {}", plain(how)),
+            Fault::Instance(why) if call == "instantiate" => write!(f, "cannot be instantiated: {}", plain(why)),
+            Fault::Instance(why) => write!(f, "`{call}` was not called: {}", plain(why)),
         }
     }
 }
@@ -128,8 +140,11 @@ impl GuestError {
         let refused = guest.meter.refused().map(|refused| match refused {
             Refused::Memory(asked) => Fault::Memory { limit: guest.meter.memory_bytes_max(), asked },
             Refused::Table(asked) => Fault::Table { limit: guest.meter.table_elements_max(), asked },
+            Refused::Host => Fault::Trap(NO_MEMORY.to_owned()),
         });
-        let fault = match (fault_of(error, deadline, handover_bytes_max), refused) {
+        let is_output = matches!(call, "process" | "advance" | "resume");
+        let setting = if is_output { " (`output-max` of the operator, and what goes with it)" } else { "" };
+        let fault = match (fault_of(error, deadline, handover_bytes_max, setting), refused) {
             (Fault::Trap(_), Some(refused)) => refused,
             // The host found no room for what it passes, or the first memory is too large: no trap, but the same fault.
             (Fault::Lie(how), Some(refused)) if starting || how.contains("realloc") => refused,
@@ -140,7 +155,8 @@ impl GuestError {
     }
 }
 
-fn fault_of(error: &wasmtime::Error, deadline: Duration, handover_bytes_max: usize) -> Fault {
+/// `setting`: which one bounds what a call hands over.
+fn fault_of(error: &wasmtime::Error, deadline: Duration, handover_bytes_max: usize, setting: &str) -> Fault {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return match trap {
             Trap::Interrupt => Fault::Deadline { limit: deadline },
@@ -164,7 +180,7 @@ fn fault_of(error: &wasmtime::Error, deadline: Duration, handover_bytes_max: usi
     let why = chain(error);
     // wasmtime keeps the type of this error to itself; a test holds its wording.
     if why.contains("fuel allocated for hostcalls") {
-        return Fault::Lie(format!("output over the limit of {handover_bytes_max} bytes"));
+        return Fault::Lie(format!("output over the limit of {handover_bytes_max} bytes{setting}"));
     }
     Fault::Lie(why)
 }
@@ -183,7 +199,7 @@ pub(super) fn chain(error: &wasmtime::Error) -> String {
             texts.push(text);
         }
     }
-    clean(&texts.join(": "), TEXT_BYTES_MAX)
+    cut(&texts.join(": "), TEXT_BYTES_MAX)
 }
 
 fn frames(error: &wasmtime::Error) -> Vec<String> {
@@ -191,23 +207,15 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
         return Vec::new();
     };
     let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => clean(name, FRAME_BYTES_MAX),
+        Some(name) => cut(name, FRAME_BYTES_MAX),
         None => format!("function {}", frame.func_index()),
     };
     backtrace.frames().iter().take(FRAMES_MAX).map(name).collect()
 }
 
-/// A guest's text made fit to show: cut at `bytes_max`, control characters other than tab and line feed replaced.
-pub(super) fn clean(text: &str, bytes_max: usize) -> String {
-    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
-    let mut cleaned = String::with_capacity(text.len().min(bytes_max));
-    for c in text.chars().map(shown) {
-        if cleaned.len() + c.len_utf8() > bytes_max {
-            break;
-        }
-        cleaned.push(c);
-    }
-    cleaned
+/// A guest's text, cut at a character to `bytes_max`. It may hold anything: whoever shows it makes it plain ([`reprise_core::plain`]).
+pub(super) fn cut(text: &str, bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(bytes_max)].to_owned()
 }
 
 #[cfg(test)]
@@ -215,10 +223,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_cut_at_a_character_and_cleaned() {
-        assert_eq!(clean("añb", 2), "a");
-        assert_eq!(clean("añb", 3), "añ");
-        assert_eq!(clean("a\u{1b}[31m\n", 99), "a\u{fffd}[31m\n");
+    fn texts_are_cut_at_a_character() {
+        assert_eq!(cut("añb", 2), "a");
+        assert_eq!(cut("añb", 3), "añ");
+        assert_eq!(cut("a\u{1b}[31m\n", 99), "a\u{1b}[31m\n", "what is stored is what was said");
     }
 
     #[test]
@@ -228,17 +236,21 @@ mod tests {
         assert_eq!(show("open", Fault::Returned("no `n`".into())), "`open` returned an error: no `n`");
         assert_eq!(
             show("advance", Fault::Deadline { limit: Duration::from_millis(50) }),
-            "stopped in `advance`: over its deadline of 50ms"
+            "stopped in `advance`: over its deadline of 50ms (`deadline` of the operator)"
         );
         assert_eq!(
             show("process", Fault::Memory { limit: 10, asked: 11 }),
-            "out of memory in `process`: asked for 11 bytes, the limit is 10"
+            "out of memory in `process`: asked for 11 bytes, the limit is 10 (`memory` of the operator)"
         );
         assert_eq!(
             show("process", Fault::Table { limit: 10, asked: 11 }),
-            "out of table elements in `process`: asked for 11, the limit is 10"
+            "out of table elements in `process`: asked for 11, the limit is 10 (`limits.table-elements` of the operator)"
         );
-        assert_eq!(show("process", Fault::HostCalls { limit: 10 }), "stopped in `process`: over its limit of 10 calls of the host");
+        assert_eq!(
+            show("process", Fault::HostCalls { limit: 10 }),
+            "stopped in `process`: over its limit of 10 calls of the host (`limits.host-calls` of the operator)"
+        );
+        assert_eq!(show("open", Fault::Returned("a\nerror: b\u{1b}".into())), "`open` returned an error: a\\u{a}error: b\\u{1b}");
         assert_eq!(show("instantiate", Fault::Instance("pool is full".into())), "cannot be instantiated: pool is full");
         assert_eq!(show("process", Fault::Instance("it is dead".into())), "`process` was not called: it is dead");
     }

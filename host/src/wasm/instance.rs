@@ -10,7 +10,7 @@
 use super::allowance::Allowance;
 use super::component::{Component, DESCRIPTION_BYTES_MAX};
 use super::contract::{self, lend, lend_chunk, operator, state};
-use super::fault::{Fault, GuestError, clean};
+use super::fault::{Fault, GuestError, cut};
 use super::guest::{Call, Guest, LogLine};
 use super::limits::{CELL_BYTES_MAX, CELL_ENDS_BYTES, CHUNKS_PER_PART_MAX, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX};
 use super::usage::{self, Usage};
@@ -277,6 +277,12 @@ impl Instance {
         self.store.data().circumstances()
     }
 
+    /// What its monotonic clock shows next at least; 0 where its guest never looked at it. For the circumstances of the next call.
+    #[must_use]
+    pub fn instant_ns(&self) -> u64 {
+        self.store.data().wasi.next_ns()
+    }
+
     /// Lets it stand where another instance stood after a call.
     pub fn set_circumstances(&mut self, call: Call) {
         self.store.data_mut().set_circumstances(call);
@@ -356,7 +362,7 @@ impl Instance {
         guest.usage.fuel = guest.usage.fuel.saturating_add(fuel);
         let checked = match returned {
             Ok(Ok(answer)) => check(answer, &self.description, &self.limits).map_err(|lie| GuestError::said(name, Fault::Lie(lie), guest)),
-            Ok(Err(text)) => Err(GuestError::said(name, Fault::Returned(clean(&text, TEXT_BYTES_MAX)), guest)),
+            Ok(Err(text)) => Err(GuestError::said(name, Fault::Returned(cut(&text, TEXT_BYTES_MAX)), guest)),
             Err(error) => Err(GuestError::ended(name, &error, guest, deadline, handover_bytes_max)),
         };
         if checked.is_err() {
@@ -430,7 +436,7 @@ fn check_rejected(rejected: Vec<operator::Rejection>, rows: usize) -> Result<Vec
         if std::mem::replace(seen, true) {
             return Err(format!("row {row} is rejected twice"));
         }
-        checked.push(Rejection { row, reason: clean(&rejection.reason, TEXT_BYTES_MAX) });
+        checked.push(Rejection { row, reason: cut(&rejection.reason, TEXT_BYTES_MAX) });
     }
     Ok(checked)
 }
@@ -454,7 +460,7 @@ fn check_outputs(
         let rows = contract::batch(rows).map_err(|error| format!("batch for output port {port}: {error}"))?;
         bytes = bytes.saturating_add(rows.size_bytes() as u64);
         if bytes > limits.output_bytes_max {
-            return Err(format!("output over the limit of {} bytes", limits.output_bytes_max));
+            return Err(format!("output over the limit of {} bytes (`output-max` of the operator)", limits.output_bytes_max));
         }
         if !rows.is_empty() {
             checked.push((port, rows));

@@ -48,7 +48,10 @@ impl Instance {
         self.meter_output(rows);
         let (bytes, bytes_max) = (before.saturating_add(rows + piece.len() as u64 * BATCH_BYTES), self.limits().call_output_bytes_max);
         if bytes > bytes_max {
-            return Err(self.condemn(call, format!("the output of `{name}` is over the limit of {bytes_max} bytes in all")));
+            return Err(self.condemn(
+                call,
+                format!("the output of `{name}` is over the limit of {bytes_max} bytes in all (`limits.call-output` of the operator)"),
+            ));
         }
         Ok(bytes)
     }

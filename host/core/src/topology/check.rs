@@ -90,6 +90,7 @@ fn check_checkpoint(draft: Option<&DraftCheckpoint>, problems: &mut Problems<'_>
         outage_max: limits::OUTAGE.take(&draft.outage_max, problems),
         uncheckpointed_bytes_max: limits::UNCHECKPOINTED.take(&draft.uncheckpointed_max, problems).0,
         savepoint_poll: limits::SAVEPOINT_POLL.take(&draft.savepoint_poll, problems),
+        stop_timeout: limits::STOP.take(&draft.stop_timeout, problems),
     }
 }
 

@@ -46,6 +46,7 @@ pub(super) struct DraftCheckpoint {
     pub outage_max: Given<String>,
     pub uncheckpointed_max: Given<String>,
     pub savepoint_poll: Given<String>,
+    pub stop_timeout: Given<String>,
 }
 
 #[derive(Debug, Default)]
@@ -239,6 +240,7 @@ fn read_checkpoint(given: Given<Section<'_>>, reader: &mut Reader<'_>) -> Option
         outage_max: section.text(reader, "outage-max", "\"24h\""),
         uncheckpointed_max: section.text(reader, "uncheckpointed-max", "\"1GiB\""),
         savepoint_poll: section.text(reader, "savepoint-poll", "\"2s\""),
+        stop_timeout: section.text(reader, "stop-timeout", "\"30s\""),
     };
     section.finish(reader);
     Some(draft)

@@ -192,6 +192,7 @@ pub(super) const UNCHECKPOINTED: Limit<Bytes> =
     Limit::new("checkpoint", "uncheckpointed-max", Bytes(GIB), (Bytes(64 * KIB), Bytes(1_024 * GIB)));
 pub(super) const CHAIN_BYTES: Limit<Bytes> = Limit::new("checkpoint", "chain-bytes-max", Bytes(8 * GIB), (Bytes(KIB), Bytes(1_024 * GIB)));
 pub(super) const SAVEPOINT_POLL: Limit<Duration> = Limit::new("checkpoint", "savepoint-poll", ms(2_000), (ms(10), HOUR));
+pub(super) const STOP: Limit<Duration> = Limit::new("checkpoint", "stop-timeout", ms(30_000), (ms(1_000), HOUR.saturating_mul(24)));
 
 pub(super) const STEPS_AHEAD: Limit<u32> = Limit::new("flow", "steps-ahead", 16, (1, 1_024));
 pub(super) const BYTES_AHEAD: Limit<Bytes> = Limit::new("flow", "bytes-ahead", Bytes(16 * MIB), (Bytes(64 * KIB), Bytes(4 * GIB)));
@@ -281,6 +282,7 @@ pub fn limits() -> Vec<LimitRow> {
         UNCHECKPOINTED.row(),
         CHAIN_BYTES.row(),
         SAVEPOINT_POLL.row(),
+        STOP.row(),
         STEPS_AHEAD.row(),
         BYTES_AHEAD.row(),
         BATCH_ROWS.row(),
@@ -391,6 +393,7 @@ mod tests {
             BREAKER_PAUSE,
             OUTAGE,
             SAVEPOINT_POLL,
+            STOP,
             LATENESS,
             IDLE_AFTER,
             TIME_AHEAD,

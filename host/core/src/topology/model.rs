@@ -67,6 +67,8 @@ pub struct Checkpoint {
     pub uncheckpointed_bytes_max: u64,
     /// Time between two looks for a requested savepoint.
     pub savepoint_poll: Duration,
+    /// How long a job that is asked to stop may take before its process ends all the same.
+    pub stop_timeout: Duration,
 }
 
 /// How much may be in flight.
