@@ -16,7 +16,7 @@ use super::savepoint;
 use super::take_up;
 use crate::clock::Clock;
 use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, SourceReader, Staged};
-use crate::engine::{self, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
+use crate::engine::{self, Accounts, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
 use crate::store::{Intercept, Store};
 use crate::wasm;
 use reprise_core::checkpoint::chain::ChainLimits;
@@ -216,7 +216,7 @@ impl Job {
         });
         self.tell_replays(&replays);
         let layout = self.layout(up.generation, writer, splits, &replays);
-        let (reporter, events) = self.recorder(&layout, &patience, &replays);
+        let (reporter, events, lanes) = self.recorder(&layout, &patience, &replays);
         let blueprint = self.blueprint(first_epoch, &control, reporter, &replays);
         let mut published = taken.clone();
         // What it names was published just now.
@@ -240,7 +240,11 @@ impl Job {
             // Ending an attempt would lose what was read ahead of a source that cannot be read again.
             lookout: (all_replay && self.options.savepoint.is_none()).then_some(replays.lookout),
         };
-        self.drive(blueprint, seats, keeper, events, &control, base.map(|b| b.epoch)).await
+        let driven = self.drive(blueprint, seats, keeper, events, &control, base.map(|b| b.epoch)).await;
+        if matches!(driven, Ok(Attempt::Failed { .. } | Attempt::Again)) {
+            lanes.settle().await;
+        }
+        driven
     }
 
     /// Claims the job and takes it up.
@@ -469,7 +473,7 @@ impl Job {
         layout: &Layout,
         patience: &Arc<Patience>,
         replays: &Replays,
-    ) -> (engine::Reporter, tokio::sync::mpsc::Receiver<recorder::Told>) {
+    ) -> (engine::Reporter, tokio::sync::mpsc::Receiver<recorder::Told>, recorder::Lanes) {
         let topology = &self.plan().topology;
         let recorder = Recorder {
             store: self.store.clone(),
@@ -534,6 +538,7 @@ impl Job {
                 steps_ahead_max: topology.flow.steps_ahead_max,
                 bytes_ahead_max: topology.flow.bytes_ahead_max,
             },
+            accounts: Arc::new(Accounts::new(topology.operators.len(), self.options.workers, topology.flow.emitted_ahead_bytes_max)),
             control: Arc::clone(control),
             reporter,
             clock: self.options.clock.clone(),
