@@ -11,10 +11,11 @@
 
 use super::operator::Wake;
 use reprise_core::ids::Epoch;
+use reprise_core::portion::Portion;
 use reprise_core::topology::{Exchange, Node, Plan};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Epochs of which rows may be under way at the same time: more than sources begin (`epochs-in-flight-max` is at most 64).
 const EPOCHS_MAX: u64 = 100;
@@ -89,7 +90,7 @@ impl Account {
 pub struct Accounts {
     operators: Vec<Account>,
     /// How much one call should emit at most, in bytes.
-    pub(super) call_bytes: u64,
+    call_bytes: u64,
 }
 
 /// Calls whose output together may be under way, about.
@@ -109,6 +110,23 @@ impl Accounts {
     }
 }
 
+/// Where what an instance emits goes.
+#[derive(Clone)]
+pub(super) struct Outlet {
+    /// What is under way between operators.
+    pub accounts: Arc<Accounts>,
+    /// For each of its outputs how many copies of the rows go out.
+    pub copies: Vec<u64>,
+    /// How much one call is given.
+    pub portion: Portion,
+}
+
+impl Outlet {
+    pub fn new(accounts: Arc<Accounts>, copies: Vec<u64>) -> Self {
+        Self { portion: Portion::new(accounts.call_bytes), accounts, copies }
+    }
+}
+
 /// For each output of an operator how many copies of its rows go out. `instances`: those of a node.
 pub(super) fn copies(plan: &Plan, from: Node, outputs: usize, instances: impl Fn(Node) -> u32) -> Vec<u64> {
     let mut copies = vec![0; outputs];
@@ -123,7 +141,6 @@ pub(super) fn copies(plan: &Plan, from: Node, outputs: usize, instances: impl Fn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
 
     fn wake(woken: &Arc<AtomicUsize>) -> Wake {

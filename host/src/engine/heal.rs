@@ -27,8 +27,17 @@ use std::time::{Duration, Instant};
 /// Successors in a row that may fail before the run ends and the job is taken up again from its last checkpoint.
 const REVIVALS_MAX: u32 = 3;
 
+/// Who is to blame for what fails.
+#[derive(Default)]
+pub(super) struct Inquiry {
+    /// The first row of the unit is to go to quarantine, unless the instance is to blame.
+    suspect: Option<Suspect>,
+    /// Why the instance is to blame, while it is.
+    pub blamed: Option<String>,
+}
+
 /// A single row on which calls fail, until it is known whether it is to blame.
-pub(super) struct Suspect {
+struct Suspect {
     /// Its unit had not failed before, and is not counted yet.
     is_first: bool,
     error: GuestError,
@@ -70,7 +79,7 @@ impl OperatorInstance {
     fn welcome(&mut self, revived: Revived) -> Result<(), Failure> {
         let Revived { instance, log, restored, dead, blame } = revived;
         self.log = log;
-        if let Some(suspect) = &mut self.suspect {
+        if let Some(suspect) = &mut self.inquiry.suspect {
             suspect.blame = suspect.blame.or(blame);
         }
         match instance {
@@ -86,7 +95,7 @@ impl OperatorInstance {
                     self.pace.note_restore(image.bytes(), restored);
                 }
                 self.start_standby(dead);
-                if let Some(suspect) = self.suspect.take() {
+                if let Some(suspect) = self.inquiry.suspect.take() {
                     self.judge(suspect)?;
                 }
                 // Those of a search are not told one by one; that of the failure which began it is.
@@ -123,7 +132,7 @@ impl OperatorInstance {
     /// `dead`: instances that are still to be dropped.
     fn revive_after(&mut self, dead: Vec<Instance>) -> Result<(), Failure> {
         let Some(image) = &self.image else { return Ok(()) };
-        let suspect = self.suspect.as_ref().filter(|suspect| suspect.blame.is_none());
+        let suspect = self.inquiry.suspect.as_ref().filter(|suspect| suspect.blame.is_none());
         let trial = suspect.zip(self.unit.as_ref()).and_then(|(suspect, unit)| match &unit.work {
             Work::Rows { input, rows } => Some(Trial::new(*input, rows, self.last_call, &suspect.error)),
             Work::Watermark(_) | Work::EndOfEpoch { .. } => None,
@@ -239,7 +248,7 @@ impl OperatorInstance {
             return Err(self.last_failure(error.clone(), context.to_owned(), Some(faults)));
         }
         let many = || format!("over {} faults in {:?}", settings.faults_max, settings.window);
-        self.say_paused(pause, self.blamed.clone().unwrap_or_else(many));
+        self.say_paused(pause, self.inquiry.blamed.clone().unwrap_or_else(many));
         Ok(())
     }
 
@@ -315,7 +324,7 @@ impl OperatorInstance {
 
     /// Lets it be found out whether the first row of a unit is to blame, while a successor is made.
     fn suspect(&mut self, unit: Unit, suspect: Suspect) -> Result<(), Failure> {
-        (self.unit, self.suspect) = (Some(unit), Some(suspect));
+        (self.unit, self.inquiry.suspect) = (Some(unit), Some(suspect));
         self.revive()
     }
 
@@ -341,7 +350,7 @@ impl OperatorInstance {
         }
         self.unit = Some(unit);
         let reason = self.failure(error, context, None).to_string();
-        self.blamed = Some(reason.clone());
+        self.inquiry.blamed = Some(reason.clone());
         if let Some(pause) = self.blueprint.guard.trip() {
             self.say_paused(pause, reason);
         }

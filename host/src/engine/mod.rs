@@ -64,7 +64,7 @@ pub use sink::SinkSeat;
 pub use source::{SourceLimits, SourceSeat};
 
 use crate::clock::Clock;
-use account::copies;
+use account::{Outlet, copies};
 use dataflow::Parts;
 use operator::{OperatorInstance, Place};
 use reprise_core::ids::Epoch;
@@ -215,11 +215,11 @@ fn open(worker: &Worker, blueprint: &Blueprint, restored: Vec<Vec<Restored>>) ->
             blueprint.plan.edges.iter().filter(to_it).map(|edge| (*edge, senders(edge))).collect()
         };
         let copies = copies(&blueprint.plan, Node::Operator(index), shape.description.outputs.len(), count);
+        let outlet = Outlet::new(Arc::clone(&blueprint.accounts), copies);
         let mut restored = restored.next().unwrap_or_default().into_iter();
         let instances = count(Node::Operator(index));
         let opened = of_worker(at, instances, workers).zip(0..).map(|(instance, place)| {
-            let accounts = Arc::clone(&blueprint.accounts);
-            let place = Place { index, instance, instances, workers, edges: edges(place), copies: copies.clone(), accounts };
+            let place = Place { index, instance, instances, workers, edges: edges(place), outlet: outlet.clone() };
             let state = restored.next().unwrap_or(Restored { watermark: i64::MIN, ..Restored::default() });
             let (control, reporter) = (Arc::clone(&blueprint.control), Arc::clone(&blueprint.reporter));
             OperatorInstance::open(Arc::clone(shape), place, blueprint.first_epoch, state, control, reporter, blueprint.clock.clone())

@@ -10,14 +10,14 @@
 //!             └───────┴── a new instance takes over (heal)
 //! ```
 
-use super::account::Accounts;
+use super::account::Outlet;
 use super::capsule::{Case, Evidence};
 use super::control::{Control, Failure, NodeCounters};
 use super::distribute::for_each_part;
 use super::event::{Event, Events};
 use super::frame::{Frame, Load};
 use super::guard::Guard;
-use super::heal::Suspect;
+use super::heal::Inquiry;
 use super::image::{Image, Unreported, Versioned};
 use super::inbox::{Arrival, Inbox, Risen, Watermarks};
 use super::moment::Moment;
@@ -35,7 +35,6 @@ use reprise_core::description::Description;
 use reprise_core::failure::pace::Pace;
 use reprise_core::failure::search::Search;
 use reprise_core::ids::Epoch;
-use reprise_core::portion::Portion;
 use reprise_core::topology::{self, Edge, Operator};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -141,11 +140,7 @@ pub(super) struct OperatorInstance {
     clock: Clock,
     /// The operator's input that each edge leads to, and where it comes from.
     edges: Vec<(u32, topology::Node)>,
-    accounts: Arc<Accounts>,
-    /// Of what it emits on each output, so many copies go out.
-    copies: Vec<u64>,
-    /// How much one call is given.
-    portion: Portion,
+    outlet: Outlet,
     pub(super) maker: Maker,
     /// `None` while a successor is being made.
     pub(super) instance: Option<Instance>,
@@ -182,10 +177,7 @@ pub(super) struct OperatorInstance {
     /// Successors in a row that failed themselves.
     pub(super) revivals_failed: u32,
     pub(super) failed_at: Instant,
-    /// The first row of the unit is to go to quarantine, unless the instance is to blame.
-    pub(super) suspect: Option<Suspect>,
-    /// Why the instance is to blame for what fails, while it is.
-    pub(super) blamed: Option<String>,
+    pub(super) inquiry: Inquiry,
     /// When others have to get their turn.
     pub(super) turn_ends: Instant,
     pub(super) not_before: Option<Instant>,
@@ -204,10 +196,8 @@ pub(super) struct Place {
     pub workers: u32,
     /// For each edge how many instances send on it.
     pub edges: Vec<(Edge, usize)>,
-    /// For each output how many copies of its rows go out.
-    pub copies: Vec<u64>,
-    /// What is under way between operators.
-    pub accounts: Arc<Accounts>,
+    /// Where what it emits goes.
+    pub outlet: Outlet,
 }
 
 impl OperatorInstance {
@@ -247,9 +237,7 @@ impl OperatorInstance {
             reporter,
             clock,
             edges: place.edges.into_iter().map(|(edge, _)| (edge.input, edge.from)).collect(),
-            portion: Portion::new(place.accounts.call_bytes),
-            accounts: place.accounts,
-            copies: place.copies,
+            outlet: place.outlet,
             maker,
             instance: Some(instance),
             inbox: Inbox::new(first, outputs),
@@ -274,8 +262,7 @@ impl OperatorInstance {
             revival: None,
             revivals_failed: 0,
             failed_at: Instant::now(),
-            suspect: None,
-            blamed: None,
+            inquiry: Inquiry::default(),
             turn_ends: Instant::now(),
             not_before: None,
             wake: Arc::new(|| ()),
@@ -368,7 +355,7 @@ impl OperatorInstance {
             let work = match load {
                 Load::Rows(rows) => {
                     let (input, from) = self.edges[edge];
-                    if let Some(account) = self.accounts.of(from) {
+                    if let Some(account) = self.outlet.accounts.of(from) {
                         account.subtract(self.inbox.current(), rows.size_bytes() as u64);
                     }
                     Work::Rows { input, rows }
@@ -413,7 +400,7 @@ impl OperatorInstance {
         self.pass_log();
         let outcome = outcome?;
         self.calls = call.number;
-        self.blamed = None;
+        self.inquiry.blamed = None;
         if self.blueprint.guard.success() {
             (self.blueprint.events)(Event::Resumed { operator: self.blueprint.settings.name.clone() });
         }
@@ -433,7 +420,7 @@ impl OperatorInstance {
     }
 
     fn work_on_rows(&mut self, input: u32, rows: Batch, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
-        let piece = self.search.piece(rows.len()).min(self.portion.rows(rows.len(), rows.size_bytes() as u64));
+        let piece = self.search.piece(rows.len()).min(self.outlet.portion.rows(rows.len(), rows.size_bytes() as u64));
         let (now, left) = match piece < rows.len() {
             true => (rows.slice(0..piece), Some(rows)),
             false => (rows, None),
@@ -444,7 +431,7 @@ impl OperatorInstance {
                 self.search.succeeded(piece);
                 let returned = self.returned(&outcome);
                 let Input::Rows { rows: now, .. } = &given else { return Ok(()) };
-                self.portion.note(now.size_bytes() as u64, outcome.outputs.iter().map(|(_, rows)| rows.size_bytes() as u64).sum());
+                self.outlet.portion.note(now.size_bytes() as u64, outcome.outputs.iter().map(|(_, rows)| rows.size_bytes() as u64).sum());
                 self.rows += now.len() as u64;
                 self.counters().rows_in.fetch_add(now.len() as u64, Ordering::Relaxed);
                 let rejected = outcome.rejected.len() as u64;
@@ -512,8 +499,8 @@ impl OperatorInstance {
             }
             self.counters().rows_out.fetch_add(rows.len() as u64, Ordering::Relaxed);
             let (port, bytes) = (port as usize, rows.size_bytes() as u64);
-            let copies = self.copies.get(port).copied().unwrap_or_default();
-            if let Some(account) = self.accounts.of(topology::Node::Operator(self.place)) {
+            let copies = self.outlet.copies.get(port).copied().unwrap_or_default();
+            if let Some(account) = self.outlet.accounts.of(topology::Node::Operator(self.place)) {
                 account.add(self.inbox.current(), bytes.saturating_mul(copies));
             }
             for_each_part(rows, &mut |part| send(capabilities, port, &mut Frame::rows(part)));
@@ -522,7 +509,7 @@ impl OperatorInstance {
 
     /// True where those downstream have too much to take: they wake this instance.
     fn waits_for_room(&self) -> bool {
-        let account = self.accounts.of(topology::Node::Operator(self.place));
+        let account = self.outlet.accounts.of(topology::Node::Operator(self.place));
         account.is_some_and(|account| account.holds(self.at.instance, self.inbox.current(), &self.wake))
     }
 

@@ -39,6 +39,14 @@ pub(super) struct Recorder {
     pub origins: Vec<Arc<Origin>>,
 }
 
+/// What comes of a recorder.
+pub(super) struct Recorded {
+    /// What the keeper is told.
+    pub events: mpsc::Receiver<Told>,
+    /// The tasks.
+    pub lanes: Lanes,
+}
+
 /// The tasks of a recorder.
 pub(super) struct Lanes {
     is_over: watch::Sender<bool>,
@@ -63,7 +71,7 @@ pub(super) type Told = Result<Fact, Error>;
 
 /// Starts a task for each participant. `waiting`: reports of one participant that may wait for storage; more is a fault of the host, since
 /// sources do not begin more epochs than that.
-pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting: usize) -> (Reporter, mpsc::Receiver<Told>, Lanes) {
+pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting: usize) -> (Reporter, Recorded) {
     let (told, events) = mpsc::channel(EVENTS_WAITING);
     let recorder = Arc::new(recorder);
     let (is_over, over) = watch::channel(false);
@@ -92,7 +100,7 @@ pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting:
         let lane = lanes.get(&report.from).ok_or(ReportLost)?;
         lane.try_send(report).map_err(|_| ReportLost)
     });
-    (reporter, events, Lanes { is_over, tasks })
+    (reporter, Recorded { events, lanes: Lanes { is_over, tasks } })
 }
 
 /// Waits until no report is to be recorded any more.
@@ -291,7 +299,7 @@ mod tests {
         let generation = Generation(1);
         let recorder = Recorder { store: store.clone(), patience, job, generation, sources, operators: Vec::new(), origins: Vec::new() };
         let from = Participant { node: Node::Source(0), instance: 0 };
-        let (reporter, mut events, lanes) = start(recorder, vec![from], 4);
+        let (reporter, Recorded { mut events, lanes }) = start(recorder, vec![from], 4);
         for epoch in 1..=3 {
             reporter(report(from, epoch)).unwrap();
         }
