@@ -11,7 +11,7 @@ use super::operator::{OperatorInstance, Turn, Unit, Work};
 use super::replay::Input;
 use super::report::Faulted;
 use super::revive::{AT_ONCE_MAX, Lost, Remains, Revival, Revived, Successor};
-use super::trial::{Trial, remedy};
+use super::trial::{Trial, remedy, with_remedy};
 use crate::clock::Clock;
 use crate::wasm::{self, GuestError, Instance};
 use reprise_core::checkpoint::faulted::{FaultedRow, LINE_BYTES_MAX, LINES_MAX};
@@ -112,6 +112,7 @@ impl OperatorInstance {
                     return self.revive_after(dead);
                 }
                 self.keep_case(Failing::Start, &error);
+                let context = with_remedy(context, &error);
                 Err(self.last_failure(error, context, None))
             }
             Err(Lost::Diverged { context }) => {
@@ -274,6 +275,7 @@ impl OperatorInstance {
         if is_first {
             self.write_down(&unit, 1, &error);
         }
+        let context = with_remedy(context, &error);
         let pauses = self.blueprint.settings.on_failure.then == Then::Pause && !self.control.stopping();
         if !pauses {
             return Err(self.last_failure(error, context, Some(failures)));

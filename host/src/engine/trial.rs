@@ -69,11 +69,19 @@ impl Trial {
 /// What somebody can do where an instance is to blame and no row is.
 pub(super) fn remedy(error: &GuestError) -> String {
     match error.fault.setting() {
-        Some(setting) => {
-            format!(
-                "the row alone is fine, the state of the instance leaves too little for it: raise `{setting}`, or `parallelism`, which makes the share of each instance smaller"
-            )
-        }
+        Some(setting) => format!("the row alone is fine, the state of the instance leaves too little for it: {}", raise(setting)),
         None => "other rows, or none at all, fail in the same way: mend the component, or go back to a savepoint".to_owned(),
     }
+}
+
+/// What the call was working on, with the setting to change where a limit was reached and there is no row to ask about.
+pub(super) fn with_remedy(context: String, error: &GuestError) -> String {
+    match error.fault.setting() {
+        Some(setting) => format!("{context}\n  to go on, {}", raise(setting)),
+        None => context,
+    }
+}
+
+fn raise(setting: &str) -> String {
+    format!("raise `{setting}`, or `parallelism`, which makes the share of each instance smaller")
 }
