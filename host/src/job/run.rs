@@ -208,7 +208,6 @@ impl Job {
             opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), up.generation).await?;
         }
         let replays = replay::take_up(&self.store, &up, self.plan(), self.options.workers).await?;
-        let looks = self.looks_for_replays(&replays);
         let (readers, splits) = self.all_readers(base, &replays)?;
         let seats = self.seats((readers, &replays), &sinks, up.generation, checkpoint.as_mut())?;
         let first_epoch = taken.epoch.next();
@@ -247,7 +246,7 @@ impl Job {
             poll: settings.savepoint_poll,
             savepoint: self.options.savepoint.clone(),
             // Ending an attempt would lose what was read ahead of a source that cannot be read again.
-            lookout: (looks && all_replay && self.options.savepoint.is_none()).then_some(replays.lookout),
+            lookout: (all_replay && self.options.savepoint.is_none() && self.looks_for_replays(&replays)).then_some(replays.lookout),
         };
         self.drive(blueprint, seats, keeper, recorded, &control, base.map(|b| b.epoch)).await
     }

@@ -50,7 +50,7 @@ enum Verdict {
     /// With what to do about it.
     Denied(&'static str),
     /// The bucket or the folder is not there, or the store does not know the operation.
-    Unusable(&'static str),
+    Unusable(String),
 }
 
 /// The attempts of one call.
@@ -179,8 +179,9 @@ pub fn absent_as_none<T>(result: Result<T, Failure>) -> Result<Option<T>, Failur
 fn verdict(failure: &Failure) -> Verdict {
     use object_store::Error;
     const REPORT: &str = "the client library of the store has a fault; please report this, with the lines above";
+    let unusable = |reason: &str| Verdict::Unusable(reason.to_owned());
     let error = match failure {
-        Failure::Panicked(_) => return Verdict::Unusable(REPORT),
+        Failure::Panicked(_) => return unusable(REPORT),
         Failure::Error(error) => error,
         _ => return Verdict::Retry,
     };
@@ -188,16 +189,14 @@ fn verdict(failure: &Failure) -> Verdict {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
             Verdict::Denied("look at the credentials, and at the rights of this user or role there")
         }
-        Error::NotFound { .. } => Verdict::Unusable("the bucket or folder does not exist; create it first"),
-        Error::NotImplemented { .. } | Error::NotSupported { .. } => {
-            Verdict::Unusable("the store does not support an operation that is needed")
-        }
-        Error::UnknownConfigurationKey { .. } => Verdict::Unusable("it is not set up correctly"),
-        Error::InvalidPath { .. } => Verdict::Unusable("an object lies there whose name no store of a job can have; move it away"),
-        Error::JoinError { source } if source.is_panic() => Verdict::Unusable(REPORT),
+        Error::NotFound { .. } => unusable("the bucket or folder does not exist; create it first"),
+        Error::NotImplemented { .. } | Error::NotSupported { .. } => unusable("the store does not support an operation that is needed"),
+        Error::UnknownConfigurationKey { .. } => unusable("it is not set up correctly"),
+        Error::InvalidPath { .. } => unusable("an object lies there whose name no store of a job can have; move it away"),
+        Error::JoinError { source } if source.is_panic() => unusable(REPORT),
         _ => match trouble_of(failure) {
             Some(trouble) if trouble.is_refusal => Verdict::Denied(trouble.help),
-            Some(trouble) if !trouble.is_passing => Verdict::Unusable(trouble.help),
+            Some(trouble) if !trouble.is_passing => Verdict::Unusable(trouble.advice()),
             _ => Verdict::Retry,
         },
     }
