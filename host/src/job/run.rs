@@ -287,8 +287,9 @@ impl Job {
         self.recover_sinks(Some(base), base.epoch.next(), generation).await?;
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base, &self.options.clock).await?;
+        } else {
+            self.check_nothing_waits()?;
         }
-        self.check_nothing_waits()?;
         Ok(Attempt::Ended(Ending::AlreadyFinished))
     }
 
