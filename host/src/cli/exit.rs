@@ -71,6 +71,11 @@ pub(super) fn fail_text(code: u8, text: &str, json: bool) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// The command gave up half-way, and the reason is told already.
+pub(super) fn fail_after_panic() -> ExitCode {
+    tell(Kind::Internal, "internal: the command gave up, the line above says why", false, outlet::is_json())
+}
+
 /// The system gives no more threads.
 pub(super) fn fail_threads(error: &std::io::Error, json: bool) -> ExitCode {
     let text = format!("threads cannot be started: {error}\n  help: {THREADS_HELP}");

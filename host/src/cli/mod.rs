@@ -19,7 +19,7 @@ mod text;
 mod verify;
 mod warden;
 
-use crate::job::{Kind, Start};
+use crate::job::Start;
 use crate::panics;
 use clap::{Parser, Subcommand, ValueEnum};
 use reprise_core::ids::Epoch;
@@ -216,8 +216,7 @@ pub fn main() -> ExitCode {
     system::raise_open_files();
     panics::install(outlet::tell);
     let arguments = Arguments::parse();
-    // What was said of the panic is said already.
-    let code = std::panic::catch_unwind(|| obey(arguments)).unwrap_or_else(|_| ExitCode::from(exit::code(Kind::Internal)));
+    let code = std::panic::catch_unwind(|| obey(arguments)).unwrap_or_else(|_| exit::fail_after_panic());
     outlet::flush();
     code
 }

@@ -69,10 +69,14 @@ pub(super) fn say_json(value: &serde_json::Value) {
     OUTLET.put(Piece::Text(format!("{}\n", plain_json(&value.to_string()))));
 }
 
+/// True where lines are JSON objects.
+pub(super) fn is_json() -> bool {
+    OUTLET.lock().is_json
+}
+
 /// As [`say`], or as a JSON object where lines are that.
 pub(super) fn tell(text: &str) {
-    let is_json = OUTLET.lock().is_json;
-    if is_json { say_json(&serde_json::json!({ "event": "message", "text": text })) } else { say(text) }
+    if is_json() { say_json(&serde_json::json!({ "event": "message", "text": text })) } else { say(text) }
 }
 
 /// Says how lines look from now on: JSON objects, or text with a live line under it where there is a bar for one.

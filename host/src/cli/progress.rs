@@ -37,8 +37,6 @@ struct Board {
     last: Option<(Instant, u64)>,
     rate: f64,
     restarts: u64,
-    /// Some source cannot be read again.
-    is_weak: bool,
     /// Why storage does not answer, while it does not.
     storage_out: Option<String>,
 }
@@ -104,12 +102,8 @@ impl Display {
         let newest = board.checkpoint.as_ref().map(|(checkpoint, _)| checkpoint.epoch);
         if let Some(control) = &board.control {
             let newest = newest.unwrap_or(control.completed());
-            let again = match board.is_weak {
-                true => "what came from a source that cannot be read again is lost, the rest is read again",
-                false => "they are read again",
-            };
             text.push_str(&format!(
-                "\n  checkpoint {newest} is the newest; {} of rows that were read after it are in none: {again}",
+                "\n  checkpoint {newest} is the newest; {} of rows that were read after it are in none: they are read again, or lost where their source is standard input",
                 bytes(control.unstored_bytes())
             ));
             let paused = paused(&board.operators, control);
@@ -162,10 +156,7 @@ impl Display {
                 &format!("operator `{operator}` runs another component than the checkpoint was made with"),
                 json!({ "operator": operator }),
             ),
-            Notice::Weaker { what } => {
-                self.board().is_weak |= what.starts_with("source");
-                self.line("weaker", what, json!({ "what": what }));
-            }
+            Notice::Weaker { what } => self.line("weaker", what, json!({ "what": what })),
             Notice::OtherTopology => {
                 let text = "the topology's names or wiring differ from those of the checkpoint; state is matched by name";
                 self.line("other-topology", text, json!({}));

@@ -41,7 +41,7 @@ pub(super) fn run(arguments: RunArguments) -> ExitCode {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         processors.min(WORKERS_DEFAULT_MAX) as u32
     });
-    let runtime = match system::runtime(workers as usize) {
+    let runtime = match system::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return exit::fail_threads(&error, json),
     };
@@ -83,6 +83,12 @@ async fn carry_out(
         () = asked_early() => return Ok(Outcome::NotBegun),
     };
     warden.set_bound(prepared.plan.topology.checkpoint.stop_timeout);
+    // Each worker is a thread, and so is each instance of a source and of a sink.
+    let topology = &prepared.plan.topology;
+    let threads = (1 + topology.sources.len() + topology.sinks.len()) * workers as usize;
+    if let Err(error) = system::ask_for_threads(threads) {
+        return Err(Error::Engine(Box::new(Failure::no_thread("the threads of the job", &error))));
+    }
     shown.begin(&prepared.plan, workers);
     let watch: job::Watch = {
         let shown = Arc::clone(&shown);

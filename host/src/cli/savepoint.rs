@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 pub(super) fn savepoint(arguments: SavepointArguments) -> ExitCode {
     let json = arguments.json;
-    let runtime = match system::runtime(1) {
+    let runtime = match system::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return exit::fail_threads(&error, json),
     };

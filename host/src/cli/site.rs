@@ -5,6 +5,7 @@ use super::{exit, outlet};
 use crate::job::survey::{Choice, Chosen, Site, SurveyError, Which, choose, site_of};
 use crate::job::{Error, Kind};
 use crate::store::{self, Store};
+use reprise_core::plain::plain_lines;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,7 +44,7 @@ pub(super) fn end(outcome: Result<ExitCode, Failure>, usage: &str, json: bool) -
         Ok(code) => code,
         Err(Failure::Survey(error)) => exit::fail_survey(&error, json),
         Err(Failure::Usage(text)) => {
-            outlet::say(&format!("error: {text}\n\nUsage: {usage}"));
+            outlet::say_page(&format!("error: {}\n\nUsage: {usage}", plain_lines(&text)));
             ExitCode::from(exit::code(Kind::Topology))
         }
     }

@@ -24,12 +24,22 @@ pub(super) fn raise_open_files() {
 #[cfg(not(unix))]
 pub(super) fn raise_open_files() {}
 
-/// A runtime for a run with so many workers. Libraries take it for granted that they get threads, so that the system is asked for as many
-/// before: all at once, and all of them end at once.
+/// A runtime to wait on.
+///
+/// # Errors
+/// The system does not give as many threads as any run takes.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    ask_for_threads(0)?;
+    let built = guarded(|| tokio::runtime::Builder::new_multi_thread().worker_threads(RUNTIME_THREADS).enable_all().build());
+    built.unwrap_or_else(|why| Err(io::Error::other(why)))
+}
+
+/// Asks the system for so many threads and those that any run takes, all at once; they end at once. Libraries take it for granted that they
+/// get theirs.
 ///
 /// # Errors
 /// The system does not give so many.
-pub(super) fn runtime(workers: usize) -> io::Result<Runtime> {
+pub(super) fn ask_for_threads(count: usize) -> io::Result<()> {
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let wait = |gate: Arc<(Mutex<bool>, Condvar)>| {
         let is_shut = gate.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,11 +49,9 @@ pub(super) fn runtime(workers: usize) -> io::Result<Runtime> {
         let gate = Arc::clone(&gate);
         std::thread::Builder::new().name("trial".to_owned()).spawn(move || wait(gate))
     };
-    let threads: Vec<_> = (0..workers + FURTHER_THREADS).map(start).collect();
+    let threads: Vec<_> = (0..count + FURTHER_THREADS).map(start).collect();
     *gate.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
     gate.1.notify_all();
     let ended: io::Result<Vec<_>> = threads.into_iter().map(|thread| thread.map(|thread| thread.join().is_ok())).collect();
-    ended?;
-    let built = guarded(|| tokio::runtime::Builder::new_multi_thread().worker_threads(RUNTIME_THREADS).enable_all().build());
-    built.unwrap_or_else(|why| Err(io::Error::other(why)))
+    ended.map(drop)
 }

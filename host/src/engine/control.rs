@@ -78,7 +78,8 @@ pub enum Failure {
 
 impl Failure {
     /// The system gives no thread for something.
-    pub(super) fn no_thread(what: &str, why: &dyn std::fmt::Display) -> Self {
+    #[must_use]
+    pub fn no_thread(what: &str, why: &dyn std::fmt::Display) -> Self {
         Self::Limit(format!("{what} cannot be started: {why}\n  help: {THREADS_HELP}"))
     }
 }

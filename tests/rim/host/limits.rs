@@ -51,7 +51,8 @@ fn under_a_limit_on_threads_a_job_runs_or_says_what_it_lacks() {
     for threads in [1, 2, 3, 5, 8, 12, 16, 20, 24, 28, 32] {
         let place = Place::with(&topology("interval = \"20ms\"", BOUNDED, Some(("chatter", ""))));
         place.write("in/rows.txt", numbers(0..100));
-        let mut shell = Command::new("sh");
+        // Not every `sh` sets this limit.
+        let mut shell = Command::new("bash");
         shell.current_dir(place.path("")).stdin(Stdio::null()).env("REPRISE_CACHE", place.path("cache"));
         shell.arg("-c").arg(format!("ulimit -u {threads}; exec \"$0\" run job.toml --workers 2")).arg(binary());
         // The limit does not hold for root.

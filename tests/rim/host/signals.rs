@@ -1,7 +1,8 @@
 //! Signals: which of them end a job, how often they count, and that a job ends within its time whatever hangs.
 
 use super::{BOUNDED, FOLLOWED, SOON, ends_soon, numbers, rows, topology};
-use crate::support::{Ended, PATIENCE, Place, Running};
+use crate::s3::server::{Server, variables};
+use crate::support::{Ended, Lines, PATIENCE, Place, Running};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -114,14 +115,7 @@ fn mute_server() -> (std::net::TcpListener, u16) {
 fn a_job_that_waits_for_its_store_to_begin_ends_at_once() {
     let (_listener, port) = mute_server();
     let mut place = Place::with(&topology("", BOUNDED, None).replace("file:state", "s3://bucket/prefix"));
-    let settings = [
-        ("AWS_ENDPOINT", format!("http://127.0.0.1:{port}")),
-        ("AWS_ALLOW_HTTP", "true".into()),
-        ("AWS_REGION", "us-east-1".into()),
-        ("AWS_ACCESS_KEY_ID", "a".into()),
-        ("AWS_SECRET_ACCESS_KEY", "b".into()),
-    ];
-    place.set(settings.map(|(name, value)| (name.to_owned(), value)).to_vec());
+    place.set(variables(port));
     place.write("in/rows.txt", numbers(0..10));
     let mut running = place.start(&["run", "job.toml"]);
     running.wait_until("it has begun to begin", |running| running.told().contains("job `rim`"));
@@ -129,6 +123,38 @@ fn a_job_that_waits_for_its_store_to_begin_ends_at_once() {
     let ended = ends_soon(running);
     assert_eq!(ended.code(), Some(0), "{ended}");
     assert!(ended.stderr.contains("before the job began"), "{ended}");
+}
+
+#[test]
+fn a_job_whose_store_is_out_ends_at_its_time_and_loses_nothing() {
+    for fault in ["frozen", "killed"] {
+        let mut server = Server::ours();
+        let settings = "interval = \"20ms\"\nstop-timeout = \"1s\"\ntimeout = \"1s\"\nretries = 1\nbackoff = \"1ms..10ms\"";
+        let text = topology(settings, FOLLOWED, None).replace("file:state", "s3://bucket/state");
+        let mut place = Place::with(&text);
+        place.set(server.variables());
+        place.write("in/rows.txt", numbers(0..100));
+        let mut running = place.start(&["run", "job.toml", "--workers", "1"]);
+        running.wait_until("rows come out", |_| rows(&place) == 100);
+        if fault == "frozen" {
+            server.signal("STOP")
+        } else {
+            server.kill()
+        }
+        place.write("in/more.txt", numbers(100..200));
+        running.signal("TERM");
+        let ended = ends_soon(running);
+        // Where nothing was read meanwhile, there is nothing to store.
+        assert!(matches!(ended.code(), Some(0 | 8)), "{fault}: {ended}");
+        if fault == "frozen" {
+            server.signal("CONT")
+        } else {
+            server.start()
+        }
+        place.write("job.toml", text.replace(FOLLOWED, BOUNDED));
+        place.finish(1);
+        place.published().assert_equals(&Lines::of(numbers(0..200).as_bytes()), fault);
+    }
 }
 
 #[test]
@@ -145,7 +171,7 @@ fn a_signal_at_any_moment_of_the_start_ends_soon_and_loses_nothing() {
     }
     place.write("job.toml", topology("interval = \"20ms\"", BOUNDED, Some(("chatter", ""))));
     place.finish(2);
-    place.published().assert_equals(&crate::support::Lines::of(numbers(0..1_000).as_bytes()), "all starts together");
+    place.published().assert_equals(&Lines::of(numbers(0..1_000).as_bytes()), "all starts together");
 }
 
 #[test]
