@@ -9,14 +9,14 @@ use super::notice::{Notice, Watch};
 use super::opening::{self, Checkpoint, Opened, Opener, Start};
 use super::patience::Patience;
 use super::prepare::{self, Prepared};
-use super::recorder::{self, Recorder};
+use super::recorder::{self, Recorded, Recorder};
 use super::replay::{self, Replays};
 use super::resume::Resumer;
 use super::savepoint;
 use super::take_up;
 use crate::clock::Clock;
 use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, SourceReader, Staged};
-use crate::engine::{self, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
+use crate::engine::{self, Accounts, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
 use crate::store::{Intercept, Store};
 use crate::wasm;
 use reprise_core::checkpoint::chain::ChainLimits;
@@ -216,7 +216,7 @@ impl Job {
         });
         self.tell_replays(&replays);
         let layout = self.layout(up.generation, writer, splits, &replays);
-        let (reporter, events) = self.recorder(&layout, &patience, &replays);
+        let (reporter, recorded) = self.recorder(&layout, &patience, &replays);
         let blueprint = self.blueprint(first_epoch, &control, reporter, &replays);
         let mut published = taken.clone();
         // What it names was published just now.
@@ -240,7 +240,7 @@ impl Job {
             // Ending an attempt would lose what was read ahead of a source that cannot be read again.
             lookout: (all_replay && self.options.savepoint.is_none()).then_some(replays.lookout),
         };
-        self.drive(blueprint, seats, keeper, events, &control, base.map(|b| b.epoch)).await
+        self.drive(blueprint, seats, keeper, recorded, &control, base.map(|b| b.epoch)).await
     }
 
     /// Claims the job and takes it up.
@@ -290,7 +290,7 @@ impl Job {
         blueprint: Blueprint,
         seats: Vec<Seat>,
         keeper: Keeper,
-        events: tokio::sync::mpsc::Receiver<recorder::Told>,
+        Recorded { events, lanes }: Recorded,
         control: &Arc<Control>,
         from: Option<Epoch>,
     ) -> Result<Attempt, Error> {
@@ -313,6 +313,11 @@ impl Job {
         listener.abort();
         // A failed store makes instances fail to report: its error is the cause, theirs the consequence.
         let (end, newest) = kept?;
+        let is_guest = matches!(ran, Err(Failure::Guest { .. } | Failure::Diverged { .. }));
+        if is_guest || end == RunEnd::Again {
+            // Another attempt may follow, and deletes what no manifest names.
+            lanes.settle().await;
+        }
         match (ran, end) {
             (Err(failure), _) => match failure {
                 // Only a checkpoint of this run is progress; the manifest that it took over with is none.
@@ -468,12 +473,7 @@ impl Job {
         Arc::new(Control::new(first_epoch, workers as usize, topology.checkpoint.uncheckpointed_bytes_max, nodes, guards))
     }
 
-    fn recorder(
-        &self,
-        layout: &Layout,
-        patience: &Arc<Patience>,
-        replays: &Replays,
-    ) -> (engine::Reporter, tokio::sync::mpsc::Receiver<recorder::Told>) {
+    fn recorder(&self, layout: &Layout, patience: &Arc<Patience>, replays: &Replays) -> (engine::Reporter, Recorded) {
         let topology = &self.plan().topology;
         let recorder = Recorder {
             store: self.store.clone(),
@@ -538,6 +538,7 @@ impl Job {
                 steps_ahead_max: topology.flow.steps_ahead_max,
                 bytes_ahead_max: topology.flow.bytes_ahead_max,
             },
+            accounts: Arc::new(Accounts::new(topology.operators.len(), self.options.workers, topology.flow.emitted_ahead_bytes_max)),
             control: Arc::clone(control),
             reporter,
             clock: self.options.clock.clone(),

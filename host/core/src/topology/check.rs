@@ -115,6 +115,7 @@ fn check_flow(draft: &DraftFlow, problems: &mut Problems<'_>) -> Flow {
     let flow = Flow {
         steps_ahead_max: limits::STEPS_AHEAD.take(&draft.steps_ahead, problems),
         bytes_ahead_max: limits::BYTES_AHEAD.take(&draft.bytes_ahead, problems).0,
+        emitted_ahead_bytes_max: limits::EMITTED_AHEAD.take(&draft.emitted_ahead, problems).0,
         batch_rows_max: limits::BATCH_ROWS.take(&draft.batch_rows, problems),
         batch_bytes_max: limits::BATCH_BYTES.take(&draft.batch_bytes, problems).0,
     };

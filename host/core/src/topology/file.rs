@@ -49,6 +49,7 @@ pub(super) struct DraftCheckpoint {
 pub(super) struct DraftFlow {
     pub steps_ahead: Given<i64>,
     pub bytes_ahead: Given<String>,
+    pub emitted_ahead: Given<String>,
     pub batch_rows: Given<i64>,
     pub batch_bytes: Given<String>,
 }
@@ -243,6 +244,7 @@ fn read_flow(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftFlow {
     let draft = DraftFlow {
         steps_ahead: section.integer(reader, "steps-ahead", "16"),
         bytes_ahead: section.text(reader, "bytes-ahead", "\"16MiB\""),
+        emitted_ahead: section.text(reader, "emitted-ahead", "\"16MiB\""),
         batch_rows: section.integer(reader, "batch-rows", "4096"),
         batch_bytes: section.text(reader, "batch-bytes", "\"256KiB\""),
     };

@@ -195,6 +195,7 @@ pub(super) const SAVEPOINT_POLL: Limit<Duration> = Limit::new("checkpoint", "sav
 
 pub(super) const STEPS_AHEAD: Limit<u32> = Limit::new("flow", "steps-ahead", 16, (1, 1_024));
 pub(super) const BYTES_AHEAD: Limit<Bytes> = Limit::new("flow", "bytes-ahead", Bytes(16 * MIB), (Bytes(64 * KIB), Bytes(4 * GIB)));
+pub(super) const EMITTED_AHEAD: Limit<Bytes> = Limit::new("flow", "emitted-ahead", Bytes(16 * MIB), (Bytes(64 * KIB), Bytes(4 * GIB)));
 pub(super) const BATCH_ROWS: Limit<u32> = Limit::new("flow", "batch-rows", 4_096, (1, 1_000_000));
 pub(super) const BATCH_BYTES: Limit<Bytes> = Limit::new("flow", "batch-bytes", Bytes(256 * KIB), (Bytes(KIB), Bytes(64 * MIB)));
 
@@ -275,6 +276,7 @@ pub fn limits() -> Vec<LimitRow> {
         SAVEPOINT_POLL.row(),
         STEPS_AHEAD.row(),
         BYTES_AHEAD.row(),
+        EMITTED_AHEAD.row(),
         BATCH_ROWS.row(),
         BATCH_BYTES.row(),
         LATENESS.row(),
@@ -358,6 +360,7 @@ mod tests {
             UNCHECKPOINTED,
             CHAIN_BYTES,
             BYTES_AHEAD,
+            EMITTED_AHEAD,
             BATCH_BYTES,
             SPLIT,
             ROW,

@@ -71,6 +71,8 @@ pub struct Flow {
     pub steps_ahead_max: u32,
     /// Bytes that one source instance may be ahead.
     pub bytes_ahead_max: u64,
+    /// Bytes that the instances of one operator on one worker may have emitted and nobody has taken yet.
+    pub emitted_ahead_bytes_max: u64,
     /// Rows in one batch.
     pub batch_rows_max: u32,
     /// Bytes in one batch; one row alone may have more.
