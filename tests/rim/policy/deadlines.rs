@@ -41,7 +41,8 @@ fn output_in_pieces_buys_time_by_the_bytes_that_were_handed_out() {
     let error = called("piece-by-piece", &unpaid, &[POISON]).0.unwrap_err();
     assert_eq!((error.call, &error.fault), ("resume", &Fault::Deadline { limit: deadline }));
     let reached = error.reached.expect("a missed deadline says how far the call came");
-    assert!((1..10).contains(&reached.pieces) && reached.bytes >= u64::from(reached.pieces) * 100 * 1024, "{reached:?}");
+    // The piece of the call itself has little in it.
+    assert!((1..10).contains(&reached.pieces) && reached.bytes >= u64::from(reached.pieces - 1) * 100 * 1024, "{reached:?}");
     assert!(error.to_string().contains("of a processor") && error.to_string().contains("of output of"), "{error}");
 }
 
