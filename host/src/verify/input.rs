@@ -2,7 +2,7 @@
 
 use crate::connect::{self, BatchLimits, ConnectError, Step};
 use reprise_core::batch::Batch;
-use reprise_core::topology::{Field, FileSource, SourceFormat, SourceKind, TimeField};
+use reprise_core::topology::{Field, FileSource, OnLost, SourceFormat, SourceKind, TimeField};
 use std::path::Path;
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub fn read(paths: &[String], format: &InputFormat) -> Result<Given, ConnectErro
             split_bytes: u64::from(u32::MAX),
             row_bytes_max: ROW_BYTES_MAX,
             poll: Duration::from_secs(1),
+            on_lost: OnLost::Stop,
+            partial_after: None,
         };
         let rows = read_file(&settings, &mut given)?;
         given.files.push(rows);

@@ -73,6 +73,8 @@ pub(super) struct DraftFileSource {
     pub split: Given<String>,
     pub row_max: Given<String>,
     pub poll: Given<String>,
+    pub on_lost: Given<String>,
+    pub partial_after: Given<String>,
 }
 
 /// `{ column = ... }` or `{ pointer = ... }`, of a time with its unit.
@@ -279,6 +281,8 @@ fn read_source(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSource
         split: section.text(reader, "split", "\"16MiB\""),
         row_max: section.text(reader, "row-max", "\"1MiB\""),
         poll: section.text(reader, "poll", "\"100ms\""),
+        on_lost: section.text(reader, "on-lost", "\"skip\""),
+        partial_after: section.text(reader, "partial-after", "\"10s\""),
     });
     let at = section.at;
     section.finish(reader);

@@ -116,6 +116,32 @@ pub struct FileSource {
     pub row_bytes_max: u64,
     /// With `follow`: time between two looks for more.
     pub poll: Duration,
+    /// With `follow`: what to do where a file cannot be read to its end.
+    pub on_lost: OnLost,
+    /// With `follow`: after this time without growth, what stands at the end of a file without a line end is a row. `None`: never.
+    pub partial_after: Option<Duration>,
+}
+
+/// What to do where a followed file that was not read to its end cannot be found, or is not what it was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnLost {
+    /// Stop the job.
+    #[default]
+    Stop,
+    /// Say so and go on without it.
+    Skip,
+}
+
+impl OnLost {
+    pub(super) const WORDS: &'static [&'static str] = &["stop", "skip"];
+
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "stop" => Some(Self::Stop),
+            "skip" => Some(Self::Skip),
+            _ => None,
+        }
+    }
 }
 
 /// How bytes become rows.

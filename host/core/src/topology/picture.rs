@@ -2,8 +2,8 @@
 
 use super::allowance::JobLimits;
 use super::model::{
-    Checkpoint, Delivery, Exchange, Field, FileSource, Input, Open, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField,
-    Topology,
+    Checkpoint, Delivery, Exchange, Field, FileSource, Input, OnLost, Open, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then,
+    TimeField, Topology,
 };
 use super::plan::{Edge, Node, Plan};
 use super::problem::quote;
@@ -258,7 +258,9 @@ fn render_file(out: &mut String, file: &FileSource) {
         line(out, "time", &format!("{}, {}{late}", field_text(field), unit.word()));
     }
     if file.follow {
-        line(out, "follow", &format!("looks for more every {}", show_duration(file.poll)));
+        let lost = if file.on_lost == OnLost::Skip { ", goes on without what is lost" } else { "" };
+        let half = file.partial_after.map(|after| format!(", takes half rows after {}", show_duration(after))).unwrap_or_default();
+        line(out, "follow", &format!("looks for more every {}{half}{lost}", show_duration(file.poll)));
     }
     let mut limits = format!("rows of {}", show_size(file.row_bytes_max));
     if file.path != STDIN {

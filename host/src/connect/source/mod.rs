@@ -11,17 +11,23 @@
 mod blocks;
 mod csv;
 mod decoder;
+mod disk;
 mod event_time;
 pub mod file;
+mod follow;
 mod gather;
+mod identity;
 mod json;
 mod lines;
 mod listing;
+mod marks;
 mod pointer;
 mod position;
 mod reader;
 mod split;
+mod start;
 pub mod stdin;
+mod tail;
 #[cfg(test)]
 mod tests;
 
