@@ -30,7 +30,7 @@ use reprise_core::failure::window::Window;
 use reprise_core::failure::{Decision, Failures, Policy};
 use reprise_core::ids::{Digest, Epoch, Generation};
 use reprise_core::keying;
-use reprise_core::topology::{Node, OnFailure, Operator, Plan};
+use reprise_core::topology::{Node, OnFailure, Operator, Plan, SourceKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -197,7 +197,7 @@ impl Job {
         self.check_nodes(base, true)?;
         let Some(taken) = &up.taken else { return self.end_of_a_finished_job(base, up.generation).await };
         let sinks = self.recover_sinks(base, taken.epoch, up.generation).await?;
-        let all_replay = self.tell_weaker()?;
+        let all_replay = self.tell_weaker(base)?;
         if all_replay {
             // The same rows will be refused again.
             let topology = &self.plan().topology;
@@ -284,6 +284,7 @@ impl Job {
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base, &self.options.clock).await?;
         }
+        self.check_nothing_waits()?;
         Ok(Attempt::Ended(Ending::AlreadyFinished))
     }
 
@@ -438,7 +439,10 @@ impl Job {
         let mut seats: Vec<Seat> = (0..workers).map(|_| Seat::default()).collect();
         for (index, (name, readers)) in self.sources(replays).zip(readers).enumerate() {
             for (seat, reader) in seats.iter_mut().zip(readers) {
-                seat.sources.push(SourceSeat { name: name.clone(), index, reader });
+                let idle_after = topology.sources.get(index).and_then(|source| match &source.kind {
+                    SourceKind::File(file) => file.idle_after,
+                });
+                seat.sources.push(SourceSeat { name: name.clone(), index, reader, idle_after });
             }
         }
         for (index, NamedSink { name, sink }) in sinks.iter().enumerate() {

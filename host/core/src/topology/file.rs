@@ -75,6 +75,9 @@ pub(super) struct DraftFileSource {
     pub poll: Given<String>,
     pub on_lost: Given<String>,
     pub partial_after: Given<String>,
+    pub compression: Given<String>,
+    pub idle_after: Given<String>,
+    pub time_ahead_max: Given<String>,
 }
 
 /// `{ column = ... }` or `{ pointer = ... }`, of a time with its unit.
@@ -283,6 +286,9 @@ fn read_source(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSource
         poll: section.text(reader, "poll", "\"100ms\""),
         on_lost: section.text(reader, "on-lost", "\"skip\""),
         partial_after: section.text(reader, "partial-after", "\"10s\""),
+        compression: section.text(reader, "compression", "\"auto\""),
+        idle_after: section.text(reader, "idle-after", "\"1m\""),
+        time_ahead_max: section.text(reader, "time-ahead-max", "\"24h\""),
     });
     let at = section.at;
     section.finish(reader);

@@ -206,6 +206,10 @@ pub(super) const POLL: Limit<Duration> = Limit::new("source.file", "poll", ms(10
 pub(super) const PARTIAL_AFTER: Limit<Duration> =
     Limit::new("source.file", "partial-after", HOUR.saturating_mul(24 * 366), (ms(100), HOUR.saturating_mul(24 * 366)));
 
+pub(super) const IDLE_AFTER: Limit<Duration> = Limit::new("source.file", "idle-after", ms(60_000), (ms(0), HOUR.saturating_mul(24 * 366)));
+pub(super) const TIME_AHEAD: Limit<Duration> =
+    Limit::new("source.file", "time-ahead-max", HOUR.saturating_mul(24), (ms(0), HOUR.saturating_mul(24 * 366 * 100)));
+
 /// As many instances as there are key groups can own keys.
 pub(super) const PARALLELISM: Limit<u32> = Limit::new("operator", "parallelism", 1, (1, KEY_GROUPS));
 pub(super) const MEMORY: Limit<Bytes> = Limit::new("operator", "memory", Bytes(256 * MIB), (Bytes(MIB), Bytes(4 * GIB)));
@@ -277,6 +281,8 @@ pub fn limits() -> Vec<LimitRow> {
         BATCH_ROWS.row(),
         BATCH_BYTES.row(),
         LATENESS.row(),
+        IDLE_AFTER.row(),
+        TIME_AHEAD.row(),
         SPLIT.row(),
         ROW.row(),
         POLL.row(),
@@ -376,6 +382,8 @@ mod tests {
             OUTAGE,
             SAVEPOINT_POLL,
             LATENESS,
+            IDLE_AFTER,
+            TIME_AHEAD,
             POLL,
             DEADLINE,
             RECOVER_WITHIN,

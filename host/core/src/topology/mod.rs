@@ -41,8 +41,8 @@ pub use grant::{FOLDERS_MAX, GUEST_PATH_BYTES_MAX, Grant, GrantedFolder, VARIABL
 pub use json::CONFIG_DEPTH_MAX;
 pub use limits::{LimitRow, limits};
 pub use model::{
-    Capsules, Checkpoint, Delivery, Exchange, Field, FileSink, FileSource, Flow, Input, NODES_MAX, ObjectsSink, OnFailure, OnLost, Open,
-    Operator, Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, Then, TimeField, TimeUnit, Topology,
+    Capsules, Checkpoint, Compression, Delivery, Exchange, Field, FileSink, FileSource, Flow, Input, NODES_MAX, ObjectsSink, OnFailure,
+    OnLost, Open, Operator, Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, Then, TimeField, TimeUnit, Topology,
 };
 pub use plan::{Edge, Node, Plan, plan};
 pub use problem::{PROBLEMS_MAX, Problem, render, render_quoted};

@@ -120,6 +120,13 @@ pub struct FileSource {
     pub on_lost: OnLost,
     /// With `follow`: after this time without growth, what stands at the end of a file without a line end is a row. `None`: never.
     pub partial_after: Option<Duration>,
+    /// Whether files are unpacked.
+    pub compression: Compression,
+    /// With `follow` or standard input: time without rows after which a file, or the source, no longer holds event time back. `None`: it always
+    /// does.
+    pub idle_after: Option<Duration>,
+    /// How far event times may be ahead of the clock; rows beyond are refused. `None`: any time is taken.
+    pub time_ahead_max: Option<Duration>,
 }
 
 /// What to do where a followed file that was not read to its end cannot be found, or is not what it was.
@@ -140,6 +147,48 @@ impl OnLost {
             "stop" => Some(Self::Stop),
             "skip" => Some(Self::Skip),
             _ => None,
+        }
+    }
+}
+
+/// How files are unpacked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Each as its first bytes say.
+    #[default]
+    Auto,
+    /// Not at all: every byte is taken as it is.
+    None,
+    /// All are gzip.
+    Gzip,
+    /// All are zstd.
+    Zstd,
+}
+
+impl Compression {
+    /// The words of a topology file.
+    pub const WORDS: &'static [&'static str] = &["auto", "none", "gzip", "zstd"];
+
+    /// Reads a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "auto" => Self::Auto,
+            "none" => Self::None,
+            "gzip" => Self::Gzip,
+            "zstd" => Self::Zstd,
+            _ => return None,
+        })
+    }
+
+    /// As a topology file writes it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Draft -> checked, for sources: which settings go with which format.
 
 use super::file::{DraftColumn, DraftField, DraftFileSource};
-use super::limits::{LATENESS, PARTIAL_AFTER, POLL, ROW, SPLIT};
-use super::model::{Field, FileSource, OnLost, SourceFormat, TimeField, TimeUnit};
+use super::limits::{IDLE_AFTER, LATENESS, PARTIAL_AFTER, POLL, ROW, SPLIT, TIME_AHEAD};
+use super::model::{Compression, Field, FileSource, OnLost, SourceFormat, TimeField, TimeUnit};
 use super::problem::{Problems, quote};
 use super::suggest::nearest;
 use super::table::{Given, Placed};
@@ -37,11 +37,14 @@ pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Prob
         field.map(|field| TimeField { field, unit })
     });
     let lateness = LATENESS.take(&draft.lateness, problems);
-    if let (Some(placed), true) = (draft.lateness.get(), draft.time.is_absent()) {
-        let help = Some("say with `time` where the event time is, or remove `lateness`".to_owned());
-        problems.add(placed.at, "`lateness` has no meaning without `time`", help);
+    for (setting, key) in [(&draft.lateness, "lateness"), (&draft.time_ahead_max, "time-ahead-max")] {
+        if let (Some(placed), true) = (setting.get(), draft.time.is_absent()) {
+            let help = Some(format!("say with `time` where the event time is, or remove `{key}`"));
+            problems.add(placed.at, format!("`{key}` has no meaning without `time`"), help);
+        }
     }
     let follow = check_follow(draft, problems);
+    let waits = follow || path == STDIN;
     FileSource {
         path,
         format: format.unwrap_or(SourceFormat::Lines),
@@ -54,6 +57,9 @@ pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Prob
         poll: POLL.take(&draft.poll, problems),
         on_lost: check_on_lost(&draft.on_lost, problems),
         partial_after: draft.partial_after.get().map(|_| PARTIAL_AFTER.take(&draft.partial_after, problems)),
+        compression: check_compression(draft, problems),
+        idle_after: Some(IDLE_AFTER.take(&draft.idle_after, problems)).filter(|after| waits && !after.is_zero()),
+        time_ahead_max: Some(TIME_AHEAD.take(&draft.time_ahead_max, problems)).filter(|most| !most.is_zero()),
     }
 }
 
@@ -224,6 +230,26 @@ fn check_unit(given: &Given<String>, problems: &mut Problems<'_>) -> TimeUnit {
     })
 }
 
+fn check_compression(draft: &DraftFileSource, problems: &mut Problems<'_>) -> Compression {
+    let Some(placed) = draft.compression.get() else { return Compression::Auto };
+    let word = &placed.value;
+    let Some(compression) = Compression::from_word(word) else {
+        let help = Some(word_help(word, Compression::WORDS));
+        problems.add(placed.at, format!("`compression`: \"{}\" is not known", quote(word)), help);
+        return Compression::Auto;
+    };
+    let packed = matches!(compression, Compression::Gzip | Compression::Zstd);
+    if packed && draft.follow.get().is_some_and(|follow| follow.value) {
+        let help = Some("remove `follow`: packed files are read to their ends".to_owned());
+        problems.add(placed.at, format!("`compression = \"{word}\"` does not go with `follow`"), help);
+    }
+    if packed && draft.path.get().is_some_and(|path| path.value == STDIN) {
+        let help = Some("unpack it before the job, as with `zcat FILE | reprise run ...`".to_owned());
+        problems.add(placed.at, format!("`compression = \"{word}\"` does not go with standard input"), help);
+    }
+    compression
+}
+
 fn check_follow(draft: &DraftFileSource, problems: &mut Problems<'_>) -> bool {
     let follow = draft.follow.get();
     let follows = follow.is_some_and(|placed| placed.value);
@@ -241,6 +267,10 @@ fn check_follow(draft: &DraftFileSource, problems: &mut Problems<'_>) -> bool {
             let help = Some(format!("add `follow = true`, or remove `{key}`"));
             problems.add(placed.at, format!("`{key}` has no meaning without `follow`"), help);
         }
+    }
+    if let (Some(placed), false, false) = (draft.idle_after.get(), follows || stdin, draft.follow.is_broken()) {
+        let help = Some("add `follow = true`, or remove `idle-after`: what is read to its end holds nothing back".to_owned());
+        problems.add(placed.at, "`idle-after` has no meaning without `follow`", help);
     }
     follows
 }

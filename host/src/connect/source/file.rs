@@ -3,8 +3,10 @@
 //! # Splits
 //! Files of format `lines` and `json` are cut into ranges of `split` bytes; a CSV file is one split, and so is a followed file. The cut is
 //! made once, when a file is first seen: a checkpoint keeps it, whatever the settings say later. A bounded file is read as long as it was
-//! when it was listed; what is appended later is read by a later run. Empty files have no splits. Files that were read to their ends are
-//! packed ([`super::marks`]).
+//! when it was listed; what is appended later is read by a later run. Empty files have no splits. A packed file (gzip, zstd) is one split, of
+//! which only the end shows how long it is. Files that were read to their ends are folded ([`super::marks`]).
+//!
+//! A split that is under way is read with the settings that it was begun with ([`super::decoder::Format::reads`]); others are refused.
 //!
 //! # Follow
 //! With `follow`, files never end, and a last row without a newline is left until it has one, or until `partial-after`. A file is what
@@ -13,17 +15,20 @@
 //!
 //! # Watermark
 //! The smallest, over the splits that are not finished, of: largest event time seen, less `lateness`, less 1 ms. A split that has not
-//! given a time yet holds the watermark of its reader back, so that in bounded files it moves only in the last split.
+//! given a time yet holds the watermark of its reader back, so that in bounded files it moves only in the last split. A followed one that has
+//! had no rows for `idle-after` is left out ([`super::watermark`]).
 
 use super::decoder::Format;
 use super::disk::Disk;
+use super::event_time::Horizon;
 use super::follow::{Change, Decision, Followed};
 use super::listing::{Found, Listed, Listing};
 use super::marks::Marks;
 use super::position::FilePosition;
 use super::reader::FileReader;
+use crate::clock::Clock;
 use crate::connect::{BatchLimits, ConnectError, Source, SourceReader, SplitPosition};
-use reprise_core::topology::{FileSource, OnLost};
+use reprise_core::topology::{Compression, FileSource, OnLost};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +56,9 @@ pub struct FilesSource {
 pub(super) struct Plan {
     pub format: Format,
     pub listing: Listing,
+    /// The settings that say which rows the bytes are.
+    pub reads: String,
+    pub compression: Compression,
     pub limits: BatchLimits,
     pub row_bytes_max: usize,
     pub split_bytes: u64,
@@ -60,6 +68,9 @@ pub(super) struct Plan {
     pub partial_after: Option<Duration>,
     /// Milliseconds; none where rows have no time.
     pub lateness_ms: Option<i64>,
+    pub idle_after: Option<Duration>,
+    pub horizon: Horizon,
+    pub clock: Clock,
     began: Instant,
     readers: AtomicUsize,
     /// Held by the reader that looks: two looks side by side would each hold an old list against the findings of the other.
@@ -96,7 +107,7 @@ impl FilesSource {
     ///
     /// # Errors
     /// [`ConnectError::Config`].
-    pub fn new(settings: &FileSource, base_dir: &std::path::Path, limits: BatchLimits) -> Result<Self, ConnectError> {
+    pub fn new(settings: &FileSource, base_dir: &std::path::Path, limits: BatchLimits, clock: Clock) -> Result<Self, ConnectError> {
         if settings.split_bytes == 0 {
             return Err(ConnectError::Config {
                 what: "`split` of the source is 0 bytes".to_owned(),
@@ -107,6 +118,8 @@ impl FilesSource {
         let plan = Plan {
             format: Format::new(settings)?,
             listing: Listing::new(&settings.path, base_dir)?,
+            reads: Format::reads(settings),
+            compression: settings.compression,
             limits,
             row_bytes_max: settings.row_bytes_max as usize,
             split_bytes: settings.split_bytes,
@@ -115,6 +128,9 @@ impl FilesSource {
             on_lost: settings.on_lost,
             partial_after: settings.partial_after,
             lateness_ms: settings.time.as_ref().map(|_| lateness_ms),
+            idle_after: settings.idle_after,
+            horizon: Horizon::new(settings, clock.clone()),
+            clock,
             began: Instant::now(),
             readers: AtomicUsize::new(0),
             looking: Mutex::new(()),

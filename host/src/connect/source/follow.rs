@@ -31,9 +31,9 @@ const ALIKE_MAX: usize = 64;
 pub struct Tracked {
     /// The reader that has it.
     pub owner: usize,
-    /// None for one that was packed and has not been seen since.
+    /// None for one that was folded and has not been seen since.
     pub name: Option<String>,
-    /// None where it was packed and has not been seen since.
+    /// None where it was folded and has not been seen since.
     pub ino: Option<u64>,
     pub name_hash: u32,
     /// Rows before it have been given out.
@@ -47,7 +47,7 @@ pub struct Tracked {
     pub outside: bool,
     /// The folder that it was last seen in.
     pub folder: Option<u64>,
-    /// Of the length and time of change when it was packed.
+    /// Of the length and time of change when it was folded.
     stamp: Option<u32>,
     seen: u64,
     cuts: Vec<Cut>,
@@ -75,8 +75,8 @@ impl Tracked {
         Self { folder, ..self }
     }
 
-    /// One that was packed.
-    pub fn packed(mark: &Mark) -> Self {
+    /// One that was folded.
+    pub fn marked(mark: &Mark) -> Self {
         let (print, stamp) = (Some(mark.print), Some(mark.stamp));
         Self { name_hash: mark.name, offset: mark.offset, print, len: mark.offset, stamp, ..Self::default() }
     }
@@ -177,7 +177,7 @@ impl Followed {
     }
 
     /// All files, with what is to be remembered of those that were read to their ends.
-    pub fn packed(&self) -> impl Iterator<Item = (u64, Option<Mark>)> {
+    pub fn marks(&self) -> impl Iterator<Item = (u64, Option<Mark>)> {
         self.files.iter().map(|(key, tracked)| (*key, tracked.mark().filter(|_| tracked.offset == tracked.len && tracked.ino.is_some())))
     }
 
@@ -298,7 +298,7 @@ impl Followed {
         let key = found.look.id.key();
         let Some(tracked) = self.files.get_mut(&key) else { return };
         let owner = Some(tracked.owner);
-        let is_as_packed = tracked.stamp.take().is_some_and(|then| then == stamp(found.look.len, found.look.changed));
+        let is_as_marked = tracked.stamp.take().is_some_and(|then| then == stamp(found.look.len, found.look.changed));
         tracked.seen = self.round;
         tracked.outside = false;
         tracked.ino = Some(found.look.id.ino);
@@ -307,7 +307,7 @@ impl Followed {
         let shorter = found.look.len < tracked.offset;
         let renamed = tracked.name.as_deref() != Some(&found.name);
         if renamed {
-            // One that was packed has no name that anybody would miss.
+            // One that was folded has no name that anybody would miss.
             if tracked.name.is_some() {
                 decided.push(Decision { owner, key, change: Change::Renamed { name: found.name.clone(), key } });
             }
@@ -318,7 +318,7 @@ impl Followed {
             let unread = tracked.len.saturating_sub(tracked.offset);
             self.cut(key, now);
             decided.push(Decision { owner, key, change: Change::Truncated { unread } });
-        } else if grown && !is_as_packed {
+        } else if grown && !is_as_marked {
             decided.push(Decision { owner, key, change: Change::Grown });
         }
         if let Some(tracked) = self.files.get_mut(&key) {
@@ -376,8 +376,8 @@ impl Followed {
             self.went(key, decided);
         }
         if kept > 0 && !self.keeps_unseen {
-            let what = if folder.is_some() { "another one than before" } else { "not there" };
-            self.warnings.push(format!("the folder of the input is {what}: {kept} files that were read in it are not forgotten"));
+            let what = if folder.is_some() { "or `path` is another one than before" } else { "is not there" };
+            self.warnings.push(format!("the folder of the input {what}: {kept} files that were read in it are not forgotten"));
         }
         self.keeps_unseen = kept > 0;
     }

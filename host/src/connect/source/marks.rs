@@ -1,4 +1,4 @@
-//! Files that were read to their ends, packed: what is kept of each is a fixed number of bytes.
+//! Files that were read to their ends, folded: what is kept of each is a fixed number of bytes.
 //!
 //! ```json
 //! {"finished":2,"folder":1234,"files":"<BASE64>","gone":"<BASE64>"}
@@ -80,8 +80,8 @@ impl Marks {
             help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
         };
         let text: Text = serde_json::from_str(&split.position).map_err(|error| corrupt(error.to_string()))?;
-        let files = unpack(&text.files).map_err(&corrupt)?;
-        let gone = unpack(&text.gone).map_err(&corrupt)?;
+        let files = unfold(&text.files).map_err(&corrupt)?;
+        let gone = unfold(&text.gone).map_err(&corrupt)?;
         let files: BTreeMap<u64, Mark> = files.into_iter().collect();
         if files.len() as u64 != text.finished {
             return Err(corrupt(format!("it has {} files, not {}", files.len(), text.finished)));
@@ -130,7 +130,7 @@ fn pack(marks: impl Iterator<Item = (u64, Mark)>) -> String {
     BASE64.encode(bytes)
 }
 
-fn unpack(text: &str) -> Result<Vec<(u64, Mark)>, String> {
+fn unfold(text: &str) -> Result<Vec<(u64, Mark)>, String> {
     if text.len() / 4 * 3 > MARKS_MAX * RECORD_BYTES {
         return Err(format!("it has more than {MARKS_MAX} files"));
     }

@@ -9,6 +9,7 @@
 //! has escapes.
 
 mod blocks;
+mod content;
 mod csv;
 mod decoder;
 mod disk;
@@ -23,6 +24,7 @@ mod listing;
 mod marks;
 mod pointer;
 mod position;
+mod quotes;
 mod reader;
 mod split;
 mod start;
@@ -30,6 +32,7 @@ pub mod stdin;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod watermark;
 
 /// The path that means standard input.
 pub const STDIN_PATH: &str = "-";

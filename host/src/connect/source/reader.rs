@@ -7,9 +7,10 @@ use super::marks::Marks;
 use super::position::FilePosition;
 use super::split::OpenSplit;
 use super::tail::Tail;
+use super::watermark::{self, Quiet};
 use crate::connect::{ConnectError, SourceBatch, SourceReader, SplitPosition, Step};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A reader of files.
 pub struct FileReader {
@@ -27,6 +28,7 @@ struct Split {
     position: FilePosition,
     state: State,
     moved: bool,
+    quiet: Quiet,
 }
 
 enum State {
@@ -38,7 +40,7 @@ enum State {
 impl Split {
     fn new(position: FilePosition) -> Self {
         let state = if position.is_done() { State::Done } else { State::Closed };
-        Self { position, state, moved: false }
+        Self { position, state, moved: false, quiet: Quiet::default() }
     }
 
     fn is_done(&self) -> bool {
@@ -52,6 +54,7 @@ impl Split {
         let State::Open(open) = &mut self.state else { return Ok(Progress::Done) };
         let (progress, moved) = open.scan(plan, &mut self.position, gather)?;
         self.moved |= moved;
+        self.quiet.note(moved, Instant::now());
         if progress == Progress::Done {
             self.state = State::Done;
         }
@@ -69,7 +72,11 @@ impl FileReader {
                 Some(tail) if Marks::is(&split.split) => tail.take_marks(&plan, &Marks::parse(split)?),
                 None if Marks::is(&split.split) => {}
                 tail => {
-                    let position = FilePosition::parse(split)?;
+                    let mut position = FilePosition::parse(split)?;
+                    if !position.is_done() {
+                        // As it is from here on: it was none, or nothing has been read.
+                        position.reads = Some(plan.reads.clone());
+                    }
                     match tail {
                         Some(tail) if position.end.is_none() => tail.take_up(&plan, position)?,
                         _ => positions.push(position),
@@ -88,8 +95,11 @@ impl FileReader {
     fn read_bounded(&mut self) -> Result<(), ConnectError> {
         for split in &mut self.splits[self.first_open..] {
             while !split.is_done() {
-                if split.scan(&self.plan, &mut self.gather)? == Progress::Full {
-                    return Ok(());
+                match split.scan(&self.plan, &mut self.gather)? {
+                    Progress::Full => return Ok(()),
+                    // Its last row may not be whole yet.
+                    Progress::Wait => break,
+                    Progress::Paused | Progress::Done => {}
                 }
             }
         }
@@ -116,14 +126,19 @@ impl FileReader {
 
     fn raise_watermark(&mut self) {
         let Some(lateness_ms) = self.plan.lateness_ms else { return };
-        let mut least: Option<i64> = None;
-        let bounded = self.splits[self.first_open..].iter().filter(|split| !split.is_done()).map(|split| split.position.time_max);
-        for time in bounded.chain(self.tail.iter().flat_map(Tail::times)) {
-            let Some(time) = time else { return };
-            least = Some(least.map_or(time, |least| least.min(time)));
-        }
-        if let Some(least) = least {
+        let idle_after = self.plan.idle_after.unwrap_or(Duration::MAX);
+        let open = || self.splits[self.first_open..].iter().filter(|split| !split.is_done());
+        let times = || open().map(|split| (split.position.time_max, &split.quiet)).chain(self.tail.iter().flat_map(Tail::times));
+        if let Some(least) = watermark::least(times(), idle_after) {
             self.watermark = self.watermark.max(least.saturating_sub(lateness_ms).saturating_sub(1));
+        }
+        let latest = times().filter_map(|(time, _)| time).max();
+        let bounded = self.splits[self.first_open..].iter_mut().filter(|split| !split.is_done());
+        let bounded = bounded.map(|split| (&split.position, &mut split.quiet));
+        for (position, quiet) in bounded.chain(self.tail.iter_mut().flat_map(Tail::quiet)) {
+            if quiet.tells(position.time_max < latest, idle_after) {
+                tracing::warn!("{}", quiet.told(&position.path, self.plan.idle_after));
+            }
         }
     }
 
@@ -136,6 +151,7 @@ impl FileReader {
 impl SourceReader for FileReader {
     fn next(&mut self) -> Result<Step, ConnectError> {
         self.gather.reserve();
+        self.gather.set_horizon(self.plan.horizon.now_ms());
         self.read_bounded()?;
         let now = Instant::now();
         if let Some(tail) = &mut self.tail {
@@ -144,6 +160,11 @@ impl SourceReader for FileReader {
         }
         self.plan.tell();
         if self.has_news() {
+            return Ok(Step::Rows(self.batch()));
+        }
+        let before = self.watermark;
+        self.raise_watermark();
+        if self.watermark > before {
             return Ok(Step::Rows(self.batch()));
         }
         match &self.tail {

@@ -1,16 +1,21 @@
 //! One split while it is read: an open file, its window and its decoder.
 
 use super::blocks::{BLOCK_BYTES, Blocks, FOLLOW_BLOCK_BYTES};
+use super::content::{Packing, packing_of, unpack};
 use super::decoder::{Decoder, Start};
 use super::file::Plan;
 use super::gather::Gather;
 use super::identity::{Look, print_at};
-use super::lines::{Bounds, Progress};
+use super::lines::{Bounds, LineScan, Progress};
 use super::position::FilePosition;
 use crate::connect::ConnectError;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// The last row of a bounded file counts without a line end when the file has not been written for so long.
+const SETTLED_AFTER_MS: i64 = 2_000;
 
 /// An open split. See the module.
 pub struct OpenSplit {
@@ -18,6 +23,8 @@ pub struct OpenSplit {
     blocks: Blocks,
     decoder: Decoder,
     bounds: Bounds,
+    /// Length of a bounded file when it was listed.
+    listed: u64,
 }
 
 /// What opening a followed file came to.
@@ -28,6 +35,8 @@ pub enum Opened {
     NotThere,
     /// What comes before the offset is not what was read.
     Changed,
+    /// It cannot be followed, since it is packed.
+    Packed(Packing),
 }
 
 impl OpenSplit {
@@ -38,9 +47,28 @@ impl OpenSplit {
     pub fn open(plan: &Plan, position: &FilePosition) -> Result<Self, ConnectError> {
         let path = plan.listing.locate(&position.path);
         let length_bytes = position.verify(&path)?;
-        let file = File::open(&path).map_err(ConnectError::io("open", &path))?;
         let limit = position.size.unwrap_or(length_bytes);
-        Self::begin(plan, position, file, path, limit)
+        let packing = match position.packed {
+            Some(_) => packing_of(&path, plan.compression)?,
+            None => None,
+        };
+        let open = |offset: u64, block_bytes: usize| {
+            let file = File::open(&path).map_err(ConnectError::io("open", &path))?;
+            match packing {
+                Some(packing) => unpack(file, &path, packing, offset),
+                None => Blocks::file(file, &path, offset, limit, block_bytes),
+            }
+        };
+        // Whether the last row is whole is looked at when it is reached.
+        let bounds = Bounds { stop: position.end.unwrap_or(limit), growing: packing.is_none(), finite: true };
+        let (start, offset) = start_of(plan, position);
+        let head = || {
+            let bounds = Bounds { stop: u64::MAX, growing: false, ..bounds };
+            Ok((open(0, head_bytes(plan))?, bounds))
+        };
+        let decoder = Decoder::new(&plan.format, plan.row_bytes_max, &path, start, head)?;
+        let blocks = open(offset, BLOCK_BYTES)?;
+        Ok(Self { path, blocks, decoder, bounds, listed: limit })
     }
 
     /// Opens a followed file at its position. `key`: which one it must be.
@@ -49,37 +77,35 @@ impl OpenSplit {
     /// [`ConnectError::Io`]; [`ConnectError::Config`] where its beginning does not fit the settings.
     pub fn follow(plan: &Plan, position: &FilePosition, key: u64) -> Result<Opened, ConnectError> {
         let path = plan.listing.locate(&position.path);
+        let io = |doing| ConnectError::io(doing, &path);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Opened::NotThere),
-            Err(error) => return Err(ConnectError::io("open", &path)(error)),
+            Err(error) => return Err(io("open")(error)),
         };
-        let look = file.metadata().map(|metadata| Look::of(&metadata)).map_err(ConnectError::io("look at", &path))?;
+        let look = file.metadata().map(|metadata| Look::of(&metadata)).map_err(io("look at"))?;
         if look.id.key() != key {
             return Ok(Opened::NotThere);
         }
-        if !is_as_read(&file, position).map_err(ConnectError::io("read", &path))? {
+        if !is_as_read(&file, position).map_err(io("read"))? {
             return Ok(Opened::Changed);
         }
-        Self::begin(plan, position, file, path, u64::MAX).map(|open| Opened::Open(Box::new(open)))
-    }
-
-    fn begin(plan: &Plan, position: &FilePosition, file: File, path: PathBuf, limit: u64) -> Result<Self, ConnectError> {
-        let growing = position.end.is_none() && plan.follow;
-        let start = match position.offset {
-            0 => Start::Input,
-            offset if offset == position.start && plan.format.is_lines() => Start::Range(offset),
-            _ => Start::Row,
+        if let (0, Some(packing)) = (position.offset, packing_of(&path, plan.compression)?) {
+            return Ok(Opened::Packed(packing));
+        }
+        let bounds = Bounds { stop: u64::MAX, growing: true, finite: false };
+        let (start, offset) = start_of(plan, position);
+        // Both share one place in the file: what is read first is read whole before the other one seeks.
+        let head = || {
+            let file = file.try_clone().map_err(io("open"))?;
+            Ok((Blocks::file(file, &path, 0, u64::MAX, head_bytes(plan))?, bounds))
         };
-        let offset = if matches!(start, Start::Range(_)) { position.offset - 1 } else { position.offset };
-        let block_bytes = if growing { FOLLOW_BLOCK_BYTES } else { BLOCK_BYTES };
-        let blocks = Blocks::file(file, &path, offset, limit, block_bytes)?;
-        let decoder = Decoder::new(&plan.format, plan.row_bytes_max, &path, start)?;
-        let bounds = Bounds { stop: position.end.unwrap_or(u64::MAX), growing };
-        Ok(Self { path, blocks, decoder, bounds })
+        let decoder = Decoder::new(&plan.format, plan.row_bytes_max, &path, start, head)?;
+        let blocks = Blocks::file(file, &path, offset, u64::MAX, FOLLOW_BLOCK_BYTES)?;
+        Ok(Opened::Open(Box::new(Self { path, blocks, decoder, bounds, listed: u64::MAX })))
     }
 
-    /// The end of the file is the end of its last row from here on.
+    /// The end of a followed file is the end of its last row from here on.
     pub fn take_last_row(&mut self) {
         self.bounds.growing = false;
     }
@@ -89,18 +115,74 @@ impl OpenSplit {
     /// # Errors
     /// [`ConnectError::Io`]; [`ConnectError::Changed`] where a bounded file has become shorter.
     pub fn scan(&mut self, plan: &Plan, position: &mut FilePosition, gather: &mut Gather) -> Result<(Progress, bool), ConnectError> {
-        let before = position.offset;
+        let before = (position.offset, position.end);
         gather.begin_split(&position.id());
-        let progress = self.decoder.scan(&plan.format, &mut self.blocks, self.bounds, gather)?;
+        let mut progress = self.decoder.scan(&plan.format, &mut self.blocks, self.bounds, gather)?;
+        if progress == Progress::Wait && self.bounds.finite {
+            progress = self.read_last(plan, position, gather)?;
+        }
         position.offset = self.decoder.offset(&self.blocks);
         position.time_max = position.time_max.max(gather.time_max());
-        let moved = before != position.offset;
+        if progress == Progress::Done && self.bounds.finite {
+            self.finish(position);
+        }
+        let moved = before != (position.offset, position.end);
         if moved {
             position.set_print(self.print(position.offset)?);
         }
         Ok((progress, moved))
     }
 
+    /// The end of a bounded file as it was listed, within a row that has no end. Where the file has not grown since, and has not been written
+    /// just before, that is its last row. Where it has grown, the row is read to its end, or left out.
+    fn read_last(&mut self, plan: &Plan, position: &mut FilePosition, gather: &mut Gather) -> Result<Progress, ConnectError> {
+        if self.decoder.offset(&self.blocks) >= self.blocks.read_end() {
+            return Ok(Progress::Done);
+        }
+        let metadata = match self.blocks.as_file() {
+            Some(file) => Some(file.metadata().map_err(ConnectError::io("look at", &self.path))?),
+            None => None,
+        };
+        let length_bytes = metadata.as_ref().map_or(self.listed, Metadata::len);
+        if length_bytes <= self.listed {
+            if metadata.is_some_and(|metadata| is_fresh(&metadata, plan.clock.now_ms())) {
+                return Ok(Progress::Wait);
+            }
+            self.bounds.growing = false;
+            return self.decoder.scan(&plan.format, &mut self.blocks, self.bounds, gather);
+        }
+        self.blocks.raise_limit(length_bytes);
+        let progress = self.decoder.scan(&plan.format, &mut self.blocks, self.bounds, gather)?;
+        let offset = self.decoder.offset(&self.blocks);
+        if progress != Progress::Wait || offset >= self.bounds.stop {
+            return Ok(progress);
+        }
+        if position.end == position.size {
+            tracing::warn!(
+                "input `{}` is being written while it is read: its last row, at offset {offset}, has no end yet and is left out\n  help: run the job again when the file is complete; it goes on at that row",
+                self.path.display()
+            );
+            (position.end, position.size) = (Some(offset), Some(offset));
+        } else {
+            let reason = "the file was being written while it was read, and this row had no end yet".to_owned();
+            gather.reject(offset, self.blocks.window(), reason);
+            self.blocks.consume(usize::MAX);
+            self.decoder = Decoder::Lines(LineScan::new(plan.row_bytes_max));
+        }
+        Ok(Progress::Done)
+    }
+
+    /// Notes where the input ended, where that was not known before.
+    fn finish(&self, position: &mut FilePosition) {
+        let is_unknown = position.end.is_none() || position.packed.is_some();
+        if is_unknown {
+            (position.end, position.size) = (Some(position.offset), Some(position.offset));
+        }
+        // A row that began before the listed end may have ended behind it.
+        position.size = position.size.map(|size| size.max(position.offset));
+    }
+
+    /// None where offsets do not count the bytes of the file.
     fn print(&self, offset: u64) -> Result<Option<u64>, ConnectError> {
         let Some(file) = self.blocks.as_file() else { return Ok(None) };
         print_at(file, offset).map_err(ConnectError::io("read", &self.path))
@@ -138,9 +220,38 @@ impl OpenSplit {
     }
 }
 
+/// Where the decoder starts, and where the blocks begin.
+fn start_of(plan: &Plan, position: &FilePosition) -> (Start, u64) {
+    match position.offset {
+        0 => (Start::Input, 0),
+        offset if offset == position.start && plan.format.is_lines() => (Start::Range(offset), offset - 1),
+        offset => (Start::Row, offset),
+    }
+}
+
+/// Bytes of one read of the first record.
+fn head_bytes(plan: &Plan) -> usize {
+    BLOCK_BYTES.min(plan.row_bytes_max.max(4 << 10))
+}
+
 fn is_as_read(file: &File, position: &FilePosition) -> std::io::Result<bool> {
     match position.print() {
         Some(print) if position.offset > 0 => Ok(print_at(file, position.offset)? == Some(print)),
         _ => Ok(true),
+    }
+}
+
+/// True where a file was written a moment ago. A time stamp of the future says nothing.
+fn is_fresh(metadata: &Metadata, now_ms: i64) -> bool {
+    let Ok(modified) = metadata.modified() else { return false };
+    let modified_ms = modified.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+    (0..SETTLED_AFTER_MS).contains(&now_ms.saturating_sub(modified_ms))
+}
+
+/// Why a packed file cannot be followed.
+pub fn packed_is_not_followed(path: &Path, packing: Packing) -> ConnectError {
+    ConnectError::Config {
+        what: format!("input `{}` is packed by {}, and packed files cannot be followed", path.display(), packing.word()),
+        help: "let `path` leave it out, or read it in a job of its own without `follow`".to_owned(),
     }
 }

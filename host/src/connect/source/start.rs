@@ -1,13 +1,15 @@
 //! The splits that a run begins with: what a checkpoint knows, held against the files there are.
 
+use super::content::packing_of;
 use super::file::{Plan, SPLITS_MAX};
 use super::follow::{Change, Tracked};
 use super::identity::{Look, print_of, stamp};
 use super::listing::{Found, Listed};
 use super::marks::{self, Mark, Marks, name_hash};
-use super::position::{FINGERPRINT_BYTES, FilePosition, Fingerprint};
+use super::position::{FINGERPRINT_BYTES, FilePosition, Fingerprint, UNKNOWN_BYTES};
+use super::split::packed_is_not_followed;
 use crate::connect::{ConnectError, SplitPosition};
-use reprise_core::topology::OnLost;
+use reprise_core::topology::{Compression, OnLost};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
@@ -21,8 +23,14 @@ struct Known {
 }
 
 impl Known {
+    /// How long the file was: its last range says whether a row at the end was left out.
     fn size(&self) -> u64 {
-        self.positions.iter().filter_map(|position| position.size).max().unwrap_or(0)
+        let last = self.positions.iter().max_by_key(|position| position.start);
+        last.and_then(|last| last.packed.or(last.size)).unwrap_or(0)
+    }
+
+    fn is_packed(&self) -> bool {
+        self.positions.iter().any(|position| position.packed.is_some())
     }
 
     fn is_done(&self) -> bool {
@@ -32,11 +40,11 @@ impl Known {
     /// The digest at the end of the file, where one of the splits reached it.
     fn print(&self) -> Option<u64> {
         let size = self.size();
-        self.positions.iter().find(|position| position.offset == size).and_then(FilePosition::print)
+        self.positions.iter().find(|position| position.offset == size && position.packed.is_none()).and_then(FilePosition::print)
     }
 }
 
-/// What a checkpoint says: packed files, and the others by name.
+/// What a checkpoint says: finished files, and the others by name.
 struct Before {
     marks: Marks,
     files: BTreeMap<String, Known>,
@@ -79,7 +87,28 @@ impl Plan {
                 help: "let `path` cover it until it has been read, or start the job anew with an empty checkpoint store".to_owned(),
             });
         }
+        self.check_reads(position)?;
         position.verify(&self.listing.locate(&position.path))
+    }
+
+    /// Refuses to read the rest of a file otherwise than its beginning. A whole file of which nothing has been read may be read in another way.
+    fn check_reads(&self, position: &FilePosition) -> Result<(), ConnectError> {
+        let is_whole = position.start == 0 && position.end == position.size;
+        let is_free = is_whole && position.offset == 0 && position.packed.is_none();
+        let before = position.reads.as_deref().filter(|before| *before != self.reads && !is_free);
+        let what = if let Some(before) = before {
+            format!("as {before}, and the topology says {}", self.reads)
+        } else if position.packed.is_some() && (self.follow || self.compression == Compression::None) {
+            let says = if self.follow { "follow = true" } else { "compression = \"none\"" };
+            format!("as a packed file, and the topology says `{says}`")
+        } else {
+            return Ok(());
+        };
+        Err(ConnectError::Config {
+            what: format!("the job has begun to read `{}` (up to offset {}) {what}", position.path.escape_debug(), position.offset),
+            help: "write the settings as they were until that file has been read, or start the job anew with an empty checkpoint store"
+                .to_owned(),
+        })
     }
 
     /// The splits of a run that reads files to their ends.
@@ -112,7 +141,7 @@ impl Plan {
             }
             let size = known.size();
             for position in known.positions.iter().filter(|position| !position.is_done()) {
-                if self.check_known(position)? > size && !open.contains_key(&name) {
+                if self.check_known(position)? > size && !known.is_packed() && !open.contains_key(&name) {
                     self.warn(format!("`{name}` has grown since it was listed with {size} bytes; a later run reads what was appended"));
                 }
                 open.insert(name.clone(), size);
@@ -150,6 +179,7 @@ impl Plan {
                 }
                 Err(error) => return Err(ConnectError::io("look at", &path)(error)),
                 Ok(look) => {
+                    self.check_reads(position)?;
                     position.verify(&path)?;
                     (position.end, position.size, position.seen) = (Some(look.len), Some(look.len), None);
                 }
@@ -195,7 +225,7 @@ impl Plan {
         is_it.then(|| Mark { name: name_hash(&found.name), offset: size, print, stamp: stamp(size, found.look.changed) })
     }
 
-    /// Where to begin with a file that no split speaks of; none where there is nothing to read. `names`: keys of packed files by their names.
+    /// Where to begin with a file that no split speaks of; none where there is nothing to read. `names`: keys of finished files by their names.
     fn start_of(&self, found: &Found, marks: &mut Marks, names: &HashMap<u32, Vec<u64>>) -> Option<u64> {
         let (key, path) = (found.look.id.key(), self.listing.locate(&found.name));
         let fits = |mark: &Mark| found.look.len >= mark.offset && print_of(&path, mark.offset).ok().flatten() == Some(mark.print);
@@ -206,6 +236,10 @@ impl Plan {
                     found.name
                 ));
                 return None;
+            }
+            if found.look.len == mark.offset {
+                let now = Mark { name: name_hash(&found.name), stamp: stamp(found.look.len, found.look.changed), ..mark };
+                marks.files.insert(key, now);
             }
             return self.grown(found, key, mark, marks);
         }
@@ -225,6 +259,10 @@ impl Plan {
         if found.look.len <= mark.offset {
             return None;
         }
+        if packing_of(&self.listing.locate(&found.name), self.compression).is_ok_and(|packing| packing.is_some()) {
+            self.warn(format!("`{}` is packed, and has grown since it was read: what was appended is not read", found.name));
+            return None;
+        }
         marks.files.remove(&key);
         self.warn(format!(
             "`{}` has grown from {} to {} bytes since it was read; what was appended is read",
@@ -236,6 +274,10 @@ impl Plan {
     /// The splits of a file from `start` on.
     fn cut(&self, found: &Found, start: u64) -> Result<Vec<FilePosition>, ConnectError> {
         let size = found.look.len;
+        if packing_of(&self.listing.locate(&found.name), self.compression)?.is_some() {
+            let whole = self.position(found, 0)?;
+            return Ok(vec![FilePosition { end: Some(UNKNOWN_BYTES), size: Some(UNKNOWN_BYTES), packed: Some(size), ..whole }]);
+        }
         let step = if self.format.is_lines() { self.split_bytes } else { size.max(1) };
         let first = FilePosition { end: Some(size), size: Some(size), ..self.position(found, start)? };
         let starts = (start..size).step_by(usize::try_from(step).unwrap_or(usize::MAX)).take(SPLITS_MAX + 1);
@@ -245,7 +287,7 @@ impl Plan {
 
     fn position(&self, found: &Found, start: u64) -> Result<FilePosition, ConnectError> {
         let fingerprint = Fingerprint::read(&self.listing.locate(&found.name), FINGERPRINT_BYTES.min(found.look.len))?;
-        Ok(FilePosition { fingerprint, start, ..followed(found, start, None) })
+        Ok(FilePosition { fingerprint, start, ..self.followed(found, start, None) })
     }
 
     /// The splits of a run that follows files.
@@ -257,7 +299,7 @@ impl Plan {
         {
             let mut shared = self.shared();
             for (key, mark) in &marks.files {
-                shared.followed.adopt(*key, Tracked::packed(mark).within(folder));
+                shared.followed.adopt(*key, Tracked::marked(mark).within(folder));
             }
             shared.followed.gone = Marks { files: BTreeMap::new(), ..marks.clone() };
         }
@@ -272,11 +314,11 @@ impl Plan {
             self.settle(*key, position)?;
         }
         let mut shared = self.shared();
-        let mut packed = Marks { folder: shared.followed.gone.folder, files: marks.files, gone: shared.followed.gone.gone.clone() };
-        packed.files.retain(|key, _| shared.followed.get(*key).is_some() && !live.contains_key(key));
-        for (key, file) in shared.followed.packed() {
+        let mut finished = Marks { folder: shared.followed.gone.folder, files: marks.files, gone: shared.followed.gone.gone.clone() };
+        finished.files.retain(|key, _| shared.followed.get(*key).is_some() && !live.contains_key(key));
+        for (key, file) in shared.followed.marks() {
             if let (false, Some(mark)) = (live.contains_key(&key), file) {
-                packed.files.insert(key, mark);
+                finished.files.insert(key, mark);
             }
         }
         let mut taken: BTreeSet<String> = splits.iter().map(|split| split.split.clone()).collect();
@@ -293,8 +335,8 @@ impl Plan {
             shared.splits.insert(split.split.clone(), key);
             splits.push(split);
         }
-        if !packed.is_empty() || (packed.folder.is_some() && !splits.is_empty()) {
-            splits.push(packed.to_split(marks::SPLIT));
+        if !finished.is_empty() || (finished.folder.is_some() && !splits.is_empty()) {
+            splits.push(finished.to_split(marks::SPLIT));
         }
         splits.sort_unstable_by(|a, b| a.split.cmp(&b.split));
         Ok(splits)
@@ -335,7 +377,7 @@ impl Plan {
             None => print_of(&path, size).map_err(ConnectError::io("read", &path))?,
         };
         let found = Found { name: template.path, look };
-        let position = FilePosition { start: size, ..followed(&found, size, print) };
+        let position = FilePosition { start: size, ..self.followed(&found, size, print) };
         let key = look.id.key();
         self.shared().followed.adopt(key, Tracked::new(&found.name, Some(&look), size, print).within(folder));
         live.insert(key, position);
@@ -350,6 +392,7 @@ impl Plan {
         live: &mut HashMap<u64, FilePosition>,
     ) -> Result<(), ConnectError> {
         let path = self.listing.locate(&position.path);
+        self.check_reads(&position)?;
         if position.file.is_none() {
             // An older host wrote it: only the name tells which file it was.
             let Ok(look) = Look::at(&path) else { return self.lost(&position.path, position.offset, None) };
@@ -384,9 +427,9 @@ impl Plan {
                     position.rename(&name);
                 }
             }
-            Change::Grown => self.unpack(key, live),
+            Change::Grown => self.unfold(key, live),
             Change::Truncated { .. } => {
-                self.unpack(key, live);
+                self.unfold(key, live);
                 if let Some(position) = live.get_mut(&key) {
                     self.warn(format!("`{}` was truncated: it is read from its start", position.path));
                     position.restart();
@@ -397,15 +440,18 @@ impl Plan {
                 self.lost(&name.unwrap_or_default(), offset, Some(unread))?;
             }
             Change::New { found, start } => {
-                let print = self.shared().followed.get(key).and_then(|tracked| tracked.print);
-                live.insert(key, followed(&found, start, print));
+                let (print, path) = (self.shared().followed.get(key).and_then(|tracked| tracked.print), self.listing.locate(&found.name));
+                match packing_of(&path, self.compression) {
+                    Ok(Some(packing)) => self.tell_once(&found.name, || packed_is_not_followed(&path, packing).to_string()),
+                    _ => drop(live.insert(key, self.followed(&found, start, print))),
+                }
             }
         }
         Ok(())
     }
 
-    /// A packed file that is to be read on has a position of its own again.
-    fn unpack(&self, key: u64, live: &mut HashMap<u64, FilePosition>) {
+    /// A folded file that is to be read on has a position of its own again.
+    fn unfold(&self, key: u64, live: &mut HashMap<u64, FilePosition>) {
         if live.contains_key(&key) {
             return;
         }
@@ -420,7 +466,28 @@ impl Plan {
         let tracked = shared.followed.get(key)?;
         let name = tracked.name.clone()?;
         let look = Look::at(&self.listing.locate(&name)).ok().filter(|look| look.id.key() == key)?;
-        Some(followed(&Found { name, look }, tracked.offset, tracked.print))
+        Some(self.followed(&Found { name, look }, tracked.offset, tracked.print))
+    }
+
+    /// The position in a file that is followed from `offset` on.
+    pub(super) fn followed(&self, found: &Found, offset: u64, print: Option<u64>) -> FilePosition {
+        let mut position = FilePosition {
+            path: found.name.clone(),
+            start: 0,
+            end: None,
+            offset,
+            size: None,
+            fingerprint: Fingerprint::none(),
+            near: None,
+            file: Some(found.look.id),
+            seen: None,
+            split: None,
+            packed: None,
+            reads: Some(self.reads.clone()),
+            time_max: None,
+        };
+        position.set_print(print);
+        position
     }
 
     /// Looks whether a file still holds what was read of it.
@@ -450,25 +517,6 @@ fn forget_gone(marks: &mut Marks, listed: &Listed) {
         marks.files.remove(&key);
         marks.went(key, mark);
     }
-}
-
-/// The position in a file that is followed from `offset` on.
-pub(super) fn followed(found: &Found, offset: u64, print: Option<u64>) -> FilePosition {
-    let mut position = FilePosition {
-        path: found.name.clone(),
-        start: 0,
-        end: None,
-        offset,
-        size: None,
-        fingerprint: Fingerprint::none(),
-        near: None,
-        file: Some(found.look.id),
-        seen: None,
-        split: None,
-        time_max: None,
-    };
-    position.set_print(print);
-    position
 }
 
 /// An identity that is free, like one that is taken.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Reading ──end of file──> Resting ──grown──> Reading
-//!    │                        ├── read to its end, closed ──> packed: a mark, no entry of its own
+//!    │                        ├── read to its end, closed ──> folded: a mark, no entry of its own
 //!    │                        └── gone, or moved away long ago ──> Ending ──> forgotten
 //!    └── cannot be read ──> Aside, tried again later
 //! ```
@@ -17,8 +17,9 @@ use super::lines::Progress;
 use super::listing::Found;
 use super::marks::{self, Mark, Marks, name_hash};
 use super::position::FilePosition;
-use super::split::{OpenSplit, Opened};
-use super::start::{followed, free_name};
+use super::split::{OpenSplit, Opened, packed_is_not_followed};
+use super::start::free_name;
+use super::watermark::Quiet;
 use crate::connect::{ConnectError, SplitPosition};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io::ErrorKind;
@@ -26,13 +27,13 @@ use std::time::{Duration, Instant};
 
 /// How long a file that rests stays open.
 const REST_OPEN: Duration = Duration::from_secs(10);
-/// How long it stays open where many wait to be packed.
+/// How long it stays open where many wait to be folded.
 const REST_LOOSE: Duration = Duration::from_secs(1);
 /// How long a file that was moved to where `path` does not look is read on after it has last grown.
 const LINGER: Duration = Duration::from_secs(60);
 /// Pause before a file that could not be read is tried again.
 const ASIDE: Duration = Duration::from_secs(5);
-/// Files at rest that have a position of their own before they are packed; with many packed ones, a part of their number more.
+/// Files at rest that have a position of their own before they are folded; with many folded ones, a part of their number more.
 const LOOSE_MAX: usize = 16;
 /// That part.
 const LOOSE_SHARE: usize = 32;
@@ -44,6 +45,8 @@ enum State {
     /// It is gone, or it was moved away: when all of it is read, the split ends. What stands at its end without a line end is no row.
     Ending(&'static str),
     Aside(Instant),
+    /// It cannot be followed, since it is packed: an older file, perhaps, whose rows have been read.
+    Passed,
 }
 
 struct Entry {
@@ -59,6 +62,7 @@ struct Entry {
     outside: bool,
     /// Its last row is to be taken although it has no line end.
     takes_last: bool,
+    quiet: Quiet,
 }
 
 /// See the module.
@@ -78,7 +82,7 @@ pub(super) struct Tail {
     mark_splits: Vec<String>,
     /// Changes of the marks since they were last given out.
     marks_changed: usize,
-    /// Files that came to rest since the last packing.
+    /// Files that came to rest since the last folding.
     rested: usize,
     open: usize,
     /// When it was last looked what time alone brings.
@@ -104,7 +108,7 @@ impl Tail {
         }
     }
 
-    /// Takes packed files over.
+    /// Takes finished files over.
     pub fn take_marks(&mut self, plan: &Plan, marks: &Marks) {
         let mut shared = plan.shared();
         marks.files.keys().for_each(|key| shared.followed.own(*key, self.index));
@@ -149,6 +153,7 @@ impl Tail {
             moved: false,
             outside: false,
             takes_last: false,
+            quiet: Quiet::default(),
         };
         self.names.insert(entry.position.id());
         self.entries.insert(key, entry);
@@ -183,9 +188,16 @@ impl Tail {
         !self.is_finder && self.entries.is_empty() && self.marks.files.is_empty()
     }
 
-    /// The largest event time of each file.
-    pub fn times(&self) -> impl Iterator<Item = Option<i64>> {
-        self.entries.values().map(|entry| entry.position.time_max)
+    /// The largest event time of each file, and for how long it has had nothing.
+    pub fn times(&self) -> impl Iterator<Item = (Option<i64>, &Quiet)> {
+        let read = self.entries.values().filter(|entry| entry.state != State::Passed);
+        read.map(|entry| (entry.position.time_max, &entry.quiet))
+    }
+
+    /// For how long each file has had nothing.
+    pub fn quiet(&mut self) -> impl Iterator<Item = (&FilePosition, &mut Quiet)> {
+        let read = self.entries.values_mut().filter(|entry| entry.state != State::Passed);
+        read.map(|entry| (&entry.position, &mut entry.quiet))
     }
 
     /// There are positions to give out.
@@ -208,6 +220,9 @@ impl Tail {
         let mut due = Vec::new();
         for (key, entry) in &mut self.entries {
             let rests = entry.state == State::Resting;
+            if rests || matches!(entry.state, State::Aside(_)) {
+                entry.quiet.note(false, now);
+            }
             match entry.state {
                 State::Aside(until) if until <= now => {
                     entry.state = State::Resting;
@@ -240,7 +255,7 @@ impl Tail {
             return Ok(());
         }
         if !matches!(change, Change::New { .. } | Change::Gone { .. }) {
-            self.unpack(plan, key);
+            self.unfold(plan, key);
         }
         match change {
             Change::Renamed { name, key: new } => self.renamed(key, new, &name),
@@ -292,14 +307,14 @@ impl Tail {
             self.names.remove(&before.position.id());
             self.ended.push(before.position.id());
         }
-        self.begin_new(plan, key, followed(found, start, print));
+        self.begin_new(plan, key, plan.followed(found, start, print));
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.outside = outside;
         }
     }
 
-    /// A file that is packed has an entry again.
-    fn unpack(&mut self, plan: &Plan, key: u64) {
+    /// A file that is folded has an entry again.
+    fn unfold(&mut self, plan: &Plan, key: u64) {
         if self.entries.contains_key(&key) || !self.marks.files.contains_key(&key) {
             return;
         }
@@ -336,6 +351,10 @@ impl Tail {
             self.queue(key);
             return Ok(());
         }
+        if entry.state == State::Passed {
+            self.end(plan, key);
+            return Ok(());
+        }
         let is_begun = entry.position.offset > 0 || entry.position.seen.is_some();
         match is_begun {
             true => plan.lost(&entry.position.path, entry.position.offset, Some(unread))?,
@@ -367,7 +386,7 @@ impl Tail {
             let Some(key) = self.ready.pop_front() else { break };
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             entry.queued = false;
-            if matches!(entry.state, State::Aside(_)) {
+            if matches!(entry.state, State::Aside(_) | State::Passed) {
                 continue;
             }
             match self.read_file(plan, key, gather, now) {
@@ -394,6 +413,7 @@ impl Tail {
         let (progress, moved) = open.scan(plan, &mut entry.position, gather)?;
         entry.position.seen = Some(open.length().unwrap_or(0).max(entry.position.offset));
         entry.read = now;
+        entry.quiet.note(moved, now);
         if moved || was_half != Some(is_half(entry)) {
             entry.moved = true;
             self.moved.push(key);
@@ -443,6 +463,12 @@ impl Tail {
                         return Ok(false);
                     }
                     Opened::Changed => false,
+                    Opened::Packed(packing) => {
+                        entry.state = State::Passed;
+                        let path = plan.listing.locate(&entry.position.path);
+                        plan.tell_once(&entry.position.path, || packed_is_not_followed(&path, packing).to_string());
+                        return Ok(false);
+                    }
                 }
             }
         };
@@ -498,7 +524,7 @@ impl Tail {
 
     /// The positions that changed since they were last given out.
     pub fn positions(&mut self, plan: &Plan, out: &mut Vec<SplitPosition>) {
-        self.pack(plan, Instant::now());
+        self.fold(plan, Instant::now());
         for key in std::mem::take(&mut self.moved) {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             if std::mem::take(&mut entry.moved) {
@@ -530,23 +556,27 @@ impl Tail {
         }
     }
 
-    /// Packs files that were read to their ends, where there are many.
-    fn pack(&mut self, plan: &Plan, now: Instant) {
-        // The event time of a file is in its position only.
-        if plan.lateness_ms.is_some() || self.rested <= LOOSE_MAX + self.marks.files.len() / LOOSE_SHARE {
+    /// Folds files that were read to their ends, where there are many.
+    fn fold(&mut self, plan: &Plan, now: Instant) {
+        if self.rested <= LOOSE_MAX + self.marks.files.len() / LOOSE_SHARE {
             return;
         }
         self.rested = 0;
         let shared = plan.shared();
-        let is_packed = |key: &u64, entry: &Entry| {
+        let is_foldable = |key: &u64, entry: &Entry| {
             let tracked = shared.followed.get(*key).filter(|tracked| tracked.offset == tracked.len && tracked.len == entry.position.offset);
             let is_at_rest = entry.state == State::Resting && !entry.outside && !is_half(entry);
+            // The event time of a file is in its position only: one that holds the watermark keeps that.
+            let is_heard = plan.lateness_ms.is_some() && !plan.idle_after.is_some_and(|after| entry.quiet.lasts(after));
             let is_cold = entry.open.is_none() || now.duration_since(entry.read) >= REST_LOOSE;
-            tracked.filter(|_| is_at_rest && is_cold).and_then(|tracked| tracked.mark())
+            tracked.filter(|_| is_at_rest && is_cold && !is_heard).and_then(|tracked| tracked.mark())
         };
-        let packed: Vec<_> = self.entries.iter().filter_map(|(key, entry)| Some((*key, is_packed(key, entry)?))).collect();
+        let folded: Vec<_> = self.entries.iter().filter_map(|(key, entry)| Some((*key, is_foldable(key, entry)?))).collect();
         drop(shared);
-        for (key, mark) in packed {
+        if folded.is_empty() {
+            return;
+        }
+        for (key, mark) in folded {
             self.marks.files.insert(key, mark);
             self.marks_changed += 1;
             if let Some(entry) = self.entries.remove(&key) {
@@ -555,7 +585,7 @@ impl Tail {
                 self.ended.push(entry.position.id());
             }
         }
-        // Both or none: a file is in the checkpoint in one form.
+        // The marks go into the checkpoint with the ends of the splits.
         self.marks_changed = self.marks_changed.max(LOOSE_MAX + 1 + self.marks.files.len() / LOOSE_SHARE);
     }
 }

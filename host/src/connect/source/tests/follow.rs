@@ -272,7 +272,7 @@ fn one_file_that_cannot_be_read_does_not_keep_the_others() {
 }
 
 #[test]
-fn many_files_that_stay_are_packed_and_go_on_where_they_grow() {
+fn many_files_that_stay_are_folded_and_go_on_where_they_grow() {
     let folder = tempfile::tempdir().unwrap();
     let at = |number: usize| folder.path().join(format!("{number:04}.txt"));
     (0..1_000).for_each(|number| fs::write(at(number), format!("{number}\n")).unwrap());
