@@ -45,7 +45,7 @@ pub(super) fn identity() -> Identity {
 }
 
 pub(super) fn call(number: u64) -> Call {
-    Call { number, now_ms: 1_000 }
+    Call { number, now_ms: 1_000, instant_ns: 0 }
 }
 
 pub(super) fn open(component: &Component, limits: &Limits) -> Instance {
@@ -345,7 +345,10 @@ fn two_hundred_mebibytes_of_output_pass_a_limit_of_sixty_four_a_piece() {
     }
     let mut instance = open(&component, &Limits { memory_bytes_max: 512 << 20, call_output_bytes_max: 100 << 20, ..limits() });
     let error = instance.process(0, &batch(&now), call(1)).unwrap_err();
-    assert_eq!(error.to_string(), "`resume` broke the contract: the output of `process` is over the limit of 104857600 bytes in all");
+    assert_eq!(
+        error.to_string(),
+        "`resume` broke the contract: the output of `process` is over the limit of 104857600 bytes in all (`limits.call-output` of the operator)"
+    );
 }
 
 #[test]

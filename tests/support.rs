@@ -259,6 +259,11 @@ impl Running {
         self.child.try_wait().expect("its state can be asked").is_none()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL. No harm where it has ended.
     pub fn kill(&mut self) {
         // An error means that it has ended already.
@@ -323,13 +328,26 @@ impl Running {
             let thread = std::mem::replace(thread, std::thread::spawn(|| ()));
             thread.join().expect("listening does not panic");
         }
+        assert_no_panic(&self.told());
         Ended { status, stdout: self.said(), stderr: self.told() }
+    }
+}
+
+/// Fails where the host told of a panic: nothing that a test does may cause one. What guests say stands behind the name of their operator.
+#[track_caller]
+pub fn assert_no_panic(told: &str) {
+    let is_ours = |line: &&str| line.starts_with("thread '") || line.contains("internal: the thread `");
+    if let Some(line) = told.lines().find(is_ours) {
+        panic!("the host panicked: {line}\n{}", cut(told));
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
+        if !std::thread::panicking() {
+            assert_no_panic(&self.told());
+        }
         // Without it the process would stay as a zombie until the test ends.
         let _ = self.child.wait();
     }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod connect;
 pub mod engine;
 pub mod job;
+pub mod panics;
 pub mod store;
 pub mod verify;
 pub mod wasm;

@@ -25,8 +25,8 @@ fn the_capsule_that_a_stopped_job_names_reproduces_and_a_mended_component_does_n
         "operator `count` instance 0 of 1 of job `counting`, epoch ",
         "\n0 cells restored, ",
         " calls repeated, then a snapshot (full) in parts of 1048576 bytes\n",
-        "then  trapped in `snapshot`: stack overflow\n",
-        "now   trapped in `snapshot`: stack overflow\n",
+        "then  trapped in `snapshot`: stack overflow (`stack` in `limits` of the topology)\n",
+        "now   trapped in `snapshot`: stack overflow (`stack` in `limits` of the topology)\n",
         "reproduced: the same call fails in the same way at the same place\n",
     ] {
         assert!(ended.stdout.contains(text), "{text}: {ended}");

@@ -93,6 +93,12 @@ impl Server {
         assert!(ended.signal().is_some(), "the server ended before it was killed: {ended}");
     }
 
+    /// Sends it a signal by its name: after `STOP` it takes connections and does not answer, until `CONT`.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        self.process.as_ref().expect("it runs").signal(name);
+    }
+
     /// Starts it, or starts it again, on the same folder and port; returns when it answers.
     #[track_caller]
     pub fn start(&mut self) {

@@ -1,6 +1,6 @@
 //! `reprise check`: every mistake of a topology at once, or its plan.
 
-use super::{CheckArguments, exit};
+use super::{CheckArguments, exit, text};
 use crate::job::{Error, prepare};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -8,8 +8,8 @@ use std::process::ExitCode;
 pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
     let prepared = match prepare(&arguments.file, arguments.workers, arguments.cache.dir()) {
         Ok(prepared) => prepared,
-        Err(Error::Topology(text)) if arguments.json => {
-            println!("{}", serde_json::json!({ "ok": false, "problems": text }));
+        Err(Error::Topology(problems)) if arguments.json => {
+            text::put_json(&format!("{}\n", serde_json::json!({ "ok": false, "problems": problems })));
             return ExitCode::from(exit::code(crate::job::Kind::Topology));
         }
         Err(error) => return exit::fail(&error, false),
@@ -37,9 +37,10 @@ pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
                 })
             })
             .collect();
-        println!("{}", serde_json::json!({ "ok": true, "job": prepared.plan.topology.name, "operators": operators, "plan": plan }));
+        let json = serde_json::json!({ "ok": true, "job": prepared.plan.topology.name, "operators": operators, "plan": plan });
+        text::put_json(&format!("{json}\n"));
     } else {
-        print!("{plan}");
+        text::put(&plan);
     }
     ExitCode::SUCCESS
 }

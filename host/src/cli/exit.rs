@@ -1,8 +1,9 @@
 //! Exit codes: what a script may do about the end of a command.
 
-use super::text::plain;
+use super::outlet;
 use crate::job::survey::SurveyError;
 use crate::job::{Error, Kind};
+use crate::panics::THREADS_HELP;
 use std::process::ExitCode;
 
 /// The table of exit codes, as `--help` shows it.
@@ -15,12 +16,14 @@ pub(super) const HELP: &str = "Exit codes:
   5  another host runs this job now
   6  no stored checkpoint can be used
   7  a source or sink cannot go on
-  8  a limit was reached
+  8  a limit was reached; or the job was asked to stop and did not within `stop-timeout`
   9  a capsule was not reproduced
 After 3 to 8 `reprise run` takes the job up again once the cause is gone.";
 
 /// The call of a capsule did not fail, or otherwise.
 pub(super) const NOT_REPRODUCED: u8 = 9;
+/// The job was asked to end and did not in time.
+pub(super) const OVERDUE: u8 = 8;
 
 /// The exit code of a kind of error.
 pub(super) fn code(kind: Kind) -> u8 {
@@ -58,28 +61,54 @@ pub(super) fn fail(error: &Error, json: bool) -> ExitCode {
 pub(super) fn fail_survey(error: &SurveyError, json: bool) -> ExitCode {
     match error {
         SurveyError::Job(error) => fail(error, json),
-        // Names in it come from the store, and may be anything.
-        error if !json => tell(error.kind(), &text(error).lines().map(plain).collect::<Vec<_>>().join("\n"), false, json),
         error => tell(error.kind(), &text(error), false, json),
     }
 }
 
 /// Prints the text of an error that is none of a job's kinds.
 pub(super) fn fail_text(code: u8, text: &str, json: bool) -> ExitCode {
-    say(code, "other", text, false, json)
+    say(code, "other", text, false, json);
+    ExitCode::from(code)
+}
+
+/// The command gave up half-way, and the reason is told already.
+pub(super) fn fail_after_panic() -> ExitCode {
+    tell(Kind::Internal, "internal: the command gave up, the line above says why", false, outlet::is_json())
+}
+
+/// The system gives no more threads.
+pub(super) fn fail_threads(error: &std::io::Error, json: bool) -> ExitCode {
+    let text = format!("threads cannot be started: {error}\n  help: {THREADS_HELP}");
+    say(code(Kind::Limit), "limit", &text, false, json);
+    ExitCode::from(code(Kind::Limit))
+}
+
+/// Prints the text of an error and ends the process, whatever its threads do.
+pub(super) fn end_now(code: u8, kind: &str, text: &str, json: bool) -> ! {
+    say(code, kind, text, false, json);
+    outlet::flush();
+    std::process::exit(code.into())
+}
+
+/// Says something that is neither an error nor an end.
+pub(super) fn message(text: &str, json: bool) {
+    match json {
+        true => outlet::say_json(&serde_json::json!({ "event": "message", "text": text })),
+        false => outlet::say(text),
+    }
 }
 
 fn tell(kind: Kind, text: &str, is_list: bool, json: bool) -> ExitCode {
-    say(code(kind), &format!("{kind:?}").to_lowercase(), text, is_list, json)
+    say(code(kind), &format!("{kind:?}").to_lowercase(), text, is_list, json);
+    ExitCode::from(code(kind))
 }
 
-fn say(code: u8, kind: &str, text: &str, is_list: bool, json: bool) -> ExitCode {
+fn say(code: u8, kind: &str, text: &str, is_list: bool, json: bool) {
     if json {
-        eprintln!("{}", serde_json::json!({ "event": "error", "kind": kind, "exit_code": code, "message": text }));
+        outlet::say_json(&serde_json::json!({ "event": "error", "kind": kind, "exit_code": code, "message": text }));
     } else if is_list {
-        eprintln!("{text}");
+        outlet::say_page(text);
     } else {
-        eprintln!("error: {text}");
+        outlet::say(&format!("error: {text}"));
     }
-    ExitCode::from(code)
 }

@@ -1,6 +1,7 @@
 //! `reprise inspect`: what a component is, and what each of its imports gets, without running a job.
 
-use super::{InspectArguments, exit};
+use super::text::plain;
+use super::{InspectArguments, exit, outlet, text};
 use crate::job::{Kind, grants_of};
 use crate::wasm::{self, Answer, Gift, Grants, Inspection, Runtime, Settings};
 use reprise_core::description::Description;
@@ -14,7 +15,7 @@ type Described = (String, Description);
 pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
     let path = arguments.component.display();
     let refuse = |text: String| {
-        eprintln!("error: {text}");
+        outlet::say(&format!("error: {text}"));
         ExitCode::from(exit::code(Kind::Topology))
     };
     let grants = match (&arguments.topology, &arguments.operator) {
@@ -37,9 +38,9 @@ pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
     let described = if refusal.is_none() { describe(&bytes, arguments) } else { Err(String::new()) };
     if arguments.json {
         let refused = described.as_ref().err().map(|error| refusal.as_ref().unwrap_or(error));
-        println!("{}", answer(&inspection, grants.as_ref(), described.as_ref().ok(), refused));
+        text::put_json(&format!("{}\n", answer(&inspection, grants.as_ref(), described.as_ref().ok(), refused)));
     } else {
-        print!("{}", picture((&path.to_string(), bytes.len()), &inspection, grants.as_ref(), described.as_ref().ok()));
+        text::put(&picture((&path.to_string(), bytes.len()), &inspection, grants.as_ref(), described.as_ref().ok()));
     }
     match (refusal, described) {
         (Some(refusal), _) => refuse(format!("`{path}` would be refused: {refusal}")),
@@ -49,9 +50,10 @@ pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
 }
 
 fn describe(bytes: &[u8], arguments: &InspectArguments) -> Result<Described, String> {
-    let settings = Settings { cache_dir: arguments.cache.dir(), instances_max: 1, ..Settings::default() };
+    let settings =
+        Settings { cache_dir: arguments.cache.dir(), instances_max: 1, ..Settings::default() }.with_memories(wasm::memories(bytes));
     let runtime = Runtime::new(&settings).map_err(|error| error.to_string())?;
-    let component = runtime.load(bytes).map_err(|error| error.to_string())?;
+    let component = runtime.load_named(bytes, &format!("`{}`", arguments.component.display())).map_err(|error| error.to_string())?;
     let description = component.describe().map_err(|error| error.to_string())?;
     Ok((component.digest().to_string(), description))
 }
@@ -87,7 +89,7 @@ fn picture((path, size): (&str, usize), inspection: &Inspection, grants: Option<
     let mut out = String::new();
     // Writing to a string does not fail.
     let mut line = |text: String| {
-        let _ = writeln!(out, "{text}");
+        let _ = writeln!(out, "{}", plain(&text));
     };
     let kind = match inspection.kind {
         wasm::Kind::Component => "component",

@@ -1,10 +1,11 @@
 //! The command line: the rim that parses arguments, prints, and turns errors into exit codes.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod check;
 mod checkpoint;
 mod exit;
 mod inspect;
+mod log;
+mod outlet;
 mod progress;
 mod quarantine;
 mod replay;
@@ -13,10 +14,13 @@ mod run;
 mod savepoint;
 mod site;
 mod state;
+mod system;
 mod text;
 mod verify;
+mod warden;
 
 use crate::job::Start;
+use crate::panics;
 use clap::{Parser, Subcommand, ValueEnum};
 use reprise_core::ids::Epoch;
 use std::path::PathBuf;
@@ -35,8 +39,8 @@ enum Command {
     /// Run the job of a topology file, from its last checkpoint where there is one.
     #[command(
         after_help = "Examples:\n  reprise run topology.toml\n  reprise run topology.toml --workers 4 --log json 2> progress.jsonl\n\n\
-        Ctrl-C ends the job with a last checkpoint; the next `run` goes on from there. A second Ctrl-C ends it at once,\n\
-        which is as safe as any crash. Rows of the sink `stdout` go to standard output, everything else to standard error."
+        Ctrl-C, SIGTERM and SIGHUP end the job with a last checkpoint; the next `run` goes on from there. A second one, more than\n\
+        a second later, ends it at once, which is as safe as any crash; so does `checkpoint.stop-timeout` (30 s). Rows of the sink `stdout` go to standard output, everything else to standard error."
     )]
     Run(RunArguments),
     /// Make a savepoint of a job: a checkpoint that is kept until you drop it.
@@ -206,10 +210,23 @@ fn start(text: &str) -> Result<Start, String> {
     Ok(Start::Savepoint(text.to_owned()))
 }
 
-/// Parses the arguments of the process and does as they say.
+/// Parses the arguments of the process and does as they say. A panic of any library on the way ends as an error.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
+    system::raise_open_files();
+    panics::install(outlet::tell);
+    let arguments = Arguments::parse();
+    let code = std::panic::catch_unwind(|| obey(arguments)).unwrap_or_else(|_| exit::fail_after_panic());
+    outlet::flush();
+    code
+}
+
+fn obey(arguments: Arguments) -> ExitCode {
+    if !matches!(arguments.command, Command::Run(_)) {
+        // What a command finds is its answer; the log has only what makes it slow, or what it does without.
+        log::show(false, "off,reprise::wasm=info");
+    }
+    match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Savepoint(arguments) => savepoint::savepoint(arguments),
         Command::Resume(arguments) => resume::resume(arguments),

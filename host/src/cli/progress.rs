@@ -1,5 +1,6 @@
 //! What a running job shows: one live line on a terminal, plain lines elsewhere, or JSON lines for scripts. All of it on standard error.
 
+use super::outlet;
 use crate::engine::{Control, Event, Guard, NodeCounters};
 use crate::job::{CheckpointNotice, Notice};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,7 +21,7 @@ const LIVE_EVERY: Duration = Duration::from_millis(200);
 /// See the module.
 pub(super) struct Display {
     json: bool,
-    live: Option<ProgressBar>,
+    live: bool,
     board: Mutex<Board>,
 }
 
@@ -36,6 +37,8 @@ struct Board {
     last: Option<(Instant, u64)>,
     rate: f64,
     restarts: u64,
+    /// Why storage does not answer, while it does not.
+    storage_out: Option<String>,
 }
 
 fn load(counter: &std::sync::atomic::AtomicU64) -> u64 {
@@ -44,26 +47,16 @@ fn load(counter: &std::sync::atomic::AtomicU64) -> u64 {
 
 impl Display {
     pub fn new(json: bool, live: bool) -> Arc<Self> {
-        let live = live.then(|| {
+        let bar = live.then(|| {
             let style = ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
             ProgressBar::new_spinner().with_style(style)
         });
+        outlet::set_style(json, bar);
         Arc::new(Self { json, live, board: Mutex::default() })
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sends the log of host and guests the same way. `REPRISE_LOG` filters it, by default at `info`.
-    pub fn subscribe_to_logs(&self) {
-        use tracing_subscriber::EnvFilter;
-        let filter = EnvFilter::try_from_env("REPRISE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-        let live = self.live.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(live.is_some()).with_writer(move || Aside(live.clone()));
-        // A second subscriber in one process is refused, and the first one stays.
-        let _ = if self.json { subscriber.json().try_init() } else { subscriber.with_target(false).try_init() };
     }
 
     pub fn begin(&self, plan: &Plan, workers: u32) {
@@ -85,22 +78,44 @@ impl Display {
     fn line(&self, event: &str, text: &str, mut members: serde_json::Value) {
         if self.json {
             members["event"] = event.into();
-            eprintln!("{members}");
-        } else if let Some(bar) = &self.live {
-            bar.suspend(|| eprintln!("{text}"));
+            outlet::say_json(&members);
         } else {
-            eprintln!("{text}");
+            outlet::say(text);
         }
-    }
-
-    pub fn say(&self, text: &str) {
-        self.line("message", text, json!({ "text": text }));
     }
 
     pub fn clear(&self) {
-        if let Some(bar) = &self.live {
-            bar.finish_and_clear();
+        outlet::clear_live();
+    }
+
+    /// True once the job has begun: from then on there may be something to put into a last checkpoint.
+    pub fn has_begun(&self) -> bool {
+        self.board().began.is_some()
+    }
+
+    /// What is to be told of a job that did not end within this time of being asked to.
+    pub fn unfinished(&self, bound: Duration) -> String {
+        let board = self.board();
+        let bound = reprise_core::topology::show_duration(bound);
+        let mut text =
+            format!("the job was asked to stop and did not within {bound} (`checkpoint.stop-timeout`): there is no last checkpoint");
+        let newest = board.checkpoint.as_ref().map(|(checkpoint, _)| checkpoint.epoch);
+        if let Some(control) = &board.control {
+            let newest = newest.unwrap_or(control.completed());
+            text.push_str(&format!(
+                "\n  checkpoint {newest} is the newest; {} of rows that were read after it are in none: they are read again, or lost where their source is standard input",
+                bytes(control.unstored_bytes())
+            ));
+            let paused = paused(&board.operators, control);
+            if !paused.is_empty() {
+                text.push_str(&format!("\n  {}", paused.trim_start_matches(" · ")));
+            }
         }
+        if let Some(reason) = &board.storage_out {
+            text.push_str(&format!("\n  storage does not answer: {reason}"));
+        }
+        text.push_str("\n  help: `reprise run` takes the job up again; a longer `stop-timeout` gives it more time to end");
+        text
     }
 
     pub fn end(&self, text: &str) {
@@ -118,10 +133,10 @@ impl Display {
             (board.control.clone(), board.operators.clone())
         };
         if let Some(control) = control.filter(|_| !self.json) {
-            eprintln!("{status}");
-            names.iter().zip(&control.operators).for_each(|(name, counters)| eprintln!("{}", usage(name, counters)));
+            outlet::say(&status);
+            names.iter().zip(&control.operators).for_each(|(name, counters)| outlet::say(&usage(name, counters)));
             for (name, guard) in names.iter().zip(&control.guards).filter(|(_, guard)| guard.recoveries.count() > 0) {
-                eprintln!("{}", recoveries(name, guard));
+                outlet::say(&recoveries(name, guard));
             }
         }
         self.line("end", text, json!({ "text": text, "status": members }));
@@ -175,6 +190,13 @@ impl Display {
                 let text =
                     format!("{} of the quarantine {} sent again", super::text::count(*rows, "row"), if *rows == 1 { "is" } else { "are" });
                 self.line("replays", &text, json!({ "rows": rows }));
+            }
+            Notice::Expired { what, objects, bytes } => {
+                let text = format!(
+                    "{what}: {} with {bytes} bytes deleted, as `keep` and `bytes-max` say",
+                    super::text::count(*objects as u64, "object")
+                );
+                self.line("expired", &text, json!({ "what": what, "objects": objects, "bytes": bytes }));
             }
             Notice::Swept { manifests, objects } => {
                 tracing::debug!(manifests, objects, "old checkpoints were deleted");
@@ -255,11 +277,13 @@ impl Display {
         match notice {
             Notice::StorageOut { doing, reason, outage_max } => {
                 let seconds = outage_max.as_secs();
+                self.board().storage_out = Some(reason.clone());
                 let text =
                     format!("storage does not answer: cannot {doing}: {reason}\n  the job goes on and tries again for up to {seconds} s");
                 self.line("storage-out", &text, json!({ "doing": doing, "reason": reason, "outage_max_s": seconds }));
             }
             Notice::StorageBack { after } => {
+                self.board().storage_out = None;
                 let text = format!("storage answers again after {:.1} s", after.as_secs_f32());
                 self.line("storage-back", &text, json!({ "after_ms": after.as_millis() as u64 }));
             }
@@ -326,7 +350,7 @@ impl Display {
     pub async fn tick(self: Arc<Self>) {
         let every = if self.json {
             JSON_EVERY
-        } else if self.live.is_some() {
+        } else if self.live {
             LIVE_EVERY
         } else {
             TEXT_EVERY
@@ -336,15 +360,13 @@ impl Display {
         loop {
             interval.tick().await;
             if self.board().control.is_none() {
+                outlet::show_live("the job is about to begin");
                 continue;
             }
             let (text, members) = self.status();
-            match &self.live {
-                Some(bar) => {
-                    bar.set_message(text);
-                    bar.tick();
-                }
-                None => self.line("status", &text, members),
+            match self.live {
+                true => outlet::show_live(&text),
+                false => self.line("status", &text, members),
             }
         }
     }
@@ -392,22 +414,6 @@ impl Display {
             "sinks": names(&board.sinks, &control.sinks),
         });
         (text, members)
-    }
-}
-
-/// Standard error, with the live line out of the way while something is written.
-struct Aside(Option<ProgressBar>);
-
-impl std::io::Write for Aside {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match &self.0 {
-            Some(bar) => bar.suspend(|| std::io::stderr().write(bytes)),
-            None => std::io::stderr().write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
     }
 }
 

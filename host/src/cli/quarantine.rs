@@ -1,5 +1,6 @@
 //! `reprise quarantine`: rows that were refused, or taken out because operators failed at them: list, show, replay, drop.
 
+use super::outlet;
 use super::site::{self, Failure, Opened, Where};
 use super::text::{self, count, plain};
 use crate::clock::Clock;
@@ -106,9 +107,9 @@ fn list(words: &[String], place: &Where, filter: &RowFilter, limit: usize) -> Re
     let opened = place.open(words)?;
     let listed = opened.wait(survey::rows(&opened.store, &opened.job, filter, limit))?;
     for (path, reason) in &listed.unreadable {
-        eprintln!("{} cannot be read and is passed over: {}", plain(path), plain(reason));
+        outlet::say(&format!("{} cannot be read and is passed over: {}", plain(path), plain(reason)));
     }
-    text::put(&if place.json { list_json(&opened, &listed) } else { picture(&opened, &listed) });
+    text::put_as(place.json, &if place.json { list_json(&opened, &listed) } else { picture(&opened, &listed) });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -159,7 +160,7 @@ fn show(words: &[String], place: &Where, raw: bool) -> Result<ExitCode, Failure>
         // A reader that has seen enough is no failure, as everywhere.
         let _ = out.write_all(&kept.row.value).and_then(|()| out.flush());
     } else {
-        text::put(&if place.json { row_json(&opened, &kept) } else { row_picture(&opened, &kept) });
+        text::put_as(place.json, &if place.json { row_json(&opened, &kept) } else { row_picture(&opened, &kept) });
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -240,7 +241,7 @@ fn decide(deciding: &Deciding, sends: bool) -> Result<ExitCode, Failure> {
         false => opened.wait(job::drop_rows(&opened.store, &opened.job, &chosen, by))?,
     };
     let what = if sends { "asked" } else { "dropped" };
-    text::put(&if place.json { asked_json(&opened, what, &asked) } else { told(sends, &asked) });
+    text::put_as(place.json, &if place.json { asked_json(&opened, what, &asked) } else { told(sends, &asked) });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,7 +1,7 @@
 //! `reprise replay`: makes the call of a capsule fail again, here.
 
 use super::exit;
-use super::text::plain;
+use super::text::{plain, put, put_json};
 use crate::engine::Attempt;
 use crate::job::{self, Beside, Tried};
 use reprise_core::checkpoint::capsule::{Capsule, Given};
@@ -43,8 +43,8 @@ pub(super) fn replay(arguments: &ReplayArguments) -> ExitCode {
         Err(error) => return exit::fail_text(2, &exit::text(&error), arguments.json),
     };
     match arguments.json {
-        true => println!("{}", json(&tried)),
-        false => print!("{}", text(&tried)),
+        true => put_json(&format!("{}\n", json(&tried))),
+        false => put(&text(&tried)),
     }
     ExitCode::from(if tried.is_reproduced() { 0 } else { exit::NOT_REPRODUCED })
 }

@@ -1,6 +1,6 @@
 //! `reprise resume`: asks the running host to end the pause of an operator, or of all.
 
-use super::{ResumeArguments, exit};
+use super::{ResumeArguments, exit, text};
 use crate::clock::Clock;
 use crate::job::{self, By, Error, Resumed};
 use serde_json::json;
@@ -11,14 +11,14 @@ pub(super) fn resume(arguments: ResumeArguments) -> ExitCode {
     let json = arguments.json;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return exit::fail(&Error::Internal(format!("a runtime cannot be started: {error}")), json),
+        Err(error) => return exit::fail_threads(&error, json),
     };
     match runtime.block_on(carry_out(arguments)) {
         Ok(resumed) if json => {
             let each = resumed.iter().map(|one| json!({ "operator": one.operator, "was_paused": one.was_paused }));
-            println!("{}", json!({ "operators": each.collect::<Vec<_>>() }));
+            text::put_json(&format!("{}\n", json!({ "operators": each.collect::<Vec<_>>() })));
         }
-        Ok(resumed) => print!("{}", text(&resumed)),
+        Ok(resumed) => text::put(&picture(&resumed)),
         Err(error) => return exit::fail(&error, json),
     }
     ExitCode::SUCCESS
@@ -55,7 +55,7 @@ fn unknown(operator: &str, names: &[String]) -> Error {
 }
 
 /// A line for each operator that was paused.
-fn text(resumed: &[Resumed]) -> String {
+fn picture(resumed: &[Resumed]) -> String {
     let lines: String = resumed
         .iter()
         .filter_map(|one| {
@@ -77,14 +77,14 @@ mod tests {
     #[test]
     fn who_asks_is_told_what_became_of_each_pause() {
         let one = |operator: &str, was_paused| Resumed { operator: operator.into(), was_paused };
-        let told = text(&[one("a", Some(true)), one("b", Some(false)), one("c", None)]);
+        let told = picture(&[one("a", Some(true)), one("b", Some(false)), one("c", None)]);
         assert_eq!(
             told,
             "the pause of operator `a` is ended: its next call decides\n\
              operator `c` has no pause any more: somebody else asked at the same time\n"
         );
-        assert_eq!(text(&[one("a", Some(false))]), "no operator is paused\n");
-        assert_eq!(text(&[]), "no operator is paused\n");
+        assert_eq!(picture(&[one("a", Some(false))]), "no operator is paused\n");
+        assert_eq!(picture(&[]), "no operator is paused\n");
     }
 
     #[test]

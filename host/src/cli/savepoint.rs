@@ -1,6 +1,6 @@
 //! `reprise savepoint`: asks the running host for a savepoint, makes one where no host runs, or removes one.
 
-use super::{SavepointArguments, exit};
+use super::{SavepointArguments, exit, system, text};
 use crate::clock::Clock;
 use crate::job::{self, Error};
 use reprise_core::checkpoint::manifest::Request;
@@ -11,14 +11,14 @@ use tokio::sync::watch;
 
 pub(super) fn savepoint(arguments: SavepointArguments) -> ExitCode {
     let json = arguments.json;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match system::runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return exit::fail(&Error::Internal(format!("threads cannot be started: {error}")), json),
+        Err(error) => return exit::fail_threads(&error, json),
     };
     let (name, what) = (arguments.name.clone(), if arguments.drop { "removed" } else { "made" });
     match runtime.block_on(carry_out(arguments)) {
-        Ok(()) if json => println!("{}", serde_json::json!({ "savepoint": name, "done": what })),
-        Ok(()) => println!("savepoint `{name}` is {what}"),
+        Ok(()) if json => text::put_json(&format!("{}\n", serde_json::json!({ "savepoint": name, "done": what }))),
+        Ok(()) => text::put(&format!("savepoint `{}` is {what}\n", text::plain(&name))),
         Err(error) => return exit::fail(&error, json),
     }
     ExitCode::SUCCESS

@@ -1,10 +1,11 @@
 //! Which store and which job a command looks at: a topology file, or `--store` with `--job`.
 
-use super::exit;
 use super::text::plain;
+use super::{exit, outlet};
 use crate::job::survey::{Choice, Chosen, Site, SurveyError, Which, choose, site_of};
 use crate::job::{Error, Kind};
 use crate::store::{self, Store};
+use reprise_core::plain::plain_lines;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,7 +44,7 @@ pub(super) fn end(outcome: Result<ExitCode, Failure>, usage: &str, json: bool) -
         Ok(code) => code,
         Err(Failure::Survey(error)) => exit::fail_survey(&error, json),
         Err(Failure::Usage(text)) => {
-            eprintln!("error: {text}\n\nUsage: {usage}");
+            outlet::say_page(&format!("error: {}\n\nUsage: {usage}", plain_lines(&text)));
             ExitCode::from(exit::code(Kind::Topology))
         }
     }
@@ -65,7 +66,7 @@ impl Opened {
     pub fn choose(&self, text: &str) -> Result<Chosen, Failure> {
         let chosen = self.wait(choose(&self.store, &self.job, &choice(text)?))?;
         for (epoch, reason) in &chosen.passed_over {
-            eprintln!("checkpoint {epoch} cannot be read and is passed over: {}", plain(reason));
+            outlet::say(&format!("checkpoint {epoch} cannot be read and is passed over: {}", plain(reason)));
         }
         Ok(chosen)
     }

@@ -79,11 +79,14 @@ fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
     let opened = place.open(words)?;
     let chosen = opened.choose(at)?;
     let folded = opened.wait(survey::fold(&opened.store, &chosen.manifest, operator, &filter, memory.bytes_max))?;
-    text::put(&if place.json {
-        format!("{}\n", cells_json(&opened.store.root(), &chosen, operator, &folded, *limit))
-    } else {
-        picture(&chosen, operator, &folded, *limit)
-    });
+    text::put_as(
+        place.json,
+        &if place.json {
+            format!("{}\n", cells_json(&opened.store.root(), &chosen, operator, &folded, *limit))
+        } else {
+            picture(&chosen, operator, &folded, *limit)
+        },
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,37 +1,40 @@
 //! Text for people, and the last touches of JSON for scripts: tables, times, bytes that may be anything.
 
+use super::outlet;
 use crate::job::survey::decode;
 use crate::job::survey::{Place, Which};
 use chrono::{DateTime, SecondsFormat};
 use reprise_core::description::Encoding;
+pub(super) use reprise_core::plain::plain;
+use reprise_core::plain::{plain_json, plain_page};
 use serde_json::Value;
 use std::io::Write;
 
 /// Characters of a value that a line of text shows; JSON has all of it.
 const VALUE_CHARS_MAX: usize = 200;
 
-/// Writes to standard output. A reader that has seen enough, as `head` has, is no failure.
+/// Writes a page of text to standard output. A reader that has seen enough, as `head` has, is no failure.
 pub(super) fn put(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
-        && error.kind() != std::io::ErrorKind::BrokenPipe
-    {
-        eprintln!("error: cannot write to standard output: {error}");
-    }
+    write(plain_page(text).as_bytes());
 }
 
-/// Text from a store, made harmless: what could move the cursor of a terminal or turn its direction is escaped.
-pub(super) fn plain(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || turns(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
+/// As [`put`], for one JSON text.
+pub(super) fn put_json(json: &str) {
+    write(plain_json(json).as_bytes());
+}
+
+/// As [`put_json`] or [`put`].
+pub(super) fn put_as(is_json: bool, text: &str) {
+    if is_json { put_json(text) } else { put(text) }
+}
+
+fn write(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        outlet::say(&format!("error: cannot write to standard output: {error}"));
     }
-    out
 }
 
 /// A time, to the millisecond.

@@ -2,7 +2,7 @@
 
 mod told;
 
-use super::{Cache, exit, text};
+use super::{Cache, exit, outlet, text};
 use crate::cli::progress::thousands;
 use crate::job::Kind;
 use crate::verify::{self, Given, INSTANCES_MAX, InputFormat, Progress, ROUNDS, ROUNDS_MAX, RUN_OUTPUT_BYTES_MAX, Settings};
@@ -100,7 +100,7 @@ pub(super) fn verify(arguments: &VerifyArguments) -> ExitCode {
     let failed = match outcome {
         Ok(failed) => failed,
         Err(text) => {
-            eprintln!("error: {text}");
+            outlet::say(&format!("error: {text}"));
             return ExitCode::from(exit::code(Kind::Topology));
         }
     };
@@ -153,9 +153,10 @@ fn run(arguments: &VerifyArguments, bytes: &[u8], given: Option<&Given>) -> Resu
         instances_max: INSTANCES_MAX + 1,
         memory_bytes_max: arguments.memory.max(1 << 30),
         ..wasm::Settings::default()
-    };
+    }
+    .with_memories(wasm::memories(bytes));
     let runtime = Runtime::new(&runtime_settings).map_err(|error| exit::text(&error))?;
-    let component = runtime.load(bytes).map_err(|error| of(&error))?;
+    let component = runtime.load_named(bytes, &format!("`{path}`")).map_err(|error| of(&error))?;
     let limits = Limits {
         memory_bytes_max: arguments.memory,
         deadline: DEADLINE,
@@ -169,16 +170,16 @@ fn run(arguments: &VerifyArguments, bytes: &[u8], given: Option<&Given>) -> Resu
     shown.clear();
     let report = report.map_err(|error| of(&error))?;
     if arguments.json {
-        text::put(&format!("{}\n", told::json(&path, &component.digest().to_string(), &report, &settings)));
+        text::put_json(&format!("{}\n", told::json(&path, &component.digest().to_string(), &report, &settings)));
     } else {
         text::put(&told::picture(&path, &report, &settings));
         if report.failed() > 0 {
             let all = report.verdicts.len();
-            eprintln!(
+            outlet::say(&format!(
                 "error: {} of {all} checks failed\n  help: with `--seed {}` the same shows again; docs/verify.md tells what each cause means",
                 report.failed(),
                 arguments.seed
-            );
+            ));
         }
     }
     Ok(report.failed())

@@ -75,6 +75,11 @@ pub trait SourceReader: Send {
     /// # Errors
     /// The reader is of no use afterwards; make a new one from the last positions.
     fn next(&mut self) -> Result<Step, ConnectError>;
+
+    /// False where [`SourceReader::next`] may block for ever, so that nobody may wait for its thread to end.
+    fn ends(&self) -> bool {
+        true
+    }
 }
 
 /// What a reader has.

@@ -5,9 +5,11 @@ use super::crew::Crew;
 use super::guard::Guard;
 use super::moment::Moment;
 use crate::connect::ConnectError;
+use crate::panics::THREADS_HELP;
 use crate::wasm::{GuestError, Usage};
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::ids::Epoch;
+use reprise_core::plain::plain;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -74,14 +76,22 @@ pub enum Failure {
     Internal(String),
 }
 
+impl Failure {
+    /// The system gives no thread for something.
+    #[must_use]
+    pub fn no_thread(what: &str, why: &dyn std::fmt::Display) -> Self {
+        Self::Limit(format!("{what} cannot be started: {why}\n  help: {THREADS_HELP}"))
+    }
+}
+
 /// Frames of a guest's backtrace, and lines of its log, that a report shows.
 const TRAIL_LINES: usize = 8;
 
 /// Where in the guest it happened, and what the guest said before, a line each.
 fn trail(error: &GuestError) -> String {
-    let frames = error.backtrace.iter().take(TRAIL_LINES).map(|frame| format!("\n  in {frame}"));
+    let frames = error.backtrace.iter().take(TRAIL_LINES).map(|frame| format!("\n  in {}", plain(frame)));
     let skipped = error.log_tail.len().saturating_sub(TRAIL_LINES);
-    let log = error.log_tail.iter().skip(skipped).map(|line| format!("\n  log: {line}"));
+    let log = error.log_tail.iter().skip(skipped).map(|line| format!("\n  log: {}", plain(line)));
     frames.chain(log).collect()
 }
 
@@ -96,7 +106,7 @@ pub(super) struct Alarm<'a>(pub &'a Control, pub &'static str);
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail(Failure::Internal(format!("{} panicked", self.1)));
+            self.0.fail(Failure::Internal(format!("{} gave up; the line above says why", self.1)));
         }
     }
 }

@@ -40,6 +40,8 @@ use timely::scheduling::{Activator, SyncActivator};
 const FRAMES_A_BATCH: u64 = 4;
 /// Batches that the reading thread may be ahead of the dataflow.
 const READ_AHEAD_BATCHES: usize = 4;
+/// How long a reading thread sleeps before it looks whether the run is over.
+const SLEEP_MAX: Duration = Duration::from_millis(50);
 /// Refused rows after which a source ends its epoch early, in bytes: half of what an epoch may hold.
 const REJECTED_BYTES_SOFT: usize = REJECTED_BYTES_MAX / 2;
 
@@ -88,7 +90,7 @@ fn read(mut reader: Box<dyn SourceReader>, out: &SyncSender<Read>, wake: &OnceLo
         let going = match reader.next() {
             Ok(Step::Rows(batch)) => send(Read::Batch(batch)),
             Ok(Step::Idle(pause)) => {
-                std::thread::sleep(pause);
+                rest(pause, control);
                 true
             }
             Ok(Step::End) => {
@@ -103,6 +105,18 @@ fn read(mut reader: Box<dyn SourceReader>, out: &SyncSender<Read>, wake: &OnceLo
         if !going {
             return;
         }
+    }
+}
+
+/// Sleeps so long, or until the run is over.
+fn rest(pause: Duration, control: &Control) {
+    let end = Instant::now() + pause;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || control.aborted() || control.stopping() {
+            return;
+        }
+        std::thread::sleep(left.min(SLEEP_MAX));
     }
 }
 
@@ -164,14 +178,16 @@ pub(super) fn build<'scope>(
     let wake = Arc::new(OnceLock::from(worker.sync_activator_for(address.to_vec())));
     let (sender, input) = sync_channel(READ_AHEAD_BATCHES);
     let (name, reader, watched) = (seat.name.clone(), seat.reader, Arc::clone(control));
-    // The thread ends when the channel closes, at the latest at its next batch; it is not joined, since a read from standard input may never return.
+    // The thread ends when the channel closes, at the latest at its next batch; a read from standard input may never return.
+    let connected = reader.ends().then(|| control.crew.connect());
     std::thread::Builder::new()
         .name(format!("read-{}", seat.name))
         .spawn(move || {
+            let _connected = connected;
             let _alarm = Alarm(&watched, "a reading thread");
             read(reader, &sender, &wake, &watched);
         })
-        .map_err(|error| Failure::Internal(format!("a thread for source `{name}` cannot be started: {error}")))?;
+        .map_err(|error| Failure::no_thread(&format!("a thread for source `{name}`"), &error))?;
     let activator = worker.activator_for(Rc::clone(&address));
     let mut instance = SourceInstance {
         name: seat.name,
@@ -223,6 +239,7 @@ impl SourceInstance {
             if self.control.aborted() {
                 return Ok(());
             }
+            self.release_stored();
             if self.control.stopping() || (self.state == State::Ended && self.control.all_ended()) {
                 return self.close();
             }
@@ -298,6 +315,13 @@ impl SourceInstance {
         self.rows > 0 || !self.moved.is_empty() || self.refused.bytes() > 0
     }
 
+    /// Gives back what it read that is in a stored checkpoint by now. An instance at its end does so too: others share the room.
+    fn release_stored(&mut self) {
+        while let Some((_, bytes)) = self.unstored.pop_front_if(|(epoch, _)| *epoch <= self.control.completed()) {
+            self.control.subtract_unstored(bytes);
+        }
+    }
+
     /// Backpressure: false while the dataflow has not worked off enough of what was let in.
     fn may_go_on(&mut self) -> bool {
         while let Some(&(at, bytes)) = self.ahead.front() {
@@ -306,9 +330,6 @@ impl SourceInstance {
             }
             self.ahead_bytes -= bytes;
             self.ahead.pop_front();
-        }
-        while let Some((_, bytes)) = self.unstored.pop_front_if(|(epoch, _)| *epoch <= self.control.completed()) {
-            self.control.subtract_unstored(bytes);
         }
         let room = self.ahead.len() < self.limits.steps_ahead_max as usize && self.ahead_bytes < self.limits.bytes_ahead_max;
         room && self.step + FRAMES_A_BATCH < STEPS_MAX && self.refused.bytes() < REJECTED_BYTES_MAX && !self.control.is_full()

@@ -191,11 +191,13 @@ impl Error {
                 Failure::Limit(_) => Kind::Limit,
                 Failure::Internal(_) => Kind::Internal,
             },
+            // There is too little address space.
+            Self::Runtime(_) => Kind::Limit,
             Self::Connect { .. } => Kind::Connect,
             Self::Store { .. } => Kind::Storage,
             Self::Fenced { .. } | Self::Overtaken { .. } => Kind::Fenced,
             Self::NoCheckpoint { .. } | Self::Newer { .. } => Kind::Corrupt,
-            Self::Runtime(_) | Self::Abandoned | Self::Internal(_) => Kind::Internal,
+            Self::Abandoned | Self::Internal(_) => Kind::Internal,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! From a topology file to a plan with loaded components: everything that can be checked before a row is read.
 
-use super::capsule::COMPONENT_BYTES_MAX;
 use super::error::Error;
 use super::opening;
 use crate::store::{self, Intercept, Store};
@@ -18,7 +17,7 @@ pub struct Prepared {
     pub plan: Plan,
     /// The components, in the order of the operators.
     pub components: Vec<Component>,
-    /// Their bytes, for capsules; empty where they are too many.
+    /// Their bytes, for capsules.
     pub component_bytes: Vec<Arc<Vec<u8>>>,
     /// Folder of the topology file; relative paths start here.
     pub base_dir: PathBuf,
@@ -96,7 +95,7 @@ pub fn prepare(path: &Path, workers: u32, cache_dir: Option<PathBuf>) -> Result<
     let mut runtimes = BTreeMap::new();
     for fuel in topology.operators.iter().map(|operator| operator.fuel) {
         if let Entry::Vacant(place) = runtimes.entry(fuel) {
-            let settings = settings(&topology, fuel, workers, cache_dir.clone());
+            let settings = settings(&topology, &base_dir, (fuel, workers), cache_dir.clone());
             place.insert(Runtime::new(&settings).map_err(Error::Runtime)?);
         }
     }
@@ -146,12 +145,16 @@ fn too_many_instances(topology: &Topology, workers: u32) -> Option<Problem> {
 
 /// Settings of the engine for the operators whose instructions are counted, or for the others: counting slows down all that an engine
 /// compiles.
-fn settings(topology: &Topology, fuel: bool, workers: u32, cache_dir: Option<PathBuf>) -> Settings {
+fn settings(topology: &Topology, base_dir: &Path, (fuel, workers): (bool, u32), cache_dir: Option<PathBuf>) -> Settings {
     let operators = || topology.operators.iter().filter(|operator| operator.fuel == fuel);
     let memory_bytes_max = operators().map(|o| o.memory_bytes_max).max().unwrap_or(1 << 20);
     let instances_max = operators().map(|operator| room(operator, workers)).fold(0, u32::saturating_add).max(1);
+    // A component that cannot be read is a mistake of the topology, told when it is loaded.
+    let memories = |operator: &Operator| std::fs::read(base_dir.join(&operator.component)).map_or(1, |bytes| crate::wasm::memories(&bytes));
+    let further = |operator: &Operator| room(operator, workers).saturating_mul(memories(operator).saturating_sub(1));
+    let further_memories_max = operators().map(further).fold(0, u32::saturating_add);
     let stack_bytes_max = usize::try_from(topology.limits.stack_bytes_max).unwrap_or(usize::MAX);
-    Settings { cache_dir, instances_max, memory_bytes_max, stack_bytes_max, fuel, ..Settings::default() }
+    Settings { cache_dir, instances_max, further_memories_max, memory_bytes_max, stack_bytes_max, fuel, ..Settings::default() }
 }
 
 /// What one instance of an operator may use.
@@ -208,7 +211,7 @@ fn load(runtime: &Runtime, base_dir: &Path, operator: &Operator) -> Result<(Comp
     let bytes = std::fs::read(path).map_err(|error| {
         problem(format!("cannot read component `{}`: {error}", path.display()), "`component` is a path relative to the topology file")
     })?;
-    let component = runtime.load(&bytes).map_err(|error| {
+    let component = runtime.load_named(&bytes, &format!("`{}`", operator.component)).map_err(|error| {
         let mut text = format!("component `{}`: {error}", path.display());
         let mut cause = std::error::Error::source(&error);
         while let Some(inner) = cause {
@@ -222,6 +225,5 @@ fn load(runtime: &Runtime, base_dir: &Path, operator: &Operator) -> Result<(Comp
     })?;
     let granted = grants(operator, base_dir).and_then(|grants| component.granted(grants));
     let component = granted.map_err(|error| grant_problem(operator, &error))?;
-    let bytes = if bytes.len() <= COMPONENT_BYTES_MAX { bytes } else { Vec::new() };
     Ok((component, description, Arc::new(bytes)))
 }

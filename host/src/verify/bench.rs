@@ -71,7 +71,7 @@ impl Bench {
     pub fn open_within(&self, life: Life, limits: &Limits) -> Result<Live, GuestError> {
         let identity = Identity { job: "verify".into(), operator: "operator".into(), instance: life.index, seed: life.seed };
         let mut instance = self.component.instantiate(limits, identity)?;
-        let call = Call { number: life.number * CALLS_A_LIFE, now_ms: NOW_MS };
+        let call = Call { number: life.number * CALLS_A_LIFE, now_ms: NOW_MS, instant_ns: 0 };
         instance.open(&self.config, life.parallelism.max(1), call)?;
         Ok(Live { instance, is_steady: life.is_steady, last: None, emitted_bytes: 0 })
     }
@@ -108,12 +108,12 @@ impl Live {
         self.last = Some(place(at, step));
         let number = at as u64 + 1;
         let now_ms = if self.is_steady { NOW_MS } else { NOW_MS + number as i64 * NOW_STEP_MS };
-        self.make(step, Call { number, now_ms })
+        self.make(step, Call { number, now_ms, instant_ns: 0 })
     }
 
     /// Makes a call that is not in the script, and has a number of its own.
     pub fn interpose(&mut self, at: usize, step: &Step) -> Tried<Effect> {
-        let call = Call { number: CALLS_A_LIFE / 2 + at as u64, now_ms: NOW_MS + at as i64 * NOW_STEP_MS };
+        let call = Call { number: CALLS_A_LIFE / 2 + at as u64, now_ms: NOW_MS + at as i64 * NOW_STEP_MS, instant_ns: 0 };
         self.make(step, call).map_err(|error| failed(&error, Some(place(at, step))))
     }
 

@@ -4,13 +4,15 @@
 //! replay of the same call gets the same answers.
 
 use super::contract::operator::{Host, Level as WitLevel, TypesHost};
-use super::fault::clean;
+use super::deadline::Timer;
+use super::fault::cut;
 use super::limits::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, Meter, TEXT_BYTES_MAX};
 use super::usage::Usage;
 use super::wasi::{Grants, Wasi};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Log lines that an instance holds until they are taken; the oldest go first.
 pub const LOG_LINES_MAX: usize = 2000;
@@ -37,6 +39,9 @@ pub struct Call {
     pub number: u64,
     /// What `now` answers: milliseconds since 1970-01-01T00:00:00Z.
     pub now_ms: i64,
+    /// What the monotonic clock of WASI shows at least: what [`Instance::instant_ns`](super::Instance::instant_ns) was before the call. It
+    /// belongs to the circumstances since a guest may sleep, and an instance that repeats the call may not have slept.
+    pub instant_ns: u64,
 }
 
 /// How much a log line matters.
@@ -59,7 +64,7 @@ pub enum Level {
 pub struct LogLine {
     /// How much it matters.
     pub level: Level,
-    /// The text, cut to 4 KiB and cleaned of control characters.
+    /// The text, cut to 4 KiB. It may hold anything: whoever shows it makes it plain.
     pub message: String,
     /// Number of the call that logged it.
     pub call: u64,
@@ -75,6 +80,8 @@ pub(super) struct TooManyHostCalls {
 /// The data of a wasmtime store.
 pub(super) struct Guest {
     pub(super) meter: Meter,
+    /// Of the call that is under way.
+    pub(super) timer: Timer,
     /// Since it was taken the last time.
     pub(super) usage: Usage,
     /// What a component that imports `wasi:*` gets; others never reach it.
@@ -104,6 +111,7 @@ impl Guest {
     pub(super) fn new(limits: &Limits, identity: &Identity, grants: Arc<Grants>) -> Self {
         Self {
             meter: Meter::new(limits),
+            timer: Timer::start(Duration::ZERO),
             usage: Usage::default(),
             wasi: Wasi::new(grants),
             seed: seed(identity),
@@ -137,7 +145,6 @@ impl Guest {
             (self.second, self.lines_in_second) = (second, 0);
         }
         self.meter.begin();
-        self.wasi.begin();
     }
 
     /// The circumstances of the last call that had some.
@@ -209,6 +216,11 @@ impl Guest {
         self.call.now_ms
     }
 
+    /// What the monotonic clock shows at least in this call.
+    pub(super) fn instant_min_ns(&self) -> u64 {
+        self.call.instant_ns
+    }
+
     /// The next random number, for every import that asks for one.
     pub(super) fn draw(&mut self) -> u64 {
         // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
@@ -225,7 +237,7 @@ impl Guest {
         }
         self.lines_in_call += 1;
         self.lines_in_second += 1;
-        self.push(level, clean(message, TEXT_BYTES_MAX));
+        self.push(level, cut(message, TEXT_BYTES_MAX));
     }
 
     pub(super) fn log_tail(&self) -> Vec<String> {
@@ -286,7 +298,7 @@ impl Host for Guest {
         } else if is_metric(&metric) && self.counters.len() < COUNTERS_MAX {
             self.counters.insert(metric, add);
         } else if !std::mem::replace(&mut self.counter_refused, true) {
-            let shown = clean(&metric, COUNTER_NAME_BYTES_MAX);
+            let shown = cut(&metric, COUNTER_NAME_BYTES_MAX);
             self.push(
                 Level::Warn,
                 format!(
@@ -340,7 +352,7 @@ mod tests {
     fn random_numbers_follow_from_identity_and_call() {
         let draw = |operator: &str, number| {
             let mut guest = Guest::new(&Limits::default(), &identity(operator), Arc::default());
-            guest.begin(Some(Call { number, now_ms: 5 }));
+            guest.begin(Some(Call { number, now_ms: 5, instant_ns: 0 }));
             [(); 3].map(|()| guest.random().unwrap())
         };
         assert_eq!(draw("a", 7), draw("a", 7));
@@ -353,7 +365,7 @@ mod tests {
     fn a_call_that_is_resumed_goes_on_with_its_numbers_its_time_and_its_lines() {
         let whole = || {
             let mut guest = guest();
-            guest.begin(Some(Call { number: 7, now_ms: 5 }));
+            guest.begin(Some(Call { number: 7, now_ms: 5, instant_ns: 0 }));
             guest
         };
         let (mut at_once, mut resumed) = (whole(), whole());
@@ -371,7 +383,7 @@ mod tests {
     #[test]
     fn now_is_what_the_caller_says() {
         let mut guest = guest();
-        guest.begin(Some(Call { number: 1, now_ms: 42 }));
+        guest.begin(Some(Call { number: 1, now_ms: 42, instant_ns: 0 }));
         assert_eq!(guest.now().unwrap(), 42);
         guest.begin(None);
         assert_eq!(guest.now().unwrap(), 42, "a snapshot has the time of the call before");
@@ -381,7 +393,7 @@ mod tests {
     fn lines_over_the_limit_are_counted_and_dropped() {
         let mut guest = guest();
         for call in 0..2 {
-            guest.begin(Some(Call { number: call, now_ms: 0 }));
+            guest.begin(Some(Call { number: call, now_ms: 0, instant_ns: 0 }));
             (0..5).for_each(|i| guest.log(WitLevel::Info, format!("line {i}")).unwrap());
             guest.end();
         }
@@ -397,7 +409,7 @@ mod tests {
     fn lines_over_those_of_a_second_are_dropped_and_told_of_once_in_it() {
         let mut guest = Guest::new(&Limits { log_lines_per_second_max: 5, ..Limits::default() }, &identity("a"), Arc::default());
         let mut lines = |now_ms| {
-            guest.begin(Some(Call { number: 0, now_ms }));
+            guest.begin(Some(Call { number: 0, now_ms, instant_ns: 0 }));
             (0..4).for_each(|_| guest.log(WitLevel::Info, "line".into()).unwrap());
             guest.end();
             guest.take_log().into_iter().map(|line| line.message).filter(|message| message != "line").collect::<Vec<_>>()
@@ -413,7 +425,7 @@ mod tests {
     fn a_call_may_ask_its_host_so_often_and_no_more() {
         let mut guest = Guest::new(&Limits { host_calls_per_call_max: 4, ..Limits::default() }, &identity("a"), Arc::default());
         for number in 0..2 {
-            guest.begin(Some(Call { number, now_ms: 0 }));
+            guest.begin(Some(Call { number, now_ms: 0, instant_ns: 0 }));
             guest.log(WitLevel::Info, "line".into()).unwrap();
             guest.now().unwrap();
             guest.resume();

@@ -9,6 +9,9 @@ use wasmtime::ResourceLimiter;
 pub const TABLE_ELEMENTS_MAX: usize = 65_536;
 /// Core instances that a component may consist of. Components that were linked from libraries (Python's, say) have a few dozen.
 pub const CORE_INSTANCES_MAX: u32 = 64;
+/// Linear memories that a component may have, those of all its core instances together. Components that were put together from several
+/// have one for each, and a few tool chains one more.
+pub const MEMORIES_MAX: u32 = 16;
 /// Bytes of one cell, key and item and value together, that a snapshot may hold.
 pub const CELL_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a rejection's reason, of a log line and of a returned error that are kept; the rest is cut.
@@ -29,8 +32,10 @@ pub(super) const CELL_ENDS_BYTES: u64 = 12;
 pub struct Limits {
     /// Linear memory. At most [`Settings::memory_bytes_max`](super::Settings).
     pub memory_bytes_max: u64,
-    /// Wall-clock time of one call, all pieces of its output included. A call is stopped between `deadline` and two ticks later, or later still where the machine is so
-    /// busy that the ticks come late; never earlier. The parts of a snapshot have it together, and once more for each full part.
+    /// Processor time of one call. A call is stopped between `deadline` and two ticks later, or later still where the machine is so busy that
+    /// the ticks come late; never earlier, unless it has taken [`WALL_FACTOR`](super::WALL_FACTOR) times as long on the wall. The pieces of an
+    /// output have it together, and once more for each `output_bytes_max` that were handed out; the parts of a snapshot likewise, for each full
+    /// part.
     pub deadline: Duration,
     /// What `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
     /// guest is told, and hands out more than that in pieces.
@@ -76,6 +81,8 @@ pub(super) enum Refused {
     Memory(u64),
     /// A table: what it would have had, in elements.
     Table(u64),
+    /// Memory that the limit allows and the host does not have.
+    Host,
 }
 
 /// Counts the memory of one instance and refuses what is over the limit.
@@ -86,6 +93,8 @@ pub(super) struct Meter {
     core_instances_max: usize,
     used_bytes: u64,
     peak_bytes: u64,
+    /// What was used before the last growth, and the peak then.
+    before: (u64, u64),
     /// The last refusal since the last [`Meter::begin`].
     refused: Option<Refused>,
 }
@@ -98,6 +107,7 @@ impl Meter {
             core_instances_max: limits.core_instances_max as usize,
             used_bytes: 0,
             peak_bytes: 0,
+            before: (0, 0),
             refused: None,
         }
     }
@@ -136,9 +146,19 @@ impl ResourceLimiter for Meter {
             self.refused = Some(Refused::Memory(asked));
             return Ok(false);
         }
+        self.before = (self.used_bytes, self.peak_bytes);
         self.used_bytes = asked;
         self.peak_bytes = self.peak_bytes.max(asked);
         Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        // A growth that was refused above comes here too; nothing was added for it.
+        if self.refused.is_none() {
+            (self.used_bytes, self.peak_bytes) = self.before;
+            self.refused = Some(Refused::Host);
+        }
+        Ok(())
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
@@ -151,6 +171,10 @@ impl ResourceLimiter for Meter {
 
     fn instances(&self) -> usize {
         self.core_instances_max
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX as usize
     }
 }
 

@@ -4,11 +4,11 @@
 //! components; imports other than those of the contract and of the virtual WASI are refused by name.
 
 use super::contract::{OPERATOR, PACKAGE, STATE};
-use super::fault::clean;
+use super::fault::cut;
 use super::limits::TEXT_BYTES_MAX;
 use super::wasi::{Answer, answer};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use crate::panics::guarded;
+use reprise_core::plain::plain;
 use wit_component::ComponentEncoder;
 use wit_parser::decoding::{DecodedWasm, decode};
 
@@ -43,6 +43,31 @@ pub enum LoadError {
     /// A component that is broken, or that uses what is switched off here.
     #[error("the component is not valid here: {0}")]
     Invalid(String),
+    /// A feature of WebAssembly that is not given here.
+    #[error(
+        "the component uses {name}, which operators are not given: {why}\n  help: build it without that; docs/capabilities.md lists what is given"
+    )]
+    Feature {
+        /// The feature.
+        name: &'static str,
+        /// Where it is used.
+        why: String,
+    },
+    /// Made of too many parts.
+    #[error("the component has {found} {what}; at most {max} are possible")]
+    Parts {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A library gave up over the component.
+    #[error(
+        "the component cannot be read or compiled: the library for it gave up: {0}\n  help: it may be damaged; if it is sound elsewhere, this is a fault of reprise or of a library in it: please report it"
+    )]
+    GaveUp(String),
     /// Imports beyond the contract and the virtual WASI.
     #[error("the component imports what no operator is given:{}", reasons(.alien))]
     Imports {
@@ -79,24 +104,19 @@ pub enum LoadError {
         "the WebAssembly engine cannot start: {0}\n  help: run fewer instances (`--workers`, `parallelism`), or raise the limit on address space (`ulimit -v`)"
     )]
     Engine(String),
-    /// The directory of compiled components cannot be used.
-    #[error("the cache of compiled components at `{}` cannot be used; name another directory, or none", .path.display())]
-    Cache {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
 }
 
 /// A line for each name.
 fn reasons(names: &[String]) -> String {
-    names.iter().map(|name| format!("\n    `{name}`: {}", answer(name).text())).collect()
+    names.iter().map(|name| format!("\n    `{}`: {}", plain(name), answer(name).text())).collect()
 }
 
 fn quote(names: &[String]) -> String {
-    if names.is_empty() { "nothing".to_owned() } else { names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") }
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.iter().map(|name| format!("`{}`", plain(name))).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What kind of file it is.
@@ -218,7 +238,7 @@ fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Makes a core module with component metadata a component.
 pub(super) fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadError> {
-    guarded(|| {
+    guard(|| {
         let mut encoder = ComponentEncoder::default();
         encoder.validate(true).module(module).map_err(show)?.encode().map_err(show)
     })
@@ -227,7 +247,7 @@ pub(super) fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadError> {
 
 /// Reads imports and exports of a component.
 pub(super) fn read(kind: Kind, component: &[u8]) -> Result<Inspection, LoadError> {
-    let decoded = guarded(|| decode(component).map_err(show)).map_err(LoadError::Invalid)?;
+    let decoded = guard(|| decode(component).map_err(show)).map_err(LoadError::Invalid)?;
     let DecodedWasm::Component(resolve, world) = decoded else {
         return Err(LoadError::Invalid("the file holds WIT definitions, not code".into()));
     };
@@ -243,14 +263,14 @@ pub(super) fn read(kind: Kind, component: &[u8]) -> Result<Inspection, LoadError
     Ok(Inspection { kind, imports, exports, world })
 }
 
-fn show(error: impl std::fmt::Display) -> String {
-    clean(&format!("{error:#}"), TEXT_BYTES_MAX)
+pub(super) fn show(error: impl std::fmt::Display) -> String {
+    cut(&format!("{error:#}"), TEXT_BYTES_MAX)
 }
 
 /// Runs a decoder over bytes that nobody vouches for: a panic in it is a refusal of the bytes, not the end of the host.
-fn guarded<T>(decoder: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+fn guard<T>(decoder: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     // The decoders own all that they change, so that nothing broken is seen after a panic.
-    catch_unwind(AssertUnwindSafe(decoder)).unwrap_or_else(|_| Err("its decoder gave up".to_owned()))
+    guarded(decoder).unwrap_or_else(|why| Err(format!("its decoder gave up: {why}")))
 }
 
 #[cfg(test)]

@@ -14,11 +14,13 @@
 mod allowance;
 mod component;
 mod contract;
+mod deadline;
 mod fault;
 mod guest;
 mod instance;
 mod limits;
 mod load;
+mod parts;
 mod pieces;
 mod precompiled;
 mod runtime;
@@ -29,14 +31,16 @@ mod usage;
 mod wasi;
 
 pub use component::Component;
-pub use fault::{FRAMES_MAX, Fault, GuestError};
+pub use deadline::{Elapsed, WALL_FACTOR};
+pub use fault::{FRAMES_MAX, Fault, GuestError, Reached};
 pub use guest::{Call, Identity, LOG_LINES_MAX, LOG_TAIL_LINES, Level, LogLine};
 pub use instance::{Instance, Outcome, Part, Rejection, Scope};
 pub use limits::{
-    CELL_BYTES_MAX, CHUNKS_PER_PART_MAX, CORE_INSTANCES_MAX, COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, OUTPUTS_PER_PIECE_MAX,
-    TABLE_ELEMENTS_MAX, TEXT_BYTES_MAX,
+    CELL_BYTES_MAX, CHUNKS_PER_PART_MAX, CORE_INSTANCES_MAX, COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, MEMORIES_MAX,
+    OUTPUTS_PER_PIECE_MAX, TABLE_ELEMENTS_MAX, TEXT_BYTES_MAX,
 };
 pub use load::{COMPONENT_BYTES_MAX, Inspection, Kind, LoadError, World, inspect};
+pub use parts::{COMPONENTS_MAX, memories};
 pub use pieces::{BATCH_BYTES, EMPTY_PIECES_MAX, PIECES_MAX};
 pub use runtime::{INSTANCES_MAX, Runtime, Settings};
 pub use snapshot::{EMPTY_PARTS_MAX, PARTS_MAX, RESTORED_BYTES_PER_DEADLINE, Reading, SnapshotSize};

@@ -83,7 +83,10 @@ impl Instance {
             size.cells += part.chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
             size.bytes += part.chunks.iter().map(|chunk| chunk.size_bytes() as u64).sum::<u64>();
             if size.with_ends() > bytes_max {
-                return Err(self.condemn("snapshot", format!("the snapshot is over the limit of {bytes_max} bytes")));
+                return Err(self.condemn(
+                    "snapshot",
+                    format!("the snapshot is over the limit of {bytes_max} bytes (`limits.snapshot` of the operator)"),
+                ));
             }
             allowance.earn(size.with_ends() - before);
             *empty_parts = if part.chunks.is_empty() { *empty_parts + 1 } else { 0 };

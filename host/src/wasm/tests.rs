@@ -4,6 +4,7 @@
 
 mod build;
 mod calls;
+mod composed;
 mod imports;
 mod lies;
 mod limits;

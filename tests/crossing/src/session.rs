@@ -151,7 +151,7 @@ fn identity() -> Identity {
 }
 
 fn call(number: u64) -> Call {
-    Call { number, now_ms: 1000 }
+    Call { number, now_ms: 1000, instant_ns: 0 }
 }
 
 fn rows(count: u8) -> Batch {

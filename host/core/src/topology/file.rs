@@ -3,6 +3,7 @@
 use super::allowance::{DraftJobLimits, DraftOperatorLimits, read_job_limits, read_operator_limits};
 use super::grant::{self, DraftGrant};
 use super::json;
+use super::keep::{self, DraftKeep};
 use super::problem::Problems;
 use super::table::{Given, Placed, Reader, Section};
 use toml_edit::{Document, Item, Value};
@@ -18,6 +19,8 @@ pub(super) struct Draft {
     pub checkpoint: Option<DraftCheckpoint>,
     pub flow: DraftFlow,
     pub limits: DraftJobLimits,
+    pub quarantine: DraftKeep,
+    pub capsules: DraftKeep,
     pub sources: Vec<DraftSource>,
     pub operators: Vec<DraftOperator>,
     pub sinks: Vec<DraftSink>,
@@ -43,12 +46,14 @@ pub(super) struct DraftCheckpoint {
     pub outage_max: Given<String>,
     pub uncheckpointed_max: Given<String>,
     pub savepoint_poll: Given<String>,
+    pub stop_timeout: Given<String>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct DraftFlow {
     pub steps_ahead: Given<i64>,
     pub bytes_ahead: Given<String>,
+    pub emitted_ahead: Given<String>,
     pub batch_rows: Given<i64>,
     pub batch_bytes: Given<String>,
 }
@@ -196,6 +201,8 @@ pub(super) fn read(text: &str, reader: &mut Reader<'_>) -> Option<Draft> {
         draft.flow = read_flow(flow.value, reader);
     }
     draft.limits = read_job_limits(&mut root, reader);
+    draft.quarantine = keep::read(&mut root, reader, "quarantine", "`quarantine`");
+    draft.capsules = keep::read(&mut root, reader, "capsules", "`capsules`");
     let (sources, sources_complete) = root.tables(reader, "source", "a source");
     let (operators, operators_complete) = root.tables(reader, "operator", "an operator");
     let (sinks, sinks_complete) = root.tables(reader, "sink", "a sink");
@@ -236,6 +243,7 @@ fn read_checkpoint(given: Given<Section<'_>>, reader: &mut Reader<'_>) -> Option
         outage_max: section.text(reader, "outage-max", "\"24h\""),
         uncheckpointed_max: section.text(reader, "uncheckpointed-max", "\"1GiB\""),
         savepoint_poll: section.text(reader, "savepoint-poll", "\"2s\""),
+        stop_timeout: section.text(reader, "stop-timeout", "\"30s\""),
     };
     section.finish(reader);
     Some(draft)
@@ -245,6 +253,7 @@ fn read_flow(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftFlow {
     let draft = DraftFlow {
         steps_ahead: section.integer(reader, "steps-ahead", "16"),
         bytes_ahead: section.text(reader, "bytes-ahead", "\"16MiB\""),
+        emitted_ahead: section.text(reader, "emitted-ahead", "\"16MiB\""),
         batch_rows: section.integer(reader, "batch-rows", "4096"),
         batch_bytes: section.text(reader, "batch-bytes", "\"256KiB\""),
     };

@@ -2,6 +2,7 @@
 
 use super::allowance::{JobLimits, OperatorLimits};
 use super::grant::Grant;
+use super::keep::Keep;
 use crate::keying;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ pub struct Topology {
     pub flow: Flow,
     /// What holds for all guests alike.
     pub limits: JobLimits,
+    /// How much of the quarantine is kept.
+    pub quarantine: Keep,
+    /// How many capsules are kept.
+    pub capsules: Keep,
     /// At least one, in the order of the file.
     pub sources: Vec<Source>,
     /// In the order of the file; there may be none.
@@ -62,6 +67,8 @@ pub struct Checkpoint {
     pub uncheckpointed_bytes_max: u64,
     /// Time between two looks for a requested savepoint.
     pub savepoint_poll: Duration,
+    /// How long a job that is asked to stop may take before its process ends all the same.
+    pub stop_timeout: Duration,
 }
 
 /// How much may be in flight.
@@ -71,6 +78,8 @@ pub struct Flow {
     pub steps_ahead_max: u32,
     /// Bytes that one source instance may be ahead.
     pub bytes_ahead_max: u64,
+    /// Bytes that the instances of one operator on one worker may have emitted and nobody has taken yet.
+    pub emitted_ahead_bytes_max: u64,
     /// Rows in one batch.
     pub batch_rows_max: u32,
     /// Bytes in one batch; one row alone may have more.

@@ -259,7 +259,7 @@ fn render_file(out: &mut String, file: &FileSource) {
         line(out, "time", &format!("{}, {}{late}{ahead}", field_text(field), unit.word()));
     }
     if file.compression != Compression::Auto {
-        line(out, "compression", file.compression.word());
+        line(out, "packed", file.compression.word());
     }
     if file.follow {
         let lost = if file.on_lost == OnLost::Skip { ", goes on without what is lost" } else { "" };

@@ -2,6 +2,7 @@
 //!
 //! Mistakes are gathered, not thrown: whoever finds one adds it and goes on, so that one run shows them all.
 
+use crate::plain::{is_steering, plain, plain_lines};
 use std::fmt;
 
 /// Mistakes that are kept of one file; what comes after them is dropped.
@@ -45,23 +46,25 @@ pub fn render_quoted(problems: &[Problem], file_name: &str, text: &str) -> Strin
 fn write(problems: &[Problem], file_name: &str, text: Option<&str>) -> String {
     let lines: Vec<&str> = text.map(|text| text.lines().collect()).unwrap_or_default();
     let mut out = String::new();
+    let file_name = plain(file_name);
     for problem in problems {
-        out.push_str(&format!("{file_name}:{problem}\n"));
+        // Names of files and what components say are in it too.
+        out.push_str(&format!("{file_name}:{}\n", plain_lines(&problem.to_string())));
         if let Some(line) = problem.line.checked_sub(1).and_then(|index| lines.get(index)) {
             quote_line(&mut out, line, problem);
         }
         if let Some(help) = &problem.help {
-            out.push_str(&format!("  help: {help}\n"));
+            out.push_str(&format!("  help: {}\n", plain_lines(help)));
         }
     }
     out
 }
 
-/// Shows a window of the line that has the column in it, control characters as blanks so that the mark stays below its place.
+/// Shows a window of the line that has the column in it, what could steer a terminal as blanks so that the mark stays below its place.
 fn quote_line(out: &mut String, line: &str, problem: &Problem) {
     let column = problem.column.saturating_sub(1);
     let first = if column < LINE_CHARS_MAX { 0 } else { column - LINE_CHARS_MAX / 2 };
-    let window: String = line.chars().skip(first).take(LINE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let window: String = line.chars().skip(first).take(LINE_CHARS_MAX).map(|c| if is_steering(c) { ' ' } else { c }).collect();
     let number = problem.line.to_string();
     let margin = " ".repeat(number.len());
     out.push_str(&format!("  {number} | {}\n", window.trim_end()));

@@ -16,11 +16,14 @@ pub(super) fn diff(words: &[String], place: &Where, cells_max: usize, bytes_max:
     let opened = place.open(words)?;
     let (before, after) = (opened.choose(&rest[0])?, opened.choose(&rest[1])?);
     let state = opened.wait(survey::diff(&opened.store, &before.manifest, &after.manifest, cells_max, bytes_max))?;
-    text::put(&if place.json {
-        format!("{}\n", diff_json(&opened.store.root(), &before, &after, &state))
-    } else {
-        picture(&before, &after, &state)
-    });
+    text::put_as(
+        place.json,
+        &if place.json {
+            format!("{}\n", diff_json(&opened.store.root(), &before, &after, &state))
+        } else {
+            picture(&before, &after, &state)
+        },
+    );
     Ok(ExitCode::SUCCESS)
 }
 

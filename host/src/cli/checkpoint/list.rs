@@ -19,7 +19,7 @@ pub(super) fn list(words: &[String], place: &Where, limit: usize) -> Result<Exit
             "checkpoints": entries(&catalog.checkpoints), "older_checkpoints": catalog.older,
             "savepoints": entries(&catalog.savepoints), "more_savepoints": catalog.more_savepoints,
         });
-        text::put(&format!("{json}\n"));
+        text::put_json(&format!("{json}\n"));
     } else {
         text::put(&picture(&opened.job, &root, &catalog));
     }

@@ -1,9 +1,9 @@
 //! `reprise checkpoint verify`: every object that checkpoints need, read and checked.
 
-use crate::cli::exit;
 use crate::cli::progress::{bytes, thousands};
 use crate::cli::site::{self, Failure, Where, which_json};
 use crate::cli::text::{self, count, plain};
+use crate::cli::{exit, outlet};
 use crate::job::Kind;
 use crate::job::survey::{self, Progress, Role, Verdict, Verified, Verify, Which};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -26,20 +26,23 @@ pub(super) fn verify(words: &[String], place: &Where) -> Result<ExitCode, Failur
     let verified = opened.wait(survey::verify(&opened.store, &opened.job, &what, &mut |progress| shown.show(progress)));
     shown.clear();
     let verified = verified?;
-    text::put(&if place.json {
-        format!("{}\n", verified_json(&opened.job, &opened.store.root(), &verified))
-    } else {
-        picture(&opened.job, &opened.store.root(), &verified)
-    });
+    text::put_as(
+        place.json,
+        &if place.json {
+            format!("{}\n", verified_json(&opened.job, &opened.store.root(), &verified))
+        } else {
+            picture(&opened.job, &opened.store.root(), &verified)
+        },
+    );
     if verified.is_sound() {
         return Ok(ExitCode::SUCCESS);
     }
     if !place.json {
         let damaged = verified.verdicts.iter().filter(|(_, v)| matches!(v, Verdict::Bad { .. } | Verdict::Unreadable(_))).count();
-        eprintln!(
+        outlet::say(&format!(
             "error: {damaged} of {} checkpoints and savepoints are damaged\n  help: restore the objects from a copy; `reprise run` passes damaged checkpoints over as long as an older one is whole",
             verified.verdicts.len()
-        );
+        ));
     }
     Ok(ExitCode::from(exit::code(Kind::Corrupt)))
 }
@@ -68,7 +71,7 @@ impl Shown {
             bar.set_position(read);
             bar.set_message(text());
         } else if !self.quiet && Instant::now() >= self.next {
-            eprintln!("verified {}", text());
+            outlet::say(&format!("verified {}", text()));
             self.next = Instant::now() + TEXT_EVERY;
         }
     }

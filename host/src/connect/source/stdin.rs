@@ -176,6 +176,10 @@ impl SourceReader for StreamReader {
         }
         Ok(Step::Rows(SourceBatch { rows, rejected, positions: vec![position.to_split()], watermark: self.watermark() }))
     }
+
+    fn ends(&self) -> bool {
+        false
+    }
 }
 
 impl StreamReader {

@@ -178,7 +178,7 @@ pub fn start(component: &Component, limits: &Limits) -> Result<Instance, GuestEr
 }
 
 pub fn call(number: u64) -> Call {
-    Call { number, now_ms: 1000 }
+    Call { number, now_ms: 1000, instant_ns: 0 }
 }
 
 /// Rows with the keys `k0`, `k1`, ... and the values `v0`, `v1`, ...

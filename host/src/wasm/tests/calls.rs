@@ -115,7 +115,7 @@ fn a_returned_error_is_told_and_kills() {
     let mut guest = process("(call $failure (i32.const 3000) (i32.const 7))");
     guest.more = r#"(data (i32.const 3000) "no\1b good")"#.to_owned();
     let error = fail(&guest, &limits());
-    assert_eq!(error.fault, Fault::Returned("no\u{fffd} goo".into()));
+    assert_eq!(error.fault, Fault::Returned("no\u{1b} goo".into()));
     let refuse = "(call $failure (i32.const 1280) (i32.const 2))".to_owned();
     let error = Wat { open: refuse.clone(), ..Wat::default() }.start().open("{}", 1, call(0)).unwrap_err();
     assert_eq!(error.to_string(), "`open` returned an error: in");

@@ -20,7 +20,7 @@ fn reported(guest: &Wat, call: Call) -> i64 {
 
 #[test]
 fn now_is_the_time_of_the_call() {
-    assert_eq!(reported(&reports("(call $now)"), Call { number: 1, now_ms: 77 }), 77);
+    assert_eq!(reported(&reports("(call $now)"), Call { number: 1, now_ms: 77, instant_ns: 0 }), 77);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn logs_and_counters_reach_the_host_and_the_report() {
     instance.process(0, &rows(1), call(7)).unwrap();
     assert_eq!(instance.take_log(), [LogLine { level: Level::Error, message: "hello".into(), call: 7 }]);
     assert_eq!(instance.counters().get("hello"), Some(&2));
-    let error = instance.process(0, &rows(1), Call { number: 8, now_ms: 0 }).unwrap_err();
+    let error = instance.process(0, &rows(1), Call { number: 8, now_ms: 0, instant_ns: 0 }).unwrap_err();
     assert_eq!(error.log_tail, ["hello", "hello"]);
 }
 

@@ -65,7 +65,7 @@ fn output_over_the_limit_is_refused_whether_handed_over_or_not() {
     let mut instance = start(&process(ECHO).load(), &Limits { output_bytes_max: 40, ..limits() }).unwrap();
     instance.process(0, &rows(2), call(1)).unwrap();
     let error = instance.process(0, &rows(3), call(2)).unwrap_err();
-    assert_eq!(error.to_string(), "`process` broke the contract: output over the limit of 40 bytes");
+    assert_eq!(error.to_string(), "`process` broke the contract: output over the limit of 40 bytes (`output-max` of the operator)");
 }
 
 #[test]

@@ -96,7 +96,10 @@ fn the_output_of_one_call_has_a_limit_even_in_one_piece() {
     };
     assert!(emitted(296).is_ok());
     let error = emitted(295).unwrap_err();
-    assert_eq!(error.to_string(), "`process` broke the contract: the output of `process` is over the limit of 295 bytes in all");
+    assert_eq!(
+        error.to_string(),
+        "`process` broke the contract: the output of `process` is over the limit of 295 bytes in all (`limits.call-output` of the operator)"
+    );
 }
 
 #[test]

@@ -70,12 +70,18 @@ fn all_pieces_together_have_a_limit_and_each_has_its_own() {
     let mut instance = start(&echoes_and(THRICE).load(), &limits(40, 4 * 296)).unwrap();
     assert_eq!(instance.process(0, &rows(2), call(1)).unwrap().outputs.len(), 4);
     let error = fail(&echoes_and(THRICE), &limits(40, 4 * 296 - 1));
-    assert_eq!(error.fault, Fault::Lie("the output of `process` is over the limit of 1183 bytes in all".into()));
+    assert_eq!(
+        error.fault,
+        Fault::Lie("the output of `process` is over the limit of 1183 bytes in all (`limits.call-output` of the operator)".into())
+    );
     let two = "(call $answer (i32.const 8192) (i32.const 2) (i32.const 0) (i32.const 0))";
     let mut guest = echoes_and(&format!(
         "(memory.copy (i32.const 8192) (global.get $again) (i32.const 44)) (memory.copy (i32.const 8236) (global.get $again) (i32.const 44)) {two}"
     ));
-    assert_eq!(fail(&guest, &limits(79, 10_000)).fault, Fault::Lie("output over the limit of 79 bytes".into()));
+    assert_eq!(
+        fail(&guest, &limits(79, 10_000)).fault,
+        Fault::Lie("output over the limit of 79 bytes (`output-max` of the operator)".into())
+    );
     guest.open = "(if (i32.ne (local.get 4) (i32.const 79)) (then unreachable)) (global.get $zeros)".to_owned();
     start(&guest.load(), &limits(79, 10_000)).unwrap().open("{}", 1, call(0)).unwrap();
 }

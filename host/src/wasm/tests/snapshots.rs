@@ -75,7 +75,10 @@ fn a_snapshot_that_never_ends_is_ended() {
     assert!(instance.is_dead());
     let limits = Limits { snapshot_bytes_max: 1000, ..limits() };
     let mut instance = start(&hands_out(0, HONEST, &DATA).load(), &limits).unwrap();
-    assert_eq!(lie(instance.read_snapshot(Scope::Full, 100, &mut drop)), "the snapshot is over the limit of 1000 bytes");
+    assert_eq!(
+        lie(instance.read_snapshot(Scope::Full, 100, &mut drop)),
+        "the snapshot is over the limit of 1000 bytes (`limits.snapshot` of the operator)"
+    );
     // A cell of 14 bytes a part.
     assert_eq!(instance.take_usage().calls, 72);
 }

@@ -75,9 +75,36 @@ fn an_older_version_of_wasi_is_answered_by_the_same_clock() {
     let old = guest(&[OLD_CLOCK], "import wasi:clocks/monotonic-clock@0.2.0;", &INSTANT.replace("0.2.12", "0.2.0"), "(call $instant)");
     assert_eq!(report(&new).unwrap(), 1_000_000_000);
     assert_eq!(report(&old).unwrap(), 1_000_000_000);
-    assert_eq!(report_in(&new, Call { number: 1, now_ms: 0 }).unwrap(), 1_000_000, "never zero");
-    assert_eq!(report_in(&new, Call { number: 1, now_ms: i64::MIN }).unwrap(), 1_000_000);
-    assert_eq!(report_in(&new, Call { number: 1, now_ms: i64::MAX }).unwrap(), -1, "the largest instant, not one that wrapped around");
+    assert_eq!(report_in(&new, Call { number: 1, now_ms: 0, instant_ns: 0 }).unwrap(), 1_000_000, "never zero");
+    assert_eq!(report_in(&new, Call { number: 1, now_ms: i64::MIN, instant_ns: 0 }).unwrap(), 1_000_000);
+    assert_eq!(
+        report_in(&new, Call { number: 1, now_ms: i64::MAX, instant_ns: 0 }).unwrap(),
+        -1,
+        "the largest instant, not one that wrapped around"
+    );
+}
+
+#[test]
+fn the_monotonic_clock_never_goes_back_whatever_the_time_of_the_calls_is() {
+    let bytes = guest(&[], CLOCK, INSTANT, "(drop (call $instant)) (drop (call $instant)) (call $instant)");
+    let component = load(&bytes);
+    let mut instance = start(&component, &limits()).unwrap();
+    let (mut last, mut told) = (0, Vec::new());
+    // The machine's clock is set back, stands, and jumps.
+    for (number, now_ms) in [1000, 1000, 1000, 7, 999, 1000, 5000, 4999, 5000, i64::MIN].into_iter().enumerate() {
+        let call = Call { number: number as u64, now_ms, instant_ns: instance.instant_ns() };
+        let seen = instance.process(0, &rows(1), call).unwrap().outputs[0].1.times()[0];
+        assert!(seen > last, "call {number} at {now_ms}: {seen} after {last}");
+        last = seen;
+        told.push((call, seen));
+    }
+    // An instance that takes up in the middle and repeats the rest is told the same.
+    for begin in 0..told.len() {
+        let mut successor = start(&component, &limits()).unwrap();
+        for (call, seen) in &told[begin..] {
+            assert_eq!(successor.process(0, &rows(1), *call).unwrap().outputs[0].1.times()[0], *seen, "from call {begin}");
+        }
+    }
 }
 
 #[test]

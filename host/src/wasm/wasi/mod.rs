@@ -10,7 +10,7 @@
 //! | asked for | answer |
 //! |---|---|
 //! | wall clock | `now` of the call |
-//! | monotonic clock | begins at `now` of the call; a microsecond more at each look, and what was slept |
+//! | monotonic clock | begins at `now` of the call, or where the last call left it; a microsecond more at each look, and what was slept |
 //! | sleep | over at once; the monotonic clock is that much later |
 //! | random numbers, secure or not | those of `runtime.random`, from the same generator |
 //! | seed of hash tables | a function of the identity, the same in every call |
@@ -21,6 +21,7 @@
 //! | exit | a trap |
 //!
 //! No answer depends on a clock, on chance or on earlier calls, save what lies in granted folders: a replay of a call gets the same answers.
+//! How far the monotonic clock has come is among the circumstances of a call ([`Call`](super::Call)), for the same reason.
 //! Nothing here blocks but reading granted files.
 //!
 //! It is not the crate `wasmtime-wasi`, since that sleeps on real clocks while a worker waits, shows times and the order of the

@@ -47,20 +47,20 @@ pub(in crate::wasm) struct Wasi {
     pub(super) entries: usize,
     /// Handles to what is denied.
     pub(super) nothings: usize,
-    /// How far the monotonic clock is past the beginning of the call.
-    elapsed_ns: u64,
+    /// What the monotonic clock shows next at least: it never goes back, from one call to the next neither.
+    next_ns: u64,
 }
 
 impl Wasi {
     pub(in crate::wasm) fn new(grants: Arc<Grants>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
-        Self { table, grants, out: Line::default(), err: Line::default(), entries: 0, nothings: 0, elapsed_ns: 0 }
+        Self { table, grants, out: Line::default(), err: Line::default(), entries: 0, nothings: 0, next_ns: 0 }
     }
 
-    /// Starts a call.
-    pub(in crate::wasm) fn begin(&mut self) {
-        self.elapsed_ns = 0;
+    /// What the monotonic clock shows next at least; 0 where nobody has looked at it.
+    pub(in crate::wasm) fn next_ns(&self) -> u64 {
+        self.next_ns
     }
 
     pub(super) fn push<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>> {
@@ -79,13 +79,12 @@ impl Guest {
 
     /// The monotonic clock, without a look at it.
     pub(super) fn instant_ns(&self) -> u64 {
-        self.now_ms().saturating_mul(MS_NS).saturating_add(self.wasi.elapsed_ns)
+        self.now_ms().saturating_mul(MS_NS).max(self.instant_min_ns()).max(self.wasi.next_ns)
     }
 
     /// Sets the monotonic clock forward to an instant.
     pub(super) fn sleep_until_ns(&mut self, instant_ns: u64) {
-        let missing = instant_ns.saturating_sub(self.instant_ns());
-        self.wasi.elapsed_ns = self.wasi.elapsed_ns.saturating_add(missing);
+        self.wasi.next_ns = instant_ns.max(self.instant_ns());
     }
 
     fn random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
@@ -103,7 +102,7 @@ impl monotonic_clock::Host for Guest {
     fn now(&mut self) -> Result<u64> {
         self.check_asked()?;
         let now = self.instant_ns();
-        self.wasi.elapsed_ns = self.wasi.elapsed_ns.saturating_add(LOOK_NS);
+        self.wasi.next_ns = now.saturating_add(LOOK_NS);
         Ok(now)
     }
 

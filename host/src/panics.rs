@@ -1,0 +1,108 @@
+//! Panics: those that a caller lives with, and those that end the host.
+//!
+//! A library that is given bytes or settings of somebody else may panic over them. [`guarded`] makes a refusal of that. Any other panic is a
+//! fault of this host or of a library in it: it is told in one line, counted, and whoever watches [`Faulted`] ends the process, so that no
+//! host stands there with a thread missing. Nothing here ends a process or prints; what is told goes to the function that [`install`] is given.
+//!
+//! While anything is guarded no panic is told, on whatever thread, since libraries share out their work; guard what is short.
+
+use reprise_core::plain::plain;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// Guarded pieces of work under way, on all threads.
+static GUARDED: AtomicUsize = AtomicUsize::new(0);
+/// What was told of the first panic that nobody guarded.
+static FAULT: Mutex<Option<String>> = Mutex::new(None);
+/// Wakes whoever waits for such a panic.
+static FAULTED: Notify = Notify::const_new();
+
+/// What to do about a lack of threads.
+pub const THREADS_HELP: &str = "a limit on threads is reached (`ulimit -u`, `pids.max` of a container), or one on memory (`ulimit -v`): raise it, or run fewer `--workers`";
+
+/// Counts guarded work for as long as it lives.
+struct Guard;
+
+impl Guard {
+    fn new() -> Self {
+        GUARDED.fetch_add(1, Ordering::AcqRel);
+        Self
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        GUARDED.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Does work in a library that may panic over what it is given.
+///
+/// The work must own what it changes, or leave it alone after a panic: it may be half changed.
+///
+/// # Errors
+/// The text of the panic.
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let _guard = Guard::new();
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| text(payload.as_ref()))
+}
+
+/// The text of a panic, as one line.
+#[must_use]
+pub fn text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    plain(text.unwrap_or("no reason was given"))
+}
+
+/// Takes panics over from now on: each that nobody guards is given to `tell` in one line, with a line of help.
+pub fn install(tell: fn(&str)) {
+    std::panic::set_hook(Box::new(move |panic| {
+        if GUARDED.load(Ordering::Acquire) > 0 {
+            return;
+        }
+        let told = line(panic);
+        tell(&told);
+        FAULT.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(told);
+        FAULTED.notify_one();
+    }));
+}
+
+fn line(panic: &PanicHookInfo<'_>) -> String {
+    let thread = std::thread::current();
+    let thread = plain(thread.name().unwrap_or("without a name"));
+    let place = panic.location().map_or_else(|| "an unknown place".to_owned(), |at| format!("{}:{}", at.file(), at.line()));
+    let what = text(panic.payload());
+    // What runtimes say where the system gives no further thread.
+    let lacks_threads = ["spawn worker thread", "failed to spawn thread", "ThreadPoolBuildError"].iter().any(|said| what.contains(said));
+    let help =
+        if lacks_threads { THREADS_HELP } else { "this is a fault of reprise or of a library in it: please report it with this line" };
+    format!("internal: the thread `{thread}` gave up at {place}: {what}\n  help: {help}")
+}
+
+/// What was told of the first panic that nobody guarded, if there was one.
+#[must_use]
+pub fn fault() -> Option<String> {
+    FAULT.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Waits for the first panic that nobody guards; one waits at a time.
+pub async fn faulted() {
+    while fault().is_none() {
+        FAULTED.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_guarded_work_is_an_error_with_its_text() {
+        assert_eq!(guarded(|| 7), Ok(7));
+        assert_eq!(guarded(|| -> u8 { panic!("no\u{1b} {}", 8) }), Err("no\\u{1b} 8".to_owned()));
+        assert_eq!(guarded(|| -> u8 { panic!("plain") }), Err("plain".to_owned()));
+        assert_eq!(guarded(|| -> u8 { std::panic::panic_any(7u8) }), Err("no reason was given".to_owned()));
+    }
+}
