@@ -244,11 +244,6 @@ impl Running {
         text(&self.stdout.0)
     }
 
-    /// Its number.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What it wrote to standard error so far.
     pub fn told(&self) -> String {
         text(&self.stderr.0)
