@@ -186,6 +186,10 @@ impl Display {
                 };
                 self.line("savepoint", &text, json!({ "name": name, "epoch": epoch, "is_new": is_new }));
             }
+            Notice::NewInput { source, what } => {
+                let text = format!("the job had finished, and goes on with new input of source `{source}`: {what}");
+                self.line("new-input", &text, json!({ "source": source, "what": what }));
+            }
             Notice::Replays { rows } => {
                 let text =
                     format!("{} of the quarantine {} sent again", super::text::count(*rows, "row"), if *rows == 1 { "is" } else { "are" });

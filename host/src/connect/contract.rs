@@ -1,7 +1,7 @@
 //! The traits of connectors and the values that cross them.
 //!
 //! Threads: a [`Source`] and a [`Sink`] are shared and asked rarely; a [`SourceReader`] and a [`SinkWriter`] belong to one thread that may
-//! block. Time: connectors look at a clock for the time stamps of files, for event times from the future, and for how long an input is quiet.
+//! block. Time: connectors look at a clock for the time stamps of files, for event times from the future, and for how long something lasts.
 
 use super::ConnectError;
 use super::holding::Holding;
@@ -20,6 +20,14 @@ pub struct SplitPosition {
     pub position: String,
 }
 
+impl SplitPosition {
+    /// A split that has ended and need not be remembered: the next checkpoint leaves it out.
+    #[must_use]
+    pub fn ended(split: String) -> Self {
+        Self { split, position: String::new() }
+    }
+}
+
 /// Bounds of one [`SourceBatch`]. A batch ends with the row that reaches one of them, so that one row alone may pass `bytes_max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -35,8 +43,8 @@ pub struct BatchLimits {
 /// The rows of a split from a position on are the same in every run, in the same order, where [`Source::replays`] is true. Rejected rows are,
 /// too, save those that were rejected for a time ahead of the clock: later they may be taken.
 pub trait Source: Send + Sync {
-    /// Lists the splits: the known ones (from a checkpoint) as they are, and new ones at their beginnings. Called once a run, by one
-    /// process, before any reader is made.
+    /// Lists the splits: the known ones (from a checkpoint), and new ones at their beginnings. Splits that have ended may be left out. Called
+    /// once a run, by one process, before any reader is made.
     ///
     /// # Errors
     /// Where inputs are missing, unreadable, or not what they were.
@@ -50,6 +58,13 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Where a position cannot be understood.
     fn reader(&self, splits: Vec<SplitPosition>) -> Result<Box<dyn SourceReader>, ConnectError>;
+
+    /// What a job that has finished has not read, for people: `known` are its last positions, `splits` what [`Source::splits`] made of them.
+    /// `None` where there is nothing, and where it cannot be told.
+    fn unread(&self, known: &[SplitPosition], splits: &[SplitPosition]) -> Option<String> {
+        let _ = (known, splits);
+        None
+    }
 
     /// False where rows that were read cannot be read again: then rows since the last checkpoint are lost in a crash.
     fn replays(&self) -> bool;
@@ -87,7 +102,7 @@ pub struct SourceBatch {
     pub rows: Batch,
     /// Rows that could not be read, in order.
     pub rejected: Vec<Rejected>,
-    /// Positions after this batch, of the splits that moved.
+    /// Positions after this batch, of the splits that moved. An empty position: the split has ended, see [`SplitPosition::ended`].
     pub positions: Vec<SplitPosition>,
     /// No row with a time at or below this one will follow from this reader; `i64::MIN` where nothing is known yet. Never falls.
     pub watermark: i64,

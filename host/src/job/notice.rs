@@ -107,6 +107,13 @@ pub enum Notice {
         /// False where there was one of that name already, which stays as it is.
         is_new: bool,
     },
+    /// The job had finished, and there is input that it has not read: it goes on.
+    NewInput {
+        /// The source.
+        source: String,
+        /// What there is, for people.
+        what: String,
+    },
     /// Rows of the quarantine are sent again.
     Replays {
         /// How many.

@@ -188,15 +188,19 @@ impl Job {
         let began = Instant::now();
         let name = &self.plan().topology.name;
         let start = self.options.start.as_ref().filter(|_| first);
+        let mut has_new = false;
         if start.is_none() {
             // What can be seen without a claim is looked at first: a start that must fail should not stop a host that runs.
             let seen = opening::glance(&self.store, name).await?;
             self.check_nodes(seen.as_ref(), false)?;
-            drop(self.readers(seen.as_ref())?);
+            match seen.as_ref().filter(|seen| seen.finished) {
+                Some(finished) => has_new = !self.is_stopping() && self.tell_new_input(finished)?,
+                None => drop(self.readers(seen.as_ref(), false)?),
+            }
         }
         let writer = Clock::unlikely_number();
         let (sinks, look) = self.look_at_sinks(writer, first).await?;
-        let reopens = !self.is_stopping() && replay::is_waited_for(&self.store, self.plan()).await?;
+        let reopens = has_new || (!self.is_stopping() && replay::is_waited_for(&self.store, self.plan()).await?);
         let Opened { up, mut checkpoint } = self.open(start, writer, reopens, look.after).await?;
         for (epoch, reason) in &up.passed_over {
             self.tell(Notice::PassedOver { epoch: *epoch, reason: reason.clone() });
@@ -210,7 +214,7 @@ impl Job {
             self.clear_quarantine(base, up.generation).await?;
         }
         let replays = replay::take_up(&self.store, &up, self.plan(), self.options.workers).await?;
-        let (readers, splits) = self.all_readers(base, &replays)?;
+        let (readers, splits) = self.all_readers(base, has_new, &replays)?;
         let seats = self.seats((readers, &replays), &sinks, up.generation, checkpoint.as_mut())?;
         let first_epoch = taken.epoch.next();
         let (topology, settings) = (&self.plan().topology, &self.plan().topology.checkpoint);

@@ -520,6 +520,8 @@ fn apply(state: &mut Manifest, report: Report) {
             let Some(source) = state.sources.get_mut(place) else { return };
             for split in splits {
                 match source.splits.binary_search_by(|known| known.split.cmp(&split.split)) {
+                    Ok(at) if split.has_ended() => drop(source.splits.remove(at)),
+                    Err(_) if split.has_ended() => {}
                     Ok(at) => source.splits[at] = split,
                     Err(at) => source.splits.insert(at, split),
                 }

@@ -113,6 +113,14 @@ pub struct SplitPosition {
     pub instance: Instance,
 }
 
+impl SplitPosition {
+    /// A source says with an empty position that a split has ended: it is left out of the manifest.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.position.is_empty()
+    }
+}
+
 /// Output of one sink.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SinkState {

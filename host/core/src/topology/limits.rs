@@ -204,6 +204,9 @@ pub(super) const LATENESS: Limit<Duration> = Limit::new("source.file", "lateness
 pub(super) const SPLIT: Limit<Bytes> = Limit::new("source.file", "split", Bytes(16 * MIB), (Bytes(64 * KIB), Bytes(64 * GIB)));
 pub(super) const ROW: Limit<Bytes> = Limit::new("source.file", "row-max", Bytes(MIB), (Bytes(KIB), Bytes(64 * MIB)));
 pub(super) const POLL: Limit<Duration> = Limit::new("source.file", "poll", ms(100), (ms(10), HOUR));
+/// Its default stands for nothing: without it half rows wait for ever.
+pub(super) const PARTIAL_AFTER: Limit<Duration> =
+    Limit::new("source.file", "partial-after", HOUR.saturating_mul(24 * 366), (ms(100), HOUR.saturating_mul(24 * 366)));
 
 pub(super) const IDLE_AFTER: Limit<Duration> = Limit::new("source.file", "idle-after", ms(60_000), (ms(0), HOUR.saturating_mul(24 * 366)));
 pub(super) const TIME_AHEAD: Limit<Duration> =
@@ -298,6 +301,7 @@ pub fn limits() -> Vec<LimitRow> {
         SPLIT.row(),
         ROW.row(),
         POLL.row(),
+        PARTIAL_AFTER.row(),
         PARALLELISM.row(),
         MEMORY.row(),
         DEADLINE.row(),
