@@ -34,6 +34,9 @@ use tokio::task::JoinSet;
 /// Facts of compactions that may wait for the keeper; there is one compaction at most for each instance.
 const FACTS_WAITING: usize = 1024;
 
+/// How long the end of a run waits for a sweep.
+const SWEEP_END_MAX: Duration = Duration::from_secs(5);
+
 /// Time between two looks whether sources wait for storage.
 const FULL_LOOK: Duration = Duration::from_millis(500);
 
@@ -393,9 +396,14 @@ impl Work {
     }
 
     async fn end_sweep(&mut self) {
-        if let Some(sweep) = self.sweep.take() {
-            // A sweep that failed has told the watch.
-            self.keeper.retention.gone(&sweep.await.unwrap_or_default());
+        let Some(mut sweep) = self.sweep.take() else { return };
+        // A sweep that failed has told the watch. One may be cut short anywhere, and a run must end.
+        match tokio::time::timeout(SWEEP_END_MAX, &mut sweep).await {
+            Ok(ended) => self.keeper.retention.gone(&ended.unwrap_or_default()),
+            Err(_) => {
+                sweep.abort();
+                tracing::info!("a sweep is cut short, since the run ends; the next run goes on with it");
+            }
         }
     }
 
