@@ -514,6 +514,11 @@ fn the_reference_has_the_names_of_the_objects() {
         ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().dropped(0),
         ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().replay(0),
         paths::replayed(epoch, generation),
+        // Of the text `test`.
+        paths::component(Digest([
+            0x9f, 0x86, 0xd0, 0x81, 0x88, 0x4c, 0x7d, 0x65, 0x9a, 0x2f, 0xea, 0xa0, 0xc5, 0x5a, 0xd0, 0x15, 0xa3, 0xbf, 0x4f, 0x1b, 0x2b,
+            0x0b, 0x82, 0x2c, 0xd1, 0x5d, 0x6c, 0x15, 0xb0, 0xf0, 0x0a, 0x08,
+        ])),
         replay_source("count", 0, None),
         replay_source("count", 0, Some(3)),
     ] {

@@ -22,7 +22,7 @@ mod damage;
 mod divergence;
 mod ends;
 mod healing;
-mod jobs;
+pub(crate) mod jobs;
 mod outages;
 mod pauses;
 mod quarantine;

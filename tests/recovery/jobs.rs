@@ -53,6 +53,11 @@ impl Topology {
         Self(self.0.replace("batch-rows = 16\n", &format!("batch-rows = {rows}\nsteps-ahead = 1\n")))
     }
 
+    /// With room for so many bytes between operators.
+    pub fn with_room(self, emitted_ahead: &str) -> Self {
+        Self(self.0.replace("[flow]\n", &format!("[flow]\nemitted-ahead = \"{emitted_ahead}\"\n")))
+    }
+
     fn with(mut self, piece: &str) -> Self {
         self.0.push('\n');
         self.0.push_str(piece);

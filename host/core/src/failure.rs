@@ -6,10 +6,12 @@
 //! | module | decision |
 //! |---|---|
 //! | [`search`] | an instance failed: retry, narrow down, refuse the one row |
+//! | [`blame`] | whether that row is to blame, or the instance |
 //! | [`pace`] | when to take a snapshot so that an instance comes back soon enough |
 //! | [`breaker`] | whether to call something that fails at all: failures in a row |
 //! | [`window`] | the same for an operator: faults within a time |
 
+pub mod blame;
 pub mod breaker;
 pub mod pace;
 pub mod search;

@@ -15,5 +15,6 @@ pub mod failure;
 pub mod ids;
 pub mod keying;
 pub mod plain;
+pub mod portion;
 pub mod topology;
 pub mod verify;

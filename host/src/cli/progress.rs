@@ -187,6 +187,13 @@ impl Display {
                     format!("{} of the quarantine {} sent again", super::text::count(*rows, "row"), if *rows == 1 { "is" } else { "are" });
                 self.line("replays", &text, json!({ "rows": rows }));
             }
+            Notice::Expired { what, objects, bytes } => {
+                let text = format!(
+                    "{what}: {} with {bytes} bytes deleted, as `keep` and `bytes-max` say",
+                    super::text::count(*objects as u64, "object")
+                );
+                self.line("expired", &text, json!({ "what": what, "objects": objects, "bytes": bytes }));
+            }
             Notice::Swept { manifests, objects } => {
                 tracing::debug!(manifests, objects, "old checkpoints were deleted");
             }

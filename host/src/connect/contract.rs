@@ -1,7 +1,7 @@
 //! The traits of connectors and the values that cross them.
 //!
 //! Threads: a [`Source`] and a [`Sink`] are shared and asked rarely; a [`SourceReader`] and a [`SinkWriter`] belong to one thread that may
-//! block. Time: no connector looks at a clock for anything but the time stamps of files.
+//! block. Time: connectors look at a clock for the time stamps of files, for event times from the future, and for how long an input is quiet.
 
 use super::ConnectError;
 use reprise_core::batch::Batch;
@@ -30,7 +30,8 @@ pub struct BatchLimits {
 /// Where rows come from.
 ///
 /// # Law
-/// The rows of a split from a position on are the same in every run, in the same order, where [`Source::replays`] is true.
+/// The rows of a split from a position on are the same in every run, in the same order, where [`Source::replays`] is true. Rejected rows are,
+/// too, save those that were rejected for a time ahead of the clock: later they may be taken.
 pub trait Source: Send + Sync {
     /// Lists the splits: the known ones (from a checkpoint) as they are, and new ones at their beginnings. Called once a run, by one
     /// process, before any reader is made.
@@ -59,6 +60,11 @@ pub trait SourceReader: Send {
     /// # Errors
     /// The reader is of no use afterwards; make a new one from the last positions.
     fn next(&mut self) -> Result<Step, ConnectError>;
+
+    /// False where [`SourceReader::next`] may block for ever, so that nobody may wait for its thread to end.
+    fn ends(&self) -> bool {
+        true
+    }
 }
 
 /// What a reader has.

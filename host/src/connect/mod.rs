@@ -25,22 +25,24 @@ pub use contract::{
 };
 pub use error::ConnectError;
 
+use crate::clock::Clock;
 use crate::store;
 use reprise_core::description::Encoding;
 use reprise_core::topology::{self, FileSource, SinkKind, SourceFormat, SourceKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Opens a source of a topology. Relative paths start at `base_dir`, the folder of the topology file.
+/// Opens a source of a topology. Relative paths start at `base_dir`, the folder of the topology file. `clock` tells which event times are
+/// too far ahead.
 ///
 /// # Errors
 /// [`ConnectError::Config`] where settings contradict each other. Nothing is read yet: missing files show in [`Source::splits`].
-pub fn source(kind: &SourceKind, base_dir: &Path, limits: BatchLimits) -> Result<Box<dyn Source>, ConnectError> {
+pub fn source(kind: &SourceKind, base_dir: &Path, limits: BatchLimits, clock: Clock) -> Result<Box<dyn Source>, ConnectError> {
     match kind {
         SourceKind::File(settings) if settings.path == source::STDIN_PATH => {
-            Ok(Box::new(source::stdin::StdinSource::new(settings, limits)?))
+            Ok(Box::new(source::stdin::StdinSource::new(settings, limits, clock)?))
         }
-        SourceKind::File(settings) => Ok(Box::new(source::file::FilesSource::new(settings, base_dir, limits)?)),
+        SourceKind::File(settings) => Ok(Box::new(source::file::FilesSource::new(settings, base_dir, limits, clock)?)),
     }
 }
 

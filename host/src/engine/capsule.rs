@@ -4,6 +4,7 @@ use super::control::Failure;
 use super::image::Versioned;
 use super::replay::{Entry, Input};
 use super::revive::Maker;
+use super::trial::with_remedy;
 use crate::wasm::{Call, Component, GuestError, Identity, Limits, Scope};
 use reprise_core::ids::Epoch;
 use reprise_core::topology::Capsules;
@@ -68,7 +69,7 @@ impl Case {
             index,
             instance: maker.identity.instance,
             epoch,
-            context: context.to_owned(),
+            context: with_remedy(context.to_owned(), &error),
             evidence: Evidence::Cases(is_kept.then(case).into_iter().collect()),
             error: Box::new(error),
             gave_up: None,

@@ -226,8 +226,9 @@ fn sink<'scope, 'a>(
     probe: &probe::Handle<Moment>,
 ) -> Result<(), Failure> {
     let mut builder = OperatorBuilder::new(seat.name.clone(), scope);
-    let mut pulls = Vec::new();
+    let (mut pulls, mut edges) = (Vec::new(), Vec::new());
     for edge in inputs {
+        edges.push(edge.from);
         let feeds = feeds(scope, edge, scope.peers() as u32, streams)?;
         pulls.extend(feeds.into_iter().map(|(_, feed)| connect(&mut builder, feed)));
     }
@@ -237,7 +238,8 @@ fn sink<'scope, 'a>(
     let worker = scope.worker();
     let wake = worker.sync_activator_for(builder.operator_info().address.to_vec());
     let (control, reporter) = (Arc::clone(&blueprint.control), Arc::clone(&blueprint.reporter));
-    let mut instance = SinkInstance::open(seat, worker.index() as u32, blueprint.first_epoch, control, reporter, wake)?;
+    let accounts = Arc::clone(&blueprint.accounts);
+    let mut instance = SinkInstance::open(seat, worker.index() as u32, blueprint.first_epoch, control, reporter, (edges, accounts), wake)?;
     let control = Arc::clone(&blueprint.control);
     builder.build_reschedule(move |_| {
         move |frontiers| {

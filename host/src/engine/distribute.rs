@@ -43,6 +43,19 @@ pub(super) const ROWS_TOGETHER: usize = 4096;
 /// The same, in bytes.
 pub(super) const BYTES_TOGETHER: usize = 256 << 10;
 
+/// Rows that are sent as they are, in bytes; more are cut into parts of [`BYTES_TOGETHER`], so that those who get them can take them bit by bit.
+const BYTES_UNCUT: usize = 4 * BYTES_TOGETHER;
+
+/// Hands rows on in parts.
+pub(super) fn for_each_part(rows: Batch, hand_on: &mut impl FnMut(Batch)) {
+    let (count, bytes) = (rows.len(), rows.size_bytes());
+    if bytes <= BYTES_UNCUT {
+        return hand_on(rows);
+    }
+    let each = (count * BYTES_TOGETHER / bytes).max(1);
+    (0..count).step_by(each).for_each(|from| hand_on(rows.slice(from..(from + each).min(count))));
+}
+
 /// Rows by the instance that owns their key, until there are enough of them. `out` takes the instance and its rows.
 #[derive(Debug)]
 struct Piles {

@@ -8,6 +8,11 @@ use reprise_core::batch::{Batch, Columns};
 use timely::container::Accountable;
 use timely::dataflow::channels::ContainerBytes;
 
+/// Said in the place of a watermark: the sender has had no rows for long, and nobody is to wait for it.
+pub const IDLE: i64 = i64::MIN;
+/// Said in the place of a watermark: the sender has rows again, and knows no watermark yet.
+pub const AWAKE: i64 = i64::MIN + 1;
+
 /// Rows or a watermark. See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -28,7 +33,7 @@ pub enum Load {
     Watermark {
         /// Index of the instance upstream.
         sender: u32,
-        /// The watermark, milliseconds; the largest value means the end.
+        /// The watermark, milliseconds; the largest value means the end. [`IDLE`] and [`AWAKE`] are none.
         watermark: i64,
     },
     /// Bytes from another process that are no frame. Whoever meets it stops the run.

@@ -11,11 +11,13 @@ use super::operator::{OperatorInstance, Turn, Unit, Work};
 use super::replay::Input;
 use super::report::Faulted;
 use super::revive::{AT_ONCE_MAX, Lost, Remains, Revival, Revived, Successor};
+use super::trial::{Trial, remedy, with_remedy};
 use crate::clock::Clock;
 use crate::wasm::{self, GuestError, Instance};
 use reprise_core::checkpoint::faulted::{FaultedRow, LINE_BYTES_MAX, LINES_MAX};
 use reprise_core::checkpoint::manifest::QuarantinedRow;
 use reprise_core::failure::Policy;
+use reprise_core::failure::blame::Blame;
 use reprise_core::failure::search::Next;
 use reprise_core::topology::{Capsules, Open, Then};
 use std::sync::Arc;
@@ -24,6 +26,24 @@ use std::time::{Duration, Instant};
 
 /// Successors in a row that may fail before the run ends and the job is taken up again from its last checkpoint.
 const REVIVALS_MAX: u32 = 3;
+
+/// Who is to blame for what fails.
+#[derive(Default)]
+pub(super) struct Inquiry {
+    /// The first row of the unit is to go to quarantine, unless the instance is to blame.
+    suspect: Option<Suspect>,
+    /// Why the instance is to blame, while it is.
+    pub blamed: Option<String>,
+}
+
+/// A single row on which calls fail, until it is known whether it is to blame.
+struct Suspect {
+    /// Its unit had not failed before, and is not counted yet.
+    is_first: bool,
+    error: GuestError,
+    context: String,
+    blame: Option<Blame>,
+}
 
 impl OperatorInstance {
     fn policy(&self) -> Policy {
@@ -57,8 +77,11 @@ impl OperatorInstance {
 
     /// Takes a successor in.
     fn welcome(&mut self, revived: Revived) -> Result<(), Failure> {
-        let Revived { instance, log, restored, dead } = revived;
+        let Revived { instance, log, restored, dead, blame } = revived;
         self.log = log;
+        if let Some(suspect) = &mut self.inquiry.suspect {
+            suspect.blame = suspect.blame.or(blame);
+        }
         match instance {
             Ok(instance) => {
                 self.instance = Some(instance);
@@ -72,6 +95,9 @@ impl OperatorInstance {
                     self.pace.note_restore(image.bytes(), restored);
                 }
                 self.start_standby(dead);
+                if let Some(suspect) = self.inquiry.suspect.take() {
+                    self.judge(suspect)?;
+                }
                 // Those of a search are not told one by one; that of the failure which began it is.
                 if self.search.is_narrowing() && self.search.failures() > 1 {
                     return Ok(());
@@ -86,6 +112,7 @@ impl OperatorInstance {
                     return self.revive_after(dead);
                 }
                 self.keep_case(Failing::Start, &error);
+                let context = with_remedy(context, &error);
                 Err(self.last_failure(error, context, None))
             }
             Err(Lost::Diverged { context }) => {
@@ -106,7 +133,13 @@ impl OperatorInstance {
     /// `dead`: instances that are still to be dropped.
     fn revive_after(&mut self, dead: Vec<Instance>) -> Result<(), Failure> {
         let Some(image) = &self.image else { return Ok(()) };
+        let suspect = self.inquiry.suspect.as_ref().filter(|suspect| suspect.blame.is_none());
+        let trial = suspect.zip(self.unit.as_ref()).and_then(|(suspect, unit)| match &unit.work {
+            Work::Rows { input, rows } => Some(Trial::new(*input, rows, self.last_call, &suspect.error)),
+            Work::Watermark(_) | Work::EndOfEpoch { .. } => None,
+        });
         let remains = Remains {
+            trial,
             maker: self.maker.clone(),
             image: image.chunks().to_vec(),
             log: std::mem::take(&mut self.log),
@@ -215,8 +248,8 @@ impl OperatorInstance {
             let faults = settings.faults_max.saturating_add(1);
             return Err(self.last_failure(error.clone(), context.to_owned(), Some(faults)));
         }
-        let window = settings.window;
-        self.say_paused(pause, format!("over {} faults in {window:?}", settings.faults_max));
+        let many = || format!("over {} faults in {:?}", settings.faults_max, settings.window);
+        self.say_paused(pause, self.inquiry.blamed.clone().unwrap_or_else(many));
         Ok(())
     }
 
@@ -242,6 +275,7 @@ impl OperatorInstance {
         if is_first {
             self.write_down(&unit, 1, &error);
         }
+        let context = with_remedy(context, &error);
         let pauses = self.blueprint.settings.on_failure.then == Then::Pause && !self.control.stopping();
         if !pauses {
             return Err(self.last_failure(error, context, Some(failures)));
@@ -262,7 +296,7 @@ impl OperatorInstance {
         let (policy, is_first) = (self.policy(), self.search.failures() == 0);
         match self.search.failed(Some(piece), &policy, Clock::unlikely_number()) {
             Next::Poison => match self.blueprint.settings.on_failure.then {
-                Then::Quarantine => self.quarantine(unit, is_first, error, context),
+                Then::Quarantine => self.suspect(unit, Suspect { is_first, error, context, blame: None }),
                 Then::Pause | Then::Stop => self.give_up(unit, is_first, error, context, policy.retries.saturating_add(1)),
             },
             Next::GiveUp { failures } => self.give_up(unit, is_first, error, context, failures),
@@ -288,6 +322,41 @@ impl OperatorInstance {
             Next::GiveUp { failures } => self.give_up(unit, is_first, error, context.to_owned(), failures),
             next => self.again(unit, next, is_first, error, context.to_owned()),
         }
+    }
+
+    /// Lets it be found out whether the first row of a unit is to blame, while a successor is made.
+    fn suspect(&mut self, unit: Unit, suspect: Suspect) -> Result<(), Failure> {
+        (self.unit, self.inquiry.suspect) = (Some(unit), Some(suspect));
+        self.revive()
+    }
+
+    /// Does what follows, once there is a successor.
+    fn judge(&mut self, suspect: Suspect) -> Result<(), Failure> {
+        let Suspect { is_first, error, context, blame } = suspect;
+        let Some(unit) = self.unit.take() else { return Ok(()) };
+        match blame {
+            Some(Blame::Instance) => self.blame_instance(unit, is_first, error, context),
+            Some(Blame::Row | Blame::Unknown) | None => self.quarantine(unit, is_first, error, context),
+        }
+    }
+
+    /// No row is to blame: the operator is left alone, or the job stops. Rows that would fail for no fault of theirs wait.
+    fn blame_instance(&mut self, unit: Unit, is_first: bool, error: GuestError, context: String) -> Result<(), Failure> {
+        if is_first {
+            self.write_down(&unit, 1, &error);
+        }
+        let context = format!("{context}\n  no row is to blame, and none goes to quarantine: {}", remedy(&error));
+        if self.blueprint.settings.on_failure.open == Open::Stop || self.control.stopping() {
+            let failures = self.policy().retries.saturating_add(1);
+            return Err(self.last_failure(error, context, Some(failures)));
+        }
+        self.unit = Some(unit);
+        let reason = self.failure(error, context, None).to_string();
+        self.inquiry.blamed = Some(reason.clone());
+        if let Some(pause) = self.blueprint.guard.trip() {
+            self.say_paused(pause, reason);
+        }
+        Ok(())
     }
 
     /// Puts the first row of a unit into quarantine. `is_first`: it had not failed before, and is not counted yet.
@@ -319,7 +388,7 @@ impl OperatorInstance {
         if is_first {
             self.fault(&error, &context)?;
         }
-        self.revive()
+        Ok(())
     }
 }
 

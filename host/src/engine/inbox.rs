@@ -4,7 +4,7 @@
 //! only after the snapshot of the current epoch.
 
 use super::distribute::{BYTES_TOGETHER, ROWS_TOGETHER};
-use super::frame::{Frame, Load};
+use super::frame::{AWAKE, Frame, IDLE, Load};
 use super::moment::{Moment, epoch_of, moment};
 use reprise_core::ids::Epoch;
 use std::collections::{BTreeMap, VecDeque};
@@ -85,16 +85,26 @@ impl Inbox {
     }
 }
 
-/// The watermark of a node: the least of what the senders on all of its edges have said.
+/// The watermark of a node: the least of what the senders on all of its edges have said, save those that are idle.
+///
+/// A node is idle when none of its senders has more to say for now: some are idle, and the others have ended. It keeps its watermark, and tells
+/// those downstream not to wait for it. Rows of a sender that was idle may be late: the watermark never falls.
 pub(super) struct Watermarks {
-    senders: Vec<Vec<i64>>,
+    senders: Vec<Vec<Sender>>,
+    is_idle: bool,
     /// The least in this run.
     least: i64,
     /// The least over all runs: what the guest was told.
     told: i64,
 }
 
-/// A watermark that has risen in this run.
+#[derive(Debug, Clone, Copy)]
+struct Sender {
+    watermark: i64,
+    is_idle: bool,
+}
+
+/// A watermark that has risen in this run, or [`IDLE`] or [`AWAKE`] where the node has become so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Risen {
     /// The new watermark. Those downstream must hear it: they forget with every run what each sender said.
@@ -106,24 +116,41 @@ pub(super) struct Risen {
 impl Watermarks {
     /// For edges with so many senders each. `told`: what the instance was told before, in an earlier run.
     pub fn new(senders: &[usize], told: i64) -> Self {
-        Self { senders: senders.iter().map(|&count| vec![i64::MIN; count]).collect(), least: i64::MIN, told }
+        let silent = Sender { watermark: i64::MIN, is_idle: false };
+        Self { senders: senders.iter().map(|&count| vec![silent; count]).collect(), is_idle: false, least: i64::MIN, told }
     }
 
     /// Notes what one sender said; a new watermark of the node is returned once. `None` where nothing changes for the node.
     pub fn note(&mut self, edge: usize, sender: usize, watermark: i64) -> Option<Risen> {
         let said = self.senders.get_mut(edge)?.get_mut(sender)?;
-        let before = std::mem::replace(said, watermark.max(*said));
-        if before > self.least {
+        let before = *said;
+        said.is_idle = watermark == IDLE;
+        if watermark > AWAKE {
+            said.watermark = watermark.max(before.watermark);
+        }
+        if !before.is_idle && !said.is_idle && before.watermark > self.least {
             // Another sender holds the watermark, and still does.
             return None;
         }
-        let least = self.senders.iter().flatten().copied().min()?;
-        (least > self.least).then(|| {
+        let rest = self.all_rest();
+        let was_idle = std::mem::replace(&mut self.is_idle, rest);
+        if self.is_idle {
+            return (!was_idle).then_some(Risen { watermark: IDLE, is_new: false });
+        }
+        let least = self.senders.iter().flatten().filter(|sender| !sender.is_idle).map(|sender| sender.watermark).min()?;
+        if least > self.least {
             let is_new = least > self.told;
             self.least = least;
             self.told = self.told.max(least);
-            Risen { watermark: least, is_new }
-        })
+            return Some(Risen { watermark: least, is_new });
+        }
+        was_idle.then_some(Risen { watermark: self.least.max(AWAKE), is_new: false })
+    }
+
+    /// True where some senders are idle, and all others have ended.
+    fn all_rest(&self) -> bool {
+        let mut senders = self.senders.iter().flatten();
+        senders.clone().any(|sender| sender.is_idle) && senders.all(|sender| sender.is_idle || sender.watermark == i64::MAX)
     }
 
     /// How many instances send on an edge.
@@ -140,6 +167,33 @@ impl Watermarks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_idle_holds_nothing_and_the_watermark_never_falls() {
+        let mut marks = Watermarks::new(&[1, 1], i64::MIN);
+        let risen = |watermark| Some(Risen { watermark, is_new: true });
+        let quiet = |watermark| Some(Risen { watermark, is_new: false });
+        assert_eq!(marks.note(0, 0, 10), None);
+        assert_eq!(marks.note(1, 0, IDLE), risen(10));
+        assert_eq!(marks.note(0, 0, 20), risen(20));
+        assert_eq!(marks.note(0, 0, IDLE), quiet(IDLE), "all are idle: so is the node");
+        assert_eq!(marks.note(0, 0, IDLE), None);
+        assert_eq!(marks.note(1, 0, AWAKE), quiet(20), "those downstream wait again");
+        assert_eq!(marks.note(1, 0, 5), None, "late");
+        assert_eq!(marks.note(1, 0, 30), risen(30), "the first one is idle still");
+        assert_eq!(marks.note(0, 0, 25), None);
+        assert_eq!(marks.note(1, 0, i64::MAX), None);
+        assert_eq!(marks.note(0, 0, IDLE), quiet(IDLE), "the other one has ended");
+        assert_eq!(marks.note(0, 0, i64::MAX), risen(i64::MAX));
+    }
+
+    #[test]
+    fn who_wakes_without_a_watermark_is_waited_for() {
+        let mut marks = Watermarks::new(&[1], i64::MIN);
+        assert_eq!(marks.note(0, 0, IDLE), Some(Risen { watermark: IDLE, is_new: false }));
+        assert_eq!(marks.note(0, 0, AWAKE), Some(Risen { watermark: AWAKE, is_new: false }));
+        assert_eq!(marks.note(0, 0, 7), Some(Risen { watermark: 7, is_new: true }));
+    }
 
     #[test]
     fn the_slowest_sender_holds_the_watermark() {

@@ -9,10 +9,12 @@
 //! | `moment` | timestamps: (epoch, step) |
 //! | `frame` | what travels on an edge |
 //! | `distribute` | which instance gets which rows |
+//! | `account` | how much is under way between operators |
 //! | `inbox` | what has arrived, epoch by epoch |
 //! | `source`, `operator`, `sink` | one instance of each |
 //! | `snapshots` | when an operator's state is read, and where it goes |
 //! | `heal`, `revive` | what becomes of an operator's instance that fails; its successor |
+//! | `trial` | whether a row is to blame for a failure, or the instance |
 //! | `image`, `replay` | what a successor is made of: the last snapshot, the calls since |
 //! | `returned` | digests of what a call returned, to compare its repetition with |
 //! | `capsule` | a failed call with what led to it |
@@ -21,6 +23,7 @@
 //! | `control`, `report` | what threads share; what they tell the job |
 //! | `crew` | the threads beside the workers, counted |
 
+mod account;
 mod capsule;
 mod control;
 mod crew;
@@ -41,7 +44,9 @@ mod revive;
 mod sink;
 mod snapshots;
 mod source;
+mod trial;
 
+pub use account::Accounts;
 pub use capsule::{Attempt, Case, Evidence, Failing, reproduce};
 use control::Alarm;
 pub use control::{Control, Failure, NodeCounters};
@@ -59,6 +64,7 @@ pub use sink::SinkSeat;
 pub use source::{SourceLimits, SourceSeat};
 
 use crate::clock::Clock;
+use account::{Outlet, copies};
 use dataflow::Parts;
 use operator::{OperatorInstance, Place};
 use reprise_core::ids::Epoch;
@@ -84,6 +90,8 @@ pub struct Blueprint {
     pub operators: Vec<Arc<OperatorBlueprint>>,
     /// Limits of the sources.
     pub source_limits: SourceLimits,
+    /// What is under way between operators.
+    pub accounts: Arc<Accounts>,
     /// Switches and counters.
     pub control: Arc<Control>,
     /// Takes the reports.
@@ -138,6 +146,10 @@ pub fn run(blueprint: Blueprint, seats: Vec<Seat>) -> Result<(), Failure> {
     // The next run needs the room that their instances take. None follows a fault of the host, which may leave instances to nobody.
     if !matches!(failure, Some(Failure::Internal(_))) {
         control.crew.dismiss();
+        match control.crew.rest(crew::REST_WAIT_MAX) {
+            0 => {}
+            threads => tracing::warn!(threads, "threads that read or write have not ended; nothing that they do counts any more"),
+        }
     }
     failure.map_or(Ok(()), Err)
 }
@@ -204,12 +216,14 @@ fn open(worker: &Worker, blueprint: &Blueprint, restored: Vec<Vec<Restored>>) ->
     let operators = blueprint.operators.iter().enumerate().map(|(index, shape)| {
         let edges = |place| {
             let to_it = move |edge: &&Edge| edge.to == Node::Operator(index) && edge.place.is_none_or(|of| of == place);
-            blueprint.plan.edges.iter().filter(to_it).map(|edge| (edge.input, senders(edge))).collect()
+            blueprint.plan.edges.iter().filter(to_it).map(|edge| (*edge, senders(edge))).collect()
         };
+        let copies = copies(&blueprint.plan, Node::Operator(index), shape.description.outputs.len(), count);
+        let outlet = Outlet::new(Arc::clone(&blueprint.accounts), copies);
         let mut restored = restored.next().unwrap_or_default().into_iter();
         let instances = count(Node::Operator(index));
         let opened = of_worker(at, instances, workers).zip(0..).map(|(instance, place)| {
-            let place = Place { index, instance, instances, workers, edges: edges(place) };
+            let place = Place { index, instance, instances, workers, edges: edges(place), outlet: outlet.clone() };
             let state = restored.next().unwrap_or(Restored { watermark: i64::MIN, ..Restored::default() });
             let (control, reporter) = (Arc::clone(&blueprint.control), Arc::clone(&blueprint.reporter));
             OperatorInstance::open(Arc::clone(shape), place, blueprint.first_epoch, state, control, reporter, blueprint.clock.clone())

@@ -10,11 +10,14 @@
 //!             └───────┴── a new instance takes over (heal)
 //! ```
 
+use super::account::Outlet;
 use super::capsule::{Case, Evidence};
 use super::control::{Control, Failure, NodeCounters};
+use super::distribute::for_each_part;
 use super::event::{Event, Events};
 use super::frame::{Frame, Load};
 use super::guard::Guard;
+use super::heal::Inquiry;
 use super::image::{Image, Unreported, Versioned};
 use super::inbox::{Arrival, Inbox, Risen, Watermarks};
 use super::moment::Moment;
@@ -32,7 +35,7 @@ use reprise_core::description::Description;
 use reprise_core::failure::pace::Pace;
 use reprise_core::failure::search::Search;
 use reprise_core::ids::Epoch;
-use reprise_core::topology::Operator;
+use reprise_core::topology::{self, Edge, Operator};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -109,6 +112,17 @@ pub(super) enum Work {
     EndOfEpoch { closing: bool },
 }
 
+impl Work {
+    /// The guest is called for it, and may emit.
+    fn may_emit(&self) -> bool {
+        match self {
+            Self::Rows { .. } => true,
+            Self::Watermark(risen) => risen.is_new,
+            Self::EndOfEpoch { .. } => false,
+        }
+    }
+}
+
 /// Work that has to be done before anything else, with the right to send what comes of it.
 pub(super) struct Unit {
     pub work: Work,
@@ -124,8 +138,9 @@ pub(super) struct OperatorInstance {
     pub(super) control: Arc<Control>,
     reporter: Reporter,
     clock: Clock,
-    /// The operator's input that each edge leads to.
-    edges: Vec<u32>,
+    /// The operator's input that each edge leads to, and where it comes from.
+    edges: Vec<(u32, topology::Node)>,
+    outlet: Outlet,
     pub(super) maker: Maker,
     /// `None` while a successor is being made.
     pub(super) instance: Option<Instance>,
@@ -162,6 +177,7 @@ pub(super) struct OperatorInstance {
     /// Successors in a row that failed themselves.
     pub(super) revivals_failed: u32,
     pub(super) failed_at: Instant,
+    pub(super) inquiry: Inquiry,
     /// When others have to get their turn.
     pub(super) turn_ends: Instant,
     pub(super) not_before: Option<Instant>,
@@ -178,8 +194,10 @@ pub(super) struct Place {
     pub instances: u32,
     /// Number of workers.
     pub workers: u32,
-    /// For each edge the operator's input, and how many instances send on it.
-    pub edges: Vec<(u32, usize)>,
+    /// For each edge how many instances send on it.
+    pub edges: Vec<(Edge, usize)>,
+    /// Where what it emits goes.
+    pub outlet: Outlet,
 }
 
 impl OperatorInstance {
@@ -218,7 +236,8 @@ impl OperatorInstance {
             control,
             reporter,
             clock,
-            edges: place.edges.into_iter().map(|(input, _)| input).collect(),
+            edges: place.edges.into_iter().map(|(edge, _)| (edge.input, edge.from)).collect(),
+            outlet: place.outlet,
             maker,
             instance: Some(instance),
             inbox: Inbox::new(first, outputs),
@@ -243,6 +262,7 @@ impl OperatorInstance {
             revival: None,
             revivals_failed: 0,
             failed_at: Instant::now(),
+            inquiry: Inquiry::default(),
             turn_ends: Instant::now(),
             not_before: None,
             wake: Arc::new(|| ()),
@@ -317,6 +337,10 @@ impl OperatorInstance {
                     None => return Ok(Turn::Rest),
                 },
             };
+            if unit.work.may_emit() && self.waits_for_room() {
+                self.unit = Some(unit);
+                return Ok(Turn::Rest);
+            }
             self.attempt(unit, send)?;
             if Instant::now() >= self.turn_ends {
                 break;
@@ -329,7 +353,13 @@ impl OperatorInstance {
     fn next(&mut self, frontiers: &[MutableAntichain<Moment>]) -> Result<Option<Unit>, Failure> {
         while let Some(Arrival { edge, capabilities, load }) = self.inbox.next() {
             let work = match load {
-                Load::Rows(rows) => Work::Rows { input: self.edges[edge], rows },
+                Load::Rows(rows) => {
+                    let (input, from) = self.edges[edge];
+                    if let Some(account) = self.outlet.accounts.of(from) {
+                        account.subtract(self.inbox.current(), rows.size_bytes() as u64);
+                    }
+                    Work::Rows { input, rows }
+                }
                 Load::Watermark { sender, watermark } => {
                     // Those of one worker, on an edge that stays there, are so many in a row: their indexes differ in the remainder.
                     let sender = sender as usize % self.watermarks.senders(edge).max(1);
@@ -371,6 +401,7 @@ impl OperatorInstance {
         self.pass_log();
         let outcome = outcome?;
         self.calls = call.number;
+        self.inquiry.blamed = None;
         if self.blueprint.guard.success() {
             (self.blueprint.events)(Event::Resumed { operator: self.blueprint.settings.name.clone() });
         }
@@ -390,7 +421,7 @@ impl OperatorInstance {
     }
 
     fn work_on_rows(&mut self, input: u32, rows: Batch, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
-        let piece = self.search.piece(rows.len());
+        let piece = self.search.piece(rows.len()).min(self.outlet.portion.rows(rows.len(), rows.size_bytes() as u64));
         let (now, left) = match piece < rows.len() {
             true => (rows.slice(0..piece), Some(rows)),
             false => (rows, None),
@@ -401,6 +432,7 @@ impl OperatorInstance {
                 self.search.succeeded(piece);
                 let returned = self.returned(&outcome);
                 let Input::Rows { rows: now, .. } = &given else { return Ok(()) };
+                self.outlet.portion.note(now.size_bytes() as u64, outcome.outputs.iter().map(|(_, rows)| rows.size_bytes() as u64).sum());
                 self.rows += now.len() as u64;
                 self.counters().rows_in.fetch_add(now.len() as u64, Ordering::Relaxed);
                 let rejected = outcome.rejected.len() as u64;
@@ -463,11 +495,23 @@ impl OperatorInstance {
 
     fn send_rows(&self, outputs: Vec<(u32, Batch)>, capabilities: &[Capability<Moment>], send: &mut Send<'_>) {
         for (port, rows) in outputs {
-            if !rows.is_empty() {
-                self.counters().rows_out.fetch_add(rows.len() as u64, Ordering::Relaxed);
-                send(capabilities, port as usize, &mut Frame::rows(rows));
+            if rows.is_empty() {
+                continue;
             }
+            self.counters().rows_out.fetch_add(rows.len() as u64, Ordering::Relaxed);
+            let (port, bytes) = (port as usize, rows.size_bytes() as u64);
+            let copies = self.outlet.copies.get(port).copied().unwrap_or_default();
+            if let Some(account) = self.outlet.accounts.of(topology::Node::Operator(self.place)) {
+                account.add(self.inbox.current(), bytes.saturating_mul(copies));
+            }
+            for_each_part(rows, &mut |part| send(capabilities, port, &mut Frame::rows(part)));
         }
+    }
+
+    /// True where those downstream have too much to take: they wake this instance.
+    fn waits_for_room(&self) -> bool {
+        let account = self.outlet.accounts.of(topology::Node::Operator(self.place));
+        account.is_some_and(|account| account.holds(self.at.instance, self.inbox.current(), &self.wake))
     }
 
     fn end_epoch(&mut self, closing: bool) -> Result<(), Failure> {

@@ -15,8 +15,10 @@ use super::crew::Crew;
 use super::image::{self, Versioned};
 use super::operator::{OperatorBlueprint, Wake};
 use super::replay::{Entry, InputLog};
+use super::trial::Trial;
 use crate::wasm::{Call, Component, GuestError, Identity, Instance};
 use reprise_core::description::Description;
+use reprise_core::failure::blame::Blame;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,6 +90,8 @@ pub(super) struct Revived {
     pub restored: Option<Duration>,
     /// Instances that failed and are not dropped yet.
     pub dead: Vec<Instance>,
+    /// Who is to blame, where that was to be found out.
+    pub blame: Option<Blame>,
 }
 
 /// A successor in the making.
@@ -104,6 +108,8 @@ pub(super) struct Remains {
     /// Instances that failed: dropping them takes time, too.
     pub dead: Vec<Instance>,
     pub control: Arc<Control>,
+    /// What is to be found out before.
+    pub trial: Option<Trial>,
 }
 
 /// What there is of a successor when its predecessor fails.
@@ -131,7 +137,7 @@ impl Remains {
     /// The successor, or why there will be none, where that is a matter of so little time; else what there is by then.
     pub fn at_once(mut self, within: Duration) -> Result<Revived, Box<Self>> {
         let (mut instance, repeated) = match self.successor {
-            Successor::Ready(instance, repeated) if self.log.logged().busy <= within => (instance, repeated),
+            Successor::Ready(instance, repeated) if self.log.logged().busy <= within && self.trial.is_none() => (instance, repeated),
             other => {
                 self.successor = other;
                 return Err(Box::new(self));
@@ -149,7 +155,7 @@ impl Remains {
                 Err(lost)
             }
         };
-        Ok(Revived { instance, log: self.log, restored: None, dead: self.dead })
+        Ok(Revived { instance, log: self.log, restored: None, dead: self.dead, blame: None })
     }
 }
 
@@ -178,7 +184,7 @@ impl Revival {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {
                 let instance = Err(Lost::Host("the thread that makes a new instance is gone".to_owned()));
-                Some(Revived { instance, log: InputLog::default(), restored: None, dead: Vec::new() })
+                Some(Revived { instance, log: InputLog::default(), restored: None, dead: Vec::new(), blame: None })
             }
         }
     }
@@ -194,7 +200,12 @@ impl Drop for WakeOnDrop {
 }
 
 fn revive(remains: Remains, sender: &SyncSender<Revived>) -> Vec<Instance> {
-    let Remains { maker, image, log, successor, dead, control } = remains;
+    let Remains { maker, image, log, successor, mut dead, control, trial } = remains;
+    let blame = trial.map(|trial| {
+        // There is room for one instance more.
+        dead.clear();
+        trial.decide(&maker, &image, log.entries(), &control)
+    });
     let ready = match successor {
         Successor::Unmade => None,
         Successor::Behind(standby) => standby.take().map(|instance| (instance, 0)),
@@ -216,13 +227,13 @@ fn revive(remains: Remains, sender: &SyncSender<Revived>) -> Vec<Instance> {
         Ok(instance)
     });
     // Nobody listens where the run is over.
-    let _ = sender.send(Revived { instance, log, restored, dead: Vec::new() });
+    let _ = sender.send(Revived { instance, log, restored, dead: Vec::new(), blame });
     dead
 }
 
 /// Makes the calls of a log again, from one of them, and drops what they return. Says how many are done: all, or as many as have begun by a
 /// time.
-fn repeat(
+pub(super) fn repeat(
     instance: &mut Instance,
     entries: &[Arc<Entry>],
     from: usize,

@@ -2,6 +2,7 @@
 //!
 //! The channel between the two is bounded. When it is full the operator keeps what has arrived, the frontier stays, and the sources wait.
 
+use super::account::Accounts;
 use super::control::{Alarm, Control, Failure};
 use super::frame::Load;
 use super::inbox::{Arrival, Inbox};
@@ -12,6 +13,7 @@ use reprise_core::batch::Batch;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::StagedRef;
 use reprise_core::ids::Epoch;
+use reprise_core::topology;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -40,6 +42,9 @@ enum Command {
 pub(super) struct SinkInstance {
     name: String,
     place: usize,
+    /// Where each edge comes from.
+    edges: Vec<topology::Node>,
+    accounts: Arc<Accounts>,
     control: Arc<Control>,
     out: SyncSender<Command>,
     held: Option<(Command, Option<Arrival>)>,
@@ -55,12 +60,15 @@ impl SinkInstance {
         first: Epoch,
         control: Arc<Control>,
         reporter: Reporter,
+        (edges, accounts): (Vec<topology::Node>, Arc<Accounts>),
         wake: SyncActivator,
     ) -> Result<Self, Failure> {
         let (out, commands) = sync_channel(WRITE_BEHIND_BATCHES);
         let at = Participant { node: Node::Sink(seat.index), instance: worker };
         let (watched, name, writer) = (Arc::clone(&control), seat.name.clone(), seat.writer);
+        let connected = control.crew.connect();
         let thread = move || {
+            let _connected = connected;
             let _alarm = Alarm(&watched, "a writing thread");
             if let Err(failure) = write(writer, &commands, at, &name, &watched, &reporter, &wake) {
                 watched.fail(failure);
@@ -70,7 +78,8 @@ impl SinkInstance {
             .name(format!("write-{}", seat.name))
             .spawn(thread)
             .map_err(|error| Failure::no_thread(&format!("a thread for sink `{}`", seat.name), &error))?;
-        Ok(Self { name: seat.name, place: seat.index, control, out, held: None, inbox: Inbox::new(first, 1), closed: false })
+        let (name, place, inbox) = (seat.name, seat.index, Inbox::new(first, 1));
+        Ok(Self { name, place, edges, accounts, control, out, held: None, inbox, closed: false })
     }
 
     /// True once the end of the last epoch was handed to the thread.
@@ -95,6 +104,9 @@ impl SinkInstance {
             if let Some(mut arrival) = self.inbox.next() {
                 match std::mem::replace(&mut arrival.load, Load::Damaged) {
                     Load::Rows(batch) => {
+                        if let Some(account) = self.edges.get(arrival.edge).and_then(|from| self.accounts.of(*from)) {
+                            account.subtract(self.inbox.current(), batch.size_bytes() as u64);
+                        }
                         self.control.sinks[self.place].rows_in.fetch_add(batch.len() as u64, Ordering::Relaxed);
                         let command = Command::Write { epoch: self.inbox.current(), input: arrival.edge as u32, rows: batch };
                         self.held = Some((command, Some(arrival)));

@@ -8,13 +8,15 @@
 //! Steps are common to all sources: who has nothing to send follows the furthest one within its epoch, so that only rows in flight hold
 //! the frontier back, never a source that is slow, idle or at its end.
 //!
+//! An instance that has had no rows for the time `idle-after` tells those downstream not to wait for its watermark, until it has rows again.
+//!
 //! ```text
 //! Running ──end of input──> Ended ──all sources ended──> Closed
 //!    └────────────────stop asked────────────────────────────┘
 //! ```
 
 use super::control::{Alarm, Control, Failure};
-use super::frame::Frame;
+use super::frame::{AWAKE, Frame, IDLE};
 use super::moment::{EPOCH_MAX, Moment, STEPS_MAX, epoch_of, moment};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
 use crate::connect::{SourceBatch, SourceReader, Step};
@@ -34,8 +36,12 @@ use timely::dataflow::operators::{Capability, probe};
 use timely::dataflow::{Scope, Stream};
 use timely::scheduling::{Activator, SyncActivator};
 
+/// Frames that letting one batch in may take, and one more: awake, rows, a watermark.
+const FRAMES_A_BATCH: u64 = 4;
 /// Batches that the reading thread may be ahead of the dataflow.
 const READ_AHEAD_BATCHES: usize = 4;
+/// How long a reading thread sleeps before it looks whether the run is over.
+const SLEEP_MAX: Duration = Duration::from_millis(50);
 /// Refused rows after which a source ends its epoch early, in bytes: half of what an epoch may hold.
 const REJECTED_BYTES_SOFT: usize = REJECTED_BYTES_MAX / 2;
 
@@ -60,6 +66,8 @@ pub struct SourceSeat {
     pub index: usize,
     /// The reader over its splits.
     pub reader: Box<dyn SourceReader>,
+    /// Time without rows after which nobody is to wait for its watermark.
+    pub idle_after: Option<Duration>,
 }
 
 enum Read {
@@ -82,7 +90,7 @@ fn read(mut reader: Box<dyn SourceReader>, out: &SyncSender<Read>, wake: &OnceLo
         let going = match reader.next() {
             Ok(Step::Rows(batch)) => send(Read::Batch(batch)),
             Ok(Step::Idle(pause)) => {
-                std::thread::sleep(pause);
+                rest(pause, control);
                 true
             }
             Ok(Step::End) => {
@@ -97,6 +105,18 @@ fn read(mut reader: Box<dyn SourceReader>, out: &SyncSender<Read>, wake: &OnceLo
         if !going {
             return;
         }
+    }
+}
+
+/// Sleeps so long, or until the run is over.
+fn rest(pause: Duration, control: &Control) {
+    let end = Instant::now() + pause;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || control.aborted() || control.stopping() {
+            return;
+        }
+        std::thread::sleep(left.min(SLEEP_MAX));
     }
 }
 
@@ -130,6 +150,10 @@ struct SourceInstance {
     refused: Refused,
     rows: u64,
     watermark: i64,
+    idle_after: Option<Duration>,
+    /// Since then it could have let rows in, and had none.
+    quiet_since: Instant,
+    is_idle: bool,
     /// Others were asked to follow since the last batch was sent.
     waiting: bool,
     /// When the timer that was set last goes off.
@@ -154,10 +178,12 @@ pub(super) fn build<'scope>(
     let wake = Arc::new(OnceLock::from(worker.sync_activator_for(address.to_vec())));
     let (sender, input) = sync_channel(READ_AHEAD_BATCHES);
     let (name, reader, watched) = (seat.name.clone(), seat.reader, Arc::clone(control));
-    // The thread ends when the channel closes, at the latest at its next batch; it is not joined, since a read from standard input may never return.
+    // The thread ends when the channel closes, at the latest at its next batch; a read from standard input may never return.
+    let connected = reader.ends().then(|| control.crew.connect());
     std::thread::Builder::new()
         .name(format!("read-{}", seat.name))
         .spawn(move || {
+            let _connected = connected;
             let _alarm = Alarm(&watched, "a reading thread");
             read(reader, &sender, &wake, &watched);
         })
@@ -185,6 +211,9 @@ pub(super) fn build<'scope>(
         refused: Refused::default(),
         rows: 0,
         watermark: i64::MIN,
+        idle_after: seat.idle_after,
+        quiet_since: Instant::now(),
+        is_idle: false,
         waiting: false,
         alarm: None,
     };
@@ -210,6 +239,7 @@ impl SourceInstance {
             if self.control.aborted() {
                 return Ok(());
             }
+            self.release_stored();
             if self.control.stopping() || (self.state == State::Ended && self.control.all_ended()) {
                 return self.close();
             }
@@ -217,14 +247,21 @@ impl SourceInstance {
                 self.end_epoch(false)?;
                 self.next_epoch()?;
             }
-            if self.state == State::Ended || !self.may_go_on() {
+            if self.state == State::Ended {
+                break;
+            }
+            if !self.may_go_on() {
+                self.quiet_since = Instant::now();
                 break;
             }
             match self.input.try_recv() {
                 Ok(Read::Batch(batch)) => self.let_in(batch, send)?,
                 Ok(Read::End) => self.end(send),
                 Ok(Read::Failed(error)) => return Err(self.failed(error)),
-                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Empty) => {
+                    self.rest(send);
+                    break;
+                }
                 Err(TryRecvError::Disconnected) if self.control.stopping() || self.control.aborted() => break,
                 Err(TryRecvError::Disconnected) => {
                     return Err(Failure::Internal(format!("the reader of source `{}` is gone", self.name)));
@@ -240,10 +277,21 @@ impl SourceInstance {
 
     /// Asks to be activated at the end of the epoch. Once it is over only other events can end it, and they activate by themselves.
     fn set_alarm(&mut self) {
-        let (now, due) = (Instant::now(), self.epoch_began + self.limits.interval);
-        if due > now && self.alarm.is_none_or(|alarm| alarm <= now || due < alarm) {
+        let now = Instant::now();
+        let epoch = Some(self.epoch_began + self.limits.interval);
+        let rest = self.idle_after.filter(|_| !self.is_idle && self.state == State::Running).map(|after| self.quiet_since + after);
+        let Some(due) = [epoch, rest].into_iter().flatten().filter(|due| *due > now).min() else { return };
+        if self.alarm.is_none_or(|alarm| alarm <= now || due < alarm) {
             self.alarm = Some(due);
             self.activator.activate_after(due - now + Duration::from_millis(1));
+        }
+    }
+
+    /// Tells those downstream not to wait, where there have been no rows for long.
+    fn rest(&mut self, send: &mut Send<'_>) {
+        if !self.is_idle && self.idle_after.is_some_and(|after| self.quiet_since.elapsed() >= after) {
+            self.is_idle = true;
+            self.send(&mut Frame::watermark(self.at.instance, IDLE, self.peers), 0, send);
         }
     }
 
@@ -255,7 +303,7 @@ impl SourceInstance {
         let under_way = self.epoch.0.saturating_sub(self.control.completed().0);
         // Who lags behind follows, so that rows of a later epoch do not wait for this clock.
         let behind = epoch_of(self.control.furthest()) > self.epoch;
-        let full = (self.state == State::Running && self.step + 2 >= STEPS_MAX) || self.refused.bytes() > REJECTED_BYTES_SOFT;
+        let full = (self.state == State::Running && self.step + FRAMES_A_BATCH >= STEPS_MAX) || self.refused.bytes() > REJECTED_BYTES_SOFT;
         // Only a checkpoint makes room; one that somebody waits for is made whatever there is to keep.
         let asked = (self.control.is_full() && self.has_news()) || self.control.wanted() >= self.epoch;
         under_way <= u64::from(self.limits.epochs_in_flight_max)
@@ -267,6 +315,13 @@ impl SourceInstance {
         self.rows > 0 || !self.moved.is_empty() || self.refused.bytes() > 0
     }
 
+    /// Gives back what it read that is in a stored checkpoint by now. An instance at its end does so too: others share the room.
+    fn release_stored(&mut self) {
+        while let Some((_, bytes)) = self.unstored.pop_front_if(|(epoch, _)| *epoch <= self.control.completed()) {
+            self.control.subtract_unstored(bytes);
+        }
+    }
+
     /// Backpressure: false while the dataflow has not worked off enough of what was let in.
     fn may_go_on(&mut self) -> bool {
         while let Some(&(at, bytes)) = self.ahead.front() {
@@ -276,11 +331,8 @@ impl SourceInstance {
             self.ahead_bytes -= bytes;
             self.ahead.pop_front();
         }
-        while let Some((_, bytes)) = self.unstored.pop_front_if(|(epoch, _)| *epoch <= self.control.completed()) {
-            self.control.subtract_unstored(bytes);
-        }
         let room = self.ahead.len() < self.limits.steps_ahead_max as usize && self.ahead_bytes < self.limits.bytes_ahead_max;
-        room && self.step + 2 < STEPS_MAX && self.refused.bytes() < REJECTED_BYTES_MAX && !self.control.is_full()
+        room && self.step + FRAMES_A_BATCH < STEPS_MAX && self.refused.bytes() < REJECTED_BYTES_MAX && !self.control.is_full()
     }
 
     fn send(&mut self, frame: &mut Frame, bytes: u64, send: &mut Send<'_>) {
@@ -331,10 +383,16 @@ impl SourceInstance {
         self.rows += rows;
         self.moved.extend(batch.positions.into_iter().map(|p| (p.split, p.position)));
         if rows > 0 {
+            self.quiet_since = Instant::now();
+            if std::mem::take(&mut self.is_idle) {
+                self.send(&mut Frame::watermark(self.at.instance, self.watermark.max(AWAKE), self.peers), 0, send);
+            }
             self.send(&mut Frame::rows(batch.rows), bytes, send);
         }
         if batch.watermark > self.watermark {
             self.watermark = batch.watermark;
+            // Where there were no rows, this wakes those downstream for nothing: they are told again at once.
+            self.is_idle = false;
             self.send(&mut Frame::watermark(self.at.instance, batch.watermark, self.peers), 0, send);
         }
         Ok(())

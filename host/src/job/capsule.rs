@@ -4,6 +4,7 @@ use super::recorder::blocking;
 use crate::engine::{Attempt, Case, Entry, Evidence, Failing, Failure, Input, Returned, Versioned, reproduce};
 use crate::store::Store;
 use crate::wasm::{self, Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
+use bytes::Bytes;
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::{record, snapshot};
@@ -12,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A component of more bytes does not go into a capsule: its digest has to do.
-pub(super) const COMPONENT_BYTES_MAX: usize = 16 << 20;
+/// A component of more bytes does not go into each capsule: it is stored once, beside them.
+const COMPONENT_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a component that is read beside a capsule: no host loads a larger one.
+const BESIDE_BYTES_MAX: u64 = wasm::COMPONENT_BYTES_MAX as u64;
 
 /// What capsules of one operator have in common.
 #[derive(Clone)]
@@ -46,6 +49,11 @@ impl Origin {
 
     fn attached(&self) -> Option<&Vec<u8>> {
         Some(self.component.as_ref()).filter(|bytes| !bytes.is_empty() && bytes.len() <= COMPONENT_BYTES_MAX)
+    }
+
+    /// The component where it does not go into capsules, and the object that holds it for all of them.
+    pub fn beside(&self) -> Option<(String, Arc<Vec<u8>>)> {
+        (self.component.len() > COMPONENT_BYTES_MAX).then(|| (paths::component(self.digest), Arc::clone(&self.component)))
     }
 
     /// What the guest might use, by name.
@@ -112,6 +120,11 @@ pub(super) async fn keep(store: &Store, origin: Origin, generation: Generation, 
     let Failure::Guest { instance, epoch, error, evidence, .. } = failure else { return };
     let Evidence::Cases(cases) = std::mem::take(evidence) else { return };
     let (origin, instance, epoch) = (Arc::new(origin), Instance(*instance), *epoch);
+    if let Some((path, bytes)) = origin.beside().filter(|_| !cases.is_empty())
+        && let Err(cause) = store.create(&path, Bytes::from_owner(Shared(bytes))).await
+    {
+        tracing::warn!(path, %cause, "the component that capsules name cannot be stored");
+    }
     let mut number = 0;
     for case in cases {
         let path = paths::capsule(&origin.operator, instance, epoch, generation, number);
@@ -222,7 +235,10 @@ pub enum CapsuleError {
         why: String,
     },
     /// The component is not in it.
-    #[error("the component was too large to go along\n  help: give it with `--component FILE`; its SHA-256 is {digest}")]
+    #[error(
+        "the component was too large to go along\n  help: put the object `{}` of the store beside the capsule, or give the component with `--component FILE`; its SHA-256 is {digest}",
+        paths::component(*.digest)
+    )]
     Missing {
         /// Its digest.
         digest: Digest,
@@ -315,7 +331,7 @@ pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
     let bytes = match (&beside.component, capsule.component_bytes.take()) {
         (Some(other), _) => read(other)?,
         (None, Some(bytes)) => bytes,
-        (None, None) => return Err(CapsuleError::Missing { digest: capsule.component }),
+        (None, None) => find_beside(path, capsule.component).ok_or(CapsuleError::Missing { digest: capsule.component })?,
     };
     let case = case(&mut capsule).map_err(damaged)?;
     let (limits, settings) = limits_in(&capsule.limits);
@@ -330,6 +346,31 @@ pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
         attempt,
         capsule,
     })
+}
+
+/// The component of a capsule that does not hold it: where the store has it, or in the same folder. Another file of that name is none.
+fn find_beside(capsule: &Path, digest: Digest) -> Option<Vec<u8>> {
+    use sha2::Digest as _;
+    let stored = paths::component(digest);
+    let name = Path::new(&stored).file_name()?;
+    let folder = capsule.parent()?;
+    // A path such as `x.capsule` has an empty folder, which means the present one.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let places = [folder.join("..").join(paths::COMPONENTS).join(name), folder.join(paths::COMPONENTS).join(name), folder.join(name)];
+    places.into_iter().find_map(|place| {
+        let is_short = std::fs::metadata(&place).is_ok_and(|meta| meta.len() <= BESIDE_BYTES_MAX);
+        let bytes = is_short.then(|| std::fs::read(&place).ok())??;
+        (sha2::Sha256::digest(&bytes)[..] == digest.0).then_some(bytes)
+    })
+}
+
+/// Bytes that several hold.
+pub(super) struct Shared(pub Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 fn input(given: Given) -> Result<Input, String> {
@@ -400,6 +441,31 @@ mod tests {
         let (limits, settings) = limits_in(&origin.limits_out());
         assert_eq!(format!("{limits:?}"), format!("{:?}", origin.limits));
         assert_eq!((settings.stack_bytes_max, settings.fuel, settings.memory_bytes_max), (64 << 10, true, 2 << 20));
+    }
+
+    #[test]
+    fn a_large_component_is_found_beside_the_capsule_and_another_one_is_not_taken_for_it() {
+        use sha2::Digest as _;
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let bytes = b"a component".to_vec();
+        let digest = Digest(sha2::Sha256::digest(&bytes).into());
+        let capsule = folder.path().join("capsules/count/1.capsule");
+        let name = format!("{digest}.wasm");
+        let origin = Origin { component: Arc::new(vec![0; COMPONENT_BYTES_MAX]), digest, ..origin() };
+        assert!(origin.beside().is_none() && origin.attached().is_some());
+        let origin = Origin { component: Arc::new(vec![0; COMPONENT_BYTES_MAX + 1]), ..origin };
+        assert!(origin.attached().is_none());
+        assert_eq!(origin.beside().map(|(path, _)| path), Some(format!("capsules/components/{name}")));
+        assert_eq!(find_beside(&capsule, digest), None);
+        for place in ["capsules/components", "capsules/count/components", "capsules/count"] {
+            let place = folder.path().join(place);
+            std::fs::create_dir_all(&place).expect("it is new");
+            std::fs::write(place.join(&name), b"another one").expect("the folder is there");
+            assert_eq!(find_beside(&capsule, digest), None);
+            std::fs::write(place.join(&name), &bytes).expect("the folder is there");
+            assert_eq!(find_beside(&capsule, digest), Some(bytes.clone()));
+            std::fs::remove_file(place.join(&name)).expect("it is there");
+        }
     }
 
     #[test]

@@ -7,24 +7,26 @@ use super::notice::{CheckpointNotice, Notice, Watch};
 use super::patience::Patience;
 use super::recorder::Told;
 use super::replay::Lookout;
-use super::requests;
+use super::requests::Desk;
 use super::resume::Resumer;
-use super::sweep;
+use super::sweep::{self, Halt};
+use super::tidy::{self, Tidy};
 use crate::clock::Clock;
 use crate::connect::{ConnectError, Sink, Staged};
 use crate::engine::Control;
 use crate::store::Store;
+use futures::FutureExt;
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState, StagedRef};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::is_replay_source;
 use reprise_core::checkpoint::retention::Retention;
-use reprise_core::checkpoint::tenure::{Deed, End, Fact, Tenure};
+use reprise_core::checkpoint::tenure::{Deed, End, Fact, SAVEPOINTS_WAITING_MAX, Tenure};
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -54,6 +56,8 @@ pub(super) struct Keeper {
     pub resumer: Resumer,
     pub retention: Retention,
     pub keep: usize,
+    /// What is kept for people.
+    pub rules: tidy::Rules,
     pub clock: Clock,
     pub watch: Watch,
     /// How often requests are looked for.
@@ -90,7 +94,9 @@ impl Keeper {
             tasks: JoinSet::new(),
             newest: None,
             sweep: None,
+            tidied: None,
             compactions: BTreeMap::new(),
+            desk: Desk::default(),
             requests: BTreeSet::new(),
             again: false,
         };
@@ -114,10 +120,14 @@ struct Work {
     tasks: JoinSet<()>,
     /// The newest of all manifests that this run has stored.
     newest: Option<Epoch>,
-    /// The sweep under way.
-    sweep: Option<tokio::task::JoinHandle<()>>,
+    /// The sweep under way; it gives the manifests that are gone.
+    sweep: Option<tokio::task::JoinHandle<Vec<Epoch>>>,
+    /// When what is kept for people was last looked at.
+    tidied: Option<Instant>,
     /// Objects that compactions make or made; with the newest manifest that cannot name them yet, once they are made.
     compactions: BTreeMap<String, Option<Epoch>>,
+    /// Where requests are read.
+    desk: Desk,
     /// Requests that are being answered, by the name of the savepoint.
     requests: BTreeSet<String>,
     /// The run ends for rows that the next one sends again, and for nothing else.
@@ -291,7 +301,8 @@ impl Work {
             }
             return Err(Error::Fenced { ours, theirs });
         }
-        if let Some(request) = paths::request(&name).filter(|_| self.requests.contains(&name)) {
+        // Another request of this name is answered like the first one.
+        if let Some(request) = paths::request(&name).filter(|_| self.requests.remove(&name)) {
             compact::remove(&self.keeper.store, &request).await;
         }
         (self.keeper.watch)(Notice::Savepoint { name, epoch: manifest.epoch, is_new });
@@ -300,7 +311,7 @@ impl Work {
 
     /// Answers requests to end pauses, and gives those for savepoints that were not there before. A store that does not answer is asked again later.
     async fn look_for_requests(&mut self) -> Vec<Fact> {
-        let found = match requests::look(&self.keeper.store).await {
+        let found = match self.desk.look(&self.keeper.store).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::debug!(cause = %error, "requests cannot be listed now");
@@ -310,7 +321,8 @@ impl Work {
         self.keeper.resumer.answer(&self.keeper.store, found.resumes, &found.answers).await;
         let mut facts = Vec::new();
         for request in found.savepoints {
-            if !self.requests.insert(request.name.clone()) {
+            // More than that may not wait: the others are looked at again later.
+            if self.requests.len() >= SAVEPOINTS_WAITING_MAX || !self.requests.insert(request.name.clone()) {
                 continue;
             }
             let epoch = if request.stop {
@@ -333,7 +345,10 @@ impl Work {
 
     /// Ends the run with a checkpoint where rows are to be sent again that this run knows nothing of.
     async fn look_for_replays(&mut self) {
-        let Some(lookout) = self.keeper.lookout.as_ref().filter(|_| !self.keeper.control.stopping()) else { return };
+        if self.keeper.control.stopping() {
+            return;
+        }
+        let Some(lookout) = &mut self.keeper.lookout else { return };
         match lookout.sees_new(&self.keeper.store).await {
             Ok(false) => {}
             Ok(true) => self.end_for_the_next(),
@@ -357,17 +372,20 @@ impl Work {
     async fn end_sweep(&mut self) {
         if let Some(sweep) = self.sweep.take() {
             // A sweep that failed has told the watch.
-            let _ = sweep.await;
+            self.keeper.retention.gone(&sweep.await.unwrap_or_default());
         }
     }
 
-    /// Deletes in the background what is not retained.
+    /// Deletes in the background what is not retained, and now and then what is kept for people and has become too old or too much.
     fn sweep(&mut self) {
-        if self.sweep.as_ref().is_some_and(|sweep| !sweep.is_finished()) {
-            return;
+        if let Some(sweep) = &mut self.sweep {
+            let Some(ended) = sweep.now_or_never() else { return };
+            self.keeper.retention.gone(&ended.unwrap_or_default());
+            self.sweep = None;
         }
         let retired = self.keeper.retention.retire(self.keeper.keep);
-        if retired.is_empty() {
+        let is_tidy = self.tidied.is_some_and(|tidied| tidied.elapsed() < tidy::TIDY_EVERY);
+        if retired.is_empty() && is_tidy {
             return;
         }
         let watch = Arc::clone(&self.keeper.watch);
@@ -377,12 +395,37 @@ impl Work {
             spared: self.compactions.keys().cloned().collect(),
             generation: self.keeper.generation,
         };
+        let tidy = (!is_tidy).then(|| self.tidy());
         self.sweep = Some(tokio::spawn(async move {
-            match sweep.run(&retired).await {
-                Ok(objects) => watch(Notice::Swept { manifests: retired.len(), objects }),
-                Err(error) => watch(Notice::SweepFailed { reason: error.to_string() }),
+            let mut gone = Vec::new();
+            if !retired.is_empty() {
+                let (swept, ended) = sweep.run(&retired).await;
+                gone = swept.manifests;
+                match ended {
+                    Ok(()) => watch(Notice::Swept { manifests: gone.len(), objects: swept.objects }),
+                    Err(Halt::Replaced) => return gone,
+                    Err(Halt::Store(error)) => watch(Notice::SweepFailed { reason: error.to_string() }),
+                }
             }
+            if let Some(tidy) = tidy
+                && let Err(Halt::Store(error)) = tidy.run().await
+            {
+                watch(Notice::SweepFailed { reason: error.to_string() });
+            }
+            gone
         }));
+    }
+
+    fn tidy(&mut self) -> Tidy {
+        self.tidied = Some(Instant::now());
+        Tidy {
+            store: self.keeper.store.clone(),
+            rules: self.keeper.rules.clone(),
+            reach: self.keeper.retention.reach(self.keeper.generation),
+            generation: self.keeper.generation,
+            now_ms: self.keeper.clock.now_ms(),
+            watch: Arc::clone(&self.keeper.watch),
+        }
     }
 }
 

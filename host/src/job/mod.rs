@@ -25,6 +25,7 @@ mod savepoint;
 pub mod survey;
 mod sweep;
 mod take_up;
+mod tidy;
 
 pub use capsule::{Beside, CapsuleError, Tried, replay};
 pub use error::{Error, Kind};

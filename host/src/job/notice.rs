@@ -103,6 +103,15 @@ pub enum Notice {
         /// Snapshot objects.
         objects: usize,
     },
+    /// Things that were kept for people were deleted: they were too old, or too much.
+    Expired {
+        /// What: `quarantine`, `capsules` or `components`.
+        what: &'static str,
+        /// How many objects.
+        objects: usize,
+        /// Bytes of them.
+        bytes: u64,
+    },
     /// Deleting old checkpoints failed; the job goes on.
     SweepFailed {
         /// Why.

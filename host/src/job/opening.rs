@@ -3,13 +3,14 @@
 use super::error::Error;
 use super::objects::{read_manifest, read_manifest_at, verify};
 use crate::clock::Clock;
-use crate::store::{Created, Creation, Store, StoreError};
+use crate::store::{Created, Creation, Entry, Store, StoreError};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::manifest::{Claim, Manifest, ObjectRef, OperatorState};
 use reprise_core::checkpoint::opening::{Answer, Ask, From, Opening, Refusal, TakenUp, Turn};
 use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::quarantine::ObjectName;
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
 use std::collections::BTreeMap;
@@ -146,8 +147,15 @@ impl Opener<'_> {
 
 /// The newest generation that anybody claimed; 0 where nobody did.
 pub(super) async fn newest_generation(objects: &Store) -> Result<Generation, StoreError> {
-    let claims = objects.list(paths::GENERATIONS).await?;
-    Ok(claims.iter().filter_map(|entry| paths::claim_generation(&entry.path)).max().unwrap_or(Generation(0)))
+    let mut newest = Generation(0);
+    for Entry { path, .. } in objects.list(paths::GENERATIONS).await? {
+        match paths::claim_generation(&path) {
+            // Its name alone counts, whatever is in it: a claim that is damaged is a claim.
+            Some(claimed) => newest = newest.max(claimed),
+            None => _ = objects.pass_over(&path, "it is no claim"),
+        }
+    }
+    Ok(newest)
 }
 
 /// The newest manifest that can be read, its snapshots unseen: for checks that need no claim.
@@ -171,6 +179,9 @@ async fn put_manifest(objects: &Store, manifest: &Manifest) -> Result<bool, Erro
 
 async fn read_manifests(objects: &Store, job: &str) -> Result<BTreeMap<Epoch, Result<Manifest, String>>, Error> {
     let listed = objects.list(paths::CHECKPOINTS).await.map_err(failed("list checkpoints"))?;
+    for Entry { path, .. } in listed.iter().filter(|entry| paths::manifest_epoch(&entry.path).is_none()) {
+        objects.pass_over(path, "it is no manifest");
+    }
     let epochs: Vec<Epoch> = listed.iter().filter_map(|entry| paths::manifest_epoch(&entry.path)).collect();
     let reads =
         futures::stream::iter(epochs).map(|epoch| async move { Ok::<_, Error>((epoch, read_manifest(objects, job, epoch).await?)) });
@@ -181,10 +192,18 @@ async fn read_manifests(objects: &Store, job: &str) -> Result<BTreeMap<Epoch, Re
 pub(super) async fn savepoints(objects: &Store, job: &str) -> Result<BTreeMap<String, Result<Manifest, String>>, Error> {
     let mut found = BTreeMap::new();
     for entry in objects.list(paths::SAVEPOINTS).await.map_err(failed("list savepoints"))? {
-        let Some(name) = paths::savepoint_name(&entry.path) else { continue };
-        if let Some(read) = read_manifest_at(objects, job, &entry.path, None).await? {
-            found.insert(name.to_owned(), read);
-        }
+        let Some(name) = paths::savepoint_name(&entry.path) else {
+            objects.pass_over(&entry.path, "it is no savepoint");
+            continue;
+        };
+        let read = match read_manifest_at(objects, job, &entry.path, None).await {
+            Ok(Some(read)) => read,
+            Ok(None) => continue,
+            // Whoever wants it needs the newer host; nobody else does.
+            Err(Error::Newer { error, .. }) => Err(format!("`{}`: {error}", entry.path)),
+            Err(error) => return Err(error),
+        };
+        found.insert(name.to_owned(), read);
     }
     Ok(found)
 }
@@ -226,8 +245,9 @@ pub(super) async fn clear_quarantine(objects: &Store, nodes: &[&str], covered: O
     for node in nodes {
         let (folder, after) = (format!("{}/{node}", paths::QUARANTINE), paths::quarantine_after(node, covered));
         for entry in objects.list_after(&folder, &after).await.map_err(failed("list the quarantine"))? {
-            let dead = |(epoch, generation)| covered.is_none_or(|covered| epoch > covered) && generation < ours;
-            if paths::quarantine_origin(&entry.path).is_some_and(dead) {
+            let dead = |name: ObjectName| covered.is_none_or(|covered| name.epoch > covered) && name.generation < ours;
+            let name = ObjectName::of_path(&entry.path).or_else(|| Some(ObjectName::of_dropped(&entry.path)?.0));
+            if name.is_some_and(dead) {
                 objects.delete(&entry.path).await.map_err(failed("clear the quarantine"))?;
             }
         }

@@ -1,6 +1,5 @@
 //! From a topology file to a plan with loaded components: everything that can be checked before a row is read.
 
-use super::capsule::COMPONENT_BYTES_MAX;
 use super::error::Error;
 use super::opening;
 use crate::store::{self, Intercept, Store};
@@ -18,7 +17,7 @@ pub struct Prepared {
     pub plan: Plan,
     /// The components, in the order of the operators.
     pub components: Vec<Component>,
-    /// Their bytes, for capsules; empty where they are too many.
+    /// Their bytes, for capsules.
     pub component_bytes: Vec<Arc<Vec<u8>>>,
     /// Folder of the topology file; relative paths start here.
     pub base_dir: PathBuf,
@@ -226,6 +225,5 @@ fn load(runtime: &Runtime, base_dir: &Path, operator: &Operator) -> Result<(Comp
     })?;
     let granted = grants(operator, base_dir).and_then(|grants| component.granted(grants));
     let component = granted.map_err(|error| grant_problem(operator, &error))?;
-    let bytes = if bytes.len() <= COMPONENT_BYTES_MAX { bytes } else { Vec::new() };
     Ok((component, description, Arc::new(bytes)))
 }

@@ -1,12 +1,13 @@
 //! Makes durable what instances report, and passes it on: one task for each participant, so that its reports stay in order while those of
 //! others overtake them.
 
-use super::capsule::Origin;
+use super::capsule::{Origin, Shared};
 use super::compact;
 use super::error::Error;
 use super::patience::Patience;
 use crate::engine::{Case, EpochContent, EpochReport, Faulted, ReportLost, Reporter, Versioned};
-use crate::store::Store;
+use crate::store::{Creation, Store};
+use bytes::Bytes;
 use reprise_core::cells::merge_neighbours;
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows, ROWS_MAX};
@@ -17,7 +18,8 @@ use reprise_core::codec::{checksum, record, snapshot};
 use reprise_core::ids::{Epoch, Generation, Instance};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::task::JoinHandle;
 
 /// Bytes of refused rows in one quarantine object; one row alone may have more.
 const QUARANTINE_BYTES: usize = 16 << 20;
@@ -36,6 +38,35 @@ pub(super) struct Recorder {
     pub operators: Vec<String>,
     /// What the capsules of each operator have in common.
     pub origins: Vec<Arc<Origin>>,
+    /// Likewise: set once the component is stored that its capsules name and do not hold.
+    pub components: Vec<OnceCell<()>>,
+}
+
+/// What comes of a recorder.
+pub(super) struct Recorded {
+    /// What the keeper is told.
+    pub events: mpsc::Receiver<Told>,
+    /// The tasks.
+    pub lanes: Lanes,
+}
+
+/// The tasks of a recorder.
+pub(super) struct Lanes {
+    is_over: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Lanes {
+    /// Lets no further report be recorded, and waits for what is being stored: each call of the store has its time. An attempt that follows
+    /// deletes what no manifest names, and must not be overtaken by it.
+    pub async fn settle(self) {
+        self.is_over.send_replace(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::warn!(%error, "a task that stored reports failed");
+            }
+        }
+    }
 }
 
 /// What the keeper is told.
@@ -43,29 +74,42 @@ pub(super) type Told = Result<Fact, Error>;
 
 /// Starts a task for each participant. `waiting`: reports of one participant that may wait for storage; more is a fault of the host, since
 /// sources do not begin more epochs than that.
-pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting: usize) -> (Reporter, mpsc::Receiver<Told>) {
+pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting: usize) -> (Reporter, Recorded) {
     let (told, events) = mpsc::channel(EVENTS_WAITING);
     let recorder = Arc::new(recorder);
-    let mut lanes = BTreeMap::new();
+    let (is_over, over) = watch::channel(false);
+    let (mut lanes, mut tasks) = (BTreeMap::new(), Vec::new());
     for participant in participants {
         let (lane, mut reports) = mpsc::channel::<EpochReport>(waiting);
         lanes.insert(participant, lane);
-        let (recorder, told) = (Arc::clone(&recorder), told.clone());
-        tokio::spawn(async move {
-            while let Some(report) = reports.recv().await {
+        let (recorder, told, mut over) = (Arc::clone(&recorder), told.clone(), over.clone());
+        tasks.push(tokio::spawn(async move {
+            loop {
+                let report = tokio::select! {
+                    biased;
+                    () = ended(&mut over) => return,
+                    report = reports.recv() => report,
+                };
+                let Some(report) = report else { return };
                 let event = recorder.record(report).await.map(Fact::Reported);
                 let failed = event.is_err();
                 if told.send(event).await.is_err() || failed {
                     return;
                 }
             }
-        });
+        }));
     }
     let reporter: Reporter = Arc::new(move |report: EpochReport| {
         let lane = lanes.get(&report.from).ok_or(ReportLost)?;
         lane.try_send(report).map_err(|_| ReportLost)
     });
-    (reporter, events)
+    (reporter, Recorded { events, lanes: Lanes { is_over, tasks } })
+}
+
+/// Waits until no report is to be recorded any more.
+async fn ended(over: &mut watch::Receiver<bool>) {
+    // An error means that the lanes are gone, and nobody says so any more.
+    let _ = over.wait_for(|over| *over).await;
 }
 
 impl Recorder {
@@ -178,8 +222,22 @@ impl Recorder {
         let path = paths::capsule(&origin.operator, instance, epoch, self.generation, *number);
         let Some(bytes) = blocking(move || origin.encode(&case, instance, epoch)).await? else { return Ok(None) };
         *number += 1;
+        self.component(place).await?;
         compact::put(&self.store, &self.patience, &path, bytes, false).await?;
         Ok(Some(path))
+    }
+
+    /// Stores the component of an operator that is too large to be in capsules, once: before the first capsule that names it.
+    async fn component(&self, place: usize) -> Result<(), Error> {
+        let (Some(origin), Some(stored)) = (self.origins.get(place), self.components.get(place)) else { return Ok(()) };
+        let Some((path, bytes)) = origin.beside() else { return Ok(()) };
+        let store = async || {
+            let how = Creation { whole: true, ..Creation::default() };
+            let bytes = || Bytes::from_owner(Shared(Arc::clone(&bytes)));
+            // It may be there already: its name tells its bytes.
+            self.patience.insist("store a component", || self.store.create_as(&path, bytes(), how)).await.map(drop)
+        };
+        stored.get_or_try_init(store).await.map(drop)
     }
 
     /// Stores rows on which calls failed, as further objects of the epoch's quarantine.
@@ -221,4 +279,69 @@ fn size(row: &FaultedRow) -> usize {
 /// Runs work that takes processor time off the threads that wait for I/O.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("a task failed: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Control;
+    use crate::store::{CallKind, Intercept, Interference, Limits, StorageCall};
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// Refused rows take their time on the way to the store.
+    #[derive(Debug)]
+    struct SlowQuarantine;
+
+    impl Intercept for SlowQuarantine {
+        fn before(&self, call: &StorageCall) -> Interference {
+            let is_slow = call.kind == CallKind::PutIfAbsent && call.path.starts_with("quarantine/");
+            if is_slow { Interference::Delay(Duration::from_millis(200)) } else { Interference::Pass }
+        }
+    }
+
+    fn report(from: Participant, epoch: u64) -> EpochReport {
+        let row = QuarantinedRow { input: 0, origin: String::new(), time: 0, key: vec![], value: vec![1], reason: "no".into() };
+        let content = EpochContent::Source { splits: Vec::new(), rows: 0, rejected: vec![row], ended: false };
+        EpochReport { from, epoch: Epoch(epoch), closed: false, content }
+    }
+
+    #[tokio::test]
+    async fn who_settles_the_lanes_finds_nothing_on_its_way_to_the_store() {
+        let intercept = Some(Arc::new(SlowQuarantine) as Arc<dyn Intercept>);
+        let store = Store::open_with("memory:", Path::new("."), "j", Limits::default(), intercept).await.unwrap();
+        let control = Arc::new(Control::new(Epoch(1), 1, 1, (1, 0), Vec::new()));
+        let patience = Arc::new(Patience::new(Duration::ZERO, control, Arc::new(|_| ())));
+        let (job, sources) = ("j".to_owned(), vec!["lines".to_owned()]);
+        let generation = Generation(1);
+        let recorder = Recorder {
+            store: store.clone(),
+            patience,
+            job,
+            generation,
+            sources,
+            operators: Vec::new(),
+            origins: Vec::new(),
+            components: Vec::new(),
+        };
+        let from = Participant { node: Node::Source(0), instance: 0 };
+        let (reporter, Recorded { mut events, lanes }) = start(recorder, vec![from], 4);
+        for epoch in 1..=3 {
+            reporter(report(from, epoch)).unwrap();
+        }
+        while store.list("quarantine/").await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // The second is on its way, and the third is not begun any more: the reporter is still there, as where a thread hangs.
+        while events.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        lanes.settle().await;
+        let stored = store.list("quarantine/").await.unwrap().len();
+        assert_eq!(stored, 2);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(store.list("quarantine/").await.unwrap().len(), stored, "something came after the lanes had settled");
+        drop(reporter);
+    }
 }

@@ -1,5 +1,6 @@
 //! Runs a prepared job: one attempt after another, until it ends or gives up.
 
+mod again;
 mod inputs;
 
 use super::capsule::{self, Origin};
@@ -9,14 +10,14 @@ use super::notice::{Notice, Watch};
 use super::opening::{self, Checkpoint, Opened, Opener, Start};
 use super::patience::Patience;
 use super::prepare::{self, Prepared};
-use super::recorder::{self, Recorder};
+use super::recorder::{self, Recorded, Recorder};
 use super::replay::{self, Replays};
 use super::resume::Resumer;
 use super::savepoint;
 use super::take_up;
 use crate::clock::Clock;
 use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, SourceReader, Staged};
-use crate::engine::{self, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
+use crate::engine::{self, Accounts, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
 use crate::store::{Intercept, Store};
 use crate::wasm;
 use reprise_core::checkpoint::chain::ChainLimits;
@@ -30,9 +31,9 @@ use reprise_core::failure::window::Window;
 use reprise_core::failure::{Decision, Failures, Policy};
 use reprise_core::ids::{Digest, Epoch, Generation};
 use reprise_core::keying;
-use reprise_core::topology::{Node, OnFailure, Operator, Plan};
+use reprise_core::topology::{Node, OnFailure, Operator, Plan, SourceKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -72,15 +73,19 @@ pub enum Ending {
 pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> {
     let store = prepare::store(&prepared.plan.topology, &prepared.base_dir, options.intercept.clone()).await?;
     store.probe().await.map_err(|error| Error::Store { doing: "use the store", error })?;
-    let job = Job { prepared, options, store, own: AtomicU64::new(0) };
+    let job = Job { prepared, options, store, own: AtomicU64::new(0), idle: AtomicU32::new(0) };
     let mut failures = Failures::default();
     let (mut first, mut first_gave_up) = (true, None);
     loop {
+        let began = Instant::now();
         let attempt = job.attempt(std::mem::take(&mut first)).await?;
         let (mut failure, index, completed, progress) = match attempt {
             Attempt::Ended(ending) => return Ok(ending),
             // There are rows to send again: their source is part of the next dataflow.
-            Attempt::Again => continue,
+            Attempt::Again => {
+                job.rest(began).await;
+                continue;
+            }
             Attempt::Failed { failure, operator, completed, progress } => (failure, operator, completed, progress),
         };
         capsule::keep(&job.store, job.origin(index), Generation(job.own.load(Ordering::Acquire)), &mut failure).await;
@@ -128,6 +133,8 @@ struct Job {
     store: Store,
     /// The generation of this host's last attempt; 0 before the first.
     own: AtomicU64,
+    /// Attempts in a row that ended for rows to send again, and after which there were none.
+    idle: AtomicU32,
 }
 
 /// Ends the engine where nobody waits for it any more.
@@ -193,7 +200,7 @@ impl Job {
         self.check_nodes(base, true)?;
         let Some(taken) = &up.taken else { return self.end_of_a_finished_job(base, up.generation).await };
         let sinks = self.recover_sinks(base, taken.epoch, up.generation).await?;
-        let all_replay = self.tell_weaker()?;
+        let all_replay = self.tell_weaker(base)?;
         if all_replay {
             // The same rows will be refused again.
             let topology = &self.plan().topology;
@@ -216,7 +223,7 @@ impl Job {
         });
         self.tell_replays(&replays);
         let layout = self.layout(up.generation, writer, splits, &replays);
-        let (reporter, events) = self.recorder(&layout, &patience, &replays);
+        let (reporter, recorded) = self.recorder(&layout, &patience, &replays);
         let blueprint = self.blueprint(first_epoch, &control, reporter, &replays);
         let mut published = taken.clone();
         // What it names was published just now.
@@ -233,14 +240,15 @@ impl Job {
             resumer: Resumer::new(topology, up.generation, Arc::clone(&control), Arc::clone(&self.options.watch)),
             retention: self.retention(&up).await?,
             keep: settings.keep as usize,
+            rules: self.rules(),
             clock: self.options.clock.clone(),
             watch: Arc::clone(&self.options.watch),
             poll: settings.savepoint_poll,
             savepoint: self.options.savepoint.clone(),
             // Ending an attempt would lose what was read ahead of a source that cannot be read again.
-            lookout: (all_replay && self.options.savepoint.is_none()).then_some(replays.lookout),
+            lookout: (all_replay && self.options.savepoint.is_none() && self.looks_for_replays(&replays)).then_some(replays.lookout),
         };
-        self.drive(blueprint, seats, keeper, events, &control, base.map(|b| b.epoch)).await
+        self.drive(blueprint, seats, keeper, recorded, &control, base.map(|b| b.epoch)).await
     }
 
     /// Claims the job and takes it up.
@@ -279,6 +287,8 @@ impl Job {
         self.recover_sinks(Some(base), base.epoch.next(), generation).await?;
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base, &self.options.clock).await?;
+        } else {
+            self.check_nothing_waits()?;
         }
         Ok(Attempt::Ended(Ending::AlreadyFinished))
     }
@@ -289,7 +299,7 @@ impl Job {
         blueprint: Blueprint,
         seats: Vec<Seat>,
         keeper: Keeper,
-        events: tokio::sync::mpsc::Receiver<recorder::Told>,
+        Recorded { events, lanes }: Recorded,
         control: &Arc<Control>,
         from: Option<Epoch>,
     ) -> Result<Attempt, Error> {
@@ -312,6 +322,11 @@ impl Job {
         listener.abort();
         // A failed store makes instances fail to report: its error is the cause, theirs the consequence.
         let (end, newest) = kept?;
+        let is_guest = matches!(ran, Err(Failure::Guest { .. } | Failure::Diverged { .. }));
+        if is_guest || end == RunEnd::Again {
+            // Another attempt may follow, and deletes what no manifest names.
+            lanes.settle().await;
+        }
         match (ran, end) {
             (Err(failure), _) => match failure {
                 // Only a checkpoint of this run is progress; the manifest that it took over with is none.
@@ -434,7 +449,10 @@ impl Job {
         let mut seats: Vec<Seat> = (0..workers).map(|_| Seat::default()).collect();
         for (index, (name, readers)) in self.sources(replays).zip(readers).enumerate() {
             for (seat, reader) in seats.iter_mut().zip(readers) {
-                seat.sources.push(SourceSeat { name: name.clone(), index, reader });
+                let idle_after = topology.sources.get(index).and_then(|source| match &source.kind {
+                    SourceKind::File(file) => file.idle_after,
+                });
+                seat.sources.push(SourceSeat { name: name.clone(), index, reader, idle_after });
             }
         }
         for (index, NamedSink { name, sink }) in sinks.iter().enumerate() {
@@ -464,12 +482,7 @@ impl Job {
         Arc::new(Control::new(first_epoch, workers as usize, topology.checkpoint.uncheckpointed_bytes_max, nodes, guards))
     }
 
-    fn recorder(
-        &self,
-        layout: &Layout,
-        patience: &Arc<Patience>,
-        replays: &Replays,
-    ) -> (engine::Reporter, tokio::sync::mpsc::Receiver<recorder::Told>) {
+    fn recorder(&self, layout: &Layout, patience: &Arc<Patience>, replays: &Replays) -> (engine::Reporter, Recorded) {
         let topology = &self.plan().topology;
         let recorder = Recorder {
             store: self.store.clone(),
@@ -479,6 +492,7 @@ impl Job {
             sources: self.sources(replays).collect(),
             operators: topology.operators.iter().map(|o| o.name.clone()).collect(),
             origins: (0..topology.operators.len()).map(|place| Arc::new(self.origin(place))).collect(),
+            components: topology.operators.iter().map(|_| tokio::sync::OnceCell::new()).collect(),
         };
         // One more for the epoch that begins while the last one is still under way, and one for the closing report.
         let waiting = topology.checkpoint.epochs_in_flight_max as usize + 2;
@@ -534,6 +548,7 @@ impl Job {
                 steps_ahead_max: topology.flow.steps_ahead_max,
                 bytes_ahead_max: topology.flow.bytes_ahead_max,
             },
+            accounts: Arc::new(Accounts::new(topology.operators.len(), self.options.workers, topology.flow.emitted_ahead_bytes_max)),
             control: Arc::clone(control),
             reporter,
             clock: self.options.clock.clone(),

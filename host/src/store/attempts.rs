@@ -1,12 +1,15 @@
 //! One call as a sequence of attempts: each with a time limit, with a wait in between, and an end.
 
+use std::any::Any;
 use std::fmt;
-use std::io::ErrorKind;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::time;
 
 use super::breaker::{Pass, Refused};
+use super::trouble::{self, Trouble};
 use super::{Store, StoreError, limits};
 
 /// Why an attempt failed.
@@ -25,6 +28,8 @@ pub enum Failure {
     },
     /// A create was refused, but nothing is there: another create was under way, or the object was just deleted.
     Vanished,
+    /// The client library panicked, with these words.
+    Panicked(String),
 }
 
 impl fmt::Display for Failure {
@@ -34,6 +39,7 @@ impl fmt::Display for Failure {
             Self::Error(error) => write!(out, "{error}"),
             Self::Short { expected_bytes, read_bytes } => write!(out, "{read_bytes} bytes came, {expected_bytes} were announced"),
             Self::Vanished => out.write_str("the create was refused although nothing is there"),
+            Self::Panicked(words) => write!(out, "the client library panicked: {words}"),
         }
     }
 }
@@ -41,9 +47,10 @@ impl fmt::Display for Failure {
 /// What to do about a failure.
 enum Verdict {
     Retry,
-    Denied,
+    /// With what to do about it.
+    Denied(&'static str),
     /// The bucket or the folder is not there, or the store does not know the operation.
-    Unusable(&'static str),
+    Unusable(String),
 }
 
 /// The attempts of one call.
@@ -90,12 +97,14 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Runs a part of an attempt, which moves so many bytes, within its time limit.
+    /// Runs a part of an attempt, which moves so many bytes, within its time limit. A panic of the client library is a failure like others.
     pub async fn once<T>(&self, bytes: u64, work: impl Future<Output = object_store::Result<T>>) -> Result<T, Failure> {
         let limit = self.store.limits.timeout_for(bytes);
-        match time::timeout(limit, work).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(Failure::Error(error)),
+        // What panicked is dropped, and nothing of it is used again.
+        match time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
+            Ok(Ok(Ok(done))) => Ok(done),
+            Ok(Ok(Err(error))) => Err(Failure::Error(error)),
+            Ok(Err(panic)) => Err(Failure::Panicked(words_of(&*panic))),
             Err(_) => Err(Failure::Timeout(limit)),
         }
     }
@@ -115,8 +124,8 @@ impl<'a> Attempts<'a> {
         match verdict {
             Verdict::Retry if self.made <= self.store.limits.retries && !self.store.gate.is_open() => {}
             Verdict::Retry => return Err(self.exhausted(failure)),
-            Verdict::Denied => {
-                return Err(StoreError::Denied { action: self.action, object: self.object.clone(), source: failure.into_source() });
+            Verdict::Denied(help) => {
+                return Err(StoreError::Denied { action: self.action, object: self.object.clone(), help, source: failure.into_source() });
             }
             Verdict::Unusable(reason) => {
                 let reason = format!("{reason} (tried to {} {}: {})", self.action, self.object, failure.into_source());
@@ -134,7 +143,11 @@ impl<'a> Attempts<'a> {
         let (action, object, attempts) = (self.action, self.object.clone(), self.made);
         match failure {
             Failure::Timeout(limit) => StoreError::Timeout { action, object, attempts, limit },
-            other => StoreError::Unavailable { action, object, attempts, source: other.into_source() },
+            other => {
+                let help =
+                    trouble_of(&other).map_or("look whether the store is up and reachable; the cause follows".to_owned(), Trouble::advice);
+                StoreError::Unavailable { action, object, attempts, help, source: other.into_source() }
+            }
         }
     }
 
@@ -165,28 +178,38 @@ pub fn absent_as_none<T>(result: Result<T, Failure>) -> Result<Option<T>, Failur
 /// Failures of which nothing is known count as passing.
 fn verdict(failure: &Failure) -> Verdict {
     use object_store::Error;
-    let Failure::Error(error) = failure else { return Verdict::Retry };
+    const REPORT: &str = "the client library of the store has a fault; please report this, with the lines above";
+    let unusable = |reason: &str| Verdict::Unusable(reason.to_owned());
+    let error = match failure {
+        Failure::Panicked(_) => return unusable(REPORT),
+        Failure::Error(error) => error,
+        _ => return Verdict::Retry,
+    };
     match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Verdict::Denied,
-        Error::NotFound { .. } => Verdict::Unusable("the bucket or folder does not exist; create it first"),
-        Error::NotImplemented { .. } | Error::NotSupported { .. } => {
-            Verdict::Unusable("the store does not support an operation that is needed")
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            Verdict::Denied("look at the credentials, and at the rights of this user or role there")
         }
-        Error::UnknownConfigurationKey { .. } | Error::InvalidPath { .. } => Verdict::Unusable("it is not set up correctly"),
-        other => match io_kind(other) {
-            Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => Verdict::Denied,
-            Some(ErrorKind::NotADirectory | ErrorKind::IsADirectory | ErrorKind::InvalidFilename) => {
-                Verdict::Unusable("a file is where a folder should be, or the other way round; move it away")
-            }
+        Error::NotFound { .. } => unusable("the bucket or folder does not exist; create it first"),
+        Error::NotImplemented { .. } | Error::NotSupported { .. } => unusable("the store does not support an operation that is needed"),
+        Error::UnknownConfigurationKey { .. } => unusable("it is not set up correctly"),
+        Error::InvalidPath { .. } => unusable("an object lies there whose name no store of a job can have; move it away"),
+        Error::JoinError { source } if source.is_panic() => unusable(REPORT),
+        _ => match trouble_of(failure) {
+            Some(trouble) if trouble.is_refusal => Verdict::Denied(trouble.help),
+            Some(trouble) if !trouble.is_passing => Verdict::Unusable(trouble.advice()),
             _ => Verdict::Retry,
         },
     }
 }
 
-/// The kind of the operating system's error at the bottom of the chain, if there is one.
-fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
-    /// Chains are short; this ends one that bites its tail.
-    const LINKS_MAX: usize = 16;
-    let links = std::iter::successors(Some(error), |link| link.source()).take(LINKS_MAX);
-    links.filter_map(|link| link.downcast_ref::<std::io::Error>()).map(std::io::Error::kind).last()
+/// What the operating system said, if it is at the bottom of the failure.
+fn trouble_of(failure: &Failure) -> Option<&'static Trouble> {
+    let Failure::Error(error) = failure else { return None };
+    trouble::below(error)
+}
+
+/// What a panic says, for people.
+pub fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    words.unwrap_or_else(|| "without a word".to_owned())
 }

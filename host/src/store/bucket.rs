@@ -13,7 +13,7 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 use super::location::Location;
 use super::profile::{self, Form, Profiles};
-use super::{LARGE_BYTES, path};
+use super::{LARGE_BYTES, attempts, path, settings};
 
 /// Time to reach a server; an attempt's own limit covers the rest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,18 +26,28 @@ const CREDENTIALS: [&str; 4] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "A
 #[derive(Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    /// Names of variables of ours whose values are no text.
+    broken: Vec<String>,
 }
 
 impl Environment {
-    /// Those of the process that are text; others are none of ours.
+    /// Those of the process.
     pub fn of_process() -> Self {
-        Self::new(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))))
+        let (mut variables, mut broken) = (Vec::new(), Vec::new());
+        // A name that is no text is none of ours.
+        for (name, value) in std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))) {
+            match value.into_string() {
+                Ok(value) => variables.push((name, value)),
+                Err(_) if is_ours(&name) => broken.push(name),
+                Err(_) => {}
+            }
+        }
+        Self { broken, ..Self::new(variables.into_iter()) }
     }
 
     /// Those given. An empty one is as good as none.
     pub fn new(variables: impl Iterator<Item = (String, String)>) -> Self {
-        let ours = |name: &str| name.starts_with("AWS_") || name == "HOME";
-        Self { variables: variables.filter(|(name, value)| ours(name) && !value.is_empty()).collect() }
+        Self { variables: variables.filter(|(name, value)| is_ours(name) && !value.is_empty()).collect(), broken: Vec::new() }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -83,45 +93,48 @@ impl Environment {
         profile::variables(&read, name, !self.any(&CREDENTIALS)).map_err(|reason| format!("profile `{name}` {reason}"))
     }
 
-    /// Everything that sets up a client, in the order in which it is applied: the later one wins.
+    /// Everything that sets up a client, in the order in which it is applied: the later one wins. All of it is checked.
     fn settings(&self, bucket: &str) -> Result<Vec<(Key, String)>, String> {
+        if let Some(name) = self.broken.first() {
+            return Err(format!("{name} is no text\n  help: set it to text, or unset it"));
+        }
         let mut profile = self.profile()?;
         profile.retain(|(name, _)| match *name {
             "AWS_REGION" => !self.any(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
             "AWS_ENDPOINT_URL" => !self.any(&["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"]),
             _ => true,
         });
-        let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.clone()));
-        let named = profile.into_iter().chain(variables);
-        let mut settings: Vec<(Key, String)> =
-            named.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse::<Key>().ok()?, value))).collect();
+        let from_profile = profile.into_iter().map(|(name, value)| (name, format!("{name}, as the profile has it,"), value));
+        let variables = self.variables.iter().map(|(name, value)| (name.as_str(), name.clone(), value.clone()));
+        let mut named = Vec::new();
+        for (name, shown, value) in from_profile.chain(variables) {
+            let Ok(key) = name.to_ascii_lowercase().parse::<Key>() else { continue };
+            settings::check(&shown, key, &value)?;
+            named.push((key, shown, value));
+        }
         let is_endpoint = |key: &Key| matches!(key, Key::Endpoint | Key::S3Endpoint);
+        let style = named.iter().rev().find(|(key, ..)| *key == Key::VirtualHostedStyleRequest);
+        if style.is_some_and(|(.., value)| is_true(value)) {
+            for (_, shown, endpoint) in named.iter_mut().filter(|(key, ..)| is_endpoint(key)) {
+                *endpoint = settings::with_bucket(shown, endpoint, bucket)?;
+            }
+        }
+        let mut settings: Vec<(Key, String)> = named.into_iter().map(|(key, _, value)| (key, value)).collect();
         if settings.iter().any(|(key, value)| is_endpoint(key) && value.starts_with("http://")) {
             settings.insert(0, (Key::Client(object_store::ClientConfigKey::AllowHttp), "true".to_owned()));
-        }
-        let style = settings.iter().rev().find(|(key, _)| *key == Key::VirtualHostedStyleRequest);
-        if style.is_some_and(|(_, value)| is_true(value)) {
-            for (_, endpoint) in settings.iter_mut().filter(|(key, _)| is_endpoint(key)) {
-                *endpoint = with_bucket(endpoint, bucket);
-            }
         }
         Ok(settings)
     }
 }
 
+/// Variables that are looked at here.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("AWS_") || name == "HOME"
+}
+
 /// As the client library reads a yes.
 fn is_true(value: &str) -> bool {
     ["1", "true", "on", "yes", "y"].contains(&value.to_ascii_lowercase().as_str())
-}
-
-/// The endpoint with the bucket in the name of its server, where the client library expects it.
-fn with_bucket(endpoint: &str, bucket: &str) -> String {
-    match endpoint.split_once("://") {
-        Some((scheme, server)) if server.strip_prefix(bucket).is_none_or(|rest| !rest.starts_with('.')) => {
-            format!("{scheme}://{bucket}.{server}")
-        }
-        _ => endpoint.to_owned(),
-    }
 }
 
 /// The profiles of a file; none if it does not exist.
@@ -162,18 +175,28 @@ pub fn locate(rest: &str, environment: &Environment) -> Result<Location, String>
     for (key, value) in environment.settings(bucket)? {
         builder = builder.with_config(key, value);
     }
-    let objects = builder
+    let builder = builder
         .with_bucket_name(bucket)
         .with_retry(retry)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         // Objects are deleted one at a time; the bulk call is missing from some servers.
-        .with_config(Key::DisableBulkDelete, "true")
-        .build()
-        .map_err(|error| {
-            format!("{error}\n  help: set AWS_REGION, AWS_ENDPOINT_URL and the credentials, as variables or in the profile that AWS_PROFILE names")
-        })?;
+        .with_config(Key::DisableBulkDelete, "true");
+    let help = "set AWS_REGION, AWS_ENDPOINT_URL and the credentials, as variables or in the profile that AWS_PROFILE names";
+    let objects = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.build())) {
+        Ok(built) => built.map_err(|error| format!("{error}\n  help: {help}"))?,
+        Err(panic) => {
+            return Err(format!("the client library panicked: {}\n  help: {help}; please report this", attempts::words_of(&*panic)));
+        }
+    };
     let shown = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
-    Ok(Location { objects: Arc::new(objects), prefix: prefix.to_owned(), shown, large_bytes: Some(LARGE_BYTES) })
+    Ok(Location {
+        objects: Arc::new(objects),
+        prefix: prefix.to_owned(),
+        shown,
+        large_bytes: Some(LARGE_BYTES),
+        folder: None,
+        strays: Arc::default(),
+    })
 }
 
 #[cfg(test)]

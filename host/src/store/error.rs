@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Every attempt failed. A create may have happened all the same. Trying again later may help.
-    #[error("cannot {action} {object}: {attempts} attempts failed\n  help: look whether the store is up and reachable; the cause follows")]
+    #[error("cannot {action} {object}: {attempts} attempts failed\n  help: {help}")]
     Unavailable {
         /// What was tried: `read`, `create`, ...
         action: &'static str,
@@ -14,6 +14,8 @@ pub enum StoreError {
         object: String,
         /// How often.
         attempts: u32,
+        /// What to do.
+        help: String,
         /// The last failure.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -51,12 +53,14 @@ pub enum StoreError {
         cause: String,
     },
     /// The store forbids it. It will until someone changes its rights.
-    #[error("not allowed to {action} {object}\n  help: look at the credentials, and at the rights of this user or role there")]
+    #[error("not allowed to {action} {object}\n  help: {help}")]
     Denied {
         /// What was tried.
         action: &'static str,
         /// The object in full.
         object: String,
+        /// What to do.
+        help: &'static str,
         /// What the store said.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,

@@ -316,3 +316,29 @@ fn a_breaker_lets_a_probe_go_that_nobody_waits_for() {
     assert!(!gate.is_open());
     gate.enter().expect("it is closed").answered();
 }
+
+/// Panics at each call, as a client library that takes its settings for granted.
+#[derive(Debug)]
+struct Panics;
+
+impl Intercept for Panics {
+    fn before(&self, _: &StorageCall) -> Interference {
+        panic!("on purpose")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_client_library_is_an_error_that_will_not_pass() {
+    let store = open("memory:panics", FilePath::new("."), hasty(), Some(Arc::new(Panics))).await;
+    let errors = [
+        store.get("a").await.expect_err("it panics"),
+        store.create("a", Bytes::new()).await.expect_err("it panics"),
+        store.list("").await.expect_err("it panics"),
+        store.delete("a").await.expect_err("it panics"),
+        store.pages("").expect("it is a prefix").next().await.expect_err("it panics"),
+    ];
+    for error in errors {
+        assert!(matches!(error, StoreError::Config { .. }) && !error.is_passing(), "{error:?}");
+        assert!(error.to_string().contains("panicked: on purpose") && error.to_string().contains("report"), "{error}");
+    }
+}

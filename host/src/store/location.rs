@@ -10,7 +10,10 @@ use object_store::memory::InMemory;
 
 use super::breaker::Gate;
 use super::bucket::{self, Environment};
+use super::folder::Folder;
 use super::intercept::{Intercept, Intercepted};
+use super::strays::Strays;
+use super::trouble::{self, Trouble};
 use super::{Limits, Store, StoreError, path};
 
 /// Where objects are, and what is asked of them there.
@@ -23,6 +26,10 @@ pub struct Location {
     pub shown: String,
     /// Bytes above which an object has to go up in parts.
     pub large_bytes: Option<usize>,
+    /// The folder, where it is one.
+    pub folder: Option<PathBuf>,
+    /// What was passed over there.
+    pub strays: Arc<Strays>,
 }
 
 /// See [`Store::open_with`]; `environment` says how buckets are reached.
@@ -43,7 +50,7 @@ pub async fn open(
 }
 
 fn store(location: Location, prefix: String, root: String, limits: Limits, intercept: Option<Arc<dyn Intercept>>) -> Store {
-    let Location { objects, large_bytes, .. } = location;
+    let Location { objects, large_bytes, folder, strays, .. } = location;
     let (objects, limits): (Arc<dyn ObjectStore>, Limits) = match intercept {
         Some(intercept) => {
             let limits = intercept.limits(limits);
@@ -53,7 +60,7 @@ fn store(location: Location, prefix: String, root: String, limits: Limits, inter
     };
     let gate = Arc::new(Gate::new(root.clone(), limits.breaker_failures, limits.breaker_pause));
     let large_bytes = limits.large_bytes.or(large_bytes);
-    Store { objects, prefix, root, limits, large_bytes, gate }
+    Store { objects, prefix, root, limits, large_bytes, gate, folder: folder.map(Into::into), strays }
 }
 
 /// See [`Store::open_place_with`].
@@ -109,17 +116,26 @@ fn folder_path(rest: &str, base_dir: &FilePath, url: &str) -> Result<PathBuf, St
 async fn folder(rest: &str, base_dir: &FilePath, url: &str) -> Result<Location, StoreError> {
     let refused = |reason: &str| StoreError::Config { location: url.to_owned(), reason: reason.to_owned() };
     let folder = folder_path(rest, base_dir, url)?;
+    if folder.exists() && !folder.is_dir() {
+        return Err(refused(&format!("`{}` is a file, where a folder should be; move it away", folder.display())));
+    }
     make_folder(&folder).await.map_err(|error| {
         let (action, object) = ("create the folder", folder.display().to_string());
-        match error.kind() {
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                StoreError::Denied { action, object, source: error.into() }
+        match trouble::of(&error) {
+            Some(trouble) if trouble.is_refusal => StoreError::Denied { action, object, help: trouble.help, source: error.into() },
+            Some(trouble) if !trouble.is_passing => refused(&format!("cannot create the folder {object}: {}", trouble.advice())),
+            known => {
+                let help = known.map_or("look at the cause, which follows".to_owned(), Trouble::advice);
+                StoreError::Unavailable { action, object, attempts: 1, help, source: error.into() }
             }
-            _ => StoreError::Unavailable { action, object, attempts: 1, source: error.into() },
         }
     })?;
     let objects = LocalFileSystem::new_with_prefix(&folder).map_err(|error| refused(&error.to_string()))?.with_fsync(true);
-    Ok(Location { objects: Arc::new(objects), prefix: String::new(), shown: format!("file:{}", folder.display()), large_bytes: None })
+    let shown = format!("file:{}", folder.display());
+    let folder = std::fs::canonicalize(&folder).map_err(|error| refused(&error.to_string()))?;
+    let strays = Arc::<Strays>::default();
+    let objects = Arc::new(Folder::new(objects, folder.clone(), Arc::clone(&strays)));
+    Ok(Location { objects, prefix: String::new(), shown, large_bytes: None, folder: Some(folder), strays })
 }
 
 /// Makes a folder with all above it, so that it is still there after a power failure.
@@ -143,5 +159,12 @@ fn memory(name: &str) -> Result<Location, String> {
     // The map is whole even if a thread panicked beside it: an insert is its only change.
     let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
     let objects = Arc::clone(named.entry(name.to_owned()).or_default());
-    Ok(Location { objects, prefix: String::new(), shown: format!("memory:{name}"), large_bytes: None })
+    Ok(Location {
+        objects,
+        prefix: String::new(),
+        shown: format!("memory:{name}"),
+        large_bytes: None,
+        folder: None,
+        strays: Arc::default(),
+    })
 }

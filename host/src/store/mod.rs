@@ -25,13 +25,18 @@ mod breaker;
 mod bucket;
 mod create;
 mod error;
+mod folder;
 mod intercept;
 mod limits;
 mod location;
+mod pages;
 mod path;
 mod probe;
 mod profile;
 mod publish;
+mod settings;
+mod strays;
+pub mod trouble;
 
 #[cfg(test)]
 mod conformance;
@@ -46,7 +51,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::sync::watch;
@@ -58,7 +63,11 @@ pub use create::{Created, Creation, LARGE_BYTES};
 pub use error::StoreError;
 pub use intercept::{CallKind, Intercept, Interference, StorageCall};
 pub use limits::Limits;
+pub use pages::{Found, PAGE_OBJECTS, Pages};
 pub use publish::Copied;
+
+/// Objects that are removed side by side.
+const DELETES_AT_ONCE: usize = 32;
 
 /// An object that a list found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +90,9 @@ pub struct Store {
     /// Bytes above which a create goes up in parts; none where one call takes any size.
     large_bytes: Option<usize>,
     gate: Arc<Gate>,
+    /// Where it is, where it is a folder.
+    folder: Option<Arc<FilePath>>,
+    strays: Arc<strays::Strays>,
 }
 
 impl Store {
@@ -280,6 +292,21 @@ impl Store {
                 Err(failure) => attempts.failed(failure).await?,
             }
         }
+    }
+
+    /// Removes objects side by side, as [`Store::delete`] does one. All are tried, whatever becomes of the others.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub async fn delete_all(&self, paths: impl IntoIterator<Item = String>) -> Result<(), StoreError> {
+        let deletes = stream::iter(paths).map(|path| async move { self.delete(&path).await });
+        deletes.buffer_unordered(DELETES_AT_ONCE).fold(Ok(()), |all: Result<(), StoreError>, one| async { all.and(one) }).await
+    }
+
+    /// Names something in the store that is none of the job's, or is of no use, and is passed over: in the log, once, with a count. True for what
+    /// was not named before.
+    pub fn pass_over(&self, path: &str, why: &str) -> bool {
+        self.strays.note(path, why)
     }
 
     /// The checked path as the client takes it.

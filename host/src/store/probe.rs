@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use futures::future;
+use std::sync::Arc;
 
+use super::folder::{self, Links};
 use super::{Created, Creation, Store, StoreError, limits};
 
 /// Creators that race for one object.
@@ -20,6 +22,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotAtomic`] if the store lets a second create through: then no job may run on it. Otherwise as every call.
     pub async fn probe(&self) -> Result<(), StoreError> {
+        if let Some(finding) = self.missing_links().await {
+            return Err(StoreError::NotAtomic { root: self.root(), finding });
+        }
         let name = format!("probe/{:016x}{:016x}", limits::random(), limits::random());
         let (path, contested) = (format!("{name}-twice"), format!("{name}-race"));
         let mut finding = self.create_twice(&path).await;
@@ -31,6 +36,19 @@ impl Store {
         match finding? {
             Some(finding) => Err(StoreError::NotAtomic { root: self.root(), finding }),
             None => removed,
+        }
+    }
+
+    /// A folder where files cannot have two names: creating an object only if it is absent rests on that. Other trouble is for the calls that follow
+    /// to find, which tell it better.
+    async fn missing_links(&self) -> Option<String> {
+        let (folder, name) = (Arc::clone(self.folder.as_ref()?), format!("links-{:016x}", limits::random()));
+        let tried = tokio::task::spawn_blocking(move || folder::try_links(&folder, &name, |from, to| std::fs::hard_link(from, to)));
+        match tried.await {
+            Ok(Ok(Links::Missing(error))) => Some(format!(
+                "its file system has no hard links ({error}), on which it rests that of two hosts one finds the object of the other"
+            )),
+            _ => None,
         }
     }
 

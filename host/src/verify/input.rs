@@ -1,8 +1,9 @@
 //! Rows from files, read as the source `file` reads them.
 
+use crate::clock::Clock;
 use crate::connect::{self, BatchLimits, ConnectError, Step};
 use reprise_core::batch::Batch;
-use reprise_core::topology::{Field, FileSource, SourceFormat, SourceKind, TimeField};
+use reprise_core::topology::{Compression, Field, FileSource, SourceFormat, SourceKind, TimeField};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ pub const INPUT_ROWS_MAX: usize = 100_000;
 pub const INPUT_BYTES_MAX: usize = 64 << 20;
 /// Bytes of the longest row.
 const ROW_BYTES_MAX: u64 = 16 << 20;
+
+/// Longest pause before looking again at a file that was written a moment ago.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// How files are to be read.
 #[derive(Debug, Clone)]
@@ -54,6 +58,9 @@ pub fn read(paths: &[String], format: &InputFormat) -> Result<Given, ConnectErro
             split_bytes: u64::from(u32::MAX),
             row_bytes_max: ROW_BYTES_MAX,
             poll: Duration::from_secs(1),
+            compression: Compression::Auto,
+            idle_after: None,
+            time_ahead_max: None,
         };
         let rows = read_file(&settings, &mut given)?;
         given.files.push(rows);
@@ -63,7 +70,7 @@ pub fn read(paths: &[String], format: &InputFormat) -> Result<Given, ConnectErro
 
 fn read_file(settings: &FileSource, given: &mut Given) -> Result<Batch, ConnectError> {
     let limits = BatchLimits { rows_max: 4_096, bytes_max: 1 << 20 };
-    let source = connect::source(&SourceKind::File(settings.clone()), Path::new("."), limits)?;
+    let source = connect::source(&SourceKind::File(settings.clone()), Path::new("."), limits, Clock::System)?;
     let mut reader = source.reader(source.splits(&[])?)?;
     let mut rows = Batch::new();
     loop {
@@ -79,7 +86,7 @@ fn read_file(settings: &FileSource, given: &mut Given) -> Result<Batch, ConnectE
                 }
             }
             // Bounded files are never idle for long.
-            Step::Idle(_) => {}
+            Step::Idle(pause) => std::thread::sleep(pause.min(PAUSE_MAX)),
             Step::End => return Ok(rows),
         }
     }

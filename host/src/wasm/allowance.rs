@@ -1,4 +1,4 @@
-//! The time that calls have together which are made in a row for one thing: the parts of a snapshot, the chunks that are restored.
+//! The time that calls have together which are made in a row for one thing: the parts of a snapshot, the chunks that are restored, the pieces of an output.
 //!
 //! Each call has its deadline, and as many calls would have as many. A guest that hands out a cell a part could hold its worker for as long
 //! as it likes. One deadline for all is too little where the state is large. So there is one, and one more for so many bytes that have passed:

@@ -1,6 +1,7 @@
 //! A component that is compiled and checked, ready to be instantiated any number of times.
 
 use super::contract::{OPERATOR, STATE, description, operator, state};
+use super::deadline::Timer;
 use super::fault::{Fault, GuestError, chain};
 use super::guest::{Call, Guest, Identity};
 use super::instance::{Exports, Instance};
@@ -13,9 +14,9 @@ use reprise_core::description::Description;
 use reprise_core::ids::Digest;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use wasmtime::Store;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component as Compiled, ComponentNamedList, InstancePre, Lift, Lower};
+use wasmtime::{Store, UpdateDeadline};
 
 /// Bytes that `describe` may return: the names of a description at their longest take a tenth of it.
 pub(super) const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
@@ -123,7 +124,7 @@ impl Component {
         let identity = Identity { job: String::new(), operator: String::new(), instance: 0, seed: 0 };
         let (mut store, exports) = self.start(&limits, &identity, Arc::default())?;
         store.set_hostcall_fuel(DESCRIPTION_BYTES_MAX);
-        store.set_epoch_deadline(ticks(limits.deadline, self.inner.shared.settings.tick));
+        self.start_timer(&mut store, limits.deadline);
         store.data_mut().begin(Some(Call::default()));
         let said = exports.operator.call_describe(&mut store);
         let guest = store.data_mut();
@@ -155,20 +156,27 @@ impl Component {
         }
         let description = self.describe()?;
         let (store, exports) = self.start(limits, &identity, Arc::clone(&self.grants))?;
-        let ticks = self.ticks(limits.deadline);
-        Ok(Instance::new(self.clone(), identity.instance, store, exports, description, limits.clone(), ticks))
+        Ok(Instance::new(self.clone(), identity.instance, store, exports, description, limits.clone()))
     }
 
-    /// Ticks after which so much time has certainly passed.
-    pub(super) fn ticks(&self, time: Duration) -> u64 {
-        ticks(time, self.inner.shared.settings.tick)
+    /// Starts the deadline of a call that is about to be made.
+    pub(super) fn start_timer(&self, store: &mut Store<Guest>, limit: Duration) {
+        store.data_mut().timer = Timer::start(limit);
+        store.set_epoch_deadline(ticks(limit, self.inner.shared.settings.tick));
     }
 
     fn start(&self, limits: &Limits, identity: &Identity, grants: Arc<Grants>) -> Result<(Store<Guest>, Exports), GuestError> {
         let shared = &self.inner.shared;
         let mut store = Store::new(&shared.engine, Guest::new(limits, identity, grants));
         store.limiter(|guest| &mut guest.meter);
-        store.set_epoch_deadline(ticks(limits.deadline, shared.settings.tick));
+        let tick = shared.settings.tick;
+        store.epoch_deadline_callback(move |guest| {
+            Ok(match guest.data().timer.left() {
+                Some(left) => UpdateDeadline::Continue(ticks(left, tick)),
+                None => UpdateDeadline::Interrupt,
+            })
+        });
+        self.start_timer(&mut store, limits.deadline);
         store.data_mut().begin(Some(Call::default()));
         let handover_bytes_max = store.hostcall_fuel();
         usage::fill(&mut store, shared.settings.fuel);

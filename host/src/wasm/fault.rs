@@ -3,6 +3,7 @@
 //! A [`GuestError`] is never our own fault and never storage's. Texts that came from the guest are cut, and made plain where an error is
 //! displayed.
 
+use super::deadline::Elapsed;
 use super::guest::{Guest, TooManyHostCalls};
 use super::limits::{Refused, TEXT_BYTES_MAX};
 use super::wasi::Ended;
@@ -29,6 +30,31 @@ pub struct GuestError {
     pub backtrace: Vec<String>,
     /// The last lines that the instance logged, oldest first; at most [`LOG_TAIL_LINES`](super::LOG_TAIL_LINES).
     pub log_tail: Vec<String>,
+    /// How far a call had come that missed its deadline.
+    pub reached: Option<Reached>,
+}
+
+/// How far a call had come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Time that it took, all pieces of its output included.
+    pub elapsed: Elapsed,
+    /// Pieces of output that were handed out.
+    pub pieces: u32,
+    /// Bytes of rows in them.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Elapsed { wall, processor } = self.elapsed;
+        write!(f, "after {} ms of a processor, {} ms in all", processor.as_millis(), wall.as_millis())?;
+        match self.pieces {
+            0 => Ok(()),
+            1 => write!(f, ", with 1 piece of output of {} bytes", self.bytes),
+            pieces => write!(f, ", with {pieces} pieces of output of {} bytes", self.bytes),
+        }
+    }
 }
 
 /// What happened.
@@ -71,6 +97,19 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The setting that bounds what ran out, where there is one: as a topology writes it.
+    #[must_use]
+    pub fn setting(&self) -> Option<&'static str> {
+        match self {
+            Self::Deadline { .. } => Some("deadline"),
+            Self::Memory { .. } => Some("memory"),
+            Self::Table { .. } => Some("limits.table-elements"),
+            Self::HostCalls { .. } => Some("limits.host-calls"),
+            Self::Stack => Some("limits.stack"),
+            Self::Trap(_) | Self::Returned(_) | Self::Lie(_) | Self::Instance(_) => None,
+        }
+    }
+
     /// One word for metrics and logs.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -94,7 +133,10 @@ impl fmt::Display for GuestError {
         let call = self.call;
         match &self.fault {
             Fault::Trap(why) => write!(f, "trapped in `{call}`: {}", plain(why)),
-            Fault::Deadline { limit } => write!(f, "stopped in `{call}`: over its deadline of {limit:?} (`deadline` of the operator)"),
+            Fault::Deadline { limit } => {
+                write!(f, "stopped in `{call}`: over its deadline of {limit:?} (`deadline` of the operator)")?;
+                self.reached.map_or(Ok(()), |reached| write!(f, ", {reached}"))
+            }
             Fault::Memory { limit, asked } => {
                 write!(f, "out of memory in `{call}`: asked for {asked} bytes, the limit is {limit} (`memory` of the operator)")
             }
@@ -121,7 +163,7 @@ impl std::error::Error for GuestError {}
 impl GuestError {
     /// An error from what the guest said, not from how it ended.
     pub(super) fn said(call: &'static str, fault: Fault, guest: &Guest) -> Self {
-        Self { call, fault, backtrace: Vec::new(), log_tail: guest.log_tail() }
+        Self { call, fault, backtrace: Vec::new(), log_tail: guest.log_tail(), reached: None }
     }
 
     /// A call for which there is no instance.
@@ -131,7 +173,7 @@ impl GuestError {
 
     /// An error before any guest ran.
     pub(super) fn early(call: &'static str, why: impl Into<String>) -> Self {
-        Self { call, fault: Fault::Instance(why.into()), backtrace: Vec::new(), log_tail: Vec::new() }
+        Self { call, fault: Fault::Instance(why.into()), backtrace: Vec::new(), log_tail: Vec::new(), reached: None }
     }
 
     /// Tells why wasmtime ended a call. `deadline` and `handover_bytes_max` are the limits that held for it.
@@ -151,7 +193,7 @@ impl GuestError {
             (Fault::Lie(why), _) if starting => Fault::Instance(why),
             (fault, _) => fault,
         };
-        Self { call, fault, backtrace: frames(error), log_tail: guest.log_tail() }
+        Self { call, fault, backtrace: frames(error), log_tail: guest.log_tail(), reached: None }
     }
 }
 
@@ -231,7 +273,15 @@ mod tests {
 
     #[test]
     fn messages_name_the_call_and_the_cause() {
-        let show = |call, fault| GuestError { call, fault, backtrace: Vec::new(), log_tail: Vec::new() }.to_string();
+        let error = |call, fault| GuestError { call, fault, backtrace: Vec::new(), log_tail: Vec::new(), reached: None };
+        let show = |call, fault| error(call, fault).to_string();
+        let elapsed = Elapsed { wall: Duration::from_millis(70), processor: Duration::from_micros(51_900) };
+        let missed = |pieces, bytes| {
+            let reached = Some(Reached { elapsed, pieces, bytes });
+            GuestError { reached, ..error("resume", Fault::Deadline { limit: Duration::from_millis(50) }) }.to_string()
+        };
+        assert_eq!(missed(0, 0), "stopped in `resume`: over its deadline of 50ms, after 51 ms of a processor, 70 ms in all");
+        assert!(missed(2, 99).ends_with("70 ms in all, with 2 pieces of output of 99 bytes"));
         assert_eq!(show("process", Fault::Trap("unreachable executed".into())), "trapped in `process`: unreachable executed");
         assert_eq!(show("open", Fault::Returned("no `n`".into())), "`open` returned an error: no `n`");
         assert_eq!(

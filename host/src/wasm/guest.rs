@@ -4,6 +4,7 @@
 //! replay of the same call gets the same answers.
 
 use super::contract::operator::{Host, Level as WitLevel, TypesHost};
+use super::deadline::Timer;
 use super::fault::cut;
 use super::limits::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, Meter, TEXT_BYTES_MAX};
 use super::usage::Usage;
@@ -11,6 +12,7 @@ use super::wasi::{Grants, Wasi};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Log lines that an instance holds until they are taken; the oldest go first.
 pub const LOG_LINES_MAX: usize = 2000;
@@ -78,6 +80,8 @@ pub(super) struct TooManyHostCalls {
 /// The data of a wasmtime store.
 pub(super) struct Guest {
     pub(super) meter: Meter,
+    /// Of the call that is under way.
+    pub(super) timer: Timer,
     /// Since it was taken the last time.
     pub(super) usage: Usage,
     /// What a component that imports `wasi:*` gets; others never reach it.
@@ -107,6 +111,7 @@ impl Guest {
     pub(super) fn new(limits: &Limits, identity: &Identity, grants: Arc<Grants>) -> Self {
         Self {
             meter: Meter::new(limits),
+            timer: Timer::start(Duration::ZERO),
             usage: Usage::default(),
             wasi: Wasi::new(grants),
             seed: seed(identity),

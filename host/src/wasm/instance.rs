@@ -10,7 +10,8 @@
 use super::allowance::Allowance;
 use super::component::{Component, DESCRIPTION_BYTES_MAX};
 use super::contract::{self, lend, lend_chunk, operator, state};
-use super::fault::{Fault, GuestError, cut};
+use super::deadline::Elapsed;
+use super::fault::{Fault, GuestError, Reached, cut};
 use super::guest::{Call, Guest, LogLine};
 use super::limits::{CELL_BYTES_MAX, CELL_ENDS_BYTES, CHUNKS_PER_PART_MAX, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX};
 use super::usage::{self, Usage};
@@ -41,7 +42,7 @@ enum Begin<'a> {
     Aside,
     /// Likewise, and one of several that share their time.
     Among(&'a mut Allowance),
-    /// The next piece of the one before: its deadline goes on.
+    /// The next piece of the one before: its time goes on.
     Resumed,
 }
 
@@ -95,7 +96,10 @@ pub struct Instance {
     exports: Exports,
     description: Description,
     limits: Limits,
-    ticks: u64,
+    /// The time that the pieces of the last call have together.
+    allowance: Allowance,
+    /// How far the last call has come.
+    reached: Reached,
     index: u32,
     /// The call that killed it.
     dead: Option<&'static str>,
@@ -111,9 +115,9 @@ impl Instance {
         exports: Exports,
         description: Description,
         limits: Limits,
-        ticks: u64,
     ) -> Self {
-        Self { store, exports, description, limits, ticks, index, dead: None, component }
+        let allowance = Allowance::new(limits.deadline, limits.output_bytes_max);
+        Self { store, exports, description, limits, allowance, reached: Reached::default(), index, dead: None, component }
     }
 
     /// The component it is a copy of.
@@ -335,29 +339,33 @@ impl Instance {
             return Err(GuestError::early(name, format!("the instance is dead since `{killer}` failed; a new one must take its place")));
         }
         self.store.set_hostcall_fuel(handover_bytes_max);
-        let mut deadline = self.limits.deadline;
+        if !matches!(begin, Begin::Resumed) {
+            (self.allowance, self.reached) = (Allowance::new(self.limits.deadline, self.limits.output_bytes_max), Reached::default());
+        }
+        let allowance = if let Begin::Among(allowance) = &begin { allowance } else { &self.allowance };
+        let deadline = allowance.limit();
+        let Some(left) = allowance.next() else {
+            let missed = self.kill(name, Fault::Deadline { limit: deadline });
+            return Err(GuestError { reached: Some(self.reached), ..missed });
+        };
         match &begin {
-            Begin::Call(call) => self.begin(Some(*call), self.ticks),
-            Begin::Aside => self.begin(None, self.ticks),
-            Begin::Among(allowance) => {
-                deadline = allowance.limit();
-                let Some(left) = allowance.next() else { return Err(self.kill(name, Fault::Deadline { limit: deadline })) };
-                self.begin(None, self.component.ticks(left));
-            }
+            Begin::Call(call) => self.store.data_mut().begin(Some(*call)),
+            Begin::Aside | Begin::Among(_) => self.store.data_mut().begin(None),
             Begin::Resumed => self.store.data_mut().resume(),
         }
         let counts_fuel = self.component.counts_fuel();
         usage::fill(&mut self.store, counts_fuel);
-        let began = usage::Began::now();
+        self.component.start_timer(&mut self.store, left);
         let returned = run(&mut self.store, &self.exports);
-        let ((busy, processor), fuel) = (began.elapsed(), usage::burnt(&self.store, counts_fuel));
-        if let Begin::Among(allowance) = &mut begin {
-            allowance.spend(busy);
-        }
+        let guest = self.store.data();
+        let (elapsed, fuel) = (guest.timer.elapsed(), usage::burnt(&self.store, counts_fuel));
+        if let Begin::Among(allowance) = &mut begin { allowance } else { &mut self.allowance }.spend(elapsed.charged());
+        self.reached.elapsed.add(elapsed);
+        let Elapsed { wall, processor } = elapsed;
         let guest = self.store.data_mut();
         guest.end();
         guest.usage.calls += 1;
-        guest.usage.busy += busy;
+        guest.usage.busy += wall;
         guest.usage.processor += processor;
         guest.usage.fuel = guest.usage.fuel.saturating_add(fuel);
         let checked = match returned {
@@ -365,20 +373,21 @@ impl Instance {
             Ok(Err(text)) => Err(GuestError::said(name, Fault::Returned(cut(&text, TEXT_BYTES_MAX)), guest)),
             Err(error) => Err(GuestError::ended(name, &error, guest, deadline, handover_bytes_max)),
         };
-        if checked.is_err() {
+        checked.map_err(|mut error| {
             self.dead = Some(name);
-        }
-        checked
+            if let Fault::Deadline { .. } = error.fault {
+                error.reached = Some(self.reached);
+            }
+            error
+        })
     }
 
-    pub(super) fn meter_output(&mut self, bytes: u64) {
+    /// A piece of output was handed out, with so many bytes of rows: they buy time for those that follow.
+    pub(super) fn hand_out(&mut self, bytes: u64) {
         self.store.data_mut().usage.bytes_out += bytes;
-    }
-
-    /// Starts the deadline of a call, and its circumstances.
-    fn begin(&mut self, call: Option<Call>, ticks: u64) {
-        self.store.set_epoch_deadline(ticks);
-        self.store.data_mut().begin(call);
+        self.allowance.earn(bytes);
+        self.reached.pieces += 1;
+        self.reached.bytes += bytes;
     }
 
     /// Kills the instance for what it did over several calls.

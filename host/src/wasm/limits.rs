@@ -32,8 +32,10 @@ pub(super) const CELL_ENDS_BYTES: u64 = 12;
 pub struct Limits {
     /// Linear memory. At most [`Settings::memory_bytes_max`](super::Settings).
     pub memory_bytes_max: u64,
-    /// Wall-clock time of one call, all pieces of its output included. A call is stopped between `deadline` and two ticks later, or later still where the machine is so
-    /// busy that the ticks come late; never earlier. The parts of a snapshot have it together, and once more for each full part.
+    /// Processor time of one call. A call is stopped between `deadline` and two ticks later, or later still where the machine is so busy that
+    /// the ticks come late; never earlier, unless it has taken [`WALL_FACTOR`](super::WALL_FACTOR) times as long on the wall. The pieces of an
+    /// output have it together, and once more for each `output_bytes_max` that were handed out; the parts of a snapshot likewise, for each full
+    /// part.
     pub deadline: Duration,
     /// What `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
     /// guest is told, and hands out more than that in pieces.

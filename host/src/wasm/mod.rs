@@ -14,6 +14,7 @@
 mod allowance;
 mod component;
 mod contract;
+mod deadline;
 mod fault;
 mod guest;
 mod instance;
@@ -30,7 +31,8 @@ mod usage;
 mod wasi;
 
 pub use component::Component;
-pub use fault::{FRAMES_MAX, Fault, GuestError};
+pub use deadline::{Elapsed, WALL_FACTOR};
+pub use fault::{FRAMES_MAX, Fault, GuestError, Reached};
 pub use guest::{Call, Identity, LOG_LINES_MAX, LOG_TAIL_LINES, Level, LogLine};
 pub use instance::{Instance, Outcome, Part, Rejection, Scope};
 pub use limits::{

@@ -45,7 +45,7 @@ impl Instance {
     /// Bytes of the output of `name` with this piece, which `call` returned.
     fn add_output(&mut self, (name, call): (&str, &'static str), before: u64, piece: &[(u32, Batch)]) -> Result<u64, GuestError> {
         let rows: u64 = piece.iter().map(|(_, rows)| rows.size_bytes() as u64).sum();
-        self.meter_output(rows);
+        self.hand_out(rows);
         let (bytes, bytes_max) = (before.saturating_add(rows + piece.len() as u64 * BATCH_BYTES), self.limits().call_output_bytes_max);
         if bytes > bytes_max {
             return Err(self.condemn(

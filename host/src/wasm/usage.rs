@@ -3,6 +3,7 @@
 //! Times are those between the beginning and the end of each call on its thread. That of the wall has in it what others took of the
 //! processor meanwhile; that of the processor has not.
 
+use super::deadline::Elapsed;
 use super::guest::Guest;
 use std::time::{Duration, Instant};
 use wasmtime::Store;
@@ -32,6 +33,7 @@ pub struct Usage {
 }
 
 /// A point on both clocks.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Began {
     wall: Instant,
     processor: Duration,
@@ -43,11 +45,13 @@ impl Began {
     }
 
     /// The time since then: of the wall, and of the processor that this thread had.
-    pub fn elapsed(&self) -> (Duration, Duration) {
-        let wall = self.wall.elapsed();
-        (wall, processor_time().saturating_sub(self.processor))
+    pub fn elapsed(&self) -> Elapsed {
+        Elapsed { wall: self.wall.elapsed(), processor: processor_time().saturating_sub(self.processor) }
     }
 }
+
+/// The system tells how much of a processor a thread has had.
+pub(super) const IS_PROCESSOR_TIME_KNOWN: bool = cfg!(unix);
 
 /// What this thread has had of a processor so far.
 #[cfg(unix)]

@@ -90,7 +90,17 @@ impl Guest {
         if struck { Err(Trapped) } else { Ok(Vec::new()) }
     }
 
+    /// Whatever row comes, it fails.
+    #[must_use]
+    pub fn is_outgrown(&self, sim: &Sim) -> bool {
+        sim.is_outgrown(self.cells.len())
+    }
+
     fn process(&mut self, sim: &Sim, rows: &[Record], struck: bool) -> Result<Vec<Row>, Trapped> {
+        if self.is_outgrown(sim) {
+            self.is_dead = true;
+            return Err(Trapped);
+        }
         let poison = rows.iter().position(|record| sim.input.is_poison(record));
         let by_chance = struck.then(|| sim.between(0, rows.len() as u64) as usize);
         let fails_at = poison.into_iter().chain(by_chance).min();

@@ -1,7 +1,7 @@
 //! What becomes of a unit of work that fails, as `host/src/engine/heal.rs` and `revive.rs` have it: a new instance takes over and makes the
 //! calls since the last snapshot again, and the unit is tried again, whole or in pieces, until all of it is done but for poison.
 //!
-//! The decisions are those of the core: [`reprise_core::failure::search`], [`reprise_core::failure::window`].
+//! The decisions are those of the core: [`reprise_core::failure::search`], [`reprise_core::failure::blame`], [`reprise_core::failure::window`].
 
 use crate::guest::{Guest, Input, Trapped};
 use crate::image::Entry;
@@ -11,6 +11,7 @@ use crate::operator::{OperatorInstance, RunOver, Work};
 use crate::plan::Fault;
 use crate::trouble::Then;
 use reprise_core::failure::Policy;
+use reprise_core::failure::blame::{Blame, Compared, after_another, after_blank};
 use reprise_core::failure::search::{Next, Search};
 use reprise_core::failure::window::Standing;
 use reprise_core::ids::Epoch;
@@ -24,6 +25,8 @@ const REVIVALS_MAX: u32 = 3;
 const LOOK_MS: u64 = 400;
 /// Of 1000 looks, so many end it.
 const RESUMED: u64 = 60;
+/// Of 1000 calls that fail for want of memory, so many are followed by more of it.
+const RAISED: u64 = 100;
 
 impl OperatorInstance {
     fn policy(&self) -> Policy {
@@ -64,7 +67,11 @@ impl OperatorInstance {
 
     /// A call with rows failed.
     pub(crate) async fn rows_failed(&mut self, of: Epoch, rows: Vec<Record>, given: Input) -> Result<(), RunOver> {
-        self.fell(Fault::Trap)?;
+        let outgrown = self.guest.as_ref().is_some_and(|guest| guest.is_outgrown(&self.sim));
+        if outgrown && self.sim.chance(RAISED) {
+            self.sim.raise();
+        }
+        self.fell(if outgrown { Fault::Outgrown } else { Fault::Trap })?;
         if self.sim.is_broken(Mutation::FailedCallLogged) {
             self.log.push(Entry { input: given.clone(), outputs: None }, Duration::ZERO);
         }
@@ -77,7 +84,10 @@ impl OperatorInstance {
             Next::Poison => {
                 self.failures = 0;
                 match self.sim.plan.trouble.then {
-                    Then::Quarantine => self.quarantine(of, rows, is_first).await,
+                    Then::Quarantine => match self.blame(&rows, outgrown).await {
+                        Blame::Instance => self.blame_instance(Work::Rows(of, rows)).await,
+                        Blame::Row | Blame::Unknown => self.quarantine(of, rows, is_first).await,
+                    },
                     Then::Pause | Then::Stop => self.give_up(Work::Rows(of, rows)).await,
                 }
             }
@@ -146,6 +156,50 @@ impl OperatorInstance {
         }
         self.unit = Some(unit);
         (self.search, self.snapshot_search) = (Search::default(), Search::default());
+        let now = Duration::from_millis(self.sim.now());
+        if self.run.guard.borrow_mut().trip(now) {
+            self.paused();
+        }
+        self.revive().await
+    }
+
+    /// Finds out who is to blame where calls fail on the first row of a unit.
+    async fn blame(&mut self, rows: &[Record], outgrown: bool) -> Blame {
+        if self.sim.is_broken(Mutation::InstanceFaultOnRow) {
+            return Blame::Row;
+        }
+        let alone = self.on_blank(rows[0], outgrown);
+        match after_blank(outgrown, alone) {
+            Blame::Unknown => {}
+            known => return known,
+        }
+        let others = rows[1..].iter().filter(|other| other.key != rows[0].key);
+        let other = others.copied().find(|other| self.on_blank(*other, outgrown) == Compared::Succeeded);
+        let input = Input::Rows(other.into_iter().collect());
+        let sim = self.sim.clone();
+        let another = match self.successor().await {
+            Ok(mut guest) => {
+                let is_outgrown = guest.is_outgrown(&sim);
+                compared(guest.call(&sim, &input, false), is_outgrown == outgrown)
+            }
+            Err(Trapped) => Compared::Otherwise,
+        };
+        after_another(another)
+    }
+
+    /// Tries a row on an instance without state. `outgrown`: how the call in question failed.
+    fn on_blank(&self, row: Record, outgrown: bool) -> Compared {
+        let mut guest = Guest::restored(self.at, self.run.shape.instances(), &[]);
+        compared(guest.call(&self.sim, &Input::Rows(vec![row]), false), !outgrown)
+    }
+
+    /// No row is to blame: the operator is left alone, or the run ends.
+    async fn blame_instance(&mut self, unit: Work) -> Result<(), RunOver> {
+        self.sim.count(Fault::InstanceBlamed);
+        if self.sim.plan.trouble.stops_when_open || self.run.flow.borrow().stop {
+            return Err(RunOver);
+        }
+        self.unit = Some(unit);
         let now = Duration::from_millis(self.sim.now());
         if self.run.guard.borrow_mut().trip(now) {
             self.paused();
@@ -247,5 +301,14 @@ impl OperatorInstance {
             }
         }
         Ok(guest)
+    }
+}
+
+/// What came of a call, where a failure would be one of the same kind, or not.
+fn compared<T>(came: Result<T, Trapped>, is_same: bool) -> Compared {
+    match came {
+        Ok(_) => Compared::Succeeded,
+        Err(Trapped) if is_same => Compared::Same,
+        Err(Trapped) => Compared::Otherwise,
     }
 }

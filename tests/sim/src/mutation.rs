@@ -73,6 +73,8 @@ pub enum Mutation {
     FailedUnitDropped,
     /// Poison is passed over, and nobody is told.
     PoisonNotQuarantined,
+    /// A row goes to quarantine without a look at whether others would fail, too.
+    InstanceFaultOnRow,
     /// The rows of a unit after its poison are lost.
     RowsAfterPoisonDropped,
     /// Poison of an epoch is reported in the next one, too.
@@ -96,7 +98,7 @@ pub enum Mutation {
 }
 
 /// All of them, with their names on the command line.
-pub const ALL: [(Mutation, &str); 44] = [
+pub const ALL: [(Mutation, &str); 45] = [
     (Mutation::ReportBeforeUpload, "report-before-upload"),
     (Mutation::PublishBeforeManifest, "publish-before-manifest"),
     (Mutation::NoFence, "no-fence"),
@@ -131,6 +133,7 @@ pub const ALL: [(Mutation, &str); 44] = [
     (Mutation::WatermarksNotLogged, "watermarks-not-logged"),
     (Mutation::FailedUnitDropped, "failed-unit-dropped"),
     (Mutation::PoisonNotQuarantined, "poison-not-quarantined"),
+    (Mutation::InstanceFaultOnRow, "instance-fault-on-row"),
     (Mutation::RowsAfterPoisonDropped, "rows-after-poison-dropped"),
     (Mutation::FaultedReportedAgain, "faulted-reported-again"),
     (Mutation::StandbyMissesSnapshot, "standby-misses-snapshot"),

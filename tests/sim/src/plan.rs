@@ -261,7 +261,15 @@ impl Plan {
     pub fn calm(seed: u64) -> Self {
         let quiet =
             Self { faults: 0, drill: Drill::Nothing, damage: false, rewinds: 0, at_points: 0, race: 0, ask: 0, ..Self::new(seed, None) };
-        Self { fail_before: 0, lost_answer: 0, late: 0, slow: 0, reshape: 0, trouble: Trouble { poison: 0, ..quiet.trouble }, ..quiet }
+        Self {
+            fail_before: 0,
+            lost_answer: 0,
+            late: 0,
+            slow: 0,
+            reshape: 0,
+            trouble: Trouble { poison: 0, cells_max: None, ..quiet.trouble },
+            ..quiet
+        }
     }
 }
 
@@ -286,6 +294,10 @@ pub enum Fault {
     Revived,
     /// A failed call was made again in a piece.
     Narrowed,
+    /// An instance had outgrown what it may use, so that a call with rows failed.
+    Outgrown,
+    /// No row was to blame for a failure.
+    InstanceBlamed,
     /// A row went to quarantine because calls failed on it.
     Poison,
     /// A standby took over.
@@ -361,7 +373,7 @@ pub enum Fault {
 }
 
 /// All kinds.
-pub const FAULTS: [Fault; 45] = [
+pub const FAULTS: [Fault; 47] = [
     Fault::Crash,
     Fault::Freeze,
     Fault::Trap,
@@ -371,6 +383,8 @@ pub const FAULTS: [Fault; 45] = [
     Fault::TrapAtReplay,
     Fault::Revived,
     Fault::Narrowed,
+    Fault::Outgrown,
+    Fault::InstanceBlamed,
     Fault::Poison,
     Fault::StandbyTakesOver,
     Fault::StandbyReady,

@@ -43,6 +43,7 @@ async fn work(sim: &Sim, run: &Run, retired: &[Epoch]) {
     sim.tell(run.host, format_args!("sweeps manifests {retired:?}"));
     for epoch in retired {
         run.client.delete(&paths::manifest(*epoch)).await;
+        run.retention.borrow_mut().gone(&[*epoch]);
     }
     let stored = run.client.list(paths::SNAPSHOTS).await;
     for path in run.client.list(paths::GENERATIONS).await {

@@ -20,6 +20,8 @@ pub enum Then {
 pub struct Trouble {
     /// Of 1000 records, so many are poison.
     pub poison: u64,
+    /// Cells beyond which an instance fails at any row, until somebody gives it more memory.
+    pub cells_max: Option<usize>,
     /// Of 1000 calls with rows, so many fail by chance.
     pub traps: u64,
     /// The same for watermarks, snapshots, restores, and calls that are made again.
@@ -81,6 +83,7 @@ impl Trouble {
             fold_after: r.between(2, 10) as usize,
             standby: r.chance(450),
             standby_behind_max: r.between(1, 3) as usize,
+            cells_max: r.chance(300).then(|| r.between(2, 12) as usize),
         }
     }
 }

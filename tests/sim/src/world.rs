@@ -52,6 +52,8 @@ pub struct World {
     shape: Cell<Shape>,
     counts: RefCell<Counts>,
     calm: Cell<bool>,
+    /// Operators were given as much memory as they need.
+    raised: Cell<bool>,
     over: Cell<bool>,
     /// Strikes of the drill so far.
     drilled: Cell<usize>,
@@ -107,6 +109,7 @@ pub fn simulate(plan: Plan, lines_max: usize) -> Outcome {
         shape: Cell::new(plan.shape),
         counts: RefCell::default(),
         calm: Cell::new(plan.faults == 0),
+        raised: Cell::new(false),
         over: Cell::new(false),
         drilled: Cell::new(0),
         failure: RefCell::default(),
@@ -213,6 +216,17 @@ impl Sim {
     #[must_use]
     pub fn strikes_call(&self) -> bool {
         !self.is_calm() && self.chance(self.plan.trouble.traps)
+    }
+
+    /// An instance with so many cells has outgrown what it may use.
+    #[must_use]
+    pub fn is_outgrown(&self, cells: usize) -> bool {
+        !self.raised.get() && self.plan.trouble.cells_max.is_some_and(|most| cells > most)
+    }
+
+    /// Somebody gives operators more memory.
+    pub fn raise(&self) {
+        self.raised.set(true);
     }
 
     /// Another call fails by chance.

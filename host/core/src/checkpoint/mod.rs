@@ -9,6 +9,7 @@
 pub mod capsule;
 pub mod chain;
 pub mod coordinator;
+pub mod expiry;
 pub mod faulted;
 pub mod manifest;
 pub mod opening;

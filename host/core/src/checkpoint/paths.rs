@@ -1,7 +1,7 @@
 //! Names of objects below `<store>/<job>/`. Frozen: other hosts and later versions look for these names.
 
 use crate::description;
-use crate::ids::{Epoch, Generation, Instance};
+use crate::ids::{Digest, Epoch, Generation, Instance};
 
 /// Folder of the claims.
 pub const GENERATIONS: &str = "generations";
@@ -13,6 +13,8 @@ pub const QUARANTINE: &str = "quarantine";
 pub const SNAPSHOTS: &str = "snapshots";
 /// Folder of the capsules.
 pub const CAPSULES: &str = "capsules";
+/// Folder, among those of the capsules, of components that are too large to be in each of them.
+pub const COMPONENTS: &str = "components";
 /// Folder of the savepoints: manifests that are kept until a user deletes them.
 pub const SAVEPOINTS: &str = "savepoints";
 /// Folder of the requests to a running host.
@@ -53,6 +55,33 @@ pub fn quarantine(node: &str, instance: Instance, epoch: Epoch, generation: Gene
 #[must_use]
 pub fn capsule(operator: &str, instance: Instance, epoch: Epoch, generation: Generation, number: usize) -> String {
     format!("{CAPSULES}/{operator}/{:012}-{:06}-{:04}-{number}.capsule", epoch.0, generation.0, instance.0)
+}
+
+/// True for what [`capsule`] names.
+#[must_use]
+pub fn is_capsule(path: &str) -> bool {
+    let read = || {
+        let (operator, name) = path.strip_prefix(CAPSULES)?.strip_prefix('/')?.split_once('/')?;
+        let mut numbers = name.strip_suffix(".capsule")?.split('-').map(|digits| digits.parse::<u64>().ok());
+        let mut next = || numbers.next().flatten();
+        let (epoch, generation) = (Epoch(next()?), Generation(next()?));
+        let (instance, number) = (Instance(u32::try_from(next()?).ok()?), usize::try_from(next()?).ok()?);
+        Some(capsule(operator, instance, epoch, generation, number) == path && !operator.contains('/'))
+    };
+    read().unwrap_or(false)
+}
+
+/// A component that capsules name and do not hold, by its digest.
+#[must_use]
+pub fn component(digest: Digest) -> String {
+    format!("{CAPSULES}/{COMPONENTS}/{digest}.wasm")
+}
+
+/// The digest that such a name tells, as hexadecimal digits, or `None` for a foreign name.
+#[must_use]
+pub fn component_digest(path: &str) -> Option<&str> {
+    let name = path.strip_prefix(CAPSULES)?.strip_prefix('/')?.strip_prefix(COMPONENTS)?.strip_prefix('/')?.strip_suffix(".wasm")?;
+    (name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))).then_some(name)
 }
 
 /// Epoch and generation that a quarantine object's name tells, or `None` for a foreign name.
@@ -139,9 +168,13 @@ pub fn claim_generation(path: &str) -> Option<Generation> {
 /// Epoch and generation that a snapshot's name tells, or `None` for a foreign name.
 #[must_use]
 pub fn snapshot_origin(path: &str) -> Option<(Epoch, Generation)> {
-    let name = path.strip_prefix(SNAPSHOTS)?.rsplit('/').next()?;
-    let (epoch, generation) = name.strip_suffix(".full").or_else(|| name.strip_suffix(".delta"))?.split_once('-')?;
-    Some((Epoch(epoch.parse().ok()?), Generation(generation.parse().ok()?)))
+    let (operator, rest) = path.strip_prefix(SNAPSHOTS)?.strip_prefix('/')?.split_once('/')?;
+    let (instance, name) = rest.split_once('/')?;
+    let (numbers, ending) = name.rsplit_once('.')?;
+    let (epoch, generation) = numbers.split_once('-')?;
+    let (epoch, generation) = (Epoch(epoch.parse().ok()?), Generation(generation.parse().ok()?));
+    let is_own = snapshot(operator, Instance(instance.parse().ok()?), epoch, generation, ending == "full") == path;
+    (is_own && description::is_name(operator)).then_some((epoch, generation))
 }
 
 /// The manifest of a savepoint, or `None` where the name is not allowed: 1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_` and `.`, the
@@ -182,6 +215,35 @@ mod tests {
         let path = snapshot("count", Instance(1), Epoch(5), Generation(2), false);
         assert_eq!(path, "snapshots/count/0001/000000000005-000002.delta");
         assert_eq!(snapshot_origin(&path), Some((Epoch(5), Generation(2))));
+        let others = [
+            "snapshots/old/count/0001/000000000005-000002.delta",
+            "snapshots/count.old/0001/000000000005-000002.delta",
+            "snapshots/count/0001/5-2.full",
+        ];
+        for foreign in others.into_iter().chain(["snapshots/count/0001/000000000005-000002.full.bak", "snapshots/000000000005-000002.full"])
+        {
+            assert_eq!(snapshot_origin(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn capsules_and_their_components_are_told_from_what_lies_beside_them() {
+        let path = capsule("count", Instance(1), Epoch(41), Generation(7), 0);
+        assert!(is_capsule(&path), "{path}");
+        for foreign in [
+            "capsules/notes.txt",
+            "capsules/count/1-2-3-4.capsule",
+            "capsules/a/b/000000000041-000007-0001-0.capsule",
+            &format!("{path}.gz"),
+        ] {
+            assert!(!is_capsule(foreign), "{foreign}");
+        }
+        let path = component(Digest([0xab; 32]));
+        assert_eq!(path, format!("capsules/components/{}.wasm", "ab".repeat(32)));
+        assert_eq!(component_digest(&path), Some("ab".repeat(32).as_str()));
+        for foreign in ["capsules/components/x.wasm", "capsules/components/README", &path.to_uppercase(), &path[..path.len() - 1]] {
+            assert_eq!(component_digest(foreign), None, "{foreign}");
+        }
     }
 
     #[test]

@@ -5,23 +5,49 @@ use super::{paths, recovery};
 use crate::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The manifests that a run knows of, and what each of them needs.
+/// The manifests that a run knows of, and what each of them names.
 #[derive(Debug, Clone, Default)]
 pub struct Retention {
     needs: BTreeMap<Epoch, BTreeSet<String>>,
     /// Of these, the ones that a run took over with: they have the state of their parents, and do not count as kept.
     taken_over: BTreeSet<Epoch>,
-    given_up: Vec<Epoch>,
+    /// Those that are to be deleted, and of which nobody has said that they are gone.
+    retiring: BTreeSet<Epoch>,
     /// What each savepoint needs.
     held: BTreeMap<String, Needs>,
 }
 
-/// The snapshots that a savepoint needs; `None` where nobody can tell.
+/// The snapshots and quarantine objects that a savepoint names; `None` where nobody can tell.
 pub type Needs = Option<BTreeSet<String>>;
 
 fn needs(manifest: &Manifest) -> BTreeSet<String> {
-    let chains = manifest.operators.iter().flat_map(|o| &o.instances).flat_map(|i| &i.chain);
-    chains.map(|object| object.path.clone()).collect()
+    manifest.objects().map(|object| object.path.clone()).collect()
+}
+
+/// What is reached from the manifests and savepoints of one moment. Those that come later need nothing else of what is garbage now: see
+/// [`Retention::reach`].
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// `None`: nobody can tell.
+    reached: Option<BTreeSet<String>>,
+    newest: Option<Epoch>,
+    current: Generation,
+}
+
+impl Reach {
+    /// Nothing retained names this snapshot, and it is on its way into no manifest.
+    #[must_use]
+    pub fn is_garbage(&self, path: &str) -> bool {
+        paths::snapshot_origin(path).is_some_and(|origin| self.is_free(path, origin))
+    }
+
+    /// Nothing retained names this object of that epoch and generation, and it is on its way into no manifest.
+    #[must_use]
+    pub fn is_free(&self, path: &str, (epoch, generation): (Epoch, Generation)) -> bool {
+        let Some(reached) = &self.reached else { return false };
+        let in_flight = generation >= self.current && self.newest.is_none_or(|newest| epoch >= newest);
+        !in_flight && !reached.contains(path)
+    }
 }
 
 impl Retention {
@@ -82,37 +108,42 @@ impl Retention {
                 retention.note(manifest);
             }
         }
-        retention.given_up = listed.iter().copied().filter(|epoch| !retention.needs.contains_key(epoch)).collect();
+        retention.retiring = listed.iter().copied().filter(|epoch| !retention.needs.contains_key(epoch)).collect();
         retention
     }
 
-    /// Manifests to delete so that the newest `keep` stay, oldest first. They are forgotten here; delete them, then ask [`Self::garbage`].
+    /// Manifests to delete so that the newest `keep` stay, oldest first. What they need is needed no more. They are told again each time until
+    /// [`Self::gone`] says that they are deleted.
     pub fn retire(&mut self, keep: usize) -> Vec<Epoch> {
-        let mut retired = std::mem::take(&mut self.given_up);
         while self.needs.len() - self.taken_over.len() > keep.max(1) {
             if let Some((epoch, _)) = self.needs.pop_first() {
                 self.taken_over.remove(&epoch);
-                retired.push(epoch);
+                self.retiring.insert(epoch);
             }
         }
-        retired
+        self.retiring.iter().copied().collect()
+    }
+
+    /// These manifests are deleted.
+    pub fn gone(&mut self, epochs: &[Epoch]) {
+        epochs.iter().for_each(|epoch| _ = self.retiring.remove(epoch));
+    }
+
+    /// What is reached now. Objects of generation `current` or later, and of the epoch of the newest manifest or later, may be on their way into
+    /// a manifest. So what a later manifest names is reached already or in flight, and a sweep may work with this however long it takes.
+    #[must_use]
+    pub fn reach(&self, current: Generation) -> Reach {
+        let is_known = self.held.values().all(Option::is_some);
+        let reached = is_known.then(|| self.needs.values().chain(self.held.values().flatten()).flatten().cloned().collect());
+        Reach { reached, newest: self.needs.keys().next_back().copied(), current }
     }
 
     /// Of the `stored` snapshot objects, those that nothing retained needs. Objects of generation `current` or later, and of the epoch of
     /// the newest manifest or later, are spared: they may be on their way into a manifest.
     #[must_use]
     pub fn garbage<'a>(&self, stored: &'a [String], current: Generation) -> Vec<&'a str> {
-        if self.held.values().any(Option::is_none) {
-            return Vec::new();
-        }
-        let newest = self.needs.keys().next_back().copied();
-        let reached: BTreeSet<&str> = self.needs.values().chain(self.held.values().flatten()).flatten().map(String::as_str).collect();
-        let dead = |path: &&String| {
-            let Some((epoch, generation)) = paths::snapshot_origin(path) else { return false };
-            let in_flight = generation >= current && newest.is_none_or(|newest| epoch >= newest);
-            !in_flight && !reached.contains(path.as_str())
-        };
-        stored.iter().filter(dead).map(String::as_str).collect()
+        let reach = self.reach(current);
+        stored.iter().filter(|path| reach.is_garbage(path)).map(String::as_str).collect()
     }
 }
 
@@ -134,6 +165,10 @@ mod tests {
             retention.needs.insert(Epoch(epoch), chain);
         }
         assert_eq!(retention.retire(3), [Epoch(1), Epoch(2)]);
+        retention.gone(&[Epoch(1)]);
+        assert_eq!(retention.retire(3), [Epoch(2)], "nobody has said that it is gone");
+        retention.gone(&[Epoch(2), Epoch(7)]);
+        assert!(retention.retire(3).is_empty());
         let mut stored: Vec<String> = (1..=6).map(|e| path(e, e == 1 || e == 3)).collect();
         stored.push("snapshots/readme.txt".into());
         assert_eq!(retention.garbage(&stored, Generation(1)), [path(1, true), path(2, false)]);

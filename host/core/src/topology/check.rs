@@ -6,6 +6,8 @@
 use super::allowance::{check_job_limits, check_operator_limits};
 use super::file::{Draft, DraftCheckpoint, DraftFailure, DraftFlow, DraftInputs, DraftOperator, DraftSink, DraftSource};
 use super::grant;
+use super::home;
+use super::keep;
 use super::limits;
 use super::model::{
     Capsules, Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Open, Operator, Sink, Source, SourceKind, Then, Topology,
@@ -32,14 +34,16 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) -> Option<Topolo
     let checkpoint = check_checkpoint(draft.checkpoint.as_ref(), problems);
     let flow = check_flow(&draft.flow, problems);
     let limits = check_job_limits(&draft.limits, problems);
+    let (quarantine, capsules) = (keep::check_quarantine(&draft.quarantine, problems), keep::check_capsules(&draft.capsules, problems));
     let mut vertices = Vec::with_capacity(nodes);
     let sources = draft.sources.iter().filter_map(|source| check_source(source, &mut vertices, problems)).collect();
     let operators = draft.operators.iter().map(|operator| check_operator(operator, &mut vertices, problems)).collect();
     let sinks = draft.sinks.iter().filter_map(|sink| check_sink(sink, &mut vertices, problems)).collect();
     check_stdin(draft, problems);
     check_shared_places(draft, problems);
+    home::check(draft, problems);
     check_wiring(&vertices, !draft.incomplete, problems);
-    Some(Topology { name, checkpoint, flow, limits, sources, operators, sinks })
+    Some(Topology { name, checkpoint, flow, limits, quarantine, capsules, sources, operators, sinks })
 }
 
 fn line_of(at: usize, problems: &Problems<'_>) -> usize {
@@ -116,6 +120,7 @@ fn check_flow(draft: &DraftFlow, problems: &mut Problems<'_>) -> Flow {
     let flow = Flow {
         steps_ahead_max: limits::STEPS_AHEAD.take(&draft.steps_ahead, problems),
         bytes_ahead_max: limits::BYTES_AHEAD.take(&draft.bytes_ahead, problems).0,
+        emitted_ahead_bytes_max: limits::EMITTED_AHEAD.take(&draft.emitted_ahead, problems).0,
         batch_rows_max: limits::BATCH_ROWS.take(&draft.batch_rows, problems),
         batch_bytes_max: limits::BATCH_BYTES.take(&draft.batch_bytes, problems).0,
     };

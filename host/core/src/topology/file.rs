@@ -3,6 +3,7 @@
 use super::allowance::{DraftJobLimits, DraftOperatorLimits, read_job_limits, read_operator_limits};
 use super::grant::{self, DraftGrant};
 use super::json;
+use super::keep::{self, DraftKeep};
 use super::problem::Problems;
 use super::table::{Given, Placed, Reader, Section};
 use toml_edit::{Document, Item, Value};
@@ -18,6 +19,8 @@ pub(super) struct Draft {
     pub checkpoint: Option<DraftCheckpoint>,
     pub flow: DraftFlow,
     pub limits: DraftJobLimits,
+    pub quarantine: DraftKeep,
+    pub capsules: DraftKeep,
     pub sources: Vec<DraftSource>,
     pub operators: Vec<DraftOperator>,
     pub sinks: Vec<DraftSink>,
@@ -50,6 +53,7 @@ pub(super) struct DraftCheckpoint {
 pub(super) struct DraftFlow {
     pub steps_ahead: Given<i64>,
     pub bytes_ahead: Given<String>,
+    pub emitted_ahead: Given<String>,
     pub batch_rows: Given<i64>,
     pub batch_bytes: Given<String>,
 }
@@ -74,6 +78,9 @@ pub(super) struct DraftFileSource {
     pub split: Given<String>,
     pub row_max: Given<String>,
     pub poll: Given<String>,
+    pub compression: Given<String>,
+    pub idle_after: Given<String>,
+    pub time_ahead_max: Given<String>,
 }
 
 /// `{ column = ... }` or `{ pointer = ... }`, of a time with its unit.
@@ -192,6 +199,8 @@ pub(super) fn read(text: &str, reader: &mut Reader<'_>) -> Option<Draft> {
         draft.flow = read_flow(flow.value, reader);
     }
     draft.limits = read_job_limits(&mut root, reader);
+    draft.quarantine = keep::read(&mut root, reader, "quarantine", "`quarantine`");
+    draft.capsules = keep::read(&mut root, reader, "capsules", "`capsules`");
     let (sources, sources_complete) = root.tables(reader, "source", "a source");
     let (operators, operators_complete) = root.tables(reader, "operator", "an operator");
     let (sinks, sinks_complete) = root.tables(reader, "sink", "a sink");
@@ -242,6 +251,7 @@ fn read_flow(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftFlow {
     let draft = DraftFlow {
         steps_ahead: section.integer(reader, "steps-ahead", "16"),
         bytes_ahead: section.text(reader, "bytes-ahead", "\"16MiB\""),
+        emitted_ahead: section.text(reader, "emitted-ahead", "\"16MiB\""),
         batch_rows: section.integer(reader, "batch-rows", "4096"),
         batch_bytes: section.text(reader, "batch-bytes", "\"256KiB\""),
     };
@@ -281,6 +291,9 @@ fn read_source(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSource
         split: section.text(reader, "split", "\"16MiB\""),
         row_max: section.text(reader, "row-max", "\"1MiB\""),
         poll: section.text(reader, "poll", "\"100ms\""),
+        compression: section.text(reader, "compression", "\"auto\""),
+        idle_after: section.text(reader, "idle-after", "\"1m\""),
+        time_ahead_max: section.text(reader, "time-ahead-max", "\"24h\""),
     });
     let at = section.at;
     section.finish(reader);

@@ -60,6 +60,13 @@ pub(super) fn read(operator: &mut Section<'_>, reader: &mut Reader<'_>) -> Draft
     draft
 }
 
+impl DraftGrant {
+    /// The folders that are granted, as the guest sees them, and where they are.
+    pub fn folders(&self) -> &[(String, Placed<String>)] {
+        &self.folders
+    }
+}
+
 /// Any keys, each with a string.
 fn read_pairs(given: Given<Section<'_>>, reader: &mut Reader<'_>) -> Vec<(String, Placed<String>)> {
     let Given::Is(Placed { value: section, .. }) = given else { return Vec::new() };

@@ -47,7 +47,7 @@ impl Quantity for Duration {
     type Written = String;
     const NOUN: &'static str = "a duration";
     fn read(written: &String) -> Result<Self, Unreadable> {
-        duration(written).map_err(|error| unreadable(error, "a duration is a whole number and `ms`, `s`, `m` or `h`"))
+        duration(written).map_err(|error| unreadable(error, "a duration is a whole number and `ms`, `s`, `m`, `h` or `d`"))
     }
     fn show(self) -> String {
         show_duration(self)
@@ -196,6 +196,7 @@ pub(super) const STOP: Limit<Duration> = Limit::new("checkpoint", "stop-timeout"
 
 pub(super) const STEPS_AHEAD: Limit<u32> = Limit::new("flow", "steps-ahead", 16, (1, 1_024));
 pub(super) const BYTES_AHEAD: Limit<Bytes> = Limit::new("flow", "bytes-ahead", Bytes(16 * MIB), (Bytes(64 * KIB), Bytes(4 * GIB)));
+pub(super) const EMITTED_AHEAD: Limit<Bytes> = Limit::new("flow", "emitted-ahead", Bytes(16 * MIB), (Bytes(64 * KIB), Bytes(4 * GIB)));
 pub(super) const BATCH_ROWS: Limit<u32> = Limit::new("flow", "batch-rows", 4_096, (1, 1_000_000));
 pub(super) const BATCH_BYTES: Limit<Bytes> = Limit::new("flow", "batch-bytes", Bytes(256 * KIB), (Bytes(KIB), Bytes(64 * MIB)));
 
@@ -203,6 +204,10 @@ pub(super) const LATENESS: Limit<Duration> = Limit::new("source.file", "lateness
 pub(super) const SPLIT: Limit<Bytes> = Limit::new("source.file", "split", Bytes(16 * MIB), (Bytes(64 * KIB), Bytes(64 * GIB)));
 pub(super) const ROW: Limit<Bytes> = Limit::new("source.file", "row-max", Bytes(MIB), (Bytes(KIB), Bytes(64 * MIB)));
 pub(super) const POLL: Limit<Duration> = Limit::new("source.file", "poll", ms(100), (ms(10), HOUR));
+
+pub(super) const IDLE_AFTER: Limit<Duration> = Limit::new("source.file", "idle-after", ms(60_000), (ms(0), HOUR.saturating_mul(24 * 366)));
+pub(super) const TIME_AHEAD: Limit<Duration> =
+    Limit::new("source.file", "time-ahead-max", HOUR.saturating_mul(24), (ms(0), HOUR.saturating_mul(24 * 366 * 100)));
 
 /// As many instances as there are key groups can own keys.
 pub(super) const PARALLELISM: Limit<u32> = Limit::new("operator", "parallelism", 1, (1, KEY_GROUPS));
@@ -219,6 +224,14 @@ pub(super) const LOG_LINES: Limit<u32> = Limit::new("operator.limits", "log-line
 pub(super) const LOG_LINES_PER_SECOND: Limit<u32> = Limit::new("operator.limits", "log-lines-per-second", 1_000, (0, 1_000_000));
 /// It is part of a worker's stack.
 pub(super) const STACK: Limit<Bytes> = Limit::new("limits", "stack", Bytes(512 * KIB), (Bytes(64 * KIB), Bytes(MIB)));
+
+/// Rows in quarantine, and capsules.
+pub(super) const QUARANTINE_KEEP: Limit<Duration> =
+    Limit::new("quarantine", "keep", HOUR.saturating_mul(24 * 30), (HOUR, HOUR.saturating_mul(24 * 3_660)));
+pub(super) const QUARANTINE_BYTES: Limit<Bytes> = Limit::new("quarantine", "bytes-max", Bytes(10 * GIB), (Bytes(MIB), Bytes(1_024 * GIB)));
+pub(super) const CAPSULES_KEEP: Limit<Duration> =
+    Limit::new("capsules", "keep", HOUR.saturating_mul(24 * 30), (HOUR, HOUR.saturating_mul(24 * 3_660)));
+pub(super) const CAPSULES_BYTES: Limit<Bytes> = Limit::new("capsules", "bytes-max", Bytes(4 * GIB), (Bytes(MIB), Bytes(1_024 * GIB)));
 
 pub(super) const PART: Limit<Bytes> = Limit::new("sink.objects", "part-bytes", Bytes(64 * MIB), (Bytes(64 * KIB), Bytes(GIB)));
 
@@ -273,9 +286,12 @@ pub fn limits() -> Vec<LimitRow> {
         STOP.row(),
         STEPS_AHEAD.row(),
         BYTES_AHEAD.row(),
+        EMITTED_AHEAD.row(),
         BATCH_ROWS.row(),
         BATCH_BYTES.row(),
         LATENESS.row(),
+        IDLE_AFTER.row(),
+        TIME_AHEAD.row(),
         SPLIT.row(),
         ROW.row(),
         POLL.row(),
@@ -302,6 +318,10 @@ pub fn limits() -> Vec<LimitRow> {
         FAULTS_WINDOW.row(),
         FAULTS_PAUSE.row(),
         CAPSULE.row(),
+        QUARANTINE_KEEP.row(),
+        QUARANTINE_BYTES.row(),
+        CAPSULES_KEEP.row(),
+        CAPSULES_BYTES.row(),
     ]
 }
 
@@ -354,6 +374,7 @@ mod tests {
             UNCHECKPOINTED,
             CHAIN_BYTES,
             BYTES_AHEAD,
+            EMITTED_AHEAD,
             BATCH_BYTES,
             SPLIT,
             ROW,
@@ -363,6 +384,8 @@ mod tests {
             REPLAY_LOG,
             SNAPSHOT_COPY,
             CAPSULE,
+            QUARANTINE_BYTES,
+            CAPSULES_BYTES,
         ] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
@@ -375,11 +398,15 @@ mod tests {
             SAVEPOINT_POLL,
             STOP,
             LATENESS,
+            IDLE_AFTER,
+            TIME_AHEAD,
             POLL,
             DEADLINE,
             RECOVER_WITHIN,
             FAULTS_WINDOW,
             FAULTS_PAUSE,
+            QUARANTINE_KEEP,
+            CAPSULES_KEEP,
         ];
         for limit in times.into_iter().chain(backoffs) {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");

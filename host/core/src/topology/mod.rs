@@ -18,7 +18,9 @@ mod check;
 mod environment;
 mod file;
 mod grant;
+mod home;
 mod json;
+mod keep;
 mod limits;
 mod model;
 mod picture;
@@ -39,10 +41,11 @@ pub use environment::{EXPANSION_BYTES_MAX, ExpansionError, expand};
 pub use file::TEXT_BYTES_MAX;
 pub use grant::{FOLDERS_MAX, GUEST_PATH_BYTES_MAX, Grant, GrantedFolder, VARIABLES_BYTES_MAX, VARIABLES_MAX};
 pub use json::CONFIG_DEPTH_MAX;
+pub use keep::Keep;
 pub use limits::{LimitRow, limits};
 pub use model::{
-    Capsules, Checkpoint, Delivery, Exchange, Field, FileSink, FileSource, Flow, Input, NODES_MAX, ObjectsSink, OnFailure, Open, Operator,
-    Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, Then, TimeField, TimeUnit, Topology,
+    Capsules, Checkpoint, Compression, Delivery, Exchange, Field, FileSink, FileSource, Flow, Input, NODES_MAX, ObjectsSink, OnFailure,
+    Open, Operator, Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, Then, TimeField, TimeUnit, Topology,
 };
 pub use plan::{Edge, Node, Plan, plan};
 pub use problem::{PROBLEMS_MAX, Problem, render, render_quoted};

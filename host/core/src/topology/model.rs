@@ -2,6 +2,7 @@
 
 use super::allowance::{JobLimits, OperatorLimits};
 use super::grant::Grant;
+use super::keep::Keep;
 use crate::keying;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ pub struct Topology {
     pub flow: Flow,
     /// What holds for all guests alike.
     pub limits: JobLimits,
+    /// How much of the quarantine is kept.
+    pub quarantine: Keep,
+    /// How many capsules are kept.
+    pub capsules: Keep,
     /// At least one, in the order of the file.
     pub sources: Vec<Source>,
     /// In the order of the file; there may be none.
@@ -73,6 +78,8 @@ pub struct Flow {
     pub steps_ahead_max: u32,
     /// Bytes that one source instance may be ahead.
     pub bytes_ahead_max: u64,
+    /// Bytes that the instances of one operator on one worker may have emitted and nobody has taken yet.
+    pub emitted_ahead_bytes_max: u64,
     /// Rows in one batch.
     pub batch_rows_max: u32,
     /// Bytes in one batch; one row alone may have more.
@@ -118,6 +125,55 @@ pub struct FileSource {
     pub row_bytes_max: u64,
     /// With `follow`: time between two looks for more.
     pub poll: Duration,
+    /// Whether files are unpacked.
+    pub compression: Compression,
+    /// With `follow` or standard input: time without rows after which a file, or the source, no longer holds event time back. `None`: it always
+    /// does.
+    pub idle_after: Option<Duration>,
+    /// How far event times may be ahead of the clock; rows beyond are refused. `None`: any time is taken.
+    pub time_ahead_max: Option<Duration>,
+}
+
+/// How files are unpacked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Each as its first bytes say.
+    #[default]
+    Auto,
+    /// Not at all: every byte is taken as it is.
+    None,
+    /// All are gzip.
+    Gzip,
+    /// All are zstd.
+    Zstd,
+}
+
+impl Compression {
+    /// The words of a topology file.
+    pub const WORDS: &'static [&'static str] = &["auto", "none", "gzip", "zstd"];
+
+    /// Reads a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "auto" => Self::Auto,
+            "none" => Self::None,
+            "gzip" => Self::Gzip,
+            "zstd" => Self::Zstd,
+            _ => return None,
+        })
+    }
+
+    /// As a topology file writes it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
 }
 
 /// How bytes become rows.

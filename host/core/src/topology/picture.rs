@@ -2,8 +2,8 @@
 
 use super::allowance::JobLimits;
 use super::model::{
-    Checkpoint, Delivery, Exchange, Field, FileSource, Input, Open, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then, TimeField,
-    Topology,
+    Checkpoint, Compression, Delivery, Exchange, Field, FileSource, Input, Open, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then,
+    TimeField, Topology,
 };
 use super::plan::{Edge, Node, Plan};
 use super::problem::quote;
@@ -255,10 +255,17 @@ fn render_file(out: &mut String, file: &FileSource) {
     }
     if let Some(TimeField { field, unit }) = &file.time {
         let late = if file.lateness.is_zero() { String::new() } else { format!(", up to {} late", show_duration(file.lateness)) };
-        line(out, "time", &format!("{}, {}{late}", field_text(field), unit.word()));
+        let ahead = file.time_ahead_max.map_or_else(String::new, |most| format!(", at most {} ahead of the clock", show_duration(most)));
+        line(out, "time", &format!("{}, {}{late}{ahead}", field_text(field), unit.word()));
+    }
+    if file.compression != Compression::Auto {
+        line(out, "packed", file.compression.word());
     }
     if file.follow {
         line(out, "follow", &format!("looks for more every {}", show_duration(file.poll)));
+    }
+    if let Some(after) = file.idle_after {
+        line(out, "idle", &format!("holds no event time back after {} without rows", show_duration(after)));
     }
     let mut limits = format!("rows of {}", show_size(file.row_bytes_max));
     if file.path != STDIN {

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+/// In the order in which a duration is shown; days are read alone.
+const DURATION_UNITS: [(&str, u64); 5] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1), ("d", 86_400_000)];
 /// In the order in which a size is shown: powers of 1,024 where they fit, else powers of 1,000.
 const SIZE_UNITS: [(&str, u64); 7] =
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1)];
@@ -34,7 +35,7 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Result<u64, QuantityError> {
     number.checked_mul(*factor).ok_or(QuantityError::Large)
 }
 
-/// Reads a duration: a whole number of `ms`, `s`, `m` or `h`.
+/// Reads a duration: a whole number of `ms`, `s`, `m`, `h` or `d`.
 ///
 /// ```
 /// # use reprise_core::topology::duration;

@@ -1,8 +1,8 @@
 //! Draft -> checked, for sources: which settings go with which format.
 
 use super::file::{DraftColumn, DraftField, DraftFileSource};
-use super::limits::{LATENESS, POLL, ROW, SPLIT};
-use super::model::{Field, FileSource, SourceFormat, TimeField, TimeUnit};
+use super::limits::{IDLE_AFTER, LATENESS, POLL, ROW, SPLIT, TIME_AHEAD};
+use super::model::{Compression, Field, FileSource, SourceFormat, TimeField, TimeUnit};
 use super::problem::{Problems, quote};
 use super::suggest::nearest;
 use super::table::{Given, Placed};
@@ -33,11 +33,14 @@ pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Prob
         field.map(|field| TimeField { field, unit })
     });
     let lateness = LATENESS.take(&draft.lateness, problems);
-    if let (Some(placed), true) = (draft.lateness.get(), draft.time.is_absent()) {
-        let help = Some("say with `time` where the event time is, or remove `lateness`".to_owned());
-        problems.add(placed.at, "`lateness` has no meaning without `time`", help);
+    for (setting, key) in [(&draft.lateness, "lateness"), (&draft.time_ahead_max, "time-ahead-max")] {
+        if let (Some(placed), true) = (setting.get(), draft.time.is_absent()) {
+            let help = Some(format!("say with `time` where the event time is, or remove `{key}`"));
+            problems.add(placed.at, format!("`{key}` has no meaning without `time`"), help);
+        }
     }
     let follow = check_follow(draft, problems);
+    let waits = follow || path == STDIN;
     FileSource {
         path,
         format: format.unwrap_or(SourceFormat::Lines),
@@ -48,6 +51,9 @@ pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Prob
         split_bytes: SPLIT.take(&draft.split, problems).0,
         row_bytes_max: ROW.take(&draft.row_max, problems).0,
         poll: POLL.take(&draft.poll, problems),
+        compression: check_compression(draft, problems),
+        idle_after: Some(IDLE_AFTER.take(&draft.idle_after, problems)).filter(|after| waits && !after.is_zero()),
+        time_ahead_max: Some(TIME_AHEAD.take(&draft.time_ahead_max, problems)).filter(|most| !most.is_zero()),
     }
 }
 
@@ -181,6 +187,26 @@ fn check_unit(given: &Given<String>, problems: &mut Problems<'_>) -> TimeUnit {
     })
 }
 
+fn check_compression(draft: &DraftFileSource, problems: &mut Problems<'_>) -> Compression {
+    let Some(placed) = draft.compression.get() else { return Compression::Auto };
+    let word = &placed.value;
+    let Some(compression) = Compression::from_word(word) else {
+        let help = Some(word_help(word, Compression::WORDS));
+        problems.add(placed.at, format!("`compression`: \"{}\" is not known", quote(word)), help);
+        return Compression::Auto;
+    };
+    let packed = matches!(compression, Compression::Gzip | Compression::Zstd);
+    if packed && draft.follow.get().is_some_and(|follow| follow.value) {
+        let help = Some("remove `follow`: packed files are read to their ends".to_owned());
+        problems.add(placed.at, format!("`compression = \"{word}\"` does not go with `follow`"), help);
+    }
+    if packed && draft.path.get().is_some_and(|path| path.value == STDIN) {
+        let help = Some("unpack it before the job, as with `zcat FILE | reprise run ...`".to_owned());
+        problems.add(placed.at, format!("`compression = \"{word}\"` does not go with standard input"), help);
+    }
+    compression
+}
+
 fn check_follow(draft: &DraftFileSource, problems: &mut Problems<'_>) -> bool {
     let follow = draft.follow.get();
     let follows = follow.is_some_and(|placed| placed.value);
@@ -195,6 +221,10 @@ fn check_follow(draft: &DraftFileSource, problems: &mut Problems<'_>) -> bool {
     }
     if let (Some(placed), false, false) = (draft.poll.get(), follows, draft.follow.is_broken()) {
         problems.add(placed.at, "`poll` has no meaning without `follow`", Some("add `follow = true`, or remove `poll`".to_owned()));
+    }
+    if let (Some(placed), false, false) = (draft.idle_after.get(), follows || stdin, draft.follow.is_broken()) {
+        let help = Some("add `follow = true`, or remove `idle-after`: what is read to its end holds nothing back".to_owned());
+        problems.add(placed.at, "`idle-after` has no meaning without `follow`", help);
     }
     follows
 }

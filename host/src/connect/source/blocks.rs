@@ -2,6 +2,7 @@
 //!
 //! The buffer grows only as far as one row needs: whoever reads rows gives a row up before the window passes the longest one allowed.
 
+use super::content::damaged;
 use crate::connect::ConnectError;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -15,6 +16,8 @@ pub const FOLLOW_BLOCK_BYTES: usize = 64 << 10;
 enum Input {
     File(File),
     Stream(Box<dyn Read + Send>),
+    /// What is unpacked from a file.
+    Packed(Box<dyn Read + Send>),
 }
 
 /// What a fill did.
@@ -37,6 +40,8 @@ pub struct Blocks {
     offset: u64,
     /// Bytes at or behind this offset do not exist.
     limit: u64,
+    /// A stream has ended. It is not asked again: a terminal would begin anew.
+    is_over: bool,
 }
 
 impl Blocks {
@@ -47,13 +52,27 @@ impl Blocks {
     pub fn file(mut file: File, path: &Path, offset: u64, limit: u64, block_bytes: usize) -> Result<Self, ConnectError> {
         file.seek(SeekFrom::Start(offset)).map_err(ConnectError::io("seek in", path))?;
         let buffer = vec![0; block_bytes];
-        Ok(Self { input: Input::File(file), path: path.to_path_buf(), buffer, start: 0, end: 0, offset, limit })
+        Ok(Self { input: Input::File(file), path: path.to_path_buf(), buffer, start: 0, end: 0, offset, limit, is_over: false })
     }
 
     /// Reads a stream; `path` names it in errors.
     pub fn stream(stream: Box<dyn Read + Send>, path: &Path) -> Self {
         let buffer = vec![0; FOLLOW_BLOCK_BYTES];
-        Self { input: Input::Stream(stream), path: path.to_path_buf(), buffer, start: 0, end: 0, offset: 0, limit: u64::MAX }
+        Self {
+            input: Input::Stream(stream),
+            path: path.to_path_buf(),
+            buffer,
+            start: 0,
+            end: 0,
+            offset: 0,
+            limit: u64::MAX,
+            is_over: false,
+        }
+    }
+
+    /// What a packed file holds, from `offset` on.
+    pub fn packed(stream: Box<dyn Read + Send>, path: &Path, offset: u64) -> Self {
+        Self { input: Input::Packed(stream), offset, ..Self::stream(Box::new(io::empty()), path) }
     }
 
     /// The bytes that are read and not consumed.
@@ -77,13 +96,32 @@ impl Blocks {
     pub fn as_file(&self) -> Option<&File> {
         match &self.input {
             Input::File(file) => Some(file),
-            Input::Stream(_) => None,
+            Input::Stream(_) | Input::Packed(_) => None,
         }
     }
 
     /// True where a read may block until somebody writes.
     pub fn may_block(&self) -> bool {
-        matches!(self.input, Input::Stream(_))
+        matches!(self.input, Input::Stream(_)) && !self.is_over
+    }
+
+    /// Goes back to an offset of a file that was passed.
+    ///
+    /// # Errors
+    /// [`ConnectError::Io`], also for a stream.
+    pub fn rewind(&mut self, offset: u64) -> Result<(), ConnectError> {
+        match &mut self.input {
+            Input::File(file) => file.seek(SeekFrom::Start(offset)),
+            Input::Stream(_) | Input::Packed(_) => Err(io::ErrorKind::NotSeekable.into()),
+        }
+        .map_err(ConnectError::io("seek in", &self.path))?;
+        (self.start, self.end, self.offset) = (0, 0, offset);
+        Ok(())
+    }
+
+    /// Lets more bytes exist than before.
+    pub fn raise_limit(&mut self, limit: u64) {
+        self.limit = self.limit.max(limit);
     }
 
     /// Gives up the first bytes of the window, at most all of it.
@@ -110,17 +148,18 @@ impl Blocks {
         }
         let room = (self.buffer.len() - self.end) as u64;
         let room = room.min(self.limit.saturating_sub(self.read_end())) as usize;
-        if room == 0 {
+        if room == 0 || self.is_over {
             return Ok(Fill::End);
         }
         let target = &mut self.buffer[self.end..self.end + room];
         let read = loop {
             let read = match &mut self.input {
                 Input::File(file) => file.read(target),
-                Input::Stream(stream) => stream.read(target),
+                Input::Stream(stream) | Input::Packed(stream) => stream.read(target),
             };
             match read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(self.input, Input::Packed(_)) => return Err(damaged(&self.path, self.read_end(), &error)),
                 other => break other.map_err(ConnectError::io("read", &self.path))?,
             }
         };
@@ -128,6 +167,7 @@ impl Blocks {
             let what = format!("it ends at byte {}, but had {} bytes when it was listed", self.read_end(), self.limit);
             return Err(ConnectError::Changed { path: self.path.clone(), offset: self.offset, what });
         }
+        self.is_over = read == 0 && !matches!(self.input, Input::File(_));
         self.end += read;
         Ok(if read == 0 { Fill::End } else { Fill::More })
     }

@@ -7,7 +7,7 @@ use super::json::JsonRows;
 use super::lines::{Bounds, LineScan, Progress};
 use crate::connect::ConnectError;
 use crate::connect::source::ROW_BYTES_MAX;
-use reprise_core::topology::{FileSource, SourceFormat};
+use reprise_core::topology::{Field, FileSource, SourceFormat};
 use std::path::Path;
 
 /// The format of a source, with its settings checked.
@@ -53,6 +53,30 @@ impl Format {
         }
     }
 
+    /// The settings that decide which rows the bytes of a file are, for people and to compare.
+    pub fn reads(settings: &FileSource) -> String {
+        let mut text = match settings.format {
+            SourceFormat::Lines => "lines".to_owned(),
+            SourceFormat::Json => "json".to_owned(),
+            SourceFormat::Csv { header, delimiter } => {
+                let header = if header { "" } else { "out" };
+                format!("csv with{header} header, separated by `{}`", delimiter.escape_ascii())
+            }
+        };
+        let place = |field: &Field| match field {
+            Field::Column(name) => format!("column `{name}`"),
+            Field::Index(index) => format!("column {index}"),
+            Field::Pointer(pointer) => format!("`{pointer}`"),
+        };
+        if let Some(key) = &settings.key {
+            text += &format!(", key at {}", place(key));
+        }
+        if let Some(time) = &settings.time {
+            text += &format!(", time at {} in {}", place(&time.field), time.unit.word());
+        }
+        text
+    }
+
     /// True where rows may start at any newline, so that a file can be cut into ranges.
     pub fn is_lines(&self) -> bool {
         matches!(self, Self::Lines | Self::Json(_))
@@ -66,16 +90,25 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// A decoder for a split that starts as `start` says; `path` is its input.
+    /// A decoder for a split that starts as `start` says; `path` is its input. `head` opens it from its start, for its first record.
     ///
     /// # Errors
     /// Where the header of a CSV file cannot be read again.
-    pub fn new(format: &Format, row_bytes_max: usize, path: &Path, start: Start) -> Result<Self, ConnectError> {
+    pub fn new(
+        format: &Format,
+        row_bytes_max: usize,
+        path: &Path,
+        start: Start,
+        head: impl FnOnce() -> Result<(Blocks, Bounds), ConnectError>,
+    ) -> Result<Self, ConnectError> {
         Ok(match (format, start) {
             (Format::Lines | Format::Json(_), Start::Range(start)) => Self::Lines(LineScan::skipping(row_bytes_max, start)),
             (Format::Lines | Format::Json(_), _) => Self::Lines(LineScan::new(row_bytes_max)),
             (Format::Csv(settings), Start::Input) => Self::Csv(Box::new(CsvScan::new(settings, path))),
-            (Format::Csv(settings), _) => Self::Csv(Box::new(CsvScan::resume(settings, path)?)),
+            (Format::Csv(settings), _) => {
+                let (head, bounds) = head()?;
+                Self::Csv(Box::new(CsvScan::resume(settings, path, head, bounds)?))
+            }
         })
     }
 

@@ -3,11 +3,31 @@
 //! Numbers may have a sign, a fraction and an exponent; what is finer than a millisecond is cut off towards the past. Without an exponent
 //! the arithmetic is exact.
 
-use reprise_core::topology::TimeUnit;
+use crate::clock::Clock;
+use reprise_core::topology::{FileSource, TimeUnit};
 
 /// Digits behind the point that count; more are read and dropped. 10^-12 s is finer than any unit.
 const FRACTION_DIGITS: u32 = 12;
 const FRACTION_SCALE: i128 = 10_i128.pow(FRACTION_DIGITS);
+
+/// The latest event time that is taken: so far ahead of the clock.
+pub struct Horizon {
+    clock: Clock,
+    ahead_ms: Option<i64>,
+}
+
+impl Horizon {
+    /// As the settings say.
+    pub fn new(settings: &FileSource, clock: Clock) -> Self {
+        let ahead = settings.time_ahead_max.filter(|_| settings.time.is_some());
+        Self { clock, ahead_ms: ahead.map(|ahead| i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)) }
+    }
+
+    /// Where it is now, milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.ahead_ms.map_or(i64::MAX, |ahead_ms| self.clock.now_ms().saturating_add(ahead_ms))
+    }
+}
 
 /// Reads an event time: milliseconds since 1970-01-01T00:00:00Z, or `None` where the text is none or does not fit.
 pub fn parse(text: &str, unit: TimeUnit) -> Option<i64> {

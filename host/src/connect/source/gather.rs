@@ -17,6 +17,8 @@ pub struct Gather {
     row_bytes_max: usize,
     split: String,
     time_max: Option<i64>,
+    /// Later event times are refused.
+    horizon_ms: i64,
     last_rows: usize,
     last_value_bytes: usize,
 }
@@ -33,6 +35,7 @@ impl Gather {
             row_bytes_max,
             split: String::new(),
             time_max: None,
+            horizon_ms: i64::MAX,
             last_rows: 0,
             last_value_bytes: 0,
         }
@@ -43,6 +46,23 @@ impl Gather {
         self.split.clear();
         self.split.push_str(split);
         self.time_max = None;
+    }
+
+    /// From now on event times later than this are refused.
+    pub fn set_horizon(&mut self, horizon_ms: i64) {
+        self.horizon_ms = horizon_ms;
+    }
+
+    /// Refuses a time that is too far ahead of the clock.
+    ///
+    /// # Errors
+    /// The reason.
+    #[inline]
+    pub fn check_time(&self, time: Option<i64>) -> Result<(), String> {
+        match time {
+            Some(time) if time > self.horizon_ms => Err(too_far_ahead(time)),
+            _ => Ok(()),
+        }
     }
 
     /// The largest event time of the split since [`Gather::begin_split`].
@@ -125,4 +145,11 @@ impl Gather {
             self.columns.values.reserve(self.last_value_bytes);
         }
     }
+}
+
+#[cold]
+fn too_far_ahead(time: i64) -> String {
+    let date = chrono::DateTime::from_timestamp_millis(time);
+    let date = date.map_or_else(|| format!("{time} ms"), |date| date.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
+    format!("the event time {date} is further ahead of the clock than `time-ahead-max` of the source allows")
 }

@@ -32,7 +32,8 @@ impl JsonRows {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }
-        match self.fields(line) {
+        let fields = self.fields(line).and_then(|(key, time)| gather.check_time(time).map(|()| (key, time)));
+        match fields {
             Ok((key, time)) => gather.push(offset, key.as_bytes(), line, time),
             Err(reason) => gather.reject(offset, line, reason),
         }

@@ -34,6 +34,8 @@ pub struct Bounds {
     pub stop: u64,
     /// The end of the input is not its last word.
     pub growing: bool,
+    /// The input ends some time, so that it may be read far ahead and then again.
+    pub finite: bool,
 }
 
 /// A row that turned out to be too long, while its end is looked for.

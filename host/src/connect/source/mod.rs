@@ -9,6 +9,7 @@
 //! has escapes.
 
 mod blocks;
+mod content;
 mod csv;
 mod decoder;
 mod event_time;
@@ -19,11 +20,13 @@ mod lines;
 mod listing;
 mod pointer;
 mod position;
+mod quotes;
 mod reader;
 mod split;
 pub mod stdin;
 #[cfg(test)]
 mod tests;
+mod watermark;
 
 /// The path that means standard input.
 pub const STDIN_PATH: &str = "-";

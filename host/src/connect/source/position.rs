@@ -15,6 +15,9 @@ use std::path::Path;
 /// Bytes from the start of a file that say whether it is still the same file.
 pub const FINGERPRINT_BYTES: u64 = 4 << 10;
 
+/// Stands for a length that is not known yet.
+pub const UNKNOWN_BYTES: u64 = i64::MAX as u64;
+
 /// Position in one split of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +34,13 @@ pub struct FilePosition {
     pub size: Option<u64>,
     /// What the file began with.
     pub fingerprint: Fingerprint,
+    /// Length of the file when it was listed, where it is packed: then the other offsets count unpacked bytes, and where it ends shows only
+    /// at the end ([`UNKNOWN_BYTES`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<u64>,
+    /// The settings that say which rows the bytes are ([`super::decoder::Format::reads`]); none in positions of early versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<String>,
     /// The largest event time given out; none without `time`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_max: Option<i64>,
@@ -116,7 +126,7 @@ impl FilePosition {
             }
             Err(error) => return Err(ConnectError::io("look at", path)(error)),
         };
-        let known = self.size.unwrap_or(0).max(self.offset);
+        let known = self.packed.unwrap_or_else(|| self.size.unwrap_or(0).max(self.offset));
         if length_bytes < known {
             return Err(changed(format!("it has {length_bytes} bytes, but had at least {known}: it was truncated or replaced")));
         }

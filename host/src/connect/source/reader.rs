@@ -5,8 +5,10 @@ use super::gather::Gather;
 use super::lines::Progress;
 use super::position::FilePosition;
 use super::split::OpenSplit;
+use super::watermark::{self, Quiet};
 use crate::connect::{ConnectError, SourceBatch, SourceReader, Step};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A reader of files.
 pub struct FileReader {
@@ -25,6 +27,7 @@ struct Split {
     position: FilePosition,
     state: State,
     moved: bool,
+    quiet: Quiet,
 }
 
 enum State {
@@ -36,7 +39,7 @@ enum State {
 impl Split {
     fn new(position: FilePosition) -> Self {
         let state = if position.is_done() { State::Done } else { State::Closed };
-        Self { position, state, moved: false }
+        Self { position, state, moved: false, quiet: Quiet::default() }
     }
 
     fn is_done(&self) -> bool {
@@ -58,6 +61,7 @@ impl Split {
         let State::Open(open) = &mut self.state else { return Ok(Progress::Done) };
         let (progress, moved) = open.scan(plan, &mut self.position, gather)?;
         self.moved |= moved;
+        self.quiet.note(moved, Instant::now());
         if progress == Progress::Done {
             self.state = State::Done;
         }
@@ -82,8 +86,11 @@ impl FileReader {
                 continue;
             }
             while !split.is_done() {
-                if split.scan(&self.plan, &mut self.gather)? == Progress::Full {
-                    return Ok(());
+                match split.scan(&self.plan, &mut self.gather)? {
+                    Progress::Full => return Ok(()),
+                    // Its last row may not be whole yet.
+                    Progress::Wait => break,
+                    Progress::Paused | Progress::Done => {}
                 }
             }
         }
@@ -122,13 +129,16 @@ impl FileReader {
 
     fn raise_watermark(&mut self) {
         let Some(lateness_ms) = self.plan.lateness_ms else { return };
-        let mut least: Option<i64> = None;
-        for split in self.splits[self.first_open..].iter().filter(|split| !split.is_done()) {
-            let Some(time) = split.position.time_max else { return };
-            least = Some(least.map_or(time, |least| least.min(time)));
-        }
-        if let Some(least) = least {
+        let idle_after = self.plan.idle_after.unwrap_or(Duration::MAX);
+        let open = || self.splits[self.first_open..].iter().filter(|split| !split.is_done());
+        if let Some(least) = watermark::least(open().map(|split| (split.position.time_max, &split.quiet)), idle_after) {
             self.watermark = self.watermark.max(least.saturating_sub(lateness_ms).saturating_sub(1));
+        }
+        let latest = open().filter_map(|split| split.position.time_max).max();
+        for split in self.splits[self.first_open..].iter_mut().filter(|split| !split.is_done()) {
+            if split.quiet.tells(split.position.time_max < latest, idle_after) {
+                tracing::warn!("{}", split.quiet.told(&split.position.path, self.plan.idle_after));
+            }
         }
     }
 }
@@ -137,11 +147,17 @@ impl SourceReader for FileReader {
     fn next(&mut self) -> Result<Step, ConnectError> {
         loop {
             self.gather.reserve();
+            self.gather.set_horizon(self.plan.horizon.now_ms());
             self.read_bounded()?;
             if self.plan.follow {
                 self.read_followed()?;
             }
             if !self.gather.is_empty() || self.splits.iter().skip(self.first_open).any(|split| split.moved) {
+                return Ok(Step::Rows(self.batch()));
+            }
+            let before = self.watermark;
+            self.raise_watermark();
+            if self.watermark > before {
                 return Ok(Step::Rows(self.batch()));
             }
             if self.finds_new {

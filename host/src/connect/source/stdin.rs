@@ -3,19 +3,51 @@
 //! One split, which cannot be read again: its position only counts rows, and rows since the last checkpoint are lost in a crash. Rows are
 //! given out as soon as a read brings them; offsets of rejected rows count from the start of this run's input.
 
+use super::content::packing;
 use super::decoder::{Decoder, Format, Start};
+use super::event_time::Horizon;
 use super::gather::Gather;
 use super::lines::Bounds;
 use super::{STDIN_PATH, blocks::Blocks, lines::Progress};
+use crate::clock::Clock;
 use crate::connect::{BatchLimits, ConnectError, Source, SourceBatch, SourceReader, SplitPosition, Step};
-use reprise_core::topology::FileSource;
+use reprise_core::topology::{Compression, FileSource};
 use serde::{Deserialize, Serialize};
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Identity of the only split.
 const SPLIT: &str = "stdin";
+
+/// Rows that a position counts; `None` for positions of other sources.
+pub fn rows_of(position: &str) -> Option<u64> {
+    serde_json::from_str::<Position>(position).ok().map(|position| position.rows)
+}
+
+/// False where standard input is certain to bring nothing: it is closed, `/dev/null`, or a file at its end. Reads nothing.
+pub fn may_have_input() -> bool {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+    let Ok(mut input) = std::io::stdin().as_fd().try_clone_to_owned().map(File::from) else { return false };
+    let Ok(metadata) = input.metadata() else { return true };
+    if metadata.is_file() {
+        return input.stream_position().map_or(true, |at| at < metadata.len());
+    }
+    std::fs::metadata("/dev/null").map_or(true, |null| null.rdev() != metadata.rdev())
+}
+
+/// Why a job that has finished does not read standard input.
+pub fn finished() -> ConnectError {
+    ConnectError::Config {
+        what: "the job finished in an earlier run and its output is published; what comes on standard input now was not read, since it \
+               cannot be compared with what was read then"
+            .to_owned(),
+        help: "to read it as a new input, give the job another `name` or another store; if it has been read, there is nothing to do"
+            .to_owned(),
+    }
+}
 
 /// Standard input. See the module.
 pub struct StdinSource {
@@ -28,6 +60,8 @@ struct Plan {
     row_bytes_max: usize,
     /// Milliseconds; none where rows have no time.
     lateness_ms: Option<i64>,
+    horizon: Horizon,
+    compression: Compression,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +83,7 @@ impl StdinSource {
     ///
     /// # Errors
     /// [`ConnectError::Config`].
-    pub fn new(settings: &FileSource, limits: BatchLimits) -> Result<Self, ConnectError> {
+    pub fn new(settings: &FileSource, limits: BatchLimits, clock: Clock) -> Result<Self, ConnectError> {
         if settings.follow {
             return Err(ConnectError::Config {
                 what: "standard input cannot be followed".to_owned(),
@@ -62,6 +96,8 @@ impl StdinSource {
             limits,
             row_bytes_max: settings.row_bytes_max as usize,
             lateness_ms: settings.time.as_ref().map(|_| lateness_ms),
+            horizon: Horizon::new(settings, clock),
+            compression: settings.compression,
         };
         Ok(Self { plan: Arc::new(plan) })
     }
@@ -70,7 +106,9 @@ impl StdinSource {
     pub(super) fn reader_of(&self, splits: &[SplitPosition], stream: Box<dyn Read + Send>) -> Result<StreamReader, ConnectError> {
         let plan = Arc::clone(&self.plan);
         let path = Path::new(STDIN_PATH);
-        let decoder = Decoder::new(&plan.format, plan.row_bytes_max, path, Start::Input)?;
+        let head =
+            || Err(ConnectError::Io { doing: "read again", path: path.to_path_buf(), source: std::io::ErrorKind::NotSeekable.into() });
+        let decoder = Decoder::new(&plan.format, plan.row_bytes_max, path, Start::Input, head)?;
         let position = match splits.iter().find(|split| split.split == SPLIT) {
             None => None,
             Some(split) => Some(serde_json::from_str(&split.position).map_err(|error| ConnectError::Corrupt {
@@ -79,7 +117,7 @@ impl StdinSource {
             })?),
         };
         let gather = Gather::new(plan.limits, plan.row_bytes_max);
-        Ok(StreamReader { plan, decoder, blocks: Blocks::stream(stream, path), position, gather, time_max: None })
+        Ok(StreamReader { plan, decoder, blocks: Blocks::stream(stream, path), position, gather, time_max: None, is_seen: false })
     }
 }
 
@@ -110,6 +148,8 @@ pub(super) struct StreamReader {
     position: Option<Position>,
     gather: Gather,
     time_max: Option<i64>,
+    /// What it is has been looked at.
+    is_seen: bool,
 }
 
 impl SourceReader for StreamReader {
@@ -117,7 +157,11 @@ impl SourceReader for StreamReader {
         let Some(mut position) = self.position else { return Ok(Step::End) };
         self.gather.reserve();
         self.gather.begin_split(SPLIT);
-        let bounds = Bounds { stop: u64::MAX, growing: false };
+        if !std::mem::replace(&mut self.is_seen, true) {
+            self.check_content()?;
+        }
+        self.gather.set_horizon(self.plan.horizon.now_ms());
+        let bounds = Bounds { stop: u64::MAX, growing: false, finite: true };
         let progress = self.decoder.scan(&self.plan.format, &mut self.blocks, bounds, &mut self.gather)?;
         self.time_max = self.time_max.max(self.gather.time_max());
         let (rows, rejected) = self.gather.take();
@@ -132,9 +176,25 @@ impl SourceReader for StreamReader {
         }
         Ok(Step::Rows(SourceBatch { rows, rejected, positions: vec![position.to_split()], watermark: self.watermark() }))
     }
+
+    fn ends(&self) -> bool {
+        false
+    }
 }
 
 impl StreamReader {
+    /// Looks at what a first read brings.
+    fn check_content(&mut self) -> Result<(), ConnectError> {
+        self.blocks.fill()?;
+        match packing(Path::new("standard input"), self.blocks.window(), self.plan.compression)? {
+            None => Ok(()),
+            Some(packing) => Err(ConnectError::Config {
+                what: format!("standard input is packed by {}, and is not unpacked", packing.word()),
+                help: "unpack it before the job, as with `zcat FILE | reprise run ...`, or name the file in `path`".to_owned(),
+            }),
+        }
+    }
+
     fn watermark(&self) -> i64 {
         match (self.plan.lateness_ms, self.time_max) {
             (Some(lateness_ms), Some(time)) => time.saturating_sub(lateness_ms).saturating_sub(1),

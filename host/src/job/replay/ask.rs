@@ -164,10 +164,12 @@ async fn request(
     let mut count = 0;
     for (input, mut rows) in inputs {
         let mut tries = 0..TRIES_MAX;
+        // Below that something lies that may be no request at all.
+        let mut least = 0;
         loop {
             tries.next().ok_or_else(too_busy)?;
             // Whoever creates a request has seen all that were made before, so no row is asked for twice.
-            let mut number = 0;
+            let mut number = least;
             for request in made.iter().filter(|request| request.object == *object) {
                 number = number.max(ObjectName::of_replay(&request.path).map_or(0, |(_, number)| number.saturating_add(1)));
                 request.replay.rows.rows.iter().for_each(|row| _ = rows.remove(row));
@@ -183,6 +185,7 @@ async fn request(
                 made.push(Request { path, object: object.clone(), replay });
                 break;
             }
+            least = number.saturating_add(1);
             *made = super::requests(store).await?;
         }
     }

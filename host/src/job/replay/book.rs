@@ -63,7 +63,7 @@ impl Book {
             match paths::replayed_origin(&path) {
                 Some((epoch, _)) if history.has(epoch) => drop(counting.insert(path, epoch)),
                 Some((_, generation)) => self.dead.push((path, generation)),
-                None => {}
+                None => _ = store.pass_over(&path, "it is no note about the quarantine"),
             }
         }
         for (path, note) in read_all::<Replayed>(store, counting.keys().cloned().collect()).await? {
@@ -133,12 +133,26 @@ pub(in crate::job) fn positions(manifest: &Manifest) -> BTreeMap<String, u32> {
 /// The requests there are, in the order of their paths. Objects that are none are passed over.
 pub(in crate::job) async fn requests(store: &Store) -> Result<Vec<Request>, Error> {
     let listed = store.list(paths::REPLAYS).await.map_err(failed("list requests to send rows again"))?;
-    let named: BTreeMap<String, ObjectName> =
-        listed.into_iter().filter_map(|entry| ObjectName::of_replay(&entry.path).map(|(object, _)| (entry.path, object))).collect();
+    requests_of(store, listed.into_iter().map(|entry| entry.path).collect()).await
+}
+
+/// Those of these objects that are requests. The others are passed over.
+pub(in crate::job) async fn requests_of(store: &Store, paths: Vec<String>) -> Result<Vec<Request>, Error> {
+    let mut named = BTreeMap::new();
+    for path in paths {
+        match ObjectName::of_replay(&path) {
+            Some((object, _)) => _ = named.insert(path, object),
+            None => _ = store.pass_over(&path, "it is no request to send rows again"),
+        }
+    }
     let read = read_all::<Replay>(store, named.keys().cloned().collect()).await?;
     let request = |(path, replay): (String, Replay)| {
         let object = named.get(&path)?.clone();
-        (replay.rows.object == object.path()).then_some(Request { path, object, replay })
+        if replay.rows.object != object.path() {
+            store.pass_over(&path, "it asks for rows of another object than its name says");
+            return None;
+        }
+        Some(Request { path, object, replay })
     };
     Ok(read.into_iter().filter_map(request).collect())
 }
@@ -150,7 +164,7 @@ async fn read_all<R: Record>(store: &Store, paths: Vec<String>) -> Result<Vec<(S
         Ok::<_, Error>(bytes.and_then(|bytes| match record::decode::<R>(&bytes) {
             Ok(record) => Some((path, record)),
             Err(error) => {
-                tracing::warn!(path, cause = %error, "a note about the quarantine cannot be read and is passed over");
+                store.pass_over(&path, &format!("it cannot be read: {error}"));
                 None
             }
         }))

@@ -21,6 +21,9 @@ use tokio::runtime::Handle;
 /// Requests that one attempt serves, since each manifest names them. When they are done, the next attempt serves others.
 const REQUESTS_MAX: usize = 1_000;
 
+/// New objects that are read in one look for requests; the others wait for the next one.
+const LOOKS_MAX: usize = 256;
+
 /// What an attempt sends again.
 #[derive(Debug, Default)]
 pub(in crate::job) struct Replays {
@@ -32,16 +35,28 @@ pub(in crate::job) struct Replays {
 /// What tells an attempt to end for rows that only the next one sends.
 #[derive(Debug, Default)]
 pub(in crate::job) struct Lookout {
-    /// Paths of the requests that were there.
-    known: BTreeSet<String>,
+    /// What was there, with its length: requests, and things that are none.
+    known: BTreeMap<String, u64>,
     /// Where some of them wait for the next attempt: the rows of those that this one serves, by split.
     before_the_rest: Option<BTreeMap<String, usize>>,
 }
 
 impl Lookout {
-    /// There are requests that were not there when the attempt began.
-    pub async fn sees_new(&self, store: &Store) -> Result<bool, StoreError> {
-        Ok(!names(store).await?.is_subset(&self.known))
+    /// There are requests that were not there when the attempt began. What is none is read once and no more.
+    pub async fn sees_new(&mut self, store: &Store) -> Result<bool, Error> {
+        let there = names(store).await.map_err(failed("list requests to send rows again"))?;
+        self.known.retain(|path, bytes| there.get(path) == Some(bytes));
+        let new = there.into_iter().filter(|(path, _)| !self.known.contains_key(path)).take(LOOKS_MAX);
+        let new: BTreeMap<String, u64> = new.collect();
+        if new.is_empty() {
+            return Ok(false);
+        }
+        let requests = book::requests_of(store, new.keys().cloned().collect()).await?;
+        self.known.extend(new);
+        for request in &requests {
+            self.known.remove(&request.path);
+        }
+        Ok(!requests.is_empty())
     }
 
     /// All that the attempt serves is done in this checkpoint, and there is more.
@@ -138,10 +153,10 @@ fn operator_of(plan: &Plan, request: &Request) -> Option<usize> {
     ((request.replay.input as usize) < plan.descriptions.get(place)?.inputs.len()).then_some(place)
 }
 
-/// Paths of all requests there are.
-async fn names(store: &Store) -> Result<BTreeSet<String>, StoreError> {
+/// Paths and lengths of all that lies where requests do.
+async fn names(store: &Store) -> Result<BTreeMap<String, u64>, StoreError> {
     let listed = store.list(paths::REPLAYS).await?;
-    Ok(listed.into_iter().map(|entry| entry.path).collect())
+    Ok(listed.into_iter().map(|entry| (entry.path, entry.size_bytes)).collect())
 }
 
 /// There are rows to send again, as far as the newest manifest tells: a job that has finished is to be taken up for them.
@@ -181,6 +196,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan, wo
     if let Some(covered) = base.covered() {
         note(store, &mut book, covered, up.generation).await?;
     }
+    let there = names(store).await.map_err(failed("list requests to send rows again"))?;
     let mut replays = Replays::default();
     let mut targets = BTreeMap::<(usize, u32, Option<u32>), Target>::new();
     let (mut served, mut is_all) = (BTreeMap::new(), true);
@@ -190,7 +206,8 @@ pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan, wo
             store.delete(&request.path).await.map_err(failed("remove a request to send rows again"))?;
             continue;
         }
-        replays.lookout.known.insert(request.path.clone());
+        // One that is gone meanwhile, or another one by now, is looked at again.
+        replays.lookout.known.extend(there.get_key_value(&request.path).map(|(path, bytes)| (path.clone(), *bytes)));
         match operator_of(plan, request) {
             _ if waiting.is_empty() => {}
             Some(_) if served.len() == REQUESTS_MAX => is_all = false,

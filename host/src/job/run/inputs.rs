@@ -1,6 +1,7 @@
 //! What a run reads: the sources of the topology, and those that send rows of the quarantine again.
 
 use super::{Job, Readers, Splits, cannot_start};
+use crate::connect::source::stdin;
 use crate::connect::{self, BatchLimits, SplitPosition};
 use crate::job::deal;
 use crate::job::error::Error;
@@ -8,21 +9,45 @@ use crate::job::notice::Notice;
 use crate::job::replay::Replays;
 use reprise_core::checkpoint::manifest::{self, Manifest};
 use reprise_core::ids::Instance;
+use reprise_core::topology::Source;
 
 impl Job {
     /// Says which sources cannot be read again. True where all can.
-    pub(super) fn tell_weaker(&self) -> Result<bool, Error> {
+    pub(super) fn tell_weaker(&self, base: Option<&Manifest>) -> Result<bool, Error> {
         let mut all = true;
         for source in &self.plan().topology.sources {
             let limits = BatchLimits { rows_max: 1, bytes_max: 1 };
-            let opened = connect::source(&source.kind, &self.prepared.base_dir, limits).map_err(cannot_start("source", &source.name))?;
-            if !opened.replays() {
+            if !self.opened(source, limits)?.replays() {
                 all = false;
-                let what = format!("source `{}` cannot be read again: a crash loses the rows read since the last checkpoint", source.name);
+                let mut what =
+                    format!("source `{}` cannot be read again: a crash loses the rows read since the last checkpoint", source.name);
+                let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
+                if let Some(rows) =
+                    old.and_then(|s| s.splits.iter().find_map(|split| stdin::rows_of(&split.position))).filter(|rows| *rows > 0)
+                {
+                    what += &format!(
+                        "; what comes now follows {rows} rows of earlier runs, and rows that those read after the checkpoint are lost"
+                    );
+                }
                 self.tell(Notice::Weaker { what });
             }
         }
         Ok(all)
+    }
+
+    fn opened(&self, source: &Source, limits: BatchLimits) -> Result<Box<dyn connect::Source>, Error> {
+        let clock = self.options.clock.clone();
+        connect::source(&source.kind, &self.prepared.base_dir, limits, clock).map_err(cannot_start("source", &source.name))
+    }
+
+    /// Refuses to end a job that had finished in an earlier run as if there were nothing to do, where standard input waits to be read.
+    pub(super) fn check_nothing_waits(&self) -> Result<(), Error> {
+        for source in &self.plan().topology.sources {
+            if !self.opened(source, BatchLimits { rows_max: 1, bytes_max: 1 })?.replays() && stdin::may_have_input() {
+                return Err(cannot_start("source", &source.name)(stdin::finished()));
+            }
+        }
+        Ok(())
     }
 
     fn batch_limits(&self) -> BatchLimits {
@@ -36,7 +61,7 @@ impl Job {
         let workers = self.options.workers as usize;
         let (mut readers, mut all) = (Vec::new(), Vec::new());
         for source in &topology.sources {
-            let opened = connect::source(&source.kind, &self.prepared.base_dir, limits).map_err(cannot_start("source", &source.name))?;
+            let opened = self.opened(source, limits)?;
             let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
             let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
             let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;

@@ -1,6 +1,7 @@
 //! Files that are read to their ends, and standard input.
 
 use super::{Given, LIMITS, Random, open, read_all, read_with_restarts, settings};
+use crate::clock::Clock;
 use crate::connect::source::stdin::StdinSource;
 use crate::connect::{BatchLimits, ConnectError, Source, SourceReader, Step};
 use reprise_core::topology::{Field, FileSource, SourceFormat, TimeField, TimeUnit};
@@ -138,16 +139,59 @@ fn a_file_that_grows_while_it_is_read_keeps_the_length_it_was_listed_with() {
     fs::write(&path, "one\ntwofold\nthree\n").unwrap();
     let mut given = Given::default();
     given.take(source.reader(splits).unwrap().as_mut(), u64::MAX);
-    assert_eq!(given.values(), ["one", "two"]);
+    assert_eq!(given.values(), ["one", "twofold"], "a row that began before the end is read to its own");
 }
 
-/// Records as the csv crate reads them; those with another number of fields than the first are apart.
-fn csv_reference(bytes: &[u8]) -> (Vec<Vec<String>>, usize) {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
-    let records: Vec<_> = reader.byte_records().map(Result::unwrap).collect();
+/// A record of sound quotes and its bytes; or nothing, and the bytes of a first line whose record is not sound.
+fn csv_record(bytes: &[u8]) -> (Option<csv::ByteRecord>, usize) {
+    let line = bytes.iter().position(|b| matches!(b, b'\n' | b'\r')).map_or(bytes.len(), |at| at + 1);
+    let (mut at, mut starts_field) = (0, true);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\n' | b'\r' => break,
+            b',' => starts_field = true,
+            b'"' if starts_field => loop {
+                let Some(next) = bytes[at + 1..].iter().position(|b| *b == b'"') else { return (None, line) };
+                at += 1 + next;
+                match bytes.get(at + 1) {
+                    Some(b'"') => at += 1,
+                    None | Some(b',' | b'\n' | b'\r') => break,
+                    Some(_) => return (None, line),
+                }
+            },
+            _ => starts_field = false,
+        }
+        if bytes[at] == b'"' {
+            starts_field = false;
+        }
+        at += 1;
+    }
+    let end = bytes.len().min(at + 1);
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&bytes[..end]);
+    let mut record = csv::ByteRecord::new();
+    (reader.read_byte_record(&mut record).unwrap().then_some(record), end)
+}
+
+/// Records as the csv crate reads them one by one; those with another number of fields than the first, and lines that are none, are apart.
+fn csv_reference(mut bytes: &[u8]) -> (Vec<Vec<String>>, usize) {
+    bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let (mut records, mut unsound) = (Vec::new(), 0);
+    while !bytes.is_empty() {
+        let blank = bytes.iter().take_while(|b| matches!(b, b'\n' | b'\r')).count();
+        bytes = &bytes[blank..];
+        if bytes.is_empty() {
+            break;
+        }
+        let (record, used) = csv_record(bytes);
+        match record {
+            Some(record) => records.push(record),
+            None => unsound += 1,
+        }
+        bytes = &bytes[used..];
+    }
     let width = records.first().map_or(0, csv::ByteRecord::len);
     let mut rows = Vec::new();
-    let mut bad = 0;
+    let mut bad = unsound;
     for record in records {
         match csv::StringRecord::from_byte_record(record) {
             Ok(record) if record.len() == width => rows.push(record.iter().map(str::to_owned).collect()),
@@ -217,16 +261,33 @@ fn csv_rows_are_objects_by_header_and_restarts_read_it_again() {
 }
 
 #[test]
-fn a_quote_that_is_never_closed_costs_bounded_memory_and_one_rejected_row() {
+fn a_quote_that_is_never_closed_costs_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    let text = format!("a,b\n1,2\n3,\"{}", "4,5\n".repeat(500_000));
+    let text = format!("a,b\n1,2\n3,\"x\n{}", "4,5\n".repeat(500_000));
+    fs::write(folder.path().join("in.csv"), text).unwrap();
+    let mut settings = settings("in.csv", CSV);
+    for (row_bytes_max, follow) in [(100, false), (1 << 20, false), (64 << 20, false), (100, true)] {
+        (settings.row_bytes_max, settings.follow) = (row_bytes_max, follow);
+        let given = read_all(&settings, folder.path());
+        assert_eq!(given.rows.len(), 500_001, "{row_bytes_max}");
+        assert_eq!((given.rejected.len(), given.rejected[0].offset, given.rejected[0].bytes.as_slice()), (1, 8, &b"3,\"x"[..]));
+        assert!(given.rejected[0].reason.contains("a quote is opened and n"), "{:?}", given.rejected);
+    }
+}
+
+#[test]
+fn a_record_longer_than_allowed_is_rejected_whole_where_its_quotes_are_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("a,b\n1,\"{}\"\n2,x\n3,\"{}\"y\n4,z\n", "5,6\n".repeat(400_000), "7,8\n".repeat(3));
     fs::write(folder.path().join("in.csv"), text).unwrap();
     let mut settings = settings("in.csv", CSV);
     settings.row_bytes_max = 100;
     let given = read_all(&settings, folder.path());
-    assert_eq!(given.values(), [r#"{"a":"1","b":"2"}"#]);
-    assert_eq!((given.rejected.len(), given.rejected[0].offset, given.rejected[0].bytes.len()), (1, 8, 100));
-    assert!(given.rejected[0].reason.contains("is a quote not closed?"));
+    // Behind `3,"7,8` the lines stand for themselves.
+    let rest = [r#"{"a":"2","b":"x"}"#, r#"{"a":"7","b":"8"}"#, r#"{"a":"7","b":"8"}"#, r#"{"a":"4","b":"z"}"#];
+    assert_eq!(given.values(), rest);
+    let bytes: Vec<usize> = given.rejected.iter().map(|row| row.bytes.len()).collect();
+    assert_eq!(bytes, [100, 6, 2], "{:?}", given.reasons());
 }
 
 #[test]
@@ -383,7 +444,7 @@ fn a_stream_in_any_pieces_gives_its_lines() {
         let bytes = lines(&mut random, 300);
         let mut settings = settings("-", SourceFormat::Lines);
         settings.row_bytes_max = if random.one_of(30) { 1 + random.below(100) } else { 1_000 };
-        let source = StdinSource::new(&settings, LIMITS).unwrap();
+        let source = StdinSource::new(&settings, LIMITS, Clock::System).unwrap();
         assert!(!source.replays());
         let splits = source.splits(&[]).unwrap();
         let mut given = Given::default();
@@ -407,7 +468,7 @@ fn a_stream_of_csv_in_any_pieces_gives_its_records() {
         for row in 0..random.below(200) {
             bytes.extend_from_slice(format!("{row},\"a\r\n{}\"\"\",{}\r\n", "x".repeat(random.below(50) as usize), row % 3).as_bytes());
         }
-        let source = StdinSource::new(&settings("-", CSV_BARE), LIMITS).unwrap();
+        let source = StdinSource::new(&settings("-", CSV_BARE), LIMITS, Clock::System).unwrap();
         let splits = source.splits(&[]).unwrap();
         let mut given = Given::default();
         let mut reader = source.reader_of(&splits, Box::new(Dribble { bytes: bytes.clone(), at: 0, random })).unwrap();

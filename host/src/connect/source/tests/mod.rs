@@ -2,9 +2,11 @@
 
 mod bounded;
 mod follow;
+mod whole;
 
+use crate::clock::Clock;
 use crate::connect::{BatchLimits, Rejected, Source, SourceReader, SplitPosition, Step};
-use reprise_core::topology::{FileSource, SourceFormat};
+use reprise_core::topology::{Compression, FileSource, SourceFormat};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -93,13 +95,19 @@ pub fn settings(path: &str, format: SourceFormat) -> FileSource {
         split_bytes: 1 << 20,
         row_bytes_max: 1 << 20,
         poll: Duration::from_millis(1),
+        compression: Compression::Auto,
+        idle_after: None,
+        time_ahead_max: None,
     }
 }
 
+/// What the clock says: some day in 2023.
+pub const NOW_MS: i64 = 1_700_000_000_000;
 pub const LIMITS: BatchLimits = BatchLimits { rows_max: 1_000, bytes_max: 1 << 20 };
 
 pub fn open(settings: &FileSource, folder: &Path, limits: BatchLimits) -> Box<dyn Source> {
-    crate::connect::source(&reprise_core::topology::SourceKind::File(settings.clone()), folder, limits).unwrap()
+    let clock = Clock::Fixed(NOW_MS);
+    crate::connect::source(&reprise_core::topology::SourceKind::File(settings.clone()), folder, limits, clock).unwrap()
 }
 
 /// Reads everything in one go.

@@ -1,0 +1,207 @@
+//! Deletes what a job keeps for people and nobody has needed for long: rows in quarantine, capsules and the components they name, and notes that
+//! speak of nothing that is left. How much is kept is said by `[quarantine]` and `[capsules]` of the topology.
+//!
+//! Never deleted are rows that a retained manifest or a savepoint names, rows that somebody asked to have sent again, and what may be on its way
+//! into a manifest. Rows go before the notes about them: a row whose note is gone would be on the list again.
+
+use super::notice::{Notice, Watch};
+use super::sweep::{Fence, Halt};
+use crate::store::{Found, Store};
+use reprise_core::checkpoint::capsule::Capsule;
+use reprise_core::checkpoint::expiry::{Kept, expired};
+use reprise_core::checkpoint::paths::{self, Asked};
+use reprise_core::checkpoint::quarantine::{ObjectName, Replayed};
+use reprise_core::checkpoint::retention::Reach;
+use reprise_core::codec::record;
+use reprise_core::ids::{Digest, Generation};
+use reprise_core::topology::Keep;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Time between two times that it is done in one run.
+pub(super) const TIDY_EVERY: Duration = Duration::from_secs(600);
+/// Things of one kind that are looked at in one go; the rest waits until these are fewer.
+const THINGS_MAX: usize = 1_000_000;
+/// Notes that are read in one go.
+const NOTES_READ_MAX: usize = 1_000;
+/// What nothing speaks of any more stays so long: whoever was to speak of it may be under way.
+const GRACE_MS: i64 = 3_600_000;
+/// An answer that nobody has taken away stays so long.
+const ANSWER_KEEP_MS: i64 = 24 * 3_600_000;
+
+/// What is kept of what, and what is spared.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub quarantine: Keep,
+    pub capsules: Keep,
+    /// Components of the operators that run.
+    pub components: BTreeSet<Digest>,
+}
+
+/// One go.
+pub(super) struct Tidy {
+    pub store: Store,
+    pub rules: Rules,
+    pub reach: Reach,
+    pub generation: Generation,
+    pub now_ms: i64,
+    pub watch: Watch,
+}
+
+fn age_ms(keep: &Keep) -> i64 {
+    i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn kept(found: Found) -> Kept {
+    Kept { written_ms: found.written_ms, path: found.path, size_bytes: found.size_bytes }
+}
+
+impl Tidy {
+    /// Does all of it.
+    pub async fn run(&self) -> Result<(), Halt> {
+        let mut fence = Fence::new(&self.store, self.generation);
+        let rows = self.quarantine(&mut fence).await?;
+        self.replayed(&mut fence, &rows).await?;
+        self.capsules(&mut fence).await?;
+        self.answers(&mut fence).await
+    }
+
+    /// All that lies in a folder and fits; what does not is named.
+    async fn things(&self, folder: &str, why: &str, mut fits: impl FnMut(&str) -> bool) -> Result<Vec<Kept>, Halt> {
+        let mut things = Vec::new();
+        let mut pages = self.store.pages(folder)?;
+        while let Some(page) = pages.next().await? {
+            for found in page {
+                match fits(&found.path) {
+                    true => things.push(kept(found)),
+                    false => _ = self.store.pass_over(&found.path, why),
+                }
+            }
+            if things.len() >= THINGS_MAX {
+                tracing::warn!(
+                    folder,
+                    things = things.len(),
+                    "there is more than is looked at in one go; the rest is looked at when this is less"
+                );
+                break;
+            }
+        }
+        Ok(things)
+    }
+
+    fn tell(&self, what: &'static str, gone: &[Kept]) {
+        if !gone.is_empty() {
+            let bytes = gone.iter().map(|thing| thing.size_bytes).sum();
+            (self.watch)(Notice::Expired { what, objects: gone.len(), bytes });
+        }
+    }
+
+    fn is_old(&self, written_ms: i64, age_ms: i64) -> bool {
+        written_ms < self.now_ms.saturating_sub(age_ms)
+    }
+
+    /// Rows that are too old or too many, then the notes about them. Gives the objects that stay.
+    async fn quarantine(&self, fence: &mut Fence<'_>) -> Result<BTreeSet<String>, Halt> {
+        let is_ours = |path: &str| ObjectName::of_path(path).is_some() || ObjectName::of_dropped(path).is_some();
+        let found = self.things(paths::QUARANTINE, "it is neither rows in quarantine nor a note about them", is_ours).await?;
+        let (objects, notes): (Vec<Kept>, Vec<Kept>) = found.into_iter().partition(|thing| ObjectName::of_path(&thing.path).is_some());
+        // A request that cannot be read spares rows, too: its name says of which object.
+        let asked = self.store.list(paths::REPLAYS).await?;
+        let asked: BTreeSet<String> =
+            asked.iter().filter_map(|entry| ObjectName::of_replay(&entry.path)).map(|(object, _)| object.path()).collect();
+        let is_free = |path: &str| {
+            let origin = ObjectName::of_path(path).map(|name| (name.epoch, name.generation));
+            !asked.contains(path) && origin.is_some_and(|origin| self.reach.is_free(path, origin))
+        };
+        let keep = &self.rules.quarantine;
+        let mut stay: BTreeSet<String> = objects.iter().map(|thing| thing.path.clone()).collect();
+        let gone = expired(objects, self.now_ms, (age_ms(keep), keep.bytes_max), |path| !is_free(path));
+        fence.delete(&gone.iter().map(|thing| thing.path.clone()).collect::<Vec<_>>()).await?;
+        self.tell("quarantine", &gone);
+        gone.iter().for_each(|thing| _ = stay.remove(&thing.path));
+        let mut orphans = Vec::new();
+        for note in notes {
+            let object = ObjectName::of_dropped(&note.path).map(|(object, _)| object.path()).unwrap_or_default();
+            if !stay.contains(&object) && self.is_gone(&object, note.written_ms).await? {
+                orphans.push(note.path);
+            }
+        }
+        fence.delete(&orphans).await?;
+        Ok(stay)
+    }
+
+    /// An object of which a note speaks is not there, and the note is not from just now.
+    async fn is_gone(&self, object: &str, note_written_ms: i64) -> Result<bool, Halt> {
+        Ok(self.is_old(note_written_ms, GRACE_MS) && self.store.size(object).await?.is_none())
+    }
+
+    /// Notes that speak of no rows that are left.
+    async fn replayed(&self, fence: &mut Fence<'_>, rows: &BTreeSet<String>) -> Result<(), Halt> {
+        let is_note = |path: &str| paths::replayed_origin(path).is_some();
+        let mut notes = self.things(paths::REPLAYED, "it is no note about the quarantine", is_note).await?;
+        notes.sort_unstable();
+        let mut over = Vec::new();
+        for note in notes.into_iter().filter(|note| self.is_old(note.written_ms, GRACE_MS)).take(NOTES_READ_MAX) {
+            let Some(bytes) = self.store.get(&note.path).await? else { continue };
+            let Ok(read) = record::decode::<Replayed>(&bytes) else {
+                self.store.pass_over(&note.path, "it cannot be read");
+                continue;
+            };
+            let mut is_over = true;
+            for of in &read.objects {
+                is_over = is_over && !rows.contains(&of.object) && self.store.size(&of.object).await?.is_none();
+            }
+            if is_over {
+                over.push(note.path);
+            }
+        }
+        fence.delete(&over).await
+    }
+
+    /// Capsules that are too old or too many, then components that none of those left names.
+    async fn capsules(&self, fence: &mut Fence<'_>) -> Result<(), Halt> {
+        let is_ours = |path: &str| paths::is_capsule(path) || paths::component_digest(path).is_some();
+        let found = self.things(paths::CAPSULES, "it is no capsule", is_ours).await?;
+        let (capsules, components): (Vec<Kept>, Vec<Kept>) = found.into_iter().partition(|thing| paths::is_capsule(&thing.path));
+        let keep = &self.rules.capsules;
+        let mut stay: BTreeSet<String> = capsules.iter().map(|thing| thing.path.clone()).collect();
+        let gone = expired(capsules, self.now_ms, (age_ms(keep), keep.bytes_max), |_| false);
+        fence.delete(&gone.iter().map(|thing| thing.path.clone()).collect::<Vec<_>>()).await?;
+        self.tell("capsules", &gone);
+        gone.iter().for_each(|thing| _ = stay.remove(&thing.path));
+        let running: BTreeSet<String> = self.rules.components.iter().map(ToString::to_string).collect();
+        let is_candidate = |thing: &Kept| {
+            let is_running = paths::component_digest(&thing.path).is_some_and(|digest| running.contains(digest));
+            !is_running && self.is_old(thing.written_ms, GRACE_MS)
+        };
+        let mut unnamed: Vec<Kept> = components.into_iter().filter(is_candidate).collect();
+        if unnamed.is_empty() {
+            return Ok(());
+        }
+        // Capsules are read only where a component may go, and one that cannot be read may name any.
+        for path in stay {
+            let Some(bytes) = self.store.get(&path).await? else { continue };
+            let Ok(capsule) = record::decode::<Capsule>(&bytes) else {
+                self.store.pass_over(&path, "it cannot be read");
+                return Ok(());
+            };
+            let named = paths::component(capsule.component);
+            unnamed.retain(|thing| thing.path != named);
+        }
+        fence.delete(&unnamed.iter().map(|thing| thing.path.clone()).collect::<Vec<_>>()).await?;
+        self.tell("components", &unnamed);
+        Ok(())
+    }
+
+    /// Answers that nobody has taken away.
+    async fn answers(&self, fence: &mut Fence<'_>) -> Result<(), Halt> {
+        let mut old = Vec::new();
+        let mut pages = self.store.pages(paths::REQUESTS)?;
+        while let Some(page) = pages.next().await? {
+            let is_old =
+                |found: &Found| paths::asked(&found.path) == Some(Asked::NotPaused) && self.is_old(found.written_ms, ANSWER_KEEP_MS);
+            old.extend(page.into_iter().filter(is_old).map(|found| found.path));
+        }
+        fence.delete(&old).await
+    }
+}

@@ -1,0 +1,88 @@
+//! What of a call's time counts: that of the processor which ran it, and a small share of the time on the wall.
+//!
+//! A guest that waits for a processor on a busy machine does nothing wrong, so its deadline is measured in the processor time of its thread.
+//! The wall bounds that from above: a call is over at the latest after [`WALL_FACTOR`] times its deadline, whatever the machine does. Both are
+//! one number, the time that is **charged**: that of the processor, or a [`WALL_FACTOR`]th of that on the wall, if it is more. Where the system
+//! does not tell the time of a processor, that on the wall is charged whole.
+//!
+//! The engine asks at a tick, once the time on the wall has reached the deadline: the processor cannot be ahead of the wall.
+
+use super::usage::{Began, IS_PROCESSOR_TIME_KNOWN};
+use std::time::Duration;
+
+/// How many times its deadline a call may take on the wall, while its thread waits for a processor.
+pub const WALL_FACTOR: u32 = 10;
+
+/// Time that passed in a call, on both clocks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Elapsed {
+    /// On the wall.
+    pub wall: Duration,
+    /// Of the processor; zero where the system does not tell.
+    pub processor: Duration,
+}
+
+impl Elapsed {
+    /// What of it counts for a deadline.
+    pub(super) fn charged(self) -> Duration {
+        if IS_PROCESSOR_TIME_KNOWN { self.processor.max(self.wall / WALL_FACTOR) } else { self.wall }
+    }
+
+    pub(super) fn add(&mut self, more: Self) {
+        self.wall = self.wall.saturating_add(more.wall);
+        self.processor = self.processor.saturating_add(more.processor);
+    }
+}
+
+/// The deadline of the call that is under way.
+#[derive(Debug)]
+pub(super) struct Timer {
+    began: Began,
+    limit: Duration,
+}
+
+impl Timer {
+    /// One that runs from here on.
+    pub(super) fn start(limit: Duration) -> Self {
+        Self { began: Began::now(), limit }
+    }
+
+    /// The time since it began.
+    pub(super) fn elapsed(&self) -> Elapsed {
+        self.began.elapsed()
+    }
+
+    /// What is left of it; `None` where it is over.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let left = self.limit.saturating_sub(self.elapsed().charged());
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn waiting_for_a_processor_counts_a_share_and_working_counts_whole() {
+        let charged = |wall, processor| Elapsed { wall: MS(wall), processor: MS(processor) }.charged();
+        if IS_PROCESSOR_TIME_KNOWN {
+            assert_eq!((charged(100, 100), charged(900, 100), charged(2_000, 100)), (MS(100), MS(100), MS(200)));
+        }
+    }
+
+    #[test]
+    fn a_timer_goes_off_after_its_limit_of_work_and_not_after_as_long_a_sleep() {
+        let timer = Timer::start(MS(30));
+        std::thread::sleep(MS(60));
+        if IS_PROCESSOR_TIME_KNOWN {
+            assert!(timer.left().is_some_and(|left| left <= MS(24)), "a tenth of the sleep counts");
+        }
+        while timer.left().is_some() {
+            std::hint::black_box(());
+        }
+        assert!(timer.elapsed().charged() >= MS(30));
+    }
+}
