@@ -184,16 +184,7 @@ impl Job {
         let began = Instant::now();
         let name = &self.plan().topology.name;
         let start = self.options.start.as_ref().filter(|_| first);
-        let mut has_new = false;
-        if start.is_none() {
-            // What can be seen without a claim is looked at first: a start that must fail should not stop a host that runs.
-            let seen = opening::glance(&self.store, name).await?;
-            self.check_nodes(seen.as_ref(), false)?;
-            match seen.as_ref().filter(|seen| seen.finished) {
-                Some(finished) => has_new = !self.is_stopping() && self.tell_new_input(finished)?,
-                None => drop(self.readers(seen.as_ref(), false)?),
-            }
-        }
+        let has_new = if start.is_none() { self.look_first().await? } else { false };
         let writer = Clock::unlikely_number();
         let reopens = has_new || (!self.is_stopping() && replay::is_waited_for(&self.store, self.plan()).await?);
         let Opened { up, mut checkpoint } = self.open(start, writer, reopens).await?;
@@ -253,6 +244,17 @@ impl Job {
             lookout: (all_replay && self.options.savepoint.is_none() && self.looks_for_replays(&replays)).then_some(replays.lookout),
         };
         self.drive(blueprint, seats, keeper, recorded, &control, base.map(|b| b.epoch)).await
+    }
+
+    /// What can be seen without a claim is looked at first: a start that must fail should not stop a host that runs. True where the job has
+    /// finished and there is new input.
+    async fn look_first(&self) -> Result<bool, Error> {
+        let seen = opening::glance(&self.store, &self.plan().topology.name).await?;
+        self.check_nodes(seen.as_ref(), false)?;
+        match seen.as_ref().filter(|seen| seen.finished) {
+            Some(finished) => Ok(!self.is_stopping() && self.tell_new_input(finished)?),
+            None => self.readers(seen.as_ref(), false).map(|_| false),
+        }
     }
 
     /// Claims the job and takes it up.
