@@ -246,17 +246,6 @@ impl Job {
         self.drive(blueprint, seats, keeper, recorded, &control, base.map(|b| b.epoch)).await
     }
 
-    /// What can be seen without a claim is looked at first: a start that must fail should not stop a host that runs. True where the job has
-    /// finished and there is new input.
-    async fn look_first(&self) -> Result<bool, Error> {
-        let seen = opening::glance(&self.store, &self.plan().topology.name).await?;
-        self.check_nodes(seen.as_ref(), false)?;
-        match seen.as_ref().filter(|seen| seen.finished) {
-            Some(finished) => Ok(!self.is_stopping() && self.tell_new_input(finished)?),
-            None => self.readers(seen.as_ref(), false).map(|_| false),
-        }
-    }
-
     /// Claims the job and takes it up.
     async fn open(&self, start: Option<&Start>, writer: u64, reopens: bool) -> Result<Opened, Error> {
         let opener = Opener {
