@@ -6,6 +6,7 @@ use crate::connect::{self, BatchLimits, SplitPosition};
 use crate::job::deal;
 use crate::job::error::Error;
 use crate::job::notice::Notice;
+use crate::job::opening;
 use crate::job::replay::Replays;
 use reprise_core::checkpoint::manifest::{self, Manifest};
 use reprise_core::ids::Instance;
@@ -53,6 +54,17 @@ impl Job {
     fn batch_limits(&self) -> BatchLimits {
         let flow = &self.plan().topology.flow;
         BatchLimits { rows_max: flow.batch_rows_max as usize, bytes_max: flow.batch_bytes_max as usize }
+    }
+
+    /// What can be seen without a claim is looked at first: a start that must fail should not stop a host that runs. True where the job has
+    /// finished and there is new input.
+    pub(super) async fn look_first(&self) -> Result<bool, Error> {
+        let seen = opening::glance(&self.store, &self.plan().topology.name).await?;
+        self.check_nodes(seen.as_ref(), false)?;
+        match seen.as_ref().filter(|seen| seen.finished) {
+            Some(finished) => Ok(!self.is_stopping() && self.tell_new_input(finished)?),
+            None => self.readers(seen.as_ref(), false).map(|_| false),
+        }
     }
 
     /// Tells what the sources of a job that has finished have not read. True where there is something.
