@@ -183,23 +183,12 @@ impl Job {
         (self.options.watch)(notice);
     }
 
-    /// Looks at what can be seen without a claim: a start that must fail should not stop a host that runs. True where a finished job has
-    /// input that it has not read.
-    async fn look_ahead(&self, job: &str) -> Result<bool, Error> {
-        let seen = opening::glance(&self.store, job).await?;
-        self.check_nodes(seen.as_ref(), false)?;
-        match seen.as_ref().filter(|seen| seen.finished) {
-            Some(finished) => Ok(!self.is_stopping() && self.tell_new_input(finished)?),
-            None => self.readers(seen.as_ref(), false).map(|_| false),
-        }
-    }
-
     /// `first`: the attempt that the start of the host makes, as against a restart of its own.
     async fn attempt(&self, first: bool) -> Result<Attempt, Error> {
         let began = Instant::now();
         let name = &self.plan().topology.name;
         let start = self.options.start.as_ref().filter(|_| first);
-        let has_new = start.is_none() && self.look_ahead(name).await?;
+        let has_new = start.is_none() && self.look_first().await?;
         let writer = Clock::unlikely_number();
         let (sinks, look) = self.look_at_sinks(writer, first).await?;
         let reopens = has_new || (!self.is_stopping() && replay::is_waited_for(&self.store, self.plan()).await?);
