@@ -34,6 +34,22 @@ pub enum Notice {
         /// What it did.
         recovered: Recovered,
     },
+    /// A sink takes over a place that held output which the store does not know, as it was asked to.
+    Adopted {
+        /// Its name in the topology.
+        sink: String,
+        /// What was there.
+        what: String,
+    },
+    /// A sink takes long to publish. Checkpoints go on meanwhile, up to a limit.
+    SinkSlow {
+        /// Its name in the topology.
+        sink: String,
+        /// The first epoch that waits.
+        epoch: Epoch,
+        /// For how long.
+        since: Duration,
+    },
     /// A source cannot be read again, or a sink shows rows before their checkpoint is complete.
     Weaker {
         /// The node and what is not promised, for people.
@@ -90,6 +106,13 @@ pub enum Notice {
         epoch: Epoch,
         /// False where there was one of that name already, which stays as it is.
         is_new: bool,
+    },
+    /// The job had finished, and there is input that it has not read: it goes on.
+    NewInput {
+        /// The source.
+        source: String,
+        /// What there is, for people.
+        what: String,
     },
     /// Rows of the quarantine are sent again.
     Replays {

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::connect::{self, BatchLimits, ConnectError, Step};
 use reprise_core::batch::Batch;
-use reprise_core::topology::{Compression, Field, FileSource, SourceFormat, SourceKind, TimeField};
+use reprise_core::topology::{Compression, Field, FileSource, OnLost, SourceFormat, SourceKind, TimeField};
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ pub fn read(paths: &[String], format: &InputFormat) -> Result<Given, ConnectErro
             split_bytes: u64::from(u32::MAX),
             row_bytes_max: ROW_BYTES_MAX,
             poll: Duration::from_secs(1),
+            on_lost: OnLost::Stop,
+            partial_after: None,
             compression: Compression::Auto,
             idle_after: None,
             time_ahead_max: None,

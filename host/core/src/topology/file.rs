@@ -78,6 +78,8 @@ pub(super) struct DraftFileSource {
     pub split: Given<String>,
     pub row_max: Given<String>,
     pub poll: Given<String>,
+    pub on_lost: Given<String>,
+    pub partial_after: Given<String>,
     pub compression: Given<String>,
     pub idle_after: Given<String>,
     pub time_ahead_max: Given<String>,
@@ -156,6 +158,8 @@ pub(super) struct DraftSink {
     pub name: Given<String>,
     pub inputs: DraftInputs,
     pub delivery: Given<String>,
+    pub taken_back_keep: Given<String>,
+    pub taken_back_max: Given<String>,
     pub file: Given<DraftFileSink>,
     pub objects: Given<DraftObjectsSink>,
     pub stdout: Given<DraftStdout>,
@@ -291,6 +295,8 @@ fn read_source(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSource
         split: section.text(reader, "split", "\"16MiB\""),
         row_max: section.text(reader, "row-max", "\"1MiB\""),
         poll: section.text(reader, "poll", "\"100ms\""),
+        on_lost: section.text(reader, "on-lost", "\"skip\""),
+        partial_after: section.text(reader, "partial-after", "\"10s\""),
         compression: section.text(reader, "compression", "\"auto\""),
         idle_after: section.text(reader, "idle-after", "\"1m\""),
         time_ahead_max: section.text(reader, "time-ahead-max", "\"24h\""),
@@ -386,6 +392,8 @@ fn read_sink(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSink {
     let name = section.text(reader, "name", "\"counts\"");
     let inputs = read_inputs(&mut section, reader);
     let delivery = section.text(reader, "delivery", "\"immediate\"");
+    let taken_back_keep = section.text(reader, "taken-back-keep", "\"720h\"");
+    let taken_back_max = section.text(reader, "taken-back-max", "\"10GiB\"");
     let file = section.table(reader, "file", "the `file` of a sink", "{ path = \"out\", format = \"json\" }");
     let file = below(file, reader, |section, reader| DraftFileSink {
         path: section.text(reader, "path", "\"out\""),
@@ -400,7 +408,7 @@ fn read_sink(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSink {
     let stdout = section.table(reader, "stdout", "the `stdout` of a sink", "{ format = \"json\" }");
     let stdout = below(stdout, reader, |section, reader| DraftStdout { format: section.text(reader, "format", "\"json\"") });
     section.finish(reader);
-    DraftSink { at, name, inputs, delivery, file, objects, stdout }
+    DraftSink { at, name, inputs, delivery, taken_back_keep, taken_back_max, file, objects, stdout }
 }
 
 const INPUT_EXAMPLE: &str = "{ from = \"split\", by = \"key\" }";

@@ -23,6 +23,7 @@ mod json;
 mod keep;
 mod limits;
 mod model;
+pub mod overlap;
 mod picture;
 mod plan;
 mod problem;
@@ -45,12 +46,13 @@ pub use keep::Keep;
 pub use limits::{LimitRow, limits};
 pub use model::{
     Capsules, Checkpoint, Compression, Delivery, Exchange, Field, FileSink, FileSource, Flow, Input, NODES_MAX, ObjectsSink, OnFailure,
-    Open, Operator, Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, Then, TimeField, TimeUnit, Topology,
+    OnLost, Open, Operator, Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, TakenBack, Then, TimeField, TimeUnit,
+    Topology,
 };
 pub use plan::{Edge, Node, Plan, plan};
 pub use problem::{PROBLEMS_MAX, Problem, render, render_quoted};
 pub use quantity::{QuantityError, duration, show_count, show_duration, show_size, size};
-pub use source::{COLUMN_INDEX_MAX, STDIN};
+pub use source::{COLUMN_INDEX_MAX, STDIN, check_glob};
 
 /// Reads a topology file. `lookup` gives the value of an environment variable.
 ///

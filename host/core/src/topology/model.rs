@@ -125,6 +125,10 @@ pub struct FileSource {
     pub row_bytes_max: u64,
     /// With `follow`: time between two looks for more.
     pub poll: Duration,
+    /// With `follow`: what to do where a file cannot be read to its end.
+    pub on_lost: OnLost,
+    /// With `follow`: after this time without growth, what stands at the end of a file without a line end is a row. `None`: never.
+    pub partial_after: Option<Duration>,
     /// Whether files are unpacked.
     pub compression: Compression,
     /// With `follow` or standard input: time without rows after which a file, or the source, no longer holds event time back. `None`: it always
@@ -132,6 +136,28 @@ pub struct FileSource {
     pub idle_after: Option<Duration>,
     /// How far event times may be ahead of the clock; rows beyond are refused. `None`: any time is taken.
     pub time_ahead_max: Option<Duration>,
+}
+
+/// What to do where a followed file that was not read to its end cannot be found, or is not what it was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnLost {
+    /// Stop the job.
+    #[default]
+    Stop,
+    /// Say so and go on without it.
+    Skip,
+}
+
+impl OnLost {
+    pub(super) const WORDS: &'static [&'static str] = &["stop", "skip"];
+
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "stop" => Some(Self::Stop),
+            "skip" => Some(Self::Skip),
+            _ => None,
+        }
+    }
 }
 
 /// How files are unpacked.
@@ -371,8 +397,19 @@ pub struct Sink {
     pub kind: SinkKind,
     /// When rows become visible. Always [`Delivery::Immediate`] with standard output.
     pub delivery: Delivery,
+    /// How long output stays that was taken back.
+    pub taken_back: TakenBack,
     /// Line of the sink in the file.
     pub line: usize,
+}
+
+/// How long output stays that was visible once and was set aside. What is over is deleted at the start of a run, the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenBack {
+    /// So long after it was set aside.
+    pub keep: Duration,
+    /// So many bytes of it.
+    pub bytes_max: u64,
 }
 
 /// The kinds of sinks.

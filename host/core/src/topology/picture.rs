@@ -2,8 +2,8 @@
 
 use super::allowance::JobLimits;
 use super::model::{
-    Checkpoint, Compression, Delivery, Exchange, Field, FileSource, Input, Open, Operator, Sink, SinkKind, SourceFormat, SourceKind, Then,
-    TimeField, Topology,
+    Checkpoint, Compression, Delivery, Exchange, Field, FileSource, Input, OnLost, Open, Operator, Sink, SinkKind, SourceFormat,
+    SourceKind, Then, TimeField, Topology,
 };
 use super::plan::{Edge, Node, Plan};
 use super::problem::quote;
@@ -262,7 +262,9 @@ fn render_file(out: &mut String, file: &FileSource) {
         line(out, "packed", file.compression.word());
     }
     if file.follow {
-        line(out, "follow", &format!("looks for more every {}", show_duration(file.poll)));
+        let lost = if file.on_lost == OnLost::Skip { ", goes on without what is lost" } else { "" };
+        let half = file.partial_after.map(|after| format!(", takes half rows after {}", show_duration(after))).unwrap_or_default();
+        line(out, "follow", &format!("looks for more every {}{half}{lost}", show_duration(file.poll)));
     }
     if let Some(after) = file.idle_after {
         line(out, "idle", &format!("holds no event time back after {} without rows", show_duration(after)));

@@ -1,8 +1,8 @@
 //! Draft -> checked, for sources: which settings go with which format.
 
 use super::file::{DraftColumn, DraftField, DraftFileSource};
-use super::limits::{IDLE_AFTER, LATENESS, POLL, ROW, SPLIT, TIME_AHEAD};
-use super::model::{Compression, Field, FileSource, SourceFormat, TimeField, TimeUnit};
+use super::limits::{IDLE_AFTER, LATENESS, PARTIAL_AFTER, POLL, ROW, SPLIT, TIME_AHEAD};
+use super::model::{Compression, Field, FileSource, OnLost, SourceFormat, TimeField, TimeUnit};
 use super::problem::{Problems, quote};
 use super::suggest::nearest;
 use super::table::{Given, Placed};
@@ -25,6 +25,10 @@ pub(super) fn word_help(word: &str, words: &[&str]) -> String {
 /// Checks a file source that begins at `at`. After a problem the result is of no use.
 pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Problems<'_>) -> FileSource {
     let path = check_path(&draft.path, at, "input/*.txt", problems);
+    if let (Some(placed), Err(why)) = (draft.path.get().filter(|placed| placed.value != STDIN), check_glob(&path)) {
+        let help = "`*` and `?` stand for parts of names, `**` for folders, `[ab]` for one of some characters";
+        problems.add(placed.at, format!("`path`: \"{}\" is not a glob: {why}", quote(&path)), Some(help.to_owned()));
+    }
     let format = check_format(draft, problems);
     let key = draft.key.get().and_then(|placed| check_field(placed, "key", format, problems));
     let time = draft.time.get().and_then(|placed| {
@@ -51,10 +55,49 @@ pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Prob
         split_bytes: SPLIT.take(&draft.split, problems).0,
         row_bytes_max: ROW.take(&draft.row_max, problems).0,
         poll: POLL.take(&draft.poll, problems),
+        on_lost: check_on_lost(&draft.on_lost, problems),
+        partial_after: draft.partial_after.get().map(|_| PARTIAL_AFTER.take(&draft.partial_after, problems)),
         compression: check_compression(draft, problems),
         idle_after: Some(IDLE_AFTER.take(&draft.idle_after, problems)).filter(|after| waits && !after.is_zero()),
         time_ahead_max: Some(TIME_AHEAD.take(&draft.time_ahead_max, problems)).filter(|most| !most.is_zero()),
     }
+}
+
+/// Says why a path is no legal glob.
+///
+/// # Errors
+/// The reason, for people.
+pub fn check_glob(path: &str) -> Result<(), String> {
+    for part in path.split('/') {
+        if part.contains("**") && part != "**" {
+            return Err("`**` stands for folders and must be alone between slashes".to_owned());
+        }
+        let mut rest = part;
+        while let Some(open) = rest.find('[') {
+            let class = &rest[open + 1..];
+            let class = class.strip_prefix('!').unwrap_or(class);
+            // A bracket that comes first is one of the characters.
+            let first = class.chars().next().map_or(0, char::len_utf8);
+            let Some(close) = class[first..].find(']').map(|at| at + first) else {
+                return Err("a `[` has no `]`; for the character itself write `[[]`".to_owned());
+            };
+            let chars: Vec<char> = class[..close].chars().collect();
+            if chars.windows(3).any(|range| range[1] == '-' && range[0] > range[2]) {
+                return Err(format!("the range in `[{}]` begins with its end", &class[..close]));
+            }
+            rest = &class[close + 1..];
+        }
+    }
+    Ok(())
+}
+
+fn check_on_lost(given: &Given<String>, problems: &mut Problems<'_>) -> OnLost {
+    let Some(placed) = given.get() else { return OnLost::default() };
+    OnLost::from_word(&placed.value).unwrap_or_else(|| {
+        let message = format!("`on-lost`: \"{}\" is not known", quote(&placed.value));
+        problems.add(placed.at, message, Some(word_help(&placed.value, OnLost::WORDS)));
+        OnLost::default()
+    })
 }
 
 /// A path that is there and not empty. `owner_at` is where to point when it is missing.
@@ -219,8 +262,11 @@ fn check_follow(draft: &DraftFileSource, problems: &mut Problems<'_>) -> bool {
         let help = Some("remove `split`: one instance reads all of it".to_owned());
         problems.add(placed.at, "`split` does not go with standard input, which cannot be read in parallel", help);
     }
-    if let (Some(placed), false, false) = (draft.poll.get(), follows, draft.follow.is_broken()) {
-        problems.add(placed.at, "`poll` has no meaning without `follow`", Some("add `follow = true`, or remove `poll`".to_owned()));
+    for (key, given) in [("poll", &draft.poll), ("on-lost", &draft.on_lost), ("partial-after", &draft.partial_after)] {
+        if let (Some(placed), false, false) = (given.get(), follows, draft.follow.is_broken()) {
+            let help = Some(format!("add `follow = true`, or remove `{key}`"));
+            problems.add(placed.at, format!("`{key}` has no meaning without `follow`"), help);
+        }
     }
     if let (Some(placed), false, false) = (draft.idle_after.get(), follows || stdin, draft.follow.is_broken()) {
         let help = Some("add `follow = true`, or remove `idle-after`: what is read to its end holds nothing back".to_owned());

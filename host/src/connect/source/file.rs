@@ -3,40 +3,49 @@
 //! # Splits
 //! Files of format `lines` and `json` are cut into ranges of `split` bytes; a CSV file is one split, and so is a followed file. The cut is
 //! made once, when a file is first seen: a checkpoint keeps it, whatever the settings say later. A bounded file is read as long as it was
-//! when it was listed; what is appended later is left out, with a warning. Empty files have no splits. A packed file (gzip, zstd) is one
-//! split, of which only the end shows how long it is.
+//! when it was listed; what is appended later is read by a later run. Empty files have no splits. A packed file (gzip, zstd) is one split, of
+//! which only the end shows how long it is. Files that were read to their ends are folded ([`super::marks`]).
 //!
 //! A split that is under way is read with the settings that it was begun with ([`super::decoder::Format::reads`]); others are refused.
 //!
 //! # Follow
-//! With `follow`, files never end, and a last row without a newline is left until it has one. A file that is truncated or replaced is an
-//! error; one that is removed is read to its end, its last row included, and then finished for good. New files that match the glob are
-//! found at every poll by the first reader made in the process that listed the splits; it reads them itself. A file read to its end in a
-//! bounded run and followed in a later one goes on where it ended.
+//! With `follow`, files never end, and a last row without a newline is left until it has one, or until `partial-after`. A file is what
+//! [`super::identity`] says: it goes on under another name, and another file under its name is a new one. What changed in the folder is found
+//! at every look ([`super::follow`]) by the first reader made in the process that listed the splits; it reads new files itself.
 //!
 //! # Watermark
 //! The smallest, over the splits that are not finished, of: largest event time seen, less `lateness`, less 1 ms. A split that has not
 //! given a time yet holds the watermark of its reader back, so that in bounded files it moves only in the last split. A followed one that has
 //! had no rows for `idle-after` is left out ([`super::watermark`]).
 
-use super::content::packing_of;
 use super::decoder::Format;
+use super::disk::Disk;
 use super::event_time::Horizon;
-use super::listing::Listing;
-use super::position::{FINGERPRINT_BYTES, FilePosition, Fingerprint, UNKNOWN_BYTES};
+use super::follow::{Change, Decision, Followed};
+use super::listing::{Found, Listed, Listing};
+use super::marks::Marks;
+use super::position::FilePosition;
 use super::reader::FileReader;
-use super::split::packed_is_not_followed;
 use crate::clock::Clock;
 use crate::connect::{BatchLimits, ConnectError, Source, SourceReader, SplitPosition};
-use reprise_core::topology::{Compression, FileSource};
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use reprise_core::topology::{Compression, FileSource, OnLost};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Splits of one source; a position of each is in every checkpoint.
 pub const SPLITS_MAX: usize = 100_000;
+/// Files that are open at a time, over all readers of a source; each reader has one at least.
+pub const HANDLES_MAX: usize = 64;
+/// New followed files that are begun at one look. Others wait for a later one.
+pub const NEW_MAX: usize = 4_096;
+/// Pause after a look for each file that was seen, so that looking at many takes a small part of a processor.
+const PAUSE_PER_FILE: Duration = Duration::from_micros(20);
+/// Different troubles that are remembered to have been told.
+const TOLD_MAX: usize = 10_000;
+/// So many pauses without a look, another reader looks in the place of the one whose turn it is: that one has much to read.
+const LOOKS_MISSED: u32 = 10;
 
 /// The source `file`. See the module.
 pub struct FilesSource {
@@ -48,30 +57,49 @@ pub(super) struct Plan {
     pub format: Format,
     pub listing: Listing,
     /// The settings that say which rows the bytes are.
-    reads: String,
+    pub reads: String,
     pub compression: Compression,
     pub limits: BatchLimits,
     pub row_bytes_max: usize,
-    split_bytes: u64,
+    pub split_bytes: u64,
     pub follow: bool,
     pub poll: Duration,
+    pub on_lost: OnLost,
+    pub partial_after: Option<Duration>,
     /// Milliseconds; none where rows have no time.
     pub lateness_ms: Option<i64>,
     pub idle_after: Option<Duration>,
     pub horizon: Horizon,
     pub clock: Clock,
-    /// Files that some reader has, in the process that listed them.
-    seen: Mutex<Option<BTreeSet<String>>>,
-    has_finder: AtomicBool,
+    began: Instant,
+    readers: AtomicUsize,
+    /// Held by the reader that looks: two looks side by side would each hold an old list against the findings of the other.
+    looking: Mutex<()>,
+    shared: Mutex<Shared>,
 }
 
-/// What a checkpoint says of one file, over all its splits.
+/// What all readers of a source know.
 #[derive(Default)]
-struct Known {
-    followed: bool,
-    /// Of its last range: that one says whether a row at the end was left out.
-    size: u64,
-    start: u64,
+pub(super) struct Shared {
+    pub followed: Followed,
+    /// Keys of followed files, by their splits as they were listed.
+    pub splits: HashMap<String, u64>,
+    /// Identities of splits that readers began with: no new file gets one of them.
+    pub reserved: BTreeSet<String>,
+    /// The splits were listed in this process.
+    pub listed: bool,
+    /// What readers have to do, by reader.
+    changes: BTreeMap<usize, Vec<(u64, Change)>>,
+    /// The reader that gets new files.
+    finder: Option<usize>,
+    looked: Option<Instant>,
+    pause: Duration,
+    /// Troubles that were told; they are told once.
+    told: BTreeSet<String>,
+    /// Names that are not UTF-8, as many as were told.
+    nameless: usize,
+    /// Found before the first reader ran.
+    warnings: Vec<String>,
 }
 
 impl FilesSource {
@@ -79,7 +107,7 @@ impl FilesSource {
     ///
     /// # Errors
     /// [`ConnectError::Config`].
-    pub fn new(settings: &FileSource, base_dir: &Path, limits: BatchLimits, clock: Clock) -> Result<Self, ConnectError> {
+    pub fn new(settings: &FileSource, base_dir: &std::path::Path, limits: BatchLimits, clock: Clock) -> Result<Self, ConnectError> {
         if settings.split_bytes == 0 {
             return Err(ConnectError::Config {
                 what: "`split` of the source is 0 bytes".to_owned(),
@@ -97,12 +125,16 @@ impl FilesSource {
             split_bytes: settings.split_bytes,
             follow: settings.follow,
             poll: settings.poll,
+            on_lost: settings.on_lost,
+            partial_after: settings.partial_after,
             lateness_ms: settings.time.as_ref().map(|_| lateness_ms),
             idle_after: settings.idle_after,
             horizon: Horizon::new(settings, clock.clone()),
             clock,
-            seen: Mutex::new(None),
-            has_finder: AtomicBool::new(false),
+            began: Instant::now(),
+            readers: AtomicUsize::new(0),
+            looking: Mutex::new(()),
+            shared: Mutex::default(),
         };
         Ok(Self { plan: Arc::new(plan) })
     }
@@ -110,178 +142,200 @@ impl FilesSource {
 
 impl Source for FilesSource {
     fn splits(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
-        let plan = &self.plan;
-        let mut files: BTreeMap<String, Known> = BTreeMap::new();
-        for split in known {
-            let position = FilePosition::parse(split)?;
-            if !position.is_done() {
-                plan.check_known(&position)?;
-            }
-            let file = files.entry(position.path).or_default();
-            file.followed |= position.size.is_none();
-            if position.start >= file.start {
-                (file.start, file.size) = (position.start, position.packed.or(position.size).unwrap_or(0));
-            }
-        }
-        if !plan.follow && !known.is_empty() && known.iter().all(|split| self.is_done(split)) {
-            // Operators may have been told that the input has ended: files that came later must not reopen it.
-            return Ok(known.to_vec());
-        }
-        let names = plan.listing.names()?;
-        if names.is_empty() && known.is_empty() && !plan.follow {
-            return Err(ConnectError::Missing {
-                what: format!("no file matches `{}`", plan.listing.full().display()),
-                help: "correct `path` of the source; with `follow = true` it waits for files to come".to_owned(),
+        let splits = if self.plan.follow { self.plan.begin_followed(known)? } else { self.plan.begin_bounded(known)? };
+        if splits.len() > SPLITS_MAX {
+            return Err(ConnectError::Config {
+                what: format!("the source has {} splits, more than {SPLITS_MAX}", splits.len()),
+                help: "raise `split`, or name fewer files".to_owned(),
             });
         }
-        let mut splits = known.to_vec();
-        for name in &names {
-            let file = files.get(name);
-            splits.extend(plan.cut(name, file)?.iter().map(FilePosition::to_split));
-            if splits.len() > SPLITS_MAX {
-                return Err(ConnectError::Config {
-                    what: format!("the source has more than {SPLITS_MAX} splits, at file `{name}`"),
-                    help: "raise `split`, or name fewer files".to_owned(),
-                });
-            }
-        }
-        let seen = files.into_keys().chain(names).collect();
-        *plan.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        let mut shared = self.plan.shared();
+        shared.reserved = splits.iter().map(|split| split.split.clone()).collect();
+        shared.listed = true;
         Ok(splits)
     }
 
     fn is_done(&self, split: &SplitPosition) -> bool {
+        if Marks::is(&split.split) {
+            // Files that are followed may grow.
+            return !self.plan.follow;
+        }
         FilePosition::parse(split).is_ok_and(|position| position.is_done())
     }
 
     fn reader(&self, splits: Vec<SplitPosition>) -> Result<Box<dyn SourceReader>, ConnectError> {
-        let mut positions = splits.iter().map(FilePosition::parse).collect::<Result<Vec<_>, _>>()?;
-        for position in positions.iter_mut().filter(|position| !position.is_done()) {
-            // As it is from here on: it was none, or nothing has been read.
-            position.reads = Some(self.plan.reads.clone());
-        }
-        Ok(Box::new(FileReader::new(Arc::clone(&self.plan), positions, self.plan.claim_finder())))
+        let index = self.plan.readers.fetch_add(1, Ordering::AcqRel);
+        Ok(Box::new(FileReader::new(Arc::clone(&self.plan), index, &splits)?))
     }
 
     fn replays(&self) -> bool {
         true
     }
+
+    fn unread(&self, known: &[SplitPosition], splits: &[SplitPosition]) -> Option<String> {
+        if self.plan.follow {
+            return Some("its files are followed".to_owned());
+        }
+        let before: BTreeSet<&str> = known.iter().map(|split| split.split.as_str()).collect();
+        let open = splits.iter().filter(|split| !self.is_done(split)).filter_map(|split| FilePosition::parse(split).ok());
+        let (mut new, mut grown) = (BTreeSet::new(), BTreeSet::new());
+        for position in open {
+            match position.start == 0 || before.contains(position.id().as_str()) {
+                true => new.insert(position.path),
+                false => grown.insert(position.path),
+            };
+        }
+        grown.retain(|path| !new.contains(path));
+        let say = |files: &BTreeSet<String>, what: &str| match (files.first(), files.len()) {
+            (None, _) => None,
+            (Some(name), 1) => Some(format!("`{name}` {}", if what == "new" { "is new" } else { "has grown" })),
+            (Some(name), count) => {
+                Some(format!("{count} files {}, the first is `{name}`", if what == "new" { "are new" } else { "have grown" }))
+            }
+        };
+        let parts: Vec<String> = [say(&new, "new"), say(&grown, "grown")].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
 }
 
 impl Plan {
-    /// Refuses to go on with a file that the settings do not mean any more, or that is not what it was.
-    fn check_known(&self, position: &FilePosition) -> Result<(), ConnectError> {
-        if !self.listing.covers(&position.path) {
-            return Err(ConnectError::Config {
-                what: format!(
-                    "the checkpoint has read `{}` up to offset {}, but `path` of the source no longer covers that file",
-                    position.path.escape_debug(),
-                    position.offset
-                ),
-                help: "let `path` cover it until it has been read, or start the job anew with an empty checkpoint store".to_owned(),
+    pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Files that one reader may have open.
+    pub(super) fn handles(&self) -> usize {
+        (HANDLES_MAX / self.readers.load(Ordering::Acquire).max(1)).max(1)
+    }
+
+    /// True once, for the reader that gets new files.
+    pub(super) fn claim_finder(&self, index: usize) -> bool {
+        let mut shared = self.shared();
+        self.follow && shared.listed && *shared.finder.get_or_insert(index) == index
+    }
+
+    /// What changed, for this reader. `looks`: it looks at the folder, where that is due or where it has nothing else to do.
+    pub(super) fn changes(&self, index: usize, looks: bool, is_idle: bool) -> Vec<(u64, Change)> {
+        if self.look_is_due(looks, is_idle) {
+            self.look();
+        }
+        self.shared().changes.remove(&index).unwrap_or_default()
+    }
+
+    /// How long to wait for the next look.
+    pub(super) fn pause(&self) -> Duration {
+        self.shared().pause.max(self.poll)
+    }
+
+    fn look_is_due(&self, looks: bool, is_idle: bool) -> bool {
+        let mut shared = self.shared();
+        if shared.finder.is_none() {
+            return false;
+        }
+        let missed = if looks { 1 } else { LOOKS_MISSED };
+        let pause = shared.pause.max(self.poll).saturating_mul(missed);
+        let due = (looks && is_idle) || shared.looked.is_none_or(|looked| looked.elapsed() >= pause);
+        if due {
+            // Nobody else looks meanwhile.
+            shared.looked = Some(Instant::now());
+        }
+        due
+    }
+
+    fn look(&self) {
+        let Ok(_looking) = self.looking.try_lock() else { return };
+        let listed = match self.listing.list() {
+            Ok(listed) => listed,
+            Err(error) => {
+                self.tell_once(&error.to_string(), || format!("the input cannot be looked at: {error}; it is tried again"));
+                return;
+            }
+        };
+        self.tell_troubles(&listed);
+        let decided = self.decide(&listed, NEW_MAX);
+        let mut shared = self.shared();
+        let finder = shared.finder;
+        for Decision { owner, key, change } in decided {
+            if let Some(reader) = owner.or(finder) {
+                if owner.is_none() {
+                    shared.followed.own(key, reader);
+                }
+                shared.changes.entry(reader).or_default().push((key, change));
+            }
+        }
+        shared.pause = PAUSE_PER_FILE.saturating_mul(u32::try_from(listed.files.len()).unwrap_or(u32::MAX));
+        shared.looked = Some(Instant::now());
+    }
+
+    /// Holds what was listed against what is known.
+    pub(super) fn decide(&self, listed: &Listed, room: usize) -> Vec<Decision> {
+        let mut disk = Disk::new(&self.listing, &listed.blind);
+        let mut shared = self.shared();
+        let now = self.began.elapsed();
+        let decided = shared.followed.look(&listed.files, listed.folder, (now, room), &mut disk);
+        let warnings = std::mem::take(&mut shared.followed.warnings);
+        shared.warnings.extend(warnings);
+        decided
+    }
+
+    /// A file that was being read does not hold what was read of it any more: it was truncated, where there is a copy of what it was.
+    ///
+    /// # Errors
+    /// [`ConnectError::Changed`] where nothing tells what happened, and the settings do not say to go on.
+    pub(super) fn explain(&self, key: u64, position: &FilePosition) -> Result<(), ConnectError> {
+        let listed = self.listing.list()?;
+        let names: Vec<(u64, String)> = listed.files.into_iter().map(|Found { name, look }| (look.id.key(), name)).collect();
+        let mut disk = Disk::new(&self.listing, &[]);
+        let mut shared = self.shared();
+        let is_copied = shared.followed.has_copy(key, &names, &mut disk);
+        if !is_copied && self.on_lost == OnLost::Stop {
+            return Err(ConnectError::Changed {
+                path: self.listing.locate(&position.path),
+                offset: position.offset,
+                what: "what had been read of it is not there any more: it was rewritten, or truncated and filled again, and there is no copy beside it"
+                    .to_owned(),
             });
         }
-        self.check_reads(position)?;
-        position.verify(&self.listing.locate(&position.path)).map(|_| ())
+        shared.followed.cut(key, self.began.elapsed());
+        let why = if is_copied { "a copy of what it was is there" } else { "`on-lost` is \"skip\"" };
+        tracing::warn!("`{}` does not hold what was read of it, and {why}: it is read from its start", position.path);
+        Ok(())
     }
 
-    /// Refuses to read the rest of a file otherwise than its beginning. A whole file of which nothing has been read may be read in another way.
-    fn check_reads(&self, position: &FilePosition) -> Result<(), ConnectError> {
-        let is_whole = position.start == 0 && position.end == position.size;
-        let is_free = is_whole && position.offset == 0 && position.packed.is_none();
-        let before = position.reads.as_deref().filter(|before| *before != self.reads && !is_free);
-        let what = if let Some(before) = before {
-            format!("as {before}, and the topology says {}", self.reads)
-        } else if position.packed.is_some() && (self.follow || self.compression == Compression::None) {
-            let says = if self.follow { "follow = true" } else { "compression = \"none\"" };
-            format!("as a packed file, and the topology says `{says}`")
-        } else {
-            return Ok(());
-        };
-        Err(ConnectError::Config {
-            what: format!("the job has begun to read `{}` (up to offset {}) {what}", position.path.escape_debug(), position.offset),
-            help: "write the settings as they were until that file has been read, or start the job anew with an empty checkpoint store"
-                .to_owned(),
-        })
-    }
-
-    /// The new splits of a file.
-    fn cut(&self, name: &str, known: Option<&Known>) -> Result<Vec<FilePosition>, ConnectError> {
-        let path = self.listing.locate(name);
-        let length = || std::fs::metadata(&path).map(|metadata| metadata.len()).map_err(ConnectError::io("look at", &path));
-        match known {
-            Some(known) if known.followed => return Ok(Vec::new()),
-            _ if self.follow && self.passes_over(&path)? => return Ok(Vec::new()),
-            Some(known) if self.follow => return Ok(vec![self.position(name, known.size, None, None)?]),
-            Some(known) => {
-                if length()? > known.size {
-                    tracing::warn!(
-                        "input `{name}` has grown since it was listed with {} bytes; what was appended is not read (set follow = true to read it)",
-                        known.size
-                    );
-                }
-                return Ok(Vec::new());
-            }
-            None if self.follow => return Ok(vec![self.position(name, 0, None, None)?]),
-            None => {}
+    /// Warns of what could not be looked at; of each thing once.
+    pub(super) fn tell_troubles(&self, listed: &Listed) {
+        for (path, reason) in &listed.blind {
+            self.tell_once(path, || format!("`{path}` cannot be looked at: {reason}; it is passed over and tried again"));
         }
-        let size = length()?;
-        if packing_of(&path, self.compression)?.is_some() {
-            let whole = self.position(name, 0, Some(UNKNOWN_BYTES), Some(UNKNOWN_BYTES))?;
-            return Ok(vec![FilePosition { packed: Some(size), ..whole }]);
+        let mut shared = self.shared();
+        if listed.nameless.len() > shared.nameless {
+            let (count, first) = (listed.nameless.len(), listed.nameless[0].display().to_string());
+            shared.warnings.push(format!("{count} file names are not UTF-8 and are passed over, such as `{}`", first.escape_debug()));
         }
-        let step = if self.format.is_lines() { self.split_bytes } else { size.max(1) };
-        let first = self.position(name, 0, Some(size), Some(size))?;
-        let starts = (0..size).step_by(usize::try_from(step).unwrap_or(usize::MAX)).take(SPLITS_MAX + 1);
-        let range = |start: u64| FilePosition { start, offset: start, end: Some(start.saturating_add(step).min(size)), ..first.clone() };
-        Ok(starts.map(range).collect())
+        shared.nameless = listed.nameless.len();
     }
 
-    fn position(&self, name: &str, start: u64, end: Option<u64>, size: Option<u64>) -> Result<FilePosition, ConnectError> {
-        let fingerprint = Fingerprint::read(&self.listing.locate(name), FINGERPRINT_BYTES)?;
-        let (path, reads) = (name.to_owned(), Some(self.reads.clone()));
-        Ok(FilePosition { path, start, end, offset: start, size, fingerprint, packed: None, reads, time_max: None })
-    }
-
-    /// True for a packed file, which cannot be followed; the log says so.
-    fn passes_over(&self, path: &Path) -> Result<bool, ConnectError> {
-        let Some(packing) = packing_of(path, self.compression)? else { return Ok(false) };
-        tracing::warn!("{}", packed_is_not_followed(path, packing));
-        Ok(true)
-    }
-
-    /// True once, for the reader that looks for new files.
-    fn claim_finder(&self) -> bool {
-        let listed = self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        self.follow && listed && !self.has_finder.swap(true, Ordering::AcqRel)
-    }
-
-    /// Followed files that nobody has seen before.
-    pub(super) fn find_new(&self) -> Result<Vec<FilePosition>, ConnectError> {
-        let mut guard = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(seen) = guard.as_mut() else { return Ok(Vec::new()) };
-        let mut found = Vec::new();
-        for name in self.listing.names()? {
-            if seen.contains(&name) {
-                continue;
-            }
-            let path = self.listing.locate(&name);
-            let position = match self.passes_over(&path) {
-                Ok(true) => {
-                    seen.insert(name);
-                    continue;
-                }
-                Ok(false) => self.position(&name, 0, None, None),
-                Err(error) => Err(error),
-            };
-            match position {
-                Ok(position) => found.push(position),
-                // It came and went.
-                Err(ConnectError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            }
-            seen.insert(name);
+    /// Keeps a warning for the next reader that runs, unless it was told before.
+    pub(super) fn tell_once(&self, about: &str, text: impl FnOnce() -> String) {
+        let mut shared = self.shared();
+        if shared.told.len() < TOLD_MAX && shared.told.insert(about.to_owned()) {
+            shared.warnings.push(text());
         }
-        Ok(found)
+    }
+
+    /// How many troubles were told so far.
+    pub(super) fn troubles(&self) -> usize {
+        self.shared().told.len()
+    }
+
+    /// A warning for the next reader that runs: whoever only looks at a job says nothing.
+    pub(super) fn warn(&self, text: String) {
+        self.shared().warnings.push(text);
+    }
+
+    /// Tells what was found.
+    pub(super) fn tell(&self) {
+        let warnings = std::mem::take(&mut self.shared().warnings);
+        warnings.iter().for_each(|warning| tracing::warn!("input: {warning}"));
     }
 }

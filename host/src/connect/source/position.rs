@@ -1,10 +1,14 @@
 //! Where a reader stands in a file, as text that people can read, and the check that the file is still the same.
 //!
 //! ```json
-//! {"path":"corpus/a.txt","start":0,"end":67108864,"offset":4711,"size":90000000,"fingerprint":{"bytes":4096,"sha256":"..."}}
+//! {"path":"corpus/a.txt","start":0,"end":67108864,"offset":4711,"size":90000000,"fingerprint":{"bytes":4096,"sha256":"..."},
+//!  "near":"93f0c4a1d2b35e67","file":{"dev":1,"ino":2,"born":3}}
 //! ```
+//! `near` and `file` are missing in positions that older hosts wrote.
+//!
 //! Law: `start <= offset`; `start <= end <= size`. A split is finished when `offset >= end`; the last row of a range may lie across `end`.
 
+use super::identity::{FileId, print_of};
 use crate::connect::{ConnectError, SplitPosition};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -32,8 +36,21 @@ pub struct FilePosition {
     pub offset: u64,
     /// Length of the file when it was listed; bytes behind it do not count. None while the file is followed.
     pub size: Option<u64>,
-    /// What the file began with.
+    /// What the file began with; of no bytes where `near` says it.
+    #[serde(default = "Fingerprint::none", skip_serializing_if = "Fingerprint::is_none")]
     pub fingerprint: Fingerprint,
+    /// Digest of what comes before `offset`, see [`super::identity::print_at`]; in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near: Option<String>,
+    /// Which file it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileId>,
+    /// While the file is followed: its length when it was last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
+    /// Identity of the split, where path and start do not give it: the file has another name than at first, or another file had it before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// Length of the file when it was listed, where it is packed: then the other offsets count unpacked bytes, and where it ends shows only
     /// at the end ([`UNKNOWN_BYTES`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +74,15 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// Of no bytes.
+    pub fn none() -> Self {
+        Self { bytes: 0, sha256: hexadecimal(&Sha256::digest([])) }
+    }
+
+    fn is_none(&self) -> bool {
+        self.bytes == 0
+    }
+
     /// Of the first `bytes` bytes of a file, or of as many as it has.
     ///
     /// # Errors
@@ -65,9 +91,12 @@ impl Fingerprint {
         let file = File::open(path).map_err(ConnectError::io("open", path))?;
         let mut head = Vec::new();
         file.take(bytes.min(FINGERPRINT_BYTES)).read_to_end(&mut head).map_err(ConnectError::io("read", path))?;
-        let sha256 = Sha256::digest(&head).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { bytes: head.len() as u64, sha256 })
+        Ok(Self { bytes: head.len() as u64, sha256: hexadecimal(&Sha256::digest(&head)) })
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl FilePosition {
@@ -84,7 +113,9 @@ impl FilePosition {
         let legal = position.start <= position.offset
             && position.end.is_none_or(|end| position.start <= end)
             && position.size.is_none_or(|size| position.end.is_some_and(|end| end <= size) && position.offset <= size)
-            && position.fingerprint.bytes <= FINGERPRINT_BYTES;
+            && position.fingerprint.bytes <= FINGERPRINT_BYTES
+            && position.near.as_ref().is_none_or(|_| position.print().is_some())
+            && position.split.as_ref().is_none_or(|split| split.contains('@'));
         if !legal {
             return Err(corrupt("its offsets contradict each other".to_owned()));
         }
@@ -96,7 +127,34 @@ impl FilePosition {
 
     /// Identity of the split.
     pub fn id(&self) -> String {
-        format!("{}@{}", self.path, self.start)
+        self.split.clone().unwrap_or_else(|| format!("{}@{}", self.path, self.start))
+    }
+
+    /// The digest near the offset.
+    pub fn print(&self) -> Option<u64> {
+        self.near.as_deref().and_then(|near| u64::from_str_radix(near, 16).ok())
+    }
+
+    /// Sets the digest near the offset.
+    pub fn set_print(&mut self, print: Option<u64>) {
+        self.near = print.map(|print| format!("{print:016x}"));
+    }
+
+    /// The file is read from its start; the split stays the same.
+    pub fn restart(&mut self) {
+        self.split = Some(self.id());
+        (self.start, self.offset, self.near) = (0, 0, None);
+        self.fingerprint = Fingerprint::none();
+        self.split.take_if(|split| *split == format!("{}@0", self.path));
+    }
+
+    /// The file has another name from here on; the split stays the same.
+    pub fn rename(&mut self, path: &str) {
+        if self.path != path {
+            self.split = Some(self.id());
+            self.path = path.to_owned();
+            self.split.take_if(|split| *split == format!("{}@{}", self.path, self.start));
+        }
     }
 
     /// For a checkpoint.
@@ -133,6 +191,52 @@ impl FilePosition {
         if Fingerprint::read(path, self.fingerprint.bytes)? != self.fingerprint {
             return Err(changed(format!("its first {} bytes are others: it was replaced", self.fingerprint.bytes)));
         }
+        if let Some(print) = self.print().filter(|_| self.offset > 0) {
+            if print_of(path, self.offset).map_err(ConnectError::io("read", path))? != Some(print) {
+                return Err(changed(format!("what comes before byte {} is not what was read there: it was rewritten", self.offset)));
+            }
+        }
         Ok(length_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As hosts wrote positions before they held which file it is.
+    #[test]
+    fn positions_of_older_hosts_are_read() {
+        let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        for (text, id, done) in [
+            (r#"{"path":"in/a.txt","start":0,"end":8,"offset":4,"size":9,"fingerprint":{"bytes":9,"sha256":"D"}}"#, "in/a.txt@0", false),
+            (
+                r#"{"path":"in/a.txt","start":8,"end":9,"offset":9,"size":9,"fingerprint":{"bytes":9,"sha256":"D"},"time_max":-5}"#,
+                "in/a.txt@8",
+                true,
+            ),
+            (
+                r#"{"path":"in/a.log","start":0,"end":null,"offset":4,"size":null,"fingerprint":{"bytes":4,"sha256":"D"}}"#,
+                "in/a.log@0",
+                false,
+            ),
+        ] {
+            let text = text.replace('D', digest);
+            let split = SplitPosition { split: id.to_owned(), position: text.clone() };
+            let position = FilePosition::parse(&split).unwrap();
+            assert_eq!((position.is_done(), position.to_split().position.as_str()), (done, text.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_split_keeps_its_identity_under_another_name() {
+        let text = r#"{"path":"a","start":0,"end":null,"offset":4,"size":null}"#;
+        let mut position = FilePosition::parse(&SplitPosition { split: "a@0".into(), position: text.into() }).unwrap();
+        position.rename("b");
+        position.set_print(Some(7));
+        assert_eq!((position.id().as_str(), position.print()), ("a@0", Some(7)));
+        assert_eq!(FilePosition::parse(&position.to_split()).unwrap(), position);
+        position.rename("a");
+        assert_eq!((position.id().as_str(), position.split.as_deref()), ("a@0", None));
     }
 }

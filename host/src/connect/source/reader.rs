@@ -3,10 +3,12 @@
 use super::file::Plan;
 use super::gather::Gather;
 use super::lines::Progress;
+use super::marks::Marks;
 use super::position::FilePosition;
 use super::split::OpenSplit;
+use super::tail::Tail;
 use super::watermark::{self, Quiet};
-use crate::connect::{ConnectError, SourceBatch, SourceReader, Step};
+use crate::connect::{ConnectError, SourceBatch, SourceReader, SplitPosition, Step};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,11 +18,10 @@ pub struct FileReader {
     splits: Vec<Split>,
     /// Splits before this one are finished.
     first_open: usize,
-    /// The followed split that is next in turn.
-    turn: usize,
+    /// The followed files.
+    tail: Option<Tail>,
     gather: Gather,
     watermark: i64,
-    finds_new: bool,
 }
 
 struct Split {
@@ -46,14 +47,6 @@ impl Split {
         matches!(self.state, State::Done)
     }
 
-    /// True where its turn comes after all bounded splits.
-    fn is_followed(&self, follow: bool) -> bool {
-        match &self.state {
-            State::Open(open) => open.is_growing(),
-            State::Closed | State::Done => follow && self.position.end.is_none(),
-        }
-    }
-
     fn scan(&mut self, plan: &Plan, gather: &mut Gather) -> Result<Progress, ConnectError> {
         if matches!(self.state, State::Closed) {
             self.state = State::Open(Box::new(OpenSplit::open(plan, &self.position)?));
@@ -70,21 +63,37 @@ impl Split {
 }
 
 impl FileReader {
-    /// A reader over these positions; `finds_new`: it also looks for new files.
-    pub(super) fn new(plan: Arc<Plan>, mut positions: Vec<FilePosition>, finds_new: bool) -> Self {
+    /// A reader over these splits. `index`: which one of the source it is.
+    pub(super) fn new(plan: Arc<Plan>, index: usize, splits: &[SplitPosition]) -> Result<Self, ConnectError> {
+        let mut tail = plan.follow.then(|| Tail::new(&plan, index));
+        let mut positions = Vec::new();
+        for split in splits {
+            match &mut tail {
+                Some(tail) if Marks::is(&split.split) => tail.take_marks(&plan, &Marks::parse(split)?),
+                None if Marks::is(&split.split) => {}
+                tail => {
+                    let mut position = FilePosition::parse(split)?;
+                    if !position.is_done() {
+                        // As it is from here on: it was none, or nothing has been read.
+                        position.reads = Some(plan.reads.clone());
+                    }
+                    match tail {
+                        Some(tail) if position.end.is_none() => tail.take_up(&plan, position)?,
+                        _ => positions.push(position),
+                    }
+                }
+            }
+        }
         // Whatever the order in which a checkpoint keeps them.
         positions.sort_unstable_by(|a, b| (&a.path, a.start).cmp(&(&b.path, b.start)));
         let gather = Gather::new(plan.limits, plan.row_bytes_max);
         let splits = positions.into_iter().map(Split::new).collect();
-        Self { plan, splits, first_open: 0, turn: 0, gather, watermark: i64::MIN, finds_new }
+        Ok(Self { plan, splits, first_open: 0, tail, gather, watermark: i64::MIN })
     }
 
     /// Bounded splits, until the batch is full or none is left.
     fn read_bounded(&mut self) -> Result<(), ConnectError> {
         for split in &mut self.splits[self.first_open..] {
-            if split.is_followed(self.plan.follow) {
-                continue;
-            }
             while !split.is_done() {
                 match split.scan(&self.plan, &mut self.gather)? {
                     Progress::Full => return Ok(()),
@@ -92,21 +101,6 @@ impl FileReader {
                     Progress::Wait => break,
                     Progress::Paused | Progress::Done => {}
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// Followed splits, each once, until the batch is full.
-    fn read_followed(&mut self) -> Result<(), ConnectError> {
-        for _ in 0..self.splits.len() {
-            if self.gather.is_full() {
-                break;
-            }
-            self.turn = (self.turn + 1) % self.splits.len();
-            let split = &mut self.splits[self.turn];
-            if split.is_followed(self.plan.follow) {
-                split.scan(&self.plan, &mut self.gather)?;
             }
         }
         Ok(())
@@ -122,6 +116,9 @@ impl FileReader {
         while self.splits.get(self.first_open).is_some_and(Split::is_done) {
             self.first_open += 1;
         }
+        if let Some(tail) = &mut self.tail {
+            tail.positions(&self.plan, &mut positions);
+        }
         self.raise_watermark();
         let (rows, rejected) = self.gather.take();
         SourceBatch { rows, rejected, positions, watermark: self.watermark }
@@ -131,44 +128,49 @@ impl FileReader {
         let Some(lateness_ms) = self.plan.lateness_ms else { return };
         let idle_after = self.plan.idle_after.unwrap_or(Duration::MAX);
         let open = || self.splits[self.first_open..].iter().filter(|split| !split.is_done());
-        if let Some(least) = watermark::least(open().map(|split| (split.position.time_max, &split.quiet)), idle_after) {
+        let times = || open().map(|split| (split.position.time_max, &split.quiet)).chain(self.tail.iter().flat_map(Tail::times));
+        if let Some(least) = watermark::least(times(), idle_after) {
             self.watermark = self.watermark.max(least.saturating_sub(lateness_ms).saturating_sub(1));
         }
-        let latest = open().filter_map(|split| split.position.time_max).max();
-        for split in self.splits[self.first_open..].iter_mut().filter(|split| !split.is_done()) {
-            if split.quiet.tells(split.position.time_max < latest, idle_after) {
-                tracing::warn!("{}", split.quiet.told(&split.position.path, self.plan.idle_after));
+        let latest = times().filter_map(|(time, _)| time).max();
+        let bounded = self.splits[self.first_open..].iter_mut().filter(|split| !split.is_done());
+        let bounded = bounded.map(|split| (&split.position, &mut split.quiet));
+        for (position, quiet) in bounded.chain(self.tail.iter_mut().flat_map(Tail::quiet)) {
+            if quiet.tells(position.time_max < latest, idle_after) {
+                tracing::warn!("{}", quiet.told(&position.path, self.plan.idle_after));
             }
         }
+    }
+
+    fn has_news(&self) -> bool {
+        let moved = || self.splits.iter().skip(self.first_open).any(|split| split.moved);
+        !self.gather.is_empty() || moved() || self.tail.as_ref().is_some_and(Tail::has_news)
     }
 }
 
 impl SourceReader for FileReader {
     fn next(&mut self) -> Result<Step, ConnectError> {
-        loop {
-            self.gather.reserve();
-            self.gather.set_horizon(self.plan.horizon.now_ms());
-            self.read_bounded()?;
-            if self.plan.follow {
-                self.read_followed()?;
-            }
-            if !self.gather.is_empty() || self.splits.iter().skip(self.first_open).any(|split| split.moved) {
-                return Ok(Step::Rows(self.batch()));
-            }
-            let before = self.watermark;
-            self.raise_watermark();
-            if self.watermark > before {
-                return Ok(Step::Rows(self.batch()));
-            }
-            if self.finds_new {
-                let found = self.plan.find_new()?;
-                if !found.is_empty() {
-                    self.splits.extend(found.into_iter().map(Split::new));
-                    continue;
-                }
-            }
-            let is_over = !self.finds_new && self.splits.iter().all(Split::is_done);
-            return Ok(if is_over { Step::End } else { Step::Idle(self.plan.poll) });
+        self.gather.reserve();
+        self.gather.set_horizon(self.plan.horizon.now_ms());
+        self.read_bounded()?;
+        let now = Instant::now();
+        if let Some(tail) = &mut self.tail {
+            tail.look(&self.plan, self.gather.is_empty(), now)?;
+            tail.read(&self.plan, &mut self.gather, now)?;
+        }
+        self.plan.tell();
+        if self.has_news() {
+            return Ok(Step::Rows(self.batch()));
+        }
+        let before = self.watermark;
+        self.raise_watermark();
+        if self.watermark > before {
+            return Ok(Step::Rows(self.batch()));
+        }
+        match &self.tail {
+            Some(tail) if !tail.is_over() => Ok(Step::Idle(self.plan.pause())),
+            _ if self.splits.iter().all(Split::is_done) => Ok(Step::End),
+            _ => Ok(Step::Idle(self.plan.poll)),
         }
     }
 }

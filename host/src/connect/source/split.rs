@@ -5,11 +5,12 @@ use super::content::{Packing, packing_of, unpack};
 use super::decoder::{Decoder, Start};
 use super::file::Plan;
 use super::gather::Gather;
+use super::identity::{Look, print_at};
 use super::lines::{Bounds, LineScan, Progress};
-use super::position::{FINGERPRINT_BYTES, FilePosition, Fingerprint};
+use super::position::FilePosition;
 use crate::connect::ConnectError;
 use std::fs::{File, Metadata};
-use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -24,35 +25,33 @@ pub struct OpenSplit {
     bounds: Bounds,
     /// Length of a bounded file when it was listed.
     listed: u64,
-    /// Nothing has been read of the file yet, so that it must be seen what it is.
-    is_unseen: bool,
+}
+
+/// What opening a followed file came to.
+pub enum Opened {
+    /// It can be read.
+    Open(Box<OpenSplit>),
+    /// It is gone, or another one is in its place: the next look finds out.
+    NotThere,
+    /// What comes before the offset is not what was read.
+    Changed,
+    /// It cannot be followed, since it is packed.
+    Packed(Packing),
 }
 
 impl OpenSplit {
-    /// Opens a split at its position.
+    /// Opens a split of a bounded file at its position.
     ///
     /// # Errors
     /// As [`FilePosition::verify`].
     pub fn open(plan: &Plan, position: &FilePosition) -> Result<Self, ConnectError> {
         let path = plan.listing.locate(&position.path);
         let length_bytes = position.verify(&path)?;
-        let follows = position.end.is_none() && plan.follow;
-        let limit = match position.size {
-            Some(size) => size,
-            None if plan.follow => u64::MAX,
-            None => length_bytes,
-        };
-        let start = match position.offset {
-            0 => Start::Input,
-            offset if offset == position.start && plan.format.is_lines() => Start::Range(offset),
-            _ => Start::Row,
-        };
-        let offset = if matches!(start, Start::Range(_)) { position.offset - 1 } else { position.offset };
+        let limit = position.size.unwrap_or(length_bytes);
         let packing = match position.packed {
             Some(_) => packing_of(&path, plan.compression)?,
             None => None,
         };
-        let block_bytes = if follows { FOLLOW_BLOCK_BYTES } else { BLOCK_BYTES };
         let open = |offset: u64, block_bytes: usize| {
             let file = File::open(&path).map_err(ConnectError::io("open", &path))?;
             match packing {
@@ -60,31 +59,62 @@ impl OpenSplit {
                 None => Blocks::file(file, &path, offset, limit, block_bytes),
             }
         };
-        // Whether the last row of a bounded file is whole is looked at when it is reached.
-        let bounds = Bounds { stop: position.end.unwrap_or(limit), growing: packing.is_none(), finite: !follows };
+        // Whether the last row is whole is looked at when it is reached.
+        let bounds = Bounds { stop: position.end.unwrap_or(limit), growing: packing.is_none(), finite: true };
+        let (start, offset) = start_of(plan, position);
         let head = || {
-            let bounds = Bounds { stop: u64::MAX, growing: follows, ..bounds };
-            Ok((open(0, BLOCK_BYTES.min(plan.row_bytes_max.max(4 << 10)))?, bounds))
+            let bounds = Bounds { stop: u64::MAX, growing: false, ..bounds };
+            Ok((open(0, head_bytes(plan))?, bounds))
         };
         let decoder = Decoder::new(&plan.format, plan.row_bytes_max, &path, start, head)?;
-        let blocks = open(offset, block_bytes)?;
-        Ok(Self { path, blocks, decoder, bounds, listed: limit, is_unseen: follows && position.offset == 0 })
+        let blocks = open(offset, BLOCK_BYTES)?;
+        Ok(Self { path, blocks, decoder, bounds, listed: limit })
     }
 
-    /// True while the end of the file is not the end of the split.
-    pub fn is_growing(&self) -> bool {
-        !self.bounds.finite
+    /// Opens a followed file at its position. `key`: which one it must be.
+    ///
+    /// # Errors
+    /// [`ConnectError::Io`]; [`ConnectError::Config`] where its beginning does not fit the settings.
+    pub fn follow(plan: &Plan, position: &FilePosition, key: u64) -> Result<Opened, ConnectError> {
+        let path = plan.listing.locate(&position.path);
+        let io = |doing| ConnectError::io(doing, &path);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Opened::NotThere),
+            Err(error) => return Err(io("open")(error)),
+        };
+        let look = file.metadata().map(|metadata| Look::of(&metadata)).map_err(io("look at"))?;
+        if look.id.key() != key {
+            return Ok(Opened::NotThere);
+        }
+        if !is_as_read(&file, position).map_err(io("read"))? {
+            return Ok(Opened::Changed);
+        }
+        if let (0, Some(packing)) = (position.offset, packing_of(&path, plan.compression)?) {
+            return Ok(Opened::Packed(packing));
+        }
+        let bounds = Bounds { stop: u64::MAX, growing: true, finite: false };
+        let (start, offset) = start_of(plan, position);
+        // Both share one place in the file: what is read first is read whole before the other one seeks.
+        let head = || {
+            let file = file.try_clone().map_err(io("open"))?;
+            Ok((Blocks::file(file, &path, 0, u64::MAX, head_bytes(plan))?, bounds))
+        };
+        let decoder = Decoder::new(&plan.format, plan.row_bytes_max, &path, start, head)?;
+        let blocks = Blocks::file(file, &path, offset, u64::MAX, FOLLOW_BLOCK_BYTES)?;
+        Ok(Opened::Open(Box::new(Self { path, blocks, decoder, bounds, listed: u64::MAX })))
+    }
+
+    /// The end of a followed file is the end of its last row from here on.
+    pub fn take_last_row(&mut self) {
+        self.bounds.growing = false;
     }
 
     /// Gathers rows and moves `position`. True where it moved.
     ///
     /// # Errors
-    /// As [`FilePosition::verify`], for a file that is followed.
+    /// [`ConnectError::Io`]; [`ConnectError::Changed`] where a bounded file has become shorter.
     pub fn scan(&mut self, plan: &Plan, position: &mut FilePosition, gather: &mut Gather) -> Result<(Progress, bool), ConnectError> {
-        if self.is_growing() {
-            self.check_growth(position)?;
-            self.check_content(plan)?;
-        }
         let before = (position.offset, position.end);
         gather.begin_split(&position.id());
         let mut progress = self.decoder.scan(&plan.format, &mut self.blocks, self.bounds, gather)?;
@@ -93,13 +123,12 @@ impl OpenSplit {
         }
         position.offset = self.decoder.offset(&self.blocks);
         position.time_max = position.time_max.max(gather.time_max());
-        if progress == Progress::Done {
+        if progress == Progress::Done && self.bounds.finite {
             self.finish(position);
         }
         let moved = before != (position.offset, position.end);
-        let head_bytes = position.offset.min(FINGERPRINT_BYTES);
-        if moved && self.is_growing() && position.fingerprint.bytes < head_bytes {
-            position.fingerprint = Fingerprint::read(&self.path, head_bytes)?;
+        if moved {
+            position.set_print(self.print(position.offset)?);
         }
         Ok((progress, moved))
     }
@@ -153,42 +182,62 @@ impl OpenSplit {
         position.size = position.size.map(|size| size.max(position.offset));
     }
 
-    /// Looks once what a followed file is, as soon as it has something.
-    fn check_content(&mut self, plan: &Plan) -> Result<(), ConnectError> {
-        if self.is_unseen && std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() > 0) {
-            if let Some(packing) = packing_of(&self.path, plan.compression)? {
-                return Err(packed_is_not_followed(&self.path, packing));
-            }
-            self.is_unseen = false;
-        }
-        Ok(())
+    /// None where offsets do not count the bytes of the file.
+    fn print(&self, offset: u64) -> Result<Option<u64>, ConnectError> {
+        let Some(file) = self.blocks.as_file() else { return Ok(None) };
+        print_at(file, offset).map_err(ConnectError::io("read", &self.path))
     }
 
-    /// Looks whether a followed file is still the one that was opened.
-    fn check_growth(&mut self, position: &FilePosition) -> Result<(), ConnectError> {
-        let read_end = self.blocks.read_end();
-        let changed = |what: String| ConnectError::Changed { path: self.path.clone(), offset: read_end, what };
-        let now = match std::fs::metadata(&self.path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                (self.bounds.growing, self.bounds.finite) = (false, true);
-                return Ok(());
-            }
-            Err(error) => return Err(ConnectError::io("look at", &self.path)(error)),
+    /// True where the file still holds what was read of it.
+    ///
+    /// # Errors
+    /// [`ConnectError::Io`].
+    pub fn is_as_read(&self, position: &FilePosition) -> Result<bool, ConnectError> {
+        let Some(file) = self.blocks.as_file() else { return Ok(true) };
+        is_as_read(file, position).map_err(ConnectError::io("read", &self.path))
+    }
+
+    /// How many bytes the file has now.
+    pub fn length(&self) -> Option<u64> {
+        self.blocks.as_file()?.metadata().ok().map(|metadata| metadata.len())
+    }
+
+    /// What stands behind the last row of a file that ends: half a row, cut to `bytes_max`. Line ends alone are none.
+    ///
+    /// # Errors
+    /// [`ConnectError::Io`].
+    pub fn rest(&self, offset: u64, bytes_max: usize) -> Result<Vec<u8>, ConnectError> {
+        let Some(file) = self.blocks.as_file() else { return Ok(Vec::new()) };
+        let io = ConnectError::io("read", &self.path);
+        let length = match file.metadata() {
+            Ok(metadata) => metadata.len().saturating_sub(offset).min(bytes_max as u64) as usize,
+            Err(error) => return Err(io(error)),
         };
-        if let Some(file) = self.blocks.as_file() {
-            let opened = file.metadata().map_err(ConnectError::io("look at", &self.path))?;
-            if !is_same(&opened, &now) {
-                return Err(changed("another file has taken its place while it was followed".to_owned()));
-            }
-        }
-        if now.len() < read_end {
-            return Err(changed(format!("it was truncated to {} bytes while it was followed", now.len())));
-        }
-        if now.len() > read_end {
-            position.verify(&self.path)?;
-        }
-        Ok(())
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, offset).map_err(io)?;
+        let is_blank = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) || (offset == 0 && bytes == super::lines::BYTE_ORDER_MARK);
+        Ok(if is_blank { Vec::new() } else { bytes })
+    }
+}
+
+/// Where the decoder starts, and where the blocks begin.
+fn start_of(plan: &Plan, position: &FilePosition) -> (Start, u64) {
+    match position.offset {
+        0 => (Start::Input, 0),
+        offset if offset == position.start && plan.format.is_lines() => (Start::Range(offset), offset - 1),
+        offset => (Start::Row, offset),
+    }
+}
+
+/// Bytes of one read of the first record.
+fn head_bytes(plan: &Plan) -> usize {
+    BLOCK_BYTES.min(plan.row_bytes_max.max(4 << 10))
+}
+
+fn is_as_read(file: &File, position: &FilePosition) -> std::io::Result<bool> {
+    match position.print() {
+        Some(print) if position.offset > 0 => Ok(print_at(file, position.offset)? == Some(print)),
+        _ => Ok(true),
     }
 }
 
@@ -205,15 +254,4 @@ pub fn packed_is_not_followed(path: &Path, packing: Packing) -> ConnectError {
         what: format!("input `{}` is packed by {}, and packed files cannot be followed", path.display(), packing.word()),
         help: "let `path` leave it out, or read it in a job of its own without `follow`".to_owned(),
     }
-}
-
-#[cfg(unix)]
-fn is_same(a: &Metadata, b: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    (a.dev(), a.ino()) == (b.dev(), b.ino())
-}
-
-#[cfg(not(unix))]
-fn is_same(_: &Metadata, _: &Metadata) -> bool {
-    true
 }

@@ -28,7 +28,7 @@ impl Quiet {
     }
 
     /// Without rows for at least so long.
-    fn lasts(&self, time: Duration) -> bool {
+    pub fn lasts(&self, time: Duration) -> bool {
         self.looks.is_some_and(|(first, last)| last.saturating_duration_since(first) >= time)
     }
 

@@ -55,8 +55,27 @@ impl Job {
         BatchLimits { rows_max: flow.batch_rows_max as usize, bytes_max: flow.batch_bytes_max as usize }
     }
 
-    /// One reader for each source and instance.
-    pub(super) fn readers(&self, base: Option<&Manifest>) -> Result<(Readers, Splits), Error> {
+    /// Tells what the sources of a job that has finished have not read. True where there is something.
+    pub(super) fn tell_new_input(&self, base: &Manifest) -> Result<bool, Error> {
+        let mut any = false;
+        for source in &self.plan().topology.sources {
+            let opened = self.opened(source, self.batch_limits())?;
+            let old = base.sources.iter().find(|s| s.name == source.name);
+            let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
+            let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
+            if let Some(what) = opened.unread(&known, &splits) {
+                any = true;
+                self.tell(Notice::NewInput { source: source.name.clone(), what });
+            }
+        }
+        if any {
+            self.check_nothing_waits()?;
+        }
+        Ok(any)
+    }
+
+    /// One reader for each source and instance. `reopened`: the job had finished before.
+    pub(super) fn readers(&self, base: Option<&Manifest>, reopened: bool) -> Result<(Readers, Splits), Error> {
         let (topology, limits) = (&self.plan().topology, self.batch_limits());
         let workers = self.options.workers as usize;
         let (mut readers, mut all) = (Vec::new(), Vec::new());
@@ -65,7 +84,8 @@ impl Job {
             let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
             let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
             let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
-            let same = base.filter(|b| b.workers == self.options.workers && b.covered().is_some()).and(old);
+            // After its end nobody waits for a watermark on the word of a certain instance.
+            let same = base.filter(|b| !reopened && b.workers == self.options.workers && b.covered().is_some()).and(old);
             let owners = deal::owners(opened.as_ref(), &splits, same.map(|s| &s.splits[..]), self.options.workers);
             let mut dealt: Vec<Vec<SplitPosition>> = vec![Vec::new(); workers];
             let mut noted = Vec::new();
@@ -82,8 +102,8 @@ impl Job {
     }
 
     /// As [`Self::readers`], and one for each source that sends rows again.
-    pub(super) fn all_readers(&self, base: Option<&Manifest>, replays: &Replays) -> Result<(Readers, Splits), Error> {
-        let (mut readers, mut splits) = self.readers(base)?;
+    pub(super) fn all_readers(&self, base: Option<&Manifest>, reopened: bool, replays: &Replays) -> Result<(Readers, Splits), Error> {
+        let (mut readers, mut splits) = self.readers(base, reopened)?;
         let outage_max = self.plan().topology.checkpoint.outage_max;
         readers.extend(replays.readers(&self.store, self.options.workers, self.batch_limits(), outage_max));
         splits.extend(replays.splits(self.options.workers));

@@ -114,19 +114,76 @@ fn readers_share_the_splits_of_many_files() {
 }
 
 #[test]
-fn a_finished_source_has_nothing_more_even_where_files_have_gone_or_grown() {
+fn a_finished_source_goes_on_with_files_that_are_new_or_have_grown() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("a.txt"), "1\n2").unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("a.txt"), "1\n2\n").unwrap();
     let settings = settings("*.txt", SourceFormat::Lines);
     let mut given = read_all(&settings, folder.path());
-    assert_eq!(given.values(), ["1", "2"]);
-    for change in [|path: &std::path::Path| fs::write(path, "1\n2\n3\n").unwrap(), |path: &std::path::Path| fs::remove_file(path).unwrap()]
-    {
-        change(&folder.path().join("a.txt"));
+    let mut go_on = |expect: &[&str], told: Option<&str>| {
         let source = open(&settings, folder.path(), LIMITS);
+        let known = given.known();
         let splits = given.list(source.as_ref());
-        assert!(matches!(source.reader(splits).unwrap().next().unwrap(), Step::End));
+        assert_eq!(source.unread(&known, &splits).as_deref(), told);
+        assert_eq!(splits.iter().all(|split| source.is_done(split)), told.is_none());
+        assert!(given.take(source.reader(splits).unwrap().as_mut(), u64::MAX));
+        assert_eq!(given.values(), expect);
+    };
+    go_on(&["1", "2"], None);
+    fs::write(at("b.txt"), "3\n").unwrap();
+    go_on(&["1", "2", "3"], Some("`b.txt` is new"));
+    fs::write(at("a.txt"), "1\n2\n4\n").unwrap();
+    go_on(&["1", "2", "3", "4"], Some("`a.txt` has grown"));
+    fs::rename(at("a.txt"), at("c.txt")).unwrap();
+    go_on(&["1", "2", "3", "4"], None);
+    // Put back from a backup: another inode, the same name and contents.
+    fs::copy(at("c.txt"), at("d.tmp")).unwrap();
+    fs::rename(at("d.tmp"), at("c.txt")).unwrap();
+    go_on(&["1", "2", "3", "4"], None);
+    // Rewritten in place: told, and not read.
+    fs::write(at("b.txt"), "8\n9\n").unwrap();
+    go_on(&["1", "2", "3", "4"], None);
+    fs::remove_file(at("b.txt")).unwrap();
+    go_on(&["1", "2", "3", "4"], None);
+    assert_eq!(given.positions.len(), 1, "{:?}", given.positions);
+}
+
+#[test]
+fn a_file_that_is_known_by_another_name_is_the_same_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("in")).unwrap();
+    fs::write(at("in/a.txt"), "1\n2\n3\n").unwrap();
+    let limits = BatchLimits { rows_max: 1, bytes_max: 1_000 };
+    let mut given = Given::default();
+    for path in ["in/a.txt", "./in/*.txt", "in/../in/b.txt", "in/**/*.txt"] {
+        let absolute = at(path);
+        let source = open(&settings(absolute.to_str().unwrap(), SourceFormat::Lines), &at("in/.."), limits);
+        let splits = given.list(source.as_ref());
+        given.take(source.reader(splits).unwrap().as_mut(), 1);
+        if path == "./in/*.txt" {
+            fs::rename(at("in/a.txt"), at("in/b.txt")).unwrap();
+        }
     }
+    assert_eq!(given.values(), ["1", "2", "3"]);
+}
+
+#[test]
+fn a_bounded_file_that_was_rewritten_behind_its_beginning_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in");
+    let text = |middle: char| format!("{}\n{middle}\n{}\n", "a".repeat(9_000), "b".repeat(100));
+    fs::write(&path, text('x')).unwrap();
+    let settings = settings("in", SourceFormat::Lines);
+    let source = open(&settings, folder.path(), BatchLimits { rows_max: 2, bytes_max: 100_000 });
+    let mut given = Given::default();
+    let splits = given.list(source.as_ref());
+    given.take(source.reader(splits).unwrap().as_mut(), 1);
+    assert_eq!(given.rows.len(), 2);
+    fs::write(&path, text('y')).unwrap();
+    let error = open(&settings, folder.path(), LIMITS).splits(&given.known()).unwrap_err();
+    assert!(matches!(error, ConnectError::Changed { .. }), "{error:?}");
+    assert!(error.to_string().contains("it was rewritten"), "{error}");
 }
 
 #[test]
@@ -405,7 +462,7 @@ fn positions_that_lie_are_refused() {
     assert!(matches!(refuse("\"start\":0", "\"start\":\"\""), ConnectError::Corrupt { .. }));
     assert!(matches!(refuse("\"path\":\"in\"", "\"path\":\"out\""), ConnectError::Corrupt { .. }));
     let mut elsewhere = good.clone();
-    elsewhere.position = elsewhere.position.replace("\"in\"", "\"/etc/passwd\"");
+    elsewhere.position = elsewhere.position.replace("\"in\"", "\"/etc/passwd\"").replace("\"ino\":", "\"ino\":9");
     elsewhere.split = "/etc/passwd@0".to_owned();
     assert!(matches!(source.splits(&[elsewhere]).unwrap_err(), ConnectError::Config { .. }));
 }

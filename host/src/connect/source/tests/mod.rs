@@ -2,11 +2,12 @@
 
 mod bounded;
 mod follow;
+mod rotation;
 mod whole;
 
 use crate::clock::Clock;
 use crate::connect::{BatchLimits, Rejected, Source, SourceReader, SplitPosition, Step};
-use reprise_core::topology::{Compression, FileSource, SourceFormat};
+use reprise_core::topology::{Compression, FileSource, OnLost, SourceFormat};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -67,7 +68,12 @@ impl Given {
                 Step::Rows(batch) => {
                     self.rows.extend(batch.rows.rows().map(|row| (row.key.to_vec(), row.value.to_vec(), row.time)));
                     self.rejected.extend(batch.rejected);
-                    self.positions.extend(batch.positions.into_iter().map(|p| (p.split, p.position)));
+                    for SplitPosition { split, position } in batch.positions {
+                        match position.is_empty() {
+                            true => drop(self.positions.remove(&split)),
+                            false => drop(self.positions.insert(split, position)),
+                        }
+                    }
                     self.watermarks.push(batch.watermark);
                 }
                 Step::Idle(_) | Step::End => return true,
@@ -79,7 +85,7 @@ impl Given {
     /// Lists splits, as at the start of a run.
     pub fn list(&mut self, source: &dyn Source) -> Vec<SplitPosition> {
         let splits = source.splits(&self.known()).unwrap();
-        self.positions.extend(splits.iter().map(|p| (p.split.clone(), p.position.clone())));
+        self.positions = splits.iter().map(|p| (p.split.clone(), p.position.clone())).collect();
         splits
     }
 }
@@ -95,6 +101,8 @@ pub fn settings(path: &str, format: SourceFormat) -> FileSource {
         split_bytes: 1 << 20,
         row_bytes_max: 1 << 20,
         poll: Duration::from_millis(1),
+        on_lost: OnLost::Stop,
+        partial_after: None,
         compression: Compression::Auto,
         idle_after: None,
         time_ahead_max: None,

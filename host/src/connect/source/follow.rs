@@ -1,0 +1,538 @@
+//! What to do about followed files: what exists now, held against what is known, gives changes for those who read.
+//!
+//! Pure: what must be looked up in the file system while deciding is asked of [`Facts`]; time is an argument.
+//!
+//! ```text
+//! known file   seen, other name ──> Renamed      not seen, beside under a name that is not meant ──> Outside
+//!              seen, longer     ──> Grown        not seen at all, in the folder that it was in   ──> Gone
+//!              seen, shorter    ──> Truncated    not seen, and the folder is another one or none ──> kept
+//! unknown file begins as a known one that was cut   ──> New, behind what was read of that one (a copy made by copytruncate)
+//!              begins as a known one that is whole  ──> held for COPY_WAIT: it may be cut in a moment
+//!              else                                 ──> New, from the start
+//! ```
+//! Law: a file that is known and was not seen is forgotten only where the folder is the one that it was seen in.
+
+use super::identity::{Look, stamp};
+use super::listing::Found;
+use super::marks::{MARKS_MAX, Mark, Marks, name_hash};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a file that may be a copy of one that is about to be truncated is left alone, after it has last grown.
+pub const COPY_WAIT: Duration = Duration::from_secs(2);
+/// Truncations of one file that a copy may still turn up for.
+const CUTS_MAX: usize = 8;
+/// Files of one stem that a new one is compared with.
+const ALIKE_MAX: usize = 64;
+
+/// A file that is followed.
+#[derive(Debug, Clone, Default)]
+pub struct Tracked {
+    /// The reader that has it.
+    pub owner: usize,
+    /// None for one that was folded and has not been seen since.
+    pub name: Option<String>,
+    /// None where it was folded and has not been seen since.
+    pub ino: Option<u64>,
+    pub name_hash: u32,
+    /// Rows before it have been given out.
+    pub offset: u64,
+    /// Digest at the offset; none where nothing was read.
+    pub print: Option<u64>,
+    /// As last seen.
+    pub len: u64,
+    changed: i64,
+    /// It lies outside of what `path` means.
+    pub outside: bool,
+    /// The folder that it was last seen in.
+    pub folder: Option<u64>,
+    /// Of the length and time of change when it was folded.
+    stamp: Option<u32>,
+    seen: u64,
+    cuts: Vec<Cut>,
+}
+
+/// What had been read of a file when it was truncated.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    offset: u64,
+    print: u64,
+    /// Bytes that were there and had not been read.
+    unread: u64,
+    since: Duration,
+}
+
+impl Tracked {
+    /// One that is known from a checkpoint or was just found.
+    pub fn new(name: &str, look: Option<&Look>, offset: u64, print: Option<u64>) -> Self {
+        let (ino, len, changed) = look.map_or((None, 0, 0), |look| (Some(look.id.ino), look.len, look.changed));
+        Self { name: Some(name.to_owned()), ino, name_hash: name_hash(name), offset, print, len, changed, ..Self::default() }
+    }
+
+    /// The same, last seen in this folder.
+    pub fn within(self, folder: Option<u64>) -> Self {
+        Self { folder, ..self }
+    }
+
+    /// One that was folded.
+    pub fn marked(mark: &Mark) -> Self {
+        let (print, stamp) = (Some(mark.print), Some(mark.stamp));
+        Self { name_hash: mark.name, offset: mark.offset, print, len: mark.offset, stamp, ..Self::default() }
+    }
+
+    /// To remember that it was read.
+    pub fn mark(&self) -> Option<Mark> {
+        Some(Mark { name: self.name_hash, offset: self.offset, print: self.print?, stamp: stamp(self.len, self.changed) })
+    }
+}
+
+/// What the readers must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It has another name, and another key where the whole folder is another one.
+    Renamed { name: String, key: u64 },
+    /// There may be more to read.
+    Grown,
+    /// It is shorter than what was read of it: it is read from its start. So many bytes are known to be unread.
+    Truncated { unread: u64 },
+    /// It has a name that `path` does not mean.
+    Outside { name: String },
+    /// It is nowhere. It had been read up to `offset`; so many bytes behind that were seen and not read.
+    Gone { name: Option<String>, offset: u64, unread: u64 },
+    /// Nobody knew it. Rows before `start` are known from elsewhere.
+    New { found: Found, start: u64 },
+}
+
+/// One change, for one reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// None for new files.
+    pub owner: Option<usize>,
+    pub key: u64,
+    pub change: Change,
+}
+
+/// What is looked up while deciding.
+pub trait Facts {
+    /// The digest of a file at an offset; none where it is shorter or cannot be read.
+    fn print(&mut self, name: &str, offset: u64) -> Option<u64>;
+    /// True where the first file holds what the second one begins with.
+    fn is_beginning(&mut self, part: &str, whole: &str) -> bool;
+    /// The file that was called so and had this inode, under whatever name it has in its folder.
+    fn beside(&mut self, name: &str, ino: u64) -> Option<Found>;
+    /// A file beside this one that `path` does not mean, whose name begins as that of this one and which has this digest at this offset.
+    fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<Found>;
+    /// True where `path` means this name.
+    fn is_meant(&mut self, name: &str) -> bool;
+    /// True where nothing is known of what this name stands for: a folder on its way cannot be read.
+    fn is_blind(&mut self, name: Option<&str>) -> bool;
+}
+
+#[derive(Debug)]
+struct Held {
+    len: u64,
+    since: Duration,
+    of: u64,
+}
+
+/// Everything that is known of followed files. See the module.
+#[derive(Debug, Default)]
+pub struct Followed {
+    files: HashMap<u64, Tracked>,
+    /// Keys by the hash of the stem of the name.
+    stems: HashMap<u32, HashSet<u64>>,
+    held: HashMap<u64, Held>,
+    /// The round of looks.
+    round: u64,
+    /// The folder as last seen.
+    pub folder: Option<u64>,
+    /// Files that went, which may come back.
+    pub gone: Marks,
+    /// Some files are kept though nothing is seen of them.
+    pub keeps_unseen: bool,
+    /// What is to be told.
+    pub warnings: Vec<String>,
+}
+
+/// What rotated copies of a file begin with: its name without the last ending.
+pub fn stem(name: &str) -> &str {
+    let file = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);
+    match file.rfind('.') {
+        Some(at) if at > 0 => &file[..at],
+        _ => file,
+    }
+}
+
+impl Followed {
+    /// The file of this key.
+    pub fn get(&self, key: u64) -> Option<&Tracked> {
+        self.files.get(&key)
+    }
+
+    /// How many are known.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// All files, with what is to be remembered of those that were read to their ends.
+    pub fn marks(&self) -> impl Iterator<Item = (u64, Option<Mark>)> {
+        self.files.iter().map(|(key, tracked)| (*key, tracked.mark().filter(|_| tracked.offset == tracked.len && tracked.ino.is_some())))
+    }
+
+    /// Begins with a file.
+    pub fn adopt(&mut self, key: u64, tracked: Tracked) {
+        if let Some(name) = &tracked.name {
+            self.stems.entry(name_hash(stem(name))).or_default().insert(key);
+        }
+        self.files.insert(key, tracked);
+    }
+
+    /// Ends with a file; one that was read to its end may come back.
+    pub fn end(&mut self, key: u64) {
+        if let Some(mark) = self.forget(key).and_then(|tracked| tracked.mark().filter(|mark| mark.offset == tracked.len)) {
+            self.gone.went(key, mark);
+        }
+    }
+
+    /// Ends with a file.
+    fn forget(&mut self, key: u64) -> Option<Tracked> {
+        let tracked = self.files.remove(&key)?;
+        self.drop_stem(key, tracked.name.as_deref());
+        Some(tracked)
+    }
+
+    fn drop_stem(&mut self, key: u64, name: Option<&str>) {
+        let Some(hash) = name.map(|name| name_hash(stem(name))) else { return };
+        if let Some(keys) = self.stems.get_mut(&hash) {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.stems.remove(&hash);
+            }
+        }
+    }
+
+    fn rename(&mut self, key: u64, name: &str) {
+        let Some(tracked) = self.files.get_mut(&key) else { return };
+        let before = tracked.name.replace(name.to_owned());
+        tracked.name_hash = name_hash(name);
+        self.drop_stem(key, before.as_deref());
+        self.stems.entry(name_hash(stem(name))).or_default().insert(key);
+    }
+
+    /// Who reads it.
+    pub fn own(&mut self, key: u64, owner: usize) {
+        if let Some(tracked) = self.files.get_mut(&key) {
+            tracked.owner = owner;
+        }
+    }
+
+    /// It has been read this far.
+    pub fn read(&mut self, key: u64, offset: u64, print: Option<u64>) {
+        if let Some(tracked) = self.files.get_mut(&key) {
+            (tracked.offset, tracked.print) = (offset, print);
+        }
+    }
+
+    /// It is another file from here on, under the same name and inode: it was truncated. What had been read of it is remembered, for a copy.
+    pub fn cut(&mut self, key: u64, now: Duration) {
+        let Some(tracked) = self.files.get_mut(&key) else { return };
+        let unread = tracked.len.saturating_sub(tracked.offset);
+        let print = tracked.print.take();
+        let offset = std::mem::take(&mut tracked.offset);
+        if tracked.cuts.len() >= CUTS_MAX {
+            tracked.cuts.remove(0);
+        }
+        tracked.cuts.push(Cut { offset, print: print.unwrap_or(0), unread, since: now });
+        tracked.len = 0;
+    }
+
+    /// True where a copy of what had been read of this file is there, so that it was truncated by who made the copy.
+    pub fn has_copy(&self, key: u64, names: &[(u64, String)], facts: &mut dyn Facts) -> bool {
+        let Some(Tracked { name: Some(name), offset, print: Some(print), .. }) = self.files.get(&key) else { return false };
+        let begins = |other: &str| file_name(other).starts_with(stem(name));
+        let others = names.iter().filter(|(other, _)| *other != key).map(|(_, other)| other.as_str());
+        others.filter(|other| begins(other)).any(|other| facts.print(other, *offset) == Some(*print))
+            || facts.copy_beside(name, *offset, *print).is_some()
+    }
+
+    /// Holds what exists now against what is known. `room`: how many new files may be begun; others stay unknown for the present.
+    pub fn look(
+        &mut self,
+        files: &[Found],
+        folder: Option<u64>,
+        (now, mut room): (Duration, usize),
+        facts: &mut dyn Facts,
+    ) -> Vec<Decision> {
+        self.round += 1;
+        let mut decided = Vec::new();
+        let mut unknown = Vec::new();
+        for found in files {
+            if !self.files.contains_key(&found.look.id.key()) {
+                unknown.push(found);
+            } else if self.is_another(found, facts) {
+                self.went(found.look.id.key(), &mut decided);
+                unknown.push(found);
+            } else {
+                self.seen(found, folder, now, &mut decided);
+            }
+        }
+        self.missing(&mut unknown, folder, now, facts, &mut decided);
+        self.gone.folder = if self.keeps_unseen { self.gone.folder.or(folder) } else { folder.or(self.gone.folder) };
+        self.folder = folder.or(self.folder);
+        let keys: HashSet<u64> = unknown.iter().map(|found| found.look.id.key()).collect();
+        self.held.retain(|key, _| keys.contains(key));
+        for found in unknown.into_iter().filter(|found| found.look.len > 0) {
+            if room == 0 || self.files.len() >= MARKS_MAX {
+                break;
+            }
+            room -= usize::from(self.unknown(found, folder, now, facts, &mut decided));
+        }
+        self.settle_cuts(now, facts, &mut decided);
+        decided
+    }
+
+    /// A file that is known.
+    fn seen(&mut self, found: &Found, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {
+        let key = found.look.id.key();
+        let Some(tracked) = self.files.get_mut(&key) else { return };
+        let owner = Some(tracked.owner);
+        let is_as_marked = tracked.stamp.take().is_some_and(|then| then == stamp(found.look.len, found.look.changed));
+        tracked.seen = self.round;
+        tracked.outside = false;
+        tracked.ino = Some(found.look.id.ino);
+        tracked.folder = folder;
+        let grown = (tracked.len, tracked.changed) != (found.look.len, found.look.changed);
+        let shorter = found.look.len < tracked.offset;
+        let renamed = tracked.name.as_deref() != Some(&found.name);
+        if renamed {
+            // One that was folded has no name that anybody would miss.
+            if tracked.name.is_some() {
+                decided.push(Decision { owner, key, change: Change::Renamed { name: found.name.clone(), key } });
+            }
+            self.rename(key, &found.name);
+        }
+        let Some(tracked) = self.files.get_mut(&key) else { return };
+        if shorter {
+            let unread = tracked.len.saturating_sub(tracked.offset);
+            self.cut(key, now);
+            decided.push(Decision { owner, key, change: Change::Truncated { unread } });
+        } else if grown && !is_as_marked {
+            decided.push(Decision { owner, key, change: Change::Grown });
+        }
+        if let Some(tracked) = self.files.get_mut(&key) {
+            (tracked.len, tracked.changed) = (found.look.len, found.look.changed);
+        }
+    }
+
+    /// Files that are known and were not seen.
+    fn missing(
+        &mut self,
+        unknown: &mut Vec<&Found>,
+        folder: Option<u64>,
+        now: Duration,
+        facts: &mut dyn Facts,
+        decided: &mut Vec<Decision>,
+    ) {
+        let round = self.round;
+        let mut missing: Vec<u64> = self.files.iter().filter(|(_, file)| file.seen != round).map(|(key, _)| *key).collect();
+        missing.sort_unstable();
+        let mut kept = 0;
+        // Only where the folder is another one: there a name and what was read under it stand for the file.
+        let mut by_name: HashMap<u32, &Found> = HashMap::new();
+        for key in missing {
+            let Some(tracked) = self.files.get(&key) else { continue };
+            if facts.is_blind(tracked.name.as_deref()) {
+                continue;
+            }
+            let (owner, is_elsewhere) = (Some(tracked.owner), folder.is_none() || (tracked.folder.is_some() && tracked.folder != folder));
+            let beside = tracked.name.as_deref().zip(tracked.ino).and_then(|(name, ino)| facts.beside(name, ino));
+            if let Some(found) = beside.filter(|found| found.look.id.key() == key) {
+                let is_meant = facts.is_meant(&found.name);
+                let was_outside = tracked.outside && tracked.name.as_deref() == Some(&found.name);
+                self.seen(&found, folder, now, decided);
+                if !is_meant && !was_outside {
+                    decided.retain(|decision| decision.key != key || !matches!(decision.change, Change::Renamed { .. }));
+                    decided.push(Decision { owner, key, change: Change::Outside { name: found.name } });
+                }
+                if let Some(tracked) = self.files.get_mut(&key) {
+                    tracked.outside = !is_meant;
+                }
+                continue;
+            }
+            if is_elsewhere {
+                if by_name.is_empty() {
+                    by_name = unknown.iter().map(|found| (name_hash(&found.name), *found)).collect();
+                }
+                if let Some(found) = by_name.get(&tracked.name_hash).copied().filter(|found| is_same(tracked, found, facts)) {
+                    unknown.retain(|other| *other != found);
+                    self.rekey(key, found, folder, now, decided);
+                } else {
+                    kept += 1;
+                }
+                continue;
+            }
+            self.went(key, decided);
+        }
+        if kept > 0 && !self.keeps_unseen {
+            let what = if folder.is_some() { "or `path` is another one than before" } else { "is not there" };
+            self.warnings.push(format!("the folder of the input {what}: {kept} files that were read in it are not forgotten"));
+        }
+        self.keeps_unseen = kept > 0;
+    }
+
+    fn went(&mut self, key: u64, decided: &mut Vec<Decision>) {
+        let Some(tracked) = self.files.get(&key) else { return };
+        let (owner, name, offset) = (Some(tracked.owner), tracked.name.clone(), tracked.offset);
+        let unread = tracked.len.saturating_sub(offset);
+        self.end(key);
+        decided.push(Decision { owner, key, change: Change::Gone { name, offset, unread } });
+    }
+
+    /// True where a known inode has another name and other contents: it was used again at once.
+    fn is_another(&self, found: &Found, facts: &mut dyn Facts) -> bool {
+        let Some(Tracked { name: Some(name), offset, print, .. }) = self.files.get(&found.look.id.key()) else { return false };
+        *name != found.name && *offset > 0 && facts.print(&found.name, *offset) != *print
+    }
+
+    fn rekey(&mut self, key: u64, found: &Found, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {
+        let Some(tracked) = self.forget(key) else { return };
+        let (owner, new) = (Some(tracked.owner), found.look.id.key());
+        self.adopt(new, Tracked { name: Some(found.name.clone()), ino: None, ..tracked });
+        decided.push(Decision { owner, key, change: Change::Renamed { name: found.name.clone(), key: new } });
+        self.seen(found, folder, now, decided);
+    }
+
+    /// A file that nobody knows. True where it is begun.
+    fn unknown(&mut self, found: &Found, folder: Option<u64>, now: Duration, facts: &mut dyn Facts, decided: &mut Vec<Decision>) -> bool {
+        let key = found.look.id.key();
+        let mut start = self.came_back(found, facts);
+        if start.is_none() {
+            let like = self.alike(found);
+            start = like.iter().find_map(|other| self.copied(*other, key, found, facts));
+            if start.is_none() && self.holds(key, found, &like, now, facts) {
+                return false;
+            }
+        }
+        self.held.remove(&key);
+        let start = start.unwrap_or_else(|| {
+            self.tell_repeated(found, facts);
+            0
+        });
+        let print = if start == 0 { None } else { facts.print(&found.name, start) };
+        let mut tracked = Tracked::new(&found.name, Some(&found.look), start, print);
+        (tracked.seen, tracked.folder) = (self.round, folder);
+        self.adopt(key, tracked);
+        decided.push(Decision { owner: None, key, change: Change::New { found: found.clone(), start } });
+        true
+    }
+
+    /// Where to go on with a file that was read, went and came back. Without a time of birth it may be another one with the same inode.
+    fn came_back(&mut self, found: &Found, facts: &mut dyn Facts) -> Option<u64> {
+        let (key, _) = (found.look.id.key(), found.look.id.born?);
+        let at = self.gone.gone.iter().position(|(gone, _)| *gone == key)?;
+        let (_, mark) = self.gone.gone.remove(at);
+        (facts.print(&found.name, mark.offset) == Some(mark.print)).then_some(mark.offset)
+    }
+
+    /// Known files that this one may be a copy of, by its name.
+    fn alike(&self, found: &Found) -> Vec<u64> {
+        let file = file_name(&found.name);
+        let ends = file.char_indices().map(|(at, c)| at + c.len_utf8());
+        let stems = ends.filter_map(|end| self.stems.get(&name_hash(&file[..end])));
+        let mut keys: Vec<u64> = stems.flatten().copied().collect();
+        keys.sort_unstable();
+        keys.truncate(ALIKE_MAX);
+        keys
+    }
+
+    /// Where to go on in a copy of a file that has been truncated since.
+    fn copied(&mut self, of: u64, key: u64, found: &Found, facts: &mut dyn Facts) -> Option<u64> {
+        let held = self.held.get(&key).filter(|held| held.of == of && held.len == found.look.len).map(|held| held.len);
+        let tracked = self.files.get_mut(&of)?;
+        let at = tracked.cuts.iter().position(|cut| {
+            let is_short = found.look.len < cut.offset;
+            // A short one was compared with the file while that was whole. Of a file that was not begun nothing can come twice.
+            cut.offset == 0 || if is_short { held.is_some() } else { facts.print(&found.name, cut.offset) == Some(cut.print) }
+        })?;
+        let cut = tracked.cuts.remove(at);
+        Some(cut.offset.min(found.look.len))
+    }
+
+    /// True while a file that holds what a known one begins with is left alone.
+    fn holds(&mut self, key: u64, found: &Found, like: &[u64], now: Duration, facts: &mut dyn Facts) -> bool {
+        let is_like = |of: &&u64| {
+            let Some(Tracked { name: Some(name), offset, print, len, .. }) = self.files.get(of) else { return false };
+            let is_read = *offset > 0 && found.look.len >= *offset;
+            *len > 0 && if is_read { facts.print(&found.name, *offset) == *print } else { facts.is_beginning(&found.name, name) }
+        };
+        if let Some(held) = self.held.get(&key).filter(|held| held.len == found.look.len) {
+            return now.saturating_sub(held.since) < COPY_WAIT;
+        }
+        let Some(of) = like.iter().find(is_like).copied() else { return false };
+        self.held.insert(key, Held { len: found.look.len, since: now, of });
+        true
+    }
+
+    /// A new file that begins as one that just went under its name has its rows again; that may be meant.
+    fn tell_repeated(&mut self, found: &Found, facts: &mut dyn Facts) {
+        let (hash, key) = (name_hash(&found.name), found.look.id.key());
+        let Some((_, mark)) = self.gone.gone.iter().rev().find(|(other, mark)| mark.name == hash && *other != key) else { return };
+        if found.look.len > mark.offset && facts.print(&found.name, mark.offset) == Some(mark.print) {
+            self.warnings.push(format!(
+                "`{}` is a new file that begins with the {} bytes of the one that it replaced: they are read again; append to a file instead of replacing it",
+                found.name, mark.offset
+            ));
+        }
+    }
+
+    /// Truncations whose copy lies where `path` does not look, or nowhere.
+    fn settle_cuts(&mut self, now: Duration, facts: &mut dyn Facts, decided: &mut Vec<Decision>) {
+        let mut adopted = Vec::new();
+        for (key, tracked) in self.files.iter_mut().filter(|(_, tracked)| !tracked.cuts.is_empty()) {
+            let Some(name) = tracked.name.clone() else { continue };
+            let mut lost = 0;
+            tracked.cuts.retain(|cut| {
+                if cut.unread > 0 && cut.offset > 0 {
+                    if let Some(found) = facts.copy_beside(&name, cut.offset, cut.print) {
+                        adopted.push((found, *cut, *key));
+                        return false;
+                    }
+                }
+                let waits = now.saturating_sub(cut.since) < COPY_WAIT;
+                lost += if waits { 0 } else { cut.unread };
+                waits
+            });
+            if lost > 0 {
+                self.warnings.push(format!(
+                    "`{name}` was truncated before {lost} bytes of it were read, and no copy of them was found: they are lost"
+                ));
+            }
+        }
+        adopted.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        for (found, cut, _) in adopted {
+            let key = found.look.id.key();
+            if self.files.contains_key(&key) {
+                continue;
+            }
+            let mut tracked = Tracked::new(&found.name, Some(&found.look), cut.offset, Some(cut.print));
+            (tracked.seen, tracked.outside, tracked.folder) = (self.round, true, self.folder);
+            self.adopt(key, tracked);
+            decided.push(Decision { owner: None, key, change: Change::New { found, start: cut.offset } });
+        }
+    }
+}
+
+/// The name of a file without its folders.
+pub fn file_name(name: &str) -> &str {
+    Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name)
+}
+
+/// True where a file holds what was read under its name.
+fn is_same(tracked: &Tracked, found: &Found, facts: &mut dyn Facts) -> bool {
+    found.look.len >= tracked.offset && (tracked.offset == 0 || facts.print(&found.name, tracked.offset) == tracked.print)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,532 @@
+//! The splits that a run begins with: what a checkpoint knows, held against the files there are.
+
+use super::content::packing_of;
+use super::file::{Plan, SPLITS_MAX};
+use super::follow::{Change, Tracked};
+use super::identity::{Look, print_of, stamp};
+use super::listing::{Found, Listed};
+use super::marks::{self, Mark, Marks, name_hash};
+use super::position::{FINGERPRINT_BYTES, FilePosition, Fingerprint, UNKNOWN_BYTES};
+use super::split::packed_is_not_followed;
+use crate::connect::{ConnectError, SplitPosition};
+use reprise_core::topology::{Compression, OnLost};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+
+/// New followed files that are dealt out to all instances; more of them are found while the job runs.
+const DEALT_MAX: usize = 1_000;
+
+/// What a checkpoint says of one file, over all its splits.
+#[derive(Default)]
+struct Known {
+    positions: Vec<FilePosition>,
+}
+
+impl Known {
+    /// How long the file was: its last range says whether a row at the end was left out.
+    fn size(&self) -> u64 {
+        let last = self.positions.iter().max_by_key(|position| position.start);
+        last.and_then(|last| last.packed.or(last.size)).unwrap_or(0)
+    }
+
+    fn is_packed(&self) -> bool {
+        self.positions.iter().any(|position| position.packed.is_some())
+    }
+
+    fn is_done(&self) -> bool {
+        self.positions.iter().all(FilePosition::is_done)
+    }
+
+    /// The digest at the end of the file, where one of the splits reached it.
+    fn print(&self) -> Option<u64> {
+        let size = self.size();
+        self.positions.iter().find(|position| position.offset == size && position.packed.is_none()).and_then(FilePosition::print)
+    }
+}
+
+/// What a checkpoint says: finished files, and the others by name.
+struct Before {
+    marks: Marks,
+    files: BTreeMap<String, Known>,
+}
+
+impl Plan {
+    fn before(&self, known: &[SplitPosition]) -> Result<Before, ConnectError> {
+        let mut before = Before { marks: Marks::default(), files: BTreeMap::new() };
+        for split in known {
+            if Marks::is(&split.split) {
+                before.marks.merge(Marks::parse(split)?);
+                continue;
+            }
+            let mut position = FilePosition::parse(split)?;
+            let name = self.listing.rename(&position.path);
+            position.rename(&name);
+            before.files.entry(name).or_default().positions.push(position);
+        }
+        Ok(before)
+    }
+
+    fn list(&self) -> Result<Listed, ConnectError> {
+        let listed = self.listing.list()?;
+        if let (Some((path, reason)), false) = (listed.blind.first(), self.follow) {
+            return Err(ConnectError::io("list", &PathBuf::from(path))(std::io::Error::other(reason.clone())));
+        }
+        self.tell_troubles(&listed);
+        Ok(listed)
+    }
+
+    /// Refuses to go on with a bounded file that the settings do not mean any more, or that is not what it was.
+    fn check_known(&self, position: &FilePosition) -> Result<u64, ConnectError> {
+        if !self.listing.covers(&position.path) {
+            return Err(ConnectError::Config {
+                what: format!(
+                    "the checkpoint has read `{}` up to offset {}, but `path` of the source no longer covers that file",
+                    position.path.escape_debug(),
+                    position.offset
+                ),
+                help: "let `path` cover it until it has been read, or start the job anew with an empty checkpoint store".to_owned(),
+            });
+        }
+        self.check_reads(position)?;
+        position.verify(&self.listing.locate(&position.path))
+    }
+
+    /// Refuses to read the rest of a file otherwise than its beginning. A whole file of which nothing has been read may be read in another way.
+    fn check_reads(&self, position: &FilePosition) -> Result<(), ConnectError> {
+        let is_whole = position.start == 0 && position.end == position.size;
+        let is_free = is_whole && position.offset == 0 && position.packed.is_none();
+        let before = position.reads.as_deref().filter(|before| *before != self.reads && !is_free);
+        let what = if let Some(before) = before {
+            format!("as {before}, and the topology says {}", self.reads)
+        } else if position.packed.is_some() && (self.follow || self.compression == Compression::None) {
+            let says = if self.follow { "follow = true" } else { "compression = \"none\"" };
+            format!("as a packed file, and the topology says `{says}`")
+        } else {
+            return Ok(());
+        };
+        Err(ConnectError::Config {
+            what: format!("the job has begun to read `{}` (up to offset {}) {what}", position.path.escape_debug(), position.offset),
+            help: "write the settings as they were until that file has been read, or start the job anew with an empty checkpoint store"
+                .to_owned(),
+        })
+    }
+
+    /// The splits of a run that reads files to their ends.
+    pub(super) fn begin_bounded(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
+        let Before { mut marks, files } = self.before(known)?;
+        let listed = self.list()?;
+        if listed.files.is_empty() && known.is_empty() {
+            return Err(ConnectError::Missing {
+                what: format!("no file matches `{}`", self.listing.full().display()),
+                help: "correct `path` of the source; with `follow = true` it waits for files to come".to_owned(),
+            });
+        }
+        let by_name: HashMap<&str, &Found> = listed.files.iter().map(|found| (found.name.as_str(), found)).collect();
+        let by_key: HashMap<u64, &Found> = listed.files.iter().map(|found| (found.look.id.key(), found)).collect();
+        let mut splits = Vec::new();
+        let mut open: BTreeMap<String, u64> = BTreeMap::new();
+        for (name, mut known) in files {
+            let id = known.positions.iter().find_map(|position| position.file);
+            let found = id.and_then(|id| by_key.get(&id.key())).or_else(|| by_name.get(name.as_str())).copied();
+            let name = found.map_or(name, |found| found.name.clone());
+            known.positions.iter_mut().for_each(|position| position.rename(&name));
+            if !self.end_followed(&mut known)? {
+                continue;
+            }
+            if known.is_done() {
+                if let Some((found, mark)) = found.and_then(|found| Some((found, self.mark_of(found, &known)?))) {
+                    marks.files.insert(found.look.id.key(), mark);
+                }
+                continue;
+            }
+            let size = known.size();
+            for position in known.positions.iter().filter(|position| !position.is_done()) {
+                if self.check_known(position)? > size && !known.is_packed() && !open.contains_key(&name) {
+                    self.warn(format!("`{name}` has grown since it was listed with {size} bytes; a later run reads what was appended"));
+                }
+                open.insert(name.clone(), size);
+            }
+            splits.extend(known.positions.iter().map(FilePosition::to_split));
+        }
+        let mut names: HashMap<u32, Vec<u64>> = HashMap::new();
+        marks.files.iter().for_each(|(key, mark)| names.entry(mark.name).or_default().push(*key));
+        for found in listed.files.iter().filter(|found| !open.contains_key(&found.name)) {
+            if let Some(start) = self.start_of(found, &mut marks, &names) {
+                splits.extend(self.cut(found, start)?.iter().map(FilePosition::to_split));
+            }
+            if splits.len() > SPLITS_MAX {
+                return Err(ConnectError::Config {
+                    what: format!("the source has more than {SPLITS_MAX} splits, at file `{}`", found.name),
+                    help: "raise `split`, or name fewer files".to_owned(),
+                });
+            }
+        }
+        forget_gone(&mut marks, &listed);
+        if !marks.is_empty() {
+            splits.push(marks.to_split(marks::SPLIT));
+        }
+        Ok(splits)
+    }
+
+    /// A file that was followed ends where it ends now. False where it is gone, and nothing of it is left to read.
+    fn end_followed(&self, known: &mut Known) -> Result<bool, ConnectError> {
+        for position in known.positions.iter_mut().filter(|position| position.end.is_none()) {
+            let path = self.listing.locate(&position.path);
+            match Look::at(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    self.lost(&position.path, position.offset, position.seen.map(|seen| seen.saturating_sub(position.offset)))?;
+                    return Ok(false);
+                }
+                Err(error) => return Err(ConnectError::io("look at", &path)(error)),
+                Ok(look) => {
+                    self.check_reads(position)?;
+                    position.verify(&path)?;
+                    (position.end, position.size, position.seen) = (Some(look.len), Some(look.len), None);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// A file is nowhere. That is well where it had been read to its end. `unread`: bytes that are known to be lost with it, where that is known.
+    ///
+    /// # Errors
+    /// [`ConnectError::Missing`] where it had not, and the settings do not say to go on.
+    pub(super) fn lost(&self, name: &str, offset: u64, unread: Option<u64>) -> Result<(), ConnectError> {
+        if unread == Some(0) {
+            return Ok(());
+        }
+        let path = self.listing.locate(name);
+        let rest = match unread {
+            Some(bytes) => format!("{bytes} bytes behind that were not read"),
+            None => "whether that was its end is not known".to_owned(),
+        };
+        let what = format!("input `{}` has gone; it had been read up to offset {offset}, {rest}", path.display());
+        match self.on_lost {
+            OnLost::Stop => Err(ConnectError::Missing {
+                what,
+                help: "put the file back, or set `on-lost = \"skip\"` in the source to go on without the rest of it".to_owned(),
+            }),
+            OnLost::Skip => {
+                self.warn(format!("{what}; the job goes on without them"));
+                Ok(())
+            }
+        }
+    }
+
+    /// To remember a bounded file that was read to its end; none where it is not that file any more.
+    fn mark_of(&self, found: &Found, known: &Known) -> Option<Mark> {
+        let path = self.listing.locate(&found.name);
+        let (size, first) = (known.size(), known.positions.first()?);
+        let is_it = found.look.len >= size
+            && Fingerprint::read(&path, first.fingerprint.bytes).ok()? == first.fingerprint
+            && known.print().is_none_or(|print| print_of(&path, size).ok().flatten() == Some(print));
+        let print = print_of(&path, size).ok().flatten()?;
+        is_it.then(|| Mark { name: name_hash(&found.name), offset: size, print, stamp: stamp(size, found.look.changed) })
+    }
+
+    /// Where to begin with a file that no split speaks of; none where there is nothing to read. `names`: keys of finished files by their names.
+    fn start_of(&self, found: &Found, marks: &mut Marks, names: &HashMap<u32, Vec<u64>>) -> Option<u64> {
+        let (key, path) = (found.look.id.key(), self.listing.locate(&found.name));
+        let fits = |mark: &Mark| found.look.len >= mark.offset && print_of(&path, mark.offset).ok().flatten() == Some(mark.print);
+        if let Some(mark) = marks.files.get(&key).copied() {
+            if mark.stamp != stamp(found.look.len, found.look.changed) && !fits(&mark) {
+                self.warn(format!(
+                    "`{}` was read to its end and then rewritten in place: its new contents are not read; give them to a new file",
+                    found.name
+                ));
+                return None;
+            }
+            if found.look.len == mark.offset {
+                let now = Mark { name: name_hash(&found.name), stamp: stamp(found.look.len, found.look.changed), ..mark };
+                marks.files.insert(key, now);
+            }
+            return self.grown(found, key, mark, marks);
+        }
+        // A file that was copied or put back: name and contents stand for it.
+        let by_name = names.get(&name_hash(&found.name)).into_iter().flatten();
+        let known = by_name.filter_map(|old| Some((*old, *marks.files.get(old)?)));
+        let back = marks.gone.iter().copied().filter(|(old, _)| found.look.id.born.is_some() && *old == key);
+        let Some((old, mark)) = known.chain(back).find(|(_, mark)| fits(mark)) else { return Some(0) };
+        marks.files.remove(&old);
+        marks.gone.retain(|(other, _)| *other != old);
+        marks.files.insert(key, mark);
+        self.grown(found, key, mark, marks)
+    }
+
+    /// Goes on with a file that had been read to its end.
+    fn grown(&self, found: &Found, key: u64, mark: Mark, marks: &mut Marks) -> Option<u64> {
+        if found.look.len <= mark.offset {
+            return None;
+        }
+        if packing_of(&self.listing.locate(&found.name), self.compression).is_ok_and(|packing| packing.is_some()) {
+            self.warn(format!("`{}` is packed, and has grown since it was read: what was appended is not read", found.name));
+            return None;
+        }
+        marks.files.remove(&key);
+        self.warn(format!(
+            "`{}` has grown from {} to {} bytes since it was read; what was appended is read",
+            found.name, mark.offset, found.look.len
+        ));
+        Some(mark.offset)
+    }
+
+    /// The splits of a file from `start` on.
+    fn cut(&self, found: &Found, start: u64) -> Result<Vec<FilePosition>, ConnectError> {
+        let size = found.look.len;
+        if packing_of(&self.listing.locate(&found.name), self.compression)?.is_some() {
+            let whole = self.position(found, 0)?;
+            return Ok(vec![FilePosition { end: Some(UNKNOWN_BYTES), size: Some(UNKNOWN_BYTES), packed: Some(size), ..whole }]);
+        }
+        let step = if self.format.is_lines() { self.split_bytes } else { size.max(1) };
+        let first = FilePosition { end: Some(size), size: Some(size), ..self.position(found, start)? };
+        let starts = (start..size).step_by(usize::try_from(step).unwrap_or(usize::MAX)).take(SPLITS_MAX + 1);
+        let range = |start: u64| FilePosition { start, offset: start, end: Some(start.saturating_add(step).min(size)), ..first.clone() };
+        Ok(starts.map(range).collect())
+    }
+
+    fn position(&self, found: &Found, start: u64) -> Result<FilePosition, ConnectError> {
+        let fingerprint = Fingerprint::read(&self.listing.locate(&found.name), FINGERPRINT_BYTES.min(found.look.len))?;
+        Ok(FilePosition { fingerprint, start, ..self.followed(found, start, None) })
+    }
+
+    /// The splits of a run that follows files.
+    pub(super) fn begin_followed(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
+        let Before { marks, files } = self.before(known)?;
+        let listed = self.list()?;
+        let (mut splits, mut live) = (Vec::new(), HashMap::new());
+        let folder = marks.folder;
+        {
+            let mut shared = self.shared();
+            for (key, mark) in &marks.files {
+                shared.followed.adopt(*key, Tracked::marked(mark).within(folder));
+            }
+            shared.followed.gone = Marks { files: BTreeMap::new(), ..marks.clone() };
+        }
+        for (_, known) in files {
+            self.take_up(known, &listed, folder, &mut splits, &mut live)?;
+        }
+        let decided = self.decide(&listed, DEALT_MAX);
+        for decision in decided {
+            self.apply(decision.key, decision.change, &mut live)?;
+        }
+        for (key, position) in &mut live {
+            self.settle(*key, position)?;
+        }
+        let mut shared = self.shared();
+        let mut finished = Marks { folder: shared.followed.gone.folder, files: marks.files, gone: shared.followed.gone.gone.clone() };
+        finished.files.retain(|key, _| shared.followed.get(*key).is_some() && !live.contains_key(key));
+        for (key, file) in shared.followed.marks() {
+            if let (false, Some(mark)) = (live.contains_key(&key), file) {
+                finished.files.insert(key, mark);
+            }
+        }
+        let mut taken: BTreeSet<String> = splits.iter().map(|split| split.split.clone()).collect();
+        let mut live: Vec<(u64, FilePosition)> = live.into_iter().collect();
+        // Those that had an identity before keep it.
+        live.sort_by_cached_key(|(_, position)| (position.seen.is_none(), position.id()));
+        for (key, position) in live {
+            let mut split = position.to_split();
+            if !taken.insert(split.split.clone()) {
+                let name = free_name(&split.split, |name| taken.contains(name));
+                taken.insert(name.clone());
+                split = FilePosition { split: Some(name), ..position }.to_split();
+            }
+            shared.splits.insert(split.split.clone(), key);
+            splits.push(split);
+        }
+        if !finished.is_empty() || (finished.folder.is_some() && !splits.is_empty()) {
+            splits.push(finished.to_split(marks::SPLIT));
+        }
+        splits.sort_unstable_by(|a, b| a.split.cmp(&b.split));
+        Ok(splits)
+    }
+
+    /// Takes up what is known of one file.
+    fn take_up(
+        &self,
+        known: Known,
+        listed: &Listed,
+        folder: Option<u64>,
+        splits: &mut Vec<SplitPosition>,
+        live: &mut HashMap<u64, FilePosition>,
+    ) -> Result<(), ConnectError> {
+        let (size, is_followed) = (known.size(), known.positions.iter().any(|position| position.end.is_none()));
+        let bounded_print = known.print();
+        let mut template = None;
+        for position in known.positions {
+            if position.end.is_some() {
+                if !position.is_done() {
+                    self.check_known(&position)?;
+                    splits.push(position.to_split());
+                }
+                template.get_or_insert(position);
+                continue;
+            }
+            self.take_up_followed(position, listed, folder, live)?;
+        }
+        // A file that was read to its end goes on from there.
+        let (Some(template), false) = (template, is_followed) else { return Ok(()) };
+        let path = self.listing.locate(&template.path);
+        let Ok(look) = Look::at(&path) else { return Ok(()) };
+        if look.len < size || Fingerprint::read(&path, template.fingerprint.bytes)? != template.fingerprint {
+            return Ok(());
+        }
+        let print = match bounded_print {
+            Some(print) => Some(print),
+            None => print_of(&path, size).map_err(ConnectError::io("read", &path))?,
+        };
+        let found = Found { name: template.path, look };
+        let position = FilePosition { start: size, ..self.followed(&found, size, print) };
+        let key = look.id.key();
+        self.shared().followed.adopt(key, Tracked::new(&found.name, Some(&look), size, print).within(folder));
+        live.insert(key, position);
+        Ok(())
+    }
+
+    fn take_up_followed(
+        &self,
+        mut position: FilePosition,
+        listed: &Listed,
+        folder: Option<u64>,
+        live: &mut HashMap<u64, FilePosition>,
+    ) -> Result<(), ConnectError> {
+        let path = self.listing.locate(&position.path);
+        self.check_reads(&position)?;
+        if position.file.is_none() {
+            // An older host wrote it: only the name tells which file it was.
+            let Ok(look) = Look::at(&path) else { return self.lost(&position.path, position.offset, None) };
+            if look.len >= position.offset {
+                position.verify(&path)?;
+            }
+            position.file = Some(look.id);
+            position.set_print(print_of(&path, position.offset).ok().flatten().filter(|_| position.offset > 0));
+            position.seen = Some(position.offset.max(look.len));
+        }
+        let Some(id) = position.file else { return Ok(()) };
+        let mut tracked = Tracked::new(&position.path, None, position.offset, position.print());
+        (tracked.ino, tracked.len, tracked.folder) = (Some(id.ino), position.seen.unwrap_or(0), folder);
+        tracked.outside = !self.listing.covers(&position.path) && listed.files.iter().all(|found| found.name != position.path);
+        self.shared().followed.adopt(id.key(), tracked);
+        live.insert(id.key(), position);
+        Ok(())
+    }
+
+    /// Carries out what was decided before there are readers.
+    fn apply(&self, key: u64, change: Change, live: &mut HashMap<u64, FilePosition>) -> Result<(), ConnectError> {
+        match change {
+            Change::Renamed { name, key: new } => {
+                if let Some(mut position) = live.remove(&key) {
+                    position.rename(&name);
+                    live.insert(new, position);
+                }
+            }
+            Change::Outside { name } => {
+                if let Some(position) = live.get_mut(&key) {
+                    self.warn(format!("`{}` has become `{name}`, which `path` does not mean: it is read to its end", position.path));
+                    position.rename(&name);
+                }
+            }
+            Change::Grown => self.unfold(key, live),
+            Change::Truncated { .. } => {
+                self.unfold(key, live);
+                if let Some(position) = live.get_mut(&key) {
+                    self.warn(format!("`{}` was truncated: it is read from its start", position.path));
+                    position.restart();
+                }
+            }
+            Change::Gone { name, offset, unread } => {
+                live.remove(&key);
+                self.lost(&name.unwrap_or_default(), offset, Some(unread))?;
+            }
+            Change::New { found, start } => {
+                let (print, path) = (self.shared().followed.get(key).and_then(|tracked| tracked.print), self.listing.locate(&found.name));
+                match packing_of(&path, self.compression) {
+                    Ok(Some(packing)) => self.tell_once(&found.name, || packed_is_not_followed(&path, packing).to_string()),
+                    _ => drop(live.insert(key, self.followed(&found, start, print))),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A folded file that is to be read on has a position of its own again.
+    fn unfold(&self, key: u64, live: &mut HashMap<u64, FilePosition>) {
+        if live.contains_key(&key) {
+            return;
+        }
+        if let Some(position) = self.position_of(key) {
+            live.insert(key, position);
+        }
+    }
+
+    /// The position of a file that is followed, as it is known.
+    pub(super) fn position_of(&self, key: u64) -> Option<FilePosition> {
+        let shared = self.shared();
+        let tracked = shared.followed.get(key)?;
+        let name = tracked.name.clone()?;
+        let look = Look::at(&self.listing.locate(&name)).ok().filter(|look| look.id.key() == key)?;
+        Some(self.followed(&Found { name, look }, tracked.offset, tracked.print))
+    }
+
+    /// The position in a file that is followed from `offset` on.
+    pub(super) fn followed(&self, found: &Found, offset: u64, print: Option<u64>) -> FilePosition {
+        let mut position = FilePosition {
+            path: found.name.clone(),
+            start: 0,
+            end: None,
+            offset,
+            size: None,
+            fingerprint: Fingerprint::none(),
+            near: None,
+            file: Some(found.look.id),
+            seen: None,
+            split: None,
+            packed: None,
+            reads: Some(self.reads.clone()),
+            time_max: None,
+        };
+        position.set_print(print);
+        position
+    }
+
+    /// Looks whether a file still holds what was read of it.
+    fn settle(&self, key: u64, position: &mut FilePosition) -> Result<(), ConnectError> {
+        let path = self.listing.locate(&position.path);
+        let is_as_read = match position.print() {
+            Some(print) if position.offset > 0 => print_of(&path, position.offset).ok().flatten() == Some(print),
+            _ => true,
+        };
+        if !is_as_read && Look::at(&path).is_ok_and(|look| look.id.key() == key) {
+            self.explain(key, position)?;
+            position.restart();
+        }
+        Ok(())
+    }
+}
+
+/// Forgets files that are gone from the folder where they were seen.
+fn forget_gone(marks: &mut Marks, listed: &Listed) {
+    let there: HashSet<u64> = listed.files.iter().map(|found| found.look.id.key()).collect();
+    let gone: Vec<(u64, Mark)> = marks.files.iter().filter(|(key, _)| !there.contains(key)).map(|(key, mark)| (*key, *mark)).collect();
+    if !gone.is_empty() && marks.folder.is_some() && marks.folder != listed.folder {
+        return;
+    }
+    marks.folder = listed.folder.or(marks.folder);
+    for (key, mark) in gone {
+        marks.files.remove(&key);
+        marks.went(key, mark);
+    }
+}
+
+/// An identity that is free, like one that is taken.
+pub(super) fn free_name(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut number = 2_u64;
+    loop {
+        let other = format!("{name}#{number}");
+        if !is_taken(&other) {
+            return other;
+        }
+        number += 1;
+    }
+}
