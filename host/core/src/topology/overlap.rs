@@ -133,8 +133,8 @@ pub fn part_matches(part: &str, other: &str) -> bool {
 fn lefts<'a, 'b>(glob: &'b [&'a str], folders: &[&str]) -> Vec<&'b [&'a str]> {
     // `**` stands for any number of folders, so for none.
     let close = |mut set: BTreeSet<usize>| {
-        for at in 0..glob.len() {
-            if set.contains(&at) && glob[at] == "**" {
+        for (at, part) in glob.iter().enumerate() {
+            if set.contains(&at) && *part == "**" {
                 set.insert(at + 1);
             }
         }
