@@ -178,7 +178,7 @@ impl Work {
                         continue;
                     }
                     // The last manifests may wait for compactions. What these had to tell was taken just before.
-                    ended = self.tasks.join_next(), if !reports_come && !(self.tasks.is_empty() && self.publisher.behind() > 0) => match ended {
+                    ended = self.tasks.join_next(), if !(reports_come || self.tasks.is_empty() && self.publisher.behind() > 0) => match ended {
                         Some(_) => continue,
                         None => return Ok(RunEnd::Abandoned),
                     },
