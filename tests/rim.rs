@@ -9,11 +9,13 @@
 //! | `output` | output of another life of the store, output that is input, full disks, sinks that are slow |
 //! | `stores` | stores with foreign, damaged and old things in them, S3 settings, retention |
 //! | `host` | logs that cannot be written, signals, limits of the system, text of guests on a terminal |
+//! | `messages` | the texts of refusals, as golden files |
 //! | `policy` | faults that no row causes, output out of proportion, deadlines, what is restarted in place |
 
 mod follow;
 mod host;
 mod input;
+mod messages;
 mod output;
 mod policy;
 mod stores;
