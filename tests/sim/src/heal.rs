@@ -184,6 +184,8 @@ impl OperatorInstance {
             }
             Err(Trapped) => Compared::Otherwise,
         };
+        // The instance of the trial is dropped.
+        self.run.fell(self.at);
         after_another(another)
     }
 
