@@ -450,6 +450,7 @@ mod tests {
         let bytes = b"a component".to_vec();
         let digest = Digest(sha2::Sha256::digest(&bytes).into());
         let capsule = folder.path().join("capsules/count/1.capsule");
+        std::fs::create_dir_all(folder.path().join("capsules/count")).expect("it is new");
         let name = format!("{digest}.wasm");
         let origin = Origin { component: Arc::new(vec![0; COMPONENT_BYTES_MAX]), digest, ..origin() };
         assert!(origin.beside().is_none() && origin.attached().is_some());
