@@ -182,7 +182,6 @@ impl Job {
     /// `first`: the attempt that the start of the host makes, as against a restart of its own.
     async fn attempt(&self, first: bool) -> Result<Attempt, Error> {
         let began = Instant::now();
-        let name = &self.plan().topology.name;
         let start = self.options.start.as_ref().filter(|_| first);
         let has_new = if start.is_none() { self.look_first().await? } else { false };
         let writer = Clock::unlikely_number();
