@@ -9,15 +9,15 @@ use reprise_core::cells::{Cell, Chunk};
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::checkpoint::faulted::{self, FaultedRow, FaultedRows};
 use reprise_core::checkpoint::manifest::{
-    Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, Request, Resume, SinkState, SourceState,
-    SplitPosition, StagedRef,
+    Claim, Identity, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, Request, Resume, SinkState,
+    SourceState, SplitPosition, StagedRef,
 };
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::{Dropped, ObjectName, Replay, Replayed, RowsOf, replay_source};
 use reprise_core::codec::snapshot::{self, Head, Scope, Writer};
 use reprise_core::codec::{checksum, frame, record};
 use reprise_core::description::{Encoding, Slot, SlotKind};
-use reprise_core::ids::{Digest, Epoch, Generation, Instance};
+use reprise_core::ids::{Digest, Epoch, Generation, Instance, Life};
 use reprise_core::keying;
 use std::fmt::Write as _;
 
@@ -38,6 +38,10 @@ fn frozen(name: &str, written: &[u8]) -> Vec<u8> {
 
 fn claim() -> Claim {
     Claim { generation: Generation(7), writer: 0x0123_4567_89ab_cdef, host: "process 42".into(), claimed_ms: 1_700_000_000_123 }
+}
+
+fn identity() -> Identity {
+    Identity { job: "word-count".into(), life: Life(std::array::from_fn(|place| place as u8)), made_ms: 1_700_000_000_123 }
 }
 
 fn request() -> Request {
@@ -251,6 +255,8 @@ fn every_record_is_written_and_read_as_its_golden_file_has_it() {
     assert_eq!(record::decode::<Request>(&bytes).unwrap(), request());
     let bytes = frozen("resume-v1.bin", &record::encode(&resume()).unwrap());
     assert_eq!(record::decode::<Resume>(&bytes).unwrap(), resume());
+    let bytes = frozen("identity-v1.bin", &record::encode(&identity()).unwrap());
+    assert_eq!(record::decode::<Identity>(&bytes).unwrap(), identity());
 }
 
 #[test]
@@ -412,6 +418,8 @@ fn a_writer_made_from_the_reference_writes_the_same_bytes() {
     let r = resume();
     let by_hand = ByHand::default().text(&r.operator).u64(r.writer).i64(r.asked_ms).framed(13);
     assert_eq!(by_hand, record::encode(&r).unwrap());
+    let i = identity();
+    assert_eq!(ByHand::default().text(&i.job).raw(&i.life.0).i64(i.made_ms).framed(14), record::encode(&i).unwrap());
     let q = quarantine();
     let by_hand =
         ByHand::default().text(&q.node).u32(q.instance.0).u64(q.epoch.0).list(&q.rows, |out, row| {
@@ -478,7 +486,8 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
     ] {
         assert!(REFERENCE.contains(&expected), "docs/formats.md does not say: {expected}");
     }
-    use frame::Kind::{Chunk, Claim, Dropped, Fault, Manifest, Quarantine, Replay, Replayed, Request, Resume, SnapshotEnd, SnapshotHead};
+    use frame::Kind::{Chunk, Claim, Dropped, Fault, Identity, Manifest, Quarantine, Replay, Replayed, Request, Resume};
+    use frame::Kind::{SnapshotEnd, SnapshotHead};
     for (kind, name) in [
         (Manifest, "manifest"),
         (Claim, "claim"),
@@ -492,6 +501,7 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
         (Replay, "replay"),
         (Replayed, "replayed"),
         (Resume, "resume"),
+        (Identity, "identity"),
     ] {
         let row = format!("| {} | {name} |", kind as u16);
         assert!(REFERENCE.contains(&row), "docs/formats.md has no row {row}");
@@ -514,6 +524,7 @@ fn the_reference_has_the_names_of_the_objects() {
         ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().dropped(0),
         ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().replay(0),
         paths::replayed(epoch, generation),
+        paths::IDENTITY.to_owned(),
         // Of the text `test`.
         paths::component(Digest([
             0x9f, 0x86, 0xd0, 0x81, 0x88, 0x4c, 0x7d, 0x65, 0x9a, 0x2f, 0xea, 0xa0, 0xc5, 0x5a, 0xd0, 0x15, 0xa3, 0xbf, 0x4f, 0x1b, 0x2b,

@@ -4,16 +4,24 @@
 //! fault of this host or of a library in it: it is told in one line, counted, and whoever watches [`Faulted`] ends the process, so that no
 //! host stands there with a thread missing. Nothing here ends a process or prints; what is told goes to the function that [`install`] is given.
 //!
-//! While anything is guarded no panic is told, on whatever thread, since libraries share out their work; guard what is short.
+//! While anything is guarded by [`guarded`] no panic is told, on whatever thread, since libraries share out their work: guard what is short. What
+//! [`guarded_future`] guards may take long; it guards the thread that works on it, while it does.
 
 use reprise_core::plain::plain;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 use tokio::sync::Notify;
 
 /// Guarded pieces of work under way, on all threads.
 static GUARDED: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// This thread works on something that is guarded for itself.
+    static GUARDED_HERE: Cell<bool> = const { Cell::new(false) };
+}
 /// What was told of the first panic that nobody guarded.
 static FAULT: Mutex<Option<String>> = Mutex::new(None);
 /// Wakes whoever waits for such a panic.
@@ -49,6 +57,24 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| text(payload.as_ref()))
 }
 
+/// As [`guarded`], for work that waits in between.
+///
+/// # Errors
+/// The text of the panic.
+pub async fn guarded_future<F: Future>(work: F) -> Result<F::Output, String> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| {
+        let outer = GUARDED_HERE.replace(true);
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        GUARDED_HERE.set(outer);
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => Poll::Ready(Err(text(payload.as_ref()))),
+        }
+    })
+    .await
+}
+
 /// The text of a panic, as one line.
 #[must_use]
 pub fn text(payload: &(dyn std::any::Any + Send)) -> String {
@@ -59,7 +85,7 @@ pub fn text(payload: &(dyn std::any::Any + Send)) -> String {
 /// Takes panics over from now on: each that nobody guards is given to `tell` in one line, with a line of help.
 pub fn install(tell: fn(&str)) {
     std::panic::set_hook(Box::new(move |panic| {
-        if GUARDED.load(Ordering::Acquire) > 0 {
+        if GUARDED.load(Ordering::Acquire) > 0 || GUARDED_HERE.get() {
             return;
         }
         let told = line(panic);
@@ -104,5 +130,17 @@ mod tests {
         assert_eq!(guarded(|| -> u8 { panic!("no\u{1b} {}", 8) }), Err("no\\u{1b} 8".to_owned()));
         assert_eq!(guarded(|| -> u8 { panic!("plain") }), Err("plain".to_owned()));
         assert_eq!(guarded(|| -> u8 { std::panic::panic_any(7u8) }), Err("no reason was given".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_guarded_work_that_waits_is_an_error_too() {
+        assert_eq!(guarded_future(async { 7 }).await, Ok(7));
+        let late = async {
+            tokio::task::yield_now().await;
+            assert!(GUARDED_HERE.get());
+            panic!("late")
+        };
+        assert_eq!(guarded_future::<std::pin::Pin<Box<dyn Future<Output = ()>>>>(Box::pin(late)).await, Err("late".to_owned()));
+        assert!(!GUARDED_HERE.get(), "the guard ends with the work");
     }
 }

@@ -129,7 +129,10 @@ fn refusal(error: &Error, strokes: &[Stroke], left: &Left, now: &Image) -> Resul
             }
             Verdict::Refused
         }
-        (Kind::Connect, Some(ConnectError::Corrupt { .. } | ConnectError::Missing { .. } | ConnectError::Config { .. })) => {
+        (
+            Kind::Connect,
+            Some(ConnectError::Corrupt { .. } | ConnectError::Missing { .. } | ConnectError::Config { .. } | ConnectError::Unknown { .. }),
+        ) => {
             for (visible, whole) in [(rows_of(&now.files), &left.expected.files), (rows_of(&now.objects), &left.expected.objects)] {
                 if !format!("{whole}\n").starts_with(&visible) {
                     return Err(format!("refused, but something wrong was published: {text}"));
@@ -142,7 +145,11 @@ fn refusal(error: &Error, strokes: &[Stroke], left: &Left, now: &Image) -> Resul
     let named = struck().any(|(place, path)| (place == Place::State) == (verdict == Verdict::Refused) && text.contains(name(path)));
     // The owner of a place is told by the place.
     let owner = struck().any(|(_, path)| path.ends_with("/owner")) && text.contains("holds output of sink");
-    if named || owner { Ok(verdict) } else { Err(format!("the message does not name what is damaged: {text}")) }
+    // What the store no longer knows is told by where it is.
+    let told = ["identity", "generations/", "checkpoints/", "/lives/", "/published/"];
+    let lost = matches!(of_sink(error), Some(ConnectError::Unknown { .. }))
+        && struck().any(|(_, path)| told.iter().any(|part| path.contains(part)));
+    if named || owner || lost { Ok(verdict) } else { Err(format!("the message does not name what is damaged: {text}")) }
 }
 
 /// Looks at a run that came to its end.

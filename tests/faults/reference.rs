@@ -233,7 +233,7 @@ impl Site<'_> {
         let heard = Arc::clone(&told);
         let watch: job::Watch = Arc::new(move |notice| heard.lock().unwrap().push(notice));
         let clock = Clock::Fixed(1_000);
-        let options = Options { workers, stop, watch, clock, start, savepoint: None, intercept: Some(intercept) };
+        let options = Options { workers, stop, watch, clock, start, adopt: false, savepoint: None, intercept: Some(intercept) };
         let result = runtime.block_on(async {
             tokio::select! {
                 biased;

@@ -251,7 +251,8 @@ impl Folder {
         let (told, notices) = mpsc::channel();
         let (ask, stop) = watch::channel(false);
         let watch: job::Watch = std::sync::Arc::new(move |notice| told.send(notice).unwrap_or(()));
-        let mut options = Options { workers, stop, watch, clock: Clock::Fixed(1_000), start: None, savepoint: None, intercept: None };
+        let mut options =
+            Options { workers, stop, watch, clock: Clock::Fixed(1_000), start: None, adopt: false, savepoint: None, intercept: None };
         set(&mut options);
         std::thread::scope(|scope| {
             let listener = scope.spawn(move || {
@@ -287,7 +288,8 @@ impl Folder {
                 let _ = told.send(());
             }
         });
-        let options = Options { workers, stop, watch, clock: Clock::Fixed(1_000), start: None, savepoint: None, intercept: None };
+        let options =
+            Options { workers, stop, watch, clock: Clock::Fixed(1_000), start: None, adopt: false, savepoint: None, intercept: None };
         runtime.block_on(async {
             let enough = async {
                 feed();

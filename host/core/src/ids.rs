@@ -45,6 +45,37 @@ impl Epoch {
     }
 }
 
+/// Random name of one life of a job: of what a store holds from its first run on. A store that was deleted and made anew has another one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
+pub struct Life(pub [u8; 16]);
+
+impl Life {
+    /// One of two random numbers.
+    #[must_use]
+    pub fn of(numbers: (u64, u64)) -> Self {
+        Self((u128::from(numbers.0) << 64 | u128::from(numbers.1)).to_be_bytes())
+    }
+
+    /// Reads what `Display` writes: 32 hexadecimal digits in lower case.
+    #[must_use]
+    pub fn parse(digits: &str) -> Option<Self> {
+        let life = Self(u128::from_str_radix(digits, 16).ok()?.to_be_bytes());
+        (life.to_string() == digits).then_some(life)
+    }
+}
+
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Life({self})")
+    }
+}
+
 /// SHA-256 of a component, or of a topology.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
 pub struct Digest(pub [u8; 32]);

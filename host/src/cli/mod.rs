@@ -96,6 +96,10 @@ struct RunArguments {
     /// produced again; a restart with the same option goes back once more.
     #[arg(long, value_name = "NAME|EPOCH", value_parser = start)]
     from: Option<Start>,
+    /// Take over the places of sinks that hold output which the store does not know. Visible output after the checkpoint that is taken up (without
+    /// one, all of it) is moved to `.reprise/SINK/taken-back`; what is before it stays, and counts as output of this job.
+    #[arg(long)]
+    adopt: bool,
     /// How to tell what goes on.
     #[arg(long, value_enum, default_value_t = Log::Auto)]
     log: Log,

@@ -151,6 +151,10 @@ impl Display {
             ),
             Notice::Started { generation, from, control, took } => self.started(*generation, *from, control, *took),
             Notice::SinkRecovered { sink, recovered } => self.sink_recovered(sink, recovered),
+            Notice::Adopted { sink, what } => {
+                self.line("adopted", &format!("sink `{sink}` takes its place over: {what}"), json!({ "sink": sink, "what": what }));
+            }
+            Notice::SinkSlow { sink, epoch, since } => self.sink_slow(sink, *epoch, *since),
             Notice::OtherComponent { operator } => self.line(
                 "other-component",
                 &format!("operator `{operator}` runs another component than the checkpoint was made with"),
@@ -205,6 +209,11 @@ impl Display {
                 tracing::warn!(reason, "old checkpoints could not be deleted; the next sweep tries again");
             }
         }
+    }
+
+    fn sink_slow(&self, sink: &str, epoch: reprise_core::ids::Epoch, since: Duration) {
+        let text = format!("sink `{sink}` has been publishing epoch {epoch} for {} s; checkpoints go on, up to a limit", since.as_secs());
+        self.line("sink-slow", &text, json!({ "sink": sink, "epoch": epoch, "since_ms": since.as_millis() as u64 }));
     }
 
     /// What an operator goes through.
@@ -319,15 +328,19 @@ impl Display {
     }
 
     fn sink_recovered(&self, sink: &str, recovered: &crate::connect::Recovered) {
-        let crate::connect::Recovered { published, taken_back, removed } = *recovered;
-        if published + taken_back + removed > 0 {
+        let crate::connect::Recovered { published, taken_back, removed, expired } = *recovered;
+        if published + taken_back + removed + expired > 0 {
+            let expired_too = match expired {
+                0 => String::new(),
+                _ => format!(", {expired} deleted that had been taken back long ago or were too many"),
+            };
             let text = format!(
-                "sink `{sink}`: {published} staged outputs published, {taken_back} published too early taken back, {removed} leftovers removed"
+                "sink `{sink}`: {published} staged outputs published, {taken_back} published too early taken back, {removed} leftovers removed{expired_too}"
             );
             self.line(
                 "sink-recovered",
                 &text,
-                json!({ "sink": sink, "published": published, "taken_back": taken_back, "removed": removed }),
+                json!({ "sink": sink, "published": published, "taken_back": taken_back, "removed": removed, "expired": expired }),
             );
         }
     }

@@ -94,8 +94,16 @@ async fn carry_out(
         let shown = Arc::clone(&shown);
         Arc::new(move |notice| shown.notice(&notice))
     };
-    let options =
-        job::Options { workers, stop: stop.clone(), watch, clock: Clock::System, start: arguments.from, savepoint: None, intercept: None };
+    let options = job::Options {
+        workers,
+        stop: stop.clone(),
+        watch,
+        clock: Clock::System,
+        start: arguments.from,
+        adopt: arguments.adopt,
+        savepoint: None,
+        intercept: None,
+    };
     let ending = tokio::select! {
         ending = job::run(prepared, options) => ending.map(Outcome::Ended),
         // As safe as any crash, and there is nothing to lose: not a row was read.

@@ -44,7 +44,10 @@ async fn offline_savepoint(file: std::path::PathBuf, name: String, cache: Option
     let prepared = prepared.map_err(|error| Error::Internal(error.to_string()))??;
     let (_ask, stop) = watch::channel(true);
     let watch: job::Watch = Arc::new(|_| {});
-    job::run(prepared, job::Options { workers, stop, watch, clock: Clock::System, start: None, savepoint: Some(name), intercept: None })
-        .await
-        .map(|_| ())
+    job::run(
+        prepared,
+        job::Options { workers, stop, watch, clock: Clock::System, start: None, adopt: false, savepoint: Some(name), intercept: None },
+    )
+    .await
+    .map(|_| ())
 }

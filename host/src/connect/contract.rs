@@ -4,8 +4,10 @@
 //! block. Time: connectors look at a clock for the time stamps of files, for event times from the future, and for how long something lasts.
 
 use super::ConnectError;
+use super::holding::Holding;
 use reprise_core::batch::Batch;
 use reprise_core::description::Encoding;
+use reprise_core::ids::Life;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -152,8 +154,16 @@ pub struct RowEncoding {
 ///
 /// Without it, rows may be visible at any time, and `seal` returns `None`; but what was written is durable when `seal` returns.
 ///
-/// Always: nothing is overwritten or removed that the sink did not write, and a place that belongs to another job is refused.
+/// Always: nothing is overwritten or removed that the sink did not write, and a place that belongs to another job is refused; so is one that
+/// belongs to another life of the job's store, or holds output that the store does not know ([`Holding::check`]): it would come out twice.
 pub trait Sink: Send + Sync {
+    /// Tells what the place holds of this sink and changes nothing, not even a folder that is missing. Called before the job is claimed: a start
+    /// that must fail should leave no trace. What costs much, such as listing all output, is for places that no run has noted itself in.
+    ///
+    /// # Errors
+    /// As [`Sink::publish`]; [`ConnectError::Config`] where the place belongs to another job.
+    fn holding(&self) -> Result<Holding, ConnectError>;
+
     /// A writer for one instance. `generation` is the fencing number of this run: greater than that of any run before, in the life of the
     /// job's store. Names of what is not yet published should hold it, so that they never meet those of a host that wakes up late. Called
     /// after [`Sink::recover`], from a thread of the runtime: it must not wait for the network.
@@ -170,10 +180,20 @@ pub trait Sink: Send + Sync {
     /// place; [`ConnectError::Io`] and [`ConnectError::Storage`] where it may work later. The job stops; the next run asks again.
     fn publish(&self, staged: &Staged) -> Result<(), ConnectError>;
 
+    /// As [`Sink::publish`] of each, where that is cheaper together. Those of one instance come in the order of epochs; the others have no order,
+    /// and a sink may publish them side by side. After an error any of them may be published.
+    ///
+    /// # Errors
+    /// As [`Sink::publish`].
+    fn publish_all(&self, staged: &[Staged]) -> Result<(), ConnectError> {
+        staged.iter().try_for_each(|output| self.publish(output))
+    }
+
     /// Called once at the start of a run, before any writer is made. `staged` is what the manifest of the checkpoint taken up lists: all of
     /// epochs up to [`Recovery::recovered`], perhaps published already. In this order:
     ///
-    /// 1. claims the place for the job;
+    /// 1. claims the place for the job and for this life of its store ([`Holding::check`], [`super::holding::next_note`]); with
+    ///    [`Recovery::adopt`] it is not asked whose the place was, and what is staged there and not in `staged` is removed before;
     /// 2. publishes what is in `staged`;
     /// 3. removes what earlier generations left unpublished, so that from here on none of them can publish anything;
     /// 4. takes back visible output of epochs that do not count ([`Recovery::is_void`]), which will be produced again. Not without
@@ -184,7 +204,8 @@ pub trait Sink: Send + Sync {
     /// [`ConnectError::Corrupt`], where it would have to.
     ///
     /// # Errors
-    /// As [`Sink::publish`]; [`ConnectError::Config`] where the place belongs to another job.
+    /// As [`Sink::publish`]; [`ConnectError::Config`] where the place belongs to another job, [`ConnectError::Unknown`] where it belongs to
+    /// another life of its store, or a later run has taken it.
     fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError>;
 
     /// False where rows are visible as soon as they are written, so that a restart may show some again.
@@ -229,6 +250,14 @@ pub struct Recovery {
     pub taken: u64,
     /// The generation of this run.
     pub generation: u64,
+    /// The life of the job's store.
+    pub life: Life,
+    /// The random number of this run.
+    pub writer: u64,
+    /// The user wants the place whoever it belonged to.
+    pub adopt: bool,
+    /// The time of the recovery: milliseconds since 1970-01-01T00:00:00Z.
+    pub now_ms: i64,
 }
 
 impl Recovery {
@@ -248,4 +277,6 @@ pub struct Recovered {
     pub taken_back: u64,
     /// Leftovers that were removed.
     pub removed: u64,
+    /// Outputs that had been moved aside by earlier runs and were deleted, since they were too old or too many.
+    pub expired: u64,
 }

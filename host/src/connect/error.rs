@@ -1,14 +1,14 @@
 //! What can go wrong in a connector, by what the caller has to do about it.
 
 use crate::store::StoreError;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Why a connector cannot go on. Rows that cannot be read are no error: see [`super::Rejected`].
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The operating system refused something. Worth a retry only where the cause is known to pass.
-    #[error("cannot {doing} `{}`", .path.display())]
+    #[error("cannot {doing} `{}`{}", .path.display(), advice(.source))]
     Io {
         /// What was tried, as in "cannot read".
         doing: &'static str,
@@ -57,6 +57,14 @@ pub enum ConnectError {
         /// What to do.
         help: String,
     },
+    /// The place of a sink holds output that the job's store does not know. Stop the job before it writes anything.
+    #[error("{what}\n  help: {help}")]
+    Unknown {
+        /// What is there, and where.
+        what: String,
+        /// The ways out.
+        help: String,
+    },
     /// The settings do not fit each other or the input. Stop the job; the topology must change.
     #[error("{what}\n  help: {help}")]
     Config {
@@ -83,6 +91,26 @@ pub enum ConnectError {
         /// The last sealed epoch.
         sealed: u64,
     },
+}
+
+/// What to do about a refusal of the operating system, as a line of help; empty where its own words say enough.
+fn advice(error: &io::Error) -> String {
+    let help = match error.kind() {
+        ErrorKind::StorageFull => "there is no space left on the disk: free space there, and run again; nothing is lost",
+        ErrorKind::QuotaExceeded => "the quota is used up: free space or raise the quota, and run again; nothing is lost",
+        ErrorKind::ReadOnlyFilesystem => {
+            "the file system is read-only: mount it writable, and run again; a disk that has failed is often mounted read-only (`dmesg` says so)"
+        }
+        ErrorKind::PermissionDenied => {
+            "this user may not do that there: give it the right (`ls -ld` shows who may), or run the job as another user"
+        }
+        ErrorKind::InvalidFilename => "a name is too long for the file system: use a shorter path",
+        ErrorKind::NotADirectory | ErrorKind::IsADirectory | ErrorKind::AlreadyExists => {
+            "a file is where a folder should be, or the other way round: move it away, and run again"
+        }
+        _ => return String::new(),
+    };
+    format!("\n  help: {help}")
 }
 
 impl ConnectError {

@@ -15,6 +15,7 @@
 
 pub mod contract;
 pub mod error;
+pub mod holding;
 pub(crate) mod json_text;
 pub mod sink;
 pub mod source;
@@ -74,6 +75,16 @@ pub struct Surroundings {
     pub intercept: Option<Arc<dyn store::Intercept>>,
 }
 
+/// Where a sink writes, for people.
+#[must_use]
+pub fn place(kind: &SinkKind, base_dir: &Path) -> String {
+    match kind {
+        SinkKind::File(file) => base_dir.join(&file.path).display().to_string(),
+        SinkKind::Objects(objects) => objects.url.clone(),
+        SinkKind::Stdout(_) => "standard output".to_owned(),
+    }
+}
+
 /// Opens a sink of a topology. `encodings` has one entry for each input of the sink. May block: not for a thread of the runtime.
 ///
 /// # Errors
@@ -83,10 +94,9 @@ pub fn sink(settings: &topology::Sink, around: &Surroundings, encodings: Vec<Row
         let what = format!("sink `{}` has no input", around.sink);
         return Err(ConnectError::Config { what, help: "give it at least one `input`".to_owned() });
     }
-    let delivery = settings.delivery;
     match &settings.kind {
-        SinkKind::File(file) => Ok(Box::new(sink::file::FilesSink::new(file, delivery, around, encodings))),
-        SinkKind::Objects(objects) => Ok(Box::new(sink::objects::ObjectsSink::open(objects, delivery, around, encodings)?)),
+        SinkKind::File(file) => Ok(Box::new(sink::file::FilesSink::new(file, settings, around, encodings))),
+        SinkKind::Objects(objects) => Ok(Box::new(sink::objects::ObjectsSink::open(objects, settings, around, encodings)?)),
         SinkKind::Stdout(stdout) => Ok(Box::new(sink::stdout::StdoutSink::new(stdout, encodings))),
     }
 }

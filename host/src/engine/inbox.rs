@@ -87,8 +87,8 @@ impl Inbox {
 
 /// The watermark of a node: the least of what the senders on all of its edges have said, save those that are idle.
 ///
-/// A node is idle when none of its senders has more to say for now: some are idle, and the others have ended. It keeps its watermark, and tells
-/// those downstream not to wait for it. Rows of a sender that was idle may be late: the watermark never falls.
+/// A node is idle when none of its senders has more to say for now: some are idle, and the others have ended. Its watermark rises to the
+/// latest of those that are idle, since it says nothing which of them became so last; and it tells those downstream not to wait for it. Rows of a sender that was idle may be late: the watermark never falls.
 pub(super) struct Watermarks {
     senders: Vec<Vec<Sender>>,
     is_idle: bool,
@@ -111,6 +111,8 @@ pub(super) struct Risen {
     pub watermark: i64,
     /// The guest was not told it in an earlier run.
     pub is_new: bool,
+    /// The node is idle from here on.
+    pub then_idle: bool,
 }
 
 impl Watermarks {
@@ -135,16 +137,22 @@ impl Watermarks {
         let rest = self.all_rest();
         let was_idle = std::mem::replace(&mut self.is_idle, rest);
         if self.is_idle {
-            return (!was_idle).then_some(Risen { watermark: IDLE, is_new: false });
+            let idle = self.senders.iter().flatten().filter(|sender| sender.is_idle);
+            let latest = idle.map(|sender| sender.watermark).max()?;
+            let risen = self.rise(latest).map(|risen| Risen { then_idle: true, ..risen });
+            return risen.or_else(|| (!was_idle).then_some(Risen { watermark: IDLE, is_new: false, then_idle: false }));
         }
         let least = self.senders.iter().flatten().filter(|sender| !sender.is_idle).map(|sender| sender.watermark).min()?;
-        if least > self.least {
+        self.rise(least).or_else(|| was_idle.then_some(Risen { watermark: self.least.max(AWAKE), is_new: false, then_idle: false }))
+    }
+
+    fn rise(&mut self, least: i64) -> Option<Risen> {
+        (least > self.least).then(|| {
             let is_new = least > self.told;
             self.least = least;
             self.told = self.told.max(least);
-            return Some(Risen { watermark: least, is_new });
-        }
-        was_idle.then_some(Risen { watermark: self.least.max(AWAKE), is_new: false })
+            Risen { watermark: least, is_new, then_idle: false }
+        })
     }
 
     /// True where some senders are idle, and all others have ended.
@@ -171,8 +179,8 @@ mod tests {
     #[test]
     fn who_is_idle_holds_nothing_and_the_watermark_never_falls() {
         let mut marks = Watermarks::new(&[1, 1], i64::MIN);
-        let risen = |watermark| Some(Risen { watermark, is_new: true });
-        let quiet = |watermark| Some(Risen { watermark, is_new: false });
+        let risen = |watermark| Some(Risen { watermark, is_new: true, then_idle: false });
+        let quiet = |watermark| Some(Risen { watermark, is_new: false, then_idle: false });
         assert_eq!(marks.note(0, 0, 10), None);
         assert_eq!(marks.note(1, 0, IDLE), risen(10));
         assert_eq!(marks.note(0, 0, 20), risen(20));
@@ -188,11 +196,23 @@ mod tests {
     }
 
     #[test]
+    fn where_all_are_idle_the_latest_counts_whoever_was_last() {
+        for order in [[0, 1], [1, 0]] {
+            let mut marks = Watermarks::new(&[1, 1], i64::MIN);
+            assert_eq!(marks.note(0, 0, 10), None);
+            marks.note(order[0], 0, IDLE);
+            let last = marks.note(order[1], 0, IDLE);
+            assert_eq!(marks.told(), 10);
+            assert!(last.is_some_and(|risen| risen.then_idle || risen.watermark == IDLE), "{last:?}");
+        }
+    }
+
+    #[test]
     fn who_wakes_without_a_watermark_is_waited_for() {
         let mut marks = Watermarks::new(&[1], i64::MIN);
-        assert_eq!(marks.note(0, 0, IDLE), Some(Risen { watermark: IDLE, is_new: false }));
-        assert_eq!(marks.note(0, 0, AWAKE), Some(Risen { watermark: AWAKE, is_new: false }));
-        assert_eq!(marks.note(0, 0, 7), Some(Risen { watermark: 7, is_new: true }));
+        assert_eq!(marks.note(0, 0, IDLE), Some(Risen { watermark: IDLE, is_new: false, then_idle: false }));
+        assert_eq!(marks.note(0, 0, AWAKE), Some(Risen { watermark: AWAKE, is_new: false, then_idle: false }));
+        assert_eq!(marks.note(0, 0, 7), Some(Risen { watermark: 7, is_new: true, then_idle: false }));
     }
 
     #[test]
@@ -200,9 +220,9 @@ mod tests {
         let mut marks = Watermarks::new(&[2, 1], i64::MIN);
         assert_eq!(marks.note(0, 0, 10), None);
         assert_eq!(marks.note(1, 0, 20), None);
-        assert_eq!(marks.note(0, 1, 5), Some(Risen { watermark: 5, is_new: true }));
+        assert_eq!(marks.note(0, 1, 5), Some(Risen { watermark: 5, is_new: true, then_idle: false }));
         assert_eq!(marks.note(0, 1, 3), None, "watermarks only rise");
-        assert_eq!(marks.note(0, 1, 30), Some(Risen { watermark: 10, is_new: true }));
+        assert_eq!(marks.note(0, 1, 30), Some(Risen { watermark: 10, is_new: true, then_idle: false }));
         assert_eq!(marks.note(7, 0, 99), None, "an edge that does not exist says nothing");
         assert_eq!(marks.told(), 10);
     }
@@ -210,8 +230,8 @@ mod tests {
     #[test]
     fn what_was_told_in_an_earlier_run_is_only_passed_on() {
         let mut marks = Watermarks::new(&[1], 50);
-        assert_eq!(marks.note(0, 0, 50), Some(Risen { watermark: 50, is_new: false }));
+        assert_eq!(marks.note(0, 0, 50), Some(Risen { watermark: 50, is_new: false, then_idle: false }));
         assert_eq!(marks.told(), 50);
-        assert_eq!(marks.note(0, 0, 51), Some(Risen { watermark: 51, is_new: true }));
+        assert_eq!(marks.note(0, 0, 51), Some(Risen { watermark: 51, is_new: true, then_idle: false }));
     }
 }

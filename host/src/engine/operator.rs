@@ -15,7 +15,7 @@ use super::capsule::{Case, Evidence};
 use super::control::{Control, Failure, NodeCounters};
 use super::distribute::for_each_part;
 use super::event::{Event, Events};
-use super::frame::{Frame, Load};
+use super::frame::{Frame, IDLE, Load};
 use super::guard::Guard;
 use super::heal::Inquiry;
 use super::image::{Image, Unreported, Versioned};
@@ -469,7 +469,7 @@ impl OperatorInstance {
     }
 
     fn advance(&mut self, risen: Risen, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
-        let Risen { watermark, is_new } = risen;
+        let Risen { watermark, is_new, then_idle } = risen;
         if is_new {
             let given = Input::Watermark(watermark);
             match self.call(&given) {
@@ -489,6 +489,9 @@ impl OperatorInstance {
         }
         for port in 0..self.blueprint.description.outputs.len() {
             send(&capabilities, port, &mut Frame::watermark(self.at.instance, watermark, self.workers));
+            if then_idle {
+                send(&capabilities, port, &mut Frame::watermark(self.at.instance, IDLE, self.workers));
+            }
         }
         Ok(())
     }

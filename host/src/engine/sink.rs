@@ -41,7 +41,6 @@ enum Command {
 /// See the module.
 pub(super) struct SinkInstance {
     name: String,
-    place: usize,
     /// Where each edge comes from.
     edges: Vec<topology::Node>,
     accounts: Arc<Accounts>,
@@ -78,8 +77,8 @@ impl SinkInstance {
             .name(format!("write-{}", seat.name))
             .spawn(thread)
             .map_err(|error| Failure::no_thread(&format!("a thread for sink `{}`", seat.name), &error))?;
-        let (name, place, inbox) = (seat.name, seat.index, Inbox::new(first, 1));
-        Ok(Self { name, place, edges, accounts, control, out, held: None, inbox, closed: false })
+        let (name, inbox) = (seat.name, Inbox::new(first, 1));
+        Ok(Self { name, edges, accounts, control, out, held: None, inbox, closed: false })
     }
 
     /// True once the end of the last epoch was handed to the thread.
@@ -107,7 +106,6 @@ impl SinkInstance {
                         if let Some(account) = self.edges.get(arrival.edge).and_then(|from| self.accounts.of(*from)) {
                             account.subtract(self.inbox.current(), batch.size_bytes() as u64);
                         }
-                        self.control.sinks[self.place].rows_in.fetch_add(batch.len() as u64, Ordering::Relaxed);
                         let command = Command::Write { epoch: self.inbox.current(), input: arrival.edge as u32, rows: batch };
                         self.held = Some((command, Some(arrival)));
                     }
@@ -152,7 +150,7 @@ fn write(
         ConnectError::Order { .. } => Failure::Internal(error.to_string()),
         error => Failure::Connect { kind: "sink", name: name.to_owned(), instance: at.instance, error },
     };
-    let mut rows = 0;
+    let (mut rows, Node::Sink(place)) = (0, at.node) else { return Ok(()) };
     while let Ok(command) = commands.recv() {
         if control.aborted() {
             return Ok(());
@@ -162,7 +160,9 @@ fn write(
         match command {
             Command::Write { epoch, input, rows: batch } => {
                 writer.write(epoch.0, input, &batch).map_err(failed)?;
+                // Only now: rows that could not be written do not count as written.
                 rows += batch.len() as u64;
+                control.sinks[place].rows_in.fetch_add(batch.len() as u64, Ordering::Relaxed);
             }
             Command::Seal { epoch, closed } => {
                 let staged = writer.seal(epoch.0).map_err(failed)?;

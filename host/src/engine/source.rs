@@ -154,6 +154,8 @@ struct SourceInstance {
     /// Since then it could have let rows in, and had none.
     quiet_since: Instant,
     is_idle: bool,
+    /// A watermark was sent without rows since the last epoch: what came of it is to be kept.
+    has_spoken: bool,
     /// Others were asked to follow since the last batch was sent.
     waiting: bool,
     /// When the timer that was set last goes off.
@@ -214,6 +216,7 @@ pub(super) fn build<'scope>(
         idle_after: seat.idle_after,
         quiet_since: Instant::now(),
         is_idle: false,
+        has_spoken: false,
         waiting: false,
         alarm: None,
     };
@@ -290,7 +293,7 @@ impl SourceInstance {
     /// Tells those downstream not to wait, where there have been no rows for long.
     fn rest(&mut self, send: &mut Send<'_>) {
         if !self.is_idle && self.idle_after.is_some_and(|after| self.quiet_since.elapsed() >= after) {
-            self.is_idle = true;
+            (self.is_idle, self.has_spoken) = (true, true);
             self.send(&mut Frame::watermark(self.at.instance, IDLE, self.peers), 0, send);
         }
     }
@@ -312,7 +315,7 @@ impl SourceInstance {
 
     /// There is something to keep: an idle source ends no epoch, so that an idle job writes nothing.
     fn has_news(&self) -> bool {
-        self.rows > 0 || !self.moved.is_empty() || self.refused.bytes() > 0
+        self.rows > 0 || !self.moved.is_empty() || self.refused.bytes() > 0 || self.has_spoken
     }
 
     /// Gives back what it read that is in a stored checkpoint by now. An instance at its end does so too: others share the room.
@@ -393,6 +396,7 @@ impl SourceInstance {
             self.watermark = batch.watermark;
             // Where there were no rows, this wakes those downstream for nothing: they are told again at once.
             self.is_idle = false;
+            self.has_spoken = true;
             self.send(&mut Frame::watermark(self.at.instance, batch.watermark, self.peers), 0, send);
         }
         Ok(())
@@ -415,6 +419,7 @@ impl SourceInstance {
     }
 
     fn end_epoch(&mut self, closed: bool) -> Result<(), Failure> {
+        self.has_spoken = false;
         let splits = std::mem::take(&mut self.moved);
         let instance = Instance(self.at.instance);
         let content = EpochContent::Source {

@@ -131,6 +131,16 @@ pub enum Error {
         /// A line for each checkpoint.
         reasons: String,
     },
+    /// The identity of the job in its store cannot be used.
+    #[error(
+        "the identity of the job, `{path}`, cannot be used: {what}\n  help: restore it from a copy; without it the output of the job counts as that of another store: remove it, and run with `--adopt`"
+    )]
+    Identity {
+        /// The object.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The checkpoint does not fit the topology.
     #[error("checkpoint {epoch} does not fit the topology: {what}\n  help: {help}")]
     Misfit {
@@ -196,7 +206,7 @@ impl Error {
             Self::Connect { .. } => Kind::Connect,
             Self::Store { .. } => Kind::Storage,
             Self::Fenced { .. } | Self::Overtaken { .. } => Kind::Fenced,
-            Self::NoCheckpoint { .. } | Self::Newer { .. } => Kind::Corrupt,
+            Self::NoCheckpoint { .. } | Self::Newer { .. } | Self::Identity { .. } => Kind::Corrupt,
             Self::Abandoned | Self::Internal(_) => Kind::Internal,
         }
     }

@@ -5,6 +5,7 @@ use super::compact::{self, Compaction};
 use super::error::Error;
 use super::notice::{CheckpointNotice, Notice, Watch};
 use super::patience::Patience;
+use super::publisher::Publisher;
 use super::recorder::Told;
 use super::replay::Lookout;
 use super::requests::Desk;
@@ -12,12 +13,12 @@ use super::resume::Resumer;
 use super::sweep::{self, Halt};
 use super::tidy::{self, Tidy};
 use crate::clock::Clock;
-use crate::connect::{ConnectError, Sink, Staged};
+use crate::connect::Sink;
 use crate::engine::Control;
 use crate::store::Store;
 use futures::FutureExt;
 use reprise_core::checkpoint::coordinator::Participant;
-use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState, StagedRef};
+use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::is_replay_source;
 use reprise_core::checkpoint::retention::Retention;
@@ -32,6 +33,9 @@ use tokio::task::JoinSet;
 
 /// Facts of compactions that may wait for the keeper; there is one compaction at most for each instance.
 const FACTS_WAITING: usize = 1024;
+
+/// How long the end of a run waits for a sweep.
+const SWEEP_END_MAX: Duration = Duration::from_secs(5);
 
 /// Time between two looks whether sources wait for storage.
 const FULL_LOOK: Duration = Duration::from_millis(500);
@@ -84,8 +88,9 @@ pub(super) enum RunEnd {
 impl Keeper {
     /// Works until the tenure says that the run is done, or until nobody reports any more. Also tells the newest checkpoint that this run
     /// has stored.
-    pub async fn keep(self, events: mpsc::Receiver<Told>) -> Result<(RunEnd, Option<Epoch>), Error> {
+    pub async fn keep(mut self, events: mpsc::Receiver<Told>) -> Result<(RunEnd, Option<Epoch>), Error> {
         let (side, facts) = mpsc::channel(FACTS_WAITING);
+        let publisher = Publisher::start(std::mem::take(&mut self.sinks), self.taken, &self.watch);
         let mut work = Work {
             keeper: self,
             side,
@@ -93,6 +98,8 @@ impl Keeper {
             computes: Arc::new(Semaphore::new(1)),
             tasks: JoinSet::new(),
             newest: None,
+            ahead: 0,
+            publisher,
             sweep: None,
             tidied: None,
             compactions: BTreeMap::new(),
@@ -120,6 +127,10 @@ struct Work {
     tasks: JoinSet<()>,
     /// The newest of all manifests that this run has stored.
     newest: Option<Epoch>,
+    /// Manifests of this run that the tenure does not know to be published.
+    ahead: usize,
+    /// Makes output visible, beside all this.
+    publisher: Publisher,
     /// The sweep under way; it gives the manifests that are gone.
     sweep: Option<tokio::task::JoinHandle<Vec<Epoch>>>,
     /// When what is kept for people was last looked at.
@@ -161,8 +172,13 @@ impl Work {
                     },
                     // The sender is ours: there is always another one.
                     Some(told) = facts.recv() => told?,
+                    told = self.publisher.told() => {
+                        let published = self.publisher.note(&told?);
+                        due.extend(self.after_publishing(published));
+                        continue;
+                    }
                     // The last manifests may wait for compactions. What these had to tell was taken just before.
-                    ended = self.tasks.join_next(), if !reports_come => match ended {
+                    ended = self.tasks.join_next(), if !(reports_come || self.tasks.is_empty() && self.publisher.behind() > 0) => match ended {
                         Some(_) => continue,
                         None => return Ok(RunEnd::Abandoned),
                     },
@@ -195,19 +211,30 @@ impl Work {
             // The manifest that is under way cannot name it yet; the one after it does.
             *made = Some(self.newest.unwrap_or(self.keeper.taken).next());
         }
-        let ours = self.keeper.generation;
-        self.keeper.tenure.step(fact).map_err(|end| match end {
+        let (ours, is_published) = (self.keeper.generation, matches!(fact, Fact::Published(_)));
+        let deeds = self.keeper.tenure.step(fact).map_err(|end| match end {
             End::Fenced { theirs } => Error::Fenced { ours, theirs },
             End::Overtaken { epoch } => Error::Overtaken { epoch },
             End::Violation(violation) => Error::Internal(violation.to_string()),
-        })
+        })?;
+        if is_published {
+            self.ahead = self.ahead.saturating_sub(1);
+            self.sweep();
+        }
+        Ok(deeds)
     }
 
-    async fn carry_out(&mut self, deed: Deed) -> Result<Option<Fact>, Error> {
-        Ok(match deed {
+    async fn carry_out(&mut self, deed: Deed) -> Result<Vec<Fact>, Error> {
+        let fact = match deed {
             Deed::Look => Some(Fact::Newest(compact::newest_generation(&self.keeper.store, &self.keeper.patience).await?)),
             Deed::Create(manifest) => Some(Fact::Created(self.create(*manifest).await?)),
-            Deed::Publish { manifest, staged } => Some(self.publish(*manifest, staged).await?),
+            Deed::Publish { manifest, staged } => {
+                let epoch = manifest.epoch;
+                let published = self.publisher.publish(*manifest, staged);
+                self.compactions.retain(|_, made| made.is_none_or(|made| epoch <= made));
+                self.sweep();
+                return Ok(self.after_publishing(published));
+            }
             Deed::Completed(epoch) => {
                 self.keeper.control.set_completed(epoch);
                 None
@@ -225,7 +252,8 @@ impl Work {
                 None
             }
             Deed::Done { .. } => None,
-        })
+        };
+        Ok(fact.into_iter().collect())
     }
 
     async fn create(&mut self, mut manifest: Manifest) -> Result<bool, Error> {
@@ -235,29 +263,27 @@ impl Work {
         let ours = compact::create(&self.keeper.store, &self.keeper.patience, &path, bytes, true).await?;
         if ours {
             self.newest = Some(manifest.epoch);
+            // From here on, and not only from when its output is published: a sweep may begin at any time.
+            self.keeper.retention.note(&manifest);
+            self.ahead += 1;
         }
         Ok(ours)
     }
 
-    async fn publish(&mut self, manifest: Manifest, staged: Vec<(usize, StagedRef)>) -> Result<Fact, Error> {
-        let epoch = manifest.epoch;
-        for (place, staged) in staged {
-            let Some(NamedSink { name, sink }) = self.keeper.sinks.get(place) else { continue };
-            publish_one(Arc::clone(sink), name, staged).await?;
+    /// All output that these manifests name is published.
+    fn after_publishing(&mut self, published: Vec<Manifest>) -> Vec<Fact> {
+        for manifest in &published {
+            let is_time = self.keeper.lookout.as_ref().is_some_and(|lookout| lookout.is_time_for_the_rest(manifest));
+            if is_time && !self.keeper.control.stopping() {
+                self.end_for_the_next();
+            }
+            for (counters, operator) in self.keeper.control.operators.iter().zip(&manifest.operators) {
+                let bytes: u64 = operator.instances.iter().flat_map(|i| &i.chain).map(|object| object.bytes).sum();
+                counters.state_bytes.store(bytes as i64, std::sync::atomic::Ordering::Relaxed);
+            }
+            (self.keeper.watch)(Notice::Checkpoint(notice(manifest)));
         }
-        self.keeper.retention.note(&manifest);
-        let is_time = self.keeper.lookout.as_ref().is_some_and(|lookout| lookout.is_time_for_the_rest(&manifest));
-        if is_time && !self.keeper.control.stopping() {
-            self.end_for_the_next();
-        }
-        self.compactions.retain(|_, made| made.is_none_or(|made| epoch <= made));
-        for (counters, operator) in self.keeper.control.operators.iter().zip(&manifest.operators) {
-            let bytes: u64 = operator.instances.iter().flat_map(|i| &i.chain).map(|object| object.bytes).sum();
-            counters.state_bytes.store(bytes as i64, std::sync::atomic::Ordering::Relaxed);
-        }
-        (self.keeper.watch)(Notice::Checkpoint(notice(&manifest)));
-        self.sweep();
-        Ok(Fact::Published(epoch))
+        published.into_iter().map(|manifest| Fact::Published(manifest.epoch)).collect()
     }
 
     fn compact(&mut self, at: Participant, epoch: Epoch, operator: OperatorState, chain: Vec<ObjectRef>) {
@@ -370,9 +396,14 @@ impl Work {
     }
 
     async fn end_sweep(&mut self) {
-        if let Some(sweep) = self.sweep.take() {
-            // A sweep that failed has told the watch.
-            self.keeper.retention.gone(&sweep.await.unwrap_or_default());
+        let Some(mut sweep) = self.sweep.take() else { return };
+        // A sweep that failed has told the watch. One may be cut short anywhere, and a run must end.
+        match tokio::time::timeout(SWEEP_END_MAX, &mut sweep).await {
+            Ok(ended) => self.keeper.retention.gone(&ended.unwrap_or_default()),
+            Err(_) => {
+                sweep.abort();
+                tracing::info!("a sweep is cut short, since the run ends; the next run goes on with it");
+            }
         }
     }
 
@@ -383,7 +414,8 @@ impl Work {
             self.keeper.retention.gone(&ended.unwrap_or_default());
             self.sweep = None;
         }
-        let retired = self.keeper.retention.retire(self.keeper.keep);
+        // Those that are ahead of their output come on top: what counts as the newest checkpoint until then, for savepoints too, must stay.
+        let retired = self.keeper.retention.retire(self.keeper.keep + self.ahead);
         let is_tidy = self.tidied.is_some_and(|tidied| tidied.elapsed() < tidy::TIDY_EVERY);
         if retired.is_empty() && is_tidy {
             return;
@@ -445,16 +477,6 @@ async fn tell_full(control: Arc<Control>, watch: Watch) {
         }
         was_full = is_full;
     }
-}
-
-/// Publishes one staged output, on a thread that may block.
-pub(super) async fn publish_one(sink: Arc<dyn Sink>, name: &str, staged: StagedRef) -> Result<(), Error> {
-    let staged = Staged { token: staged.token, rows: staged.rows, bytes: staged.bytes };
-    let published: Result<(), ConnectError> = tokio::task::spawn_blocking(move || sink.publish(&staged))
-        .await
-        .map_err(|error| Error::Internal(format!("a task failed: {error}")))?;
-    let failed = |error| crate::engine::Failure::Connect { kind: "sink", name: name.to_owned(), instance: 0, error };
-    published.map_err(|error| Error::Engine(Box::new(failed(error))))
 }
 
 fn notice(manifest: &Manifest) -> CheckpointNotice {

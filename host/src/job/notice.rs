@@ -34,6 +34,22 @@ pub enum Notice {
         /// What it did.
         recovered: Recovered,
     },
+    /// A sink takes over a place that held output which the store does not know, as it was asked to.
+    Adopted {
+        /// Its name in the topology.
+        sink: String,
+        /// What was there.
+        what: String,
+    },
+    /// A sink takes long to publish. Checkpoints go on meanwhile, up to a limit.
+    SinkSlow {
+        /// Its name in the topology.
+        sink: String,
+        /// The first epoch that waits.
+        epoch: Epoch,
+        /// For how long.
+        since: Duration,
+    },
     /// A source cannot be read again, or a sink shows rows before their checkpoint is complete.
     Weaker {
         /// The node and what is not promised, for people.

@@ -60,6 +60,8 @@ pub(super) struct Opener<'a> {
     pub epoch_max: Epoch,
     /// A job that has finished is taken up all the same.
     pub reopens: bool,
+    /// The run begins after this epoch.
+    pub after: Epoch,
 }
 
 pub(super) fn failed(doing: &'static str) -> impl Fn(StoreError) -> Error {
@@ -88,6 +90,7 @@ impl Opener<'_> {
         if self.reopens {
             opening.reopen();
         }
+        opening.begin_after(self.after);
         let mut manifests = BTreeMap::new();
         loop {
             let ask = match turn {

@@ -92,6 +92,10 @@ pub fn prepare(path: &Path, workers: u32, cache_dir: Option<PathBuf>) -> Result<
     if let Some(problem) = too_many_instances(&topology, workers) {
         return Err(mistakes(vec![problem]));
     }
+    let overlaps = super::overlap::problems(&topology, &base_dir);
+    if !overlaps.is_empty() {
+        return Err(mistakes(overlaps));
+    }
     let mut runtimes = BTreeMap::new();
     for fuel in topology.operators.iter().map(|operator| operator.fuel) {
         if let Entry::Vacant(place) = runtimes.entry(fuel) {

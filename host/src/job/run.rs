@@ -2,6 +2,7 @@
 
 mod again;
 mod inputs;
+mod outputs;
 
 use super::capsule::{self, Origin};
 use super::error::Error;
@@ -16,10 +17,11 @@ use super::resume::Resumer;
 use super::savepoint;
 use super::take_up;
 use crate::clock::Clock;
-use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, SourceReader, Staged};
+use crate::connect::{self, ConnectError, RowEncoding, SourceReader};
 use crate::engine::{self, Accounts, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
 use crate::store::{Intercept, Store};
 use crate::wasm;
+use outputs::Look;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Coordinator, Layout, OperatorLayout};
 use reprise_core::checkpoint::manifest::{self, Manifest};
@@ -49,6 +51,8 @@ pub struct Options {
     pub clock: Clock,
     /// The checkpoint to begin with; `None`: the newest one that can be used.
     pub start: Option<Start>,
+    /// Sinks take their places over whatever these hold: output that the store does not know is taken back.
+    pub adopt: bool,
     /// Name of a savepoint that the last checkpoint of the run becomes.
     pub savepoint: Option<String>,
     /// May interfere with every storage call of the job and of its sinks: to see what the job makes of faults.
@@ -183,23 +187,21 @@ impl Job {
     async fn attempt(&self, first: bool) -> Result<Attempt, Error> {
         let began = Instant::now();
         let start = self.options.start.as_ref().filter(|_| first);
-        let has_new = if start.is_none() { self.look_first().await? } else { false };
+        let has_new = start.is_none() && self.look_first().await?;
         let writer = Clock::unlikely_number();
+        let (sinks, look) = self.look_at_sinks(writer, first).await?;
         let reopens = has_new || (!self.is_stopping() && replay::is_waited_for(&self.store, self.plan()).await?);
-        let Opened { up, mut checkpoint } = self.open(start, writer, reopens).await?;
+        let Opened { up, mut checkpoint } = self.open(start, writer, reopens, look.after).await?;
         for (epoch, reason) in &up.passed_over {
             self.tell(Notice::PassedOver { epoch: *epoch, reason: reason.clone() });
         }
         let base = up.base.as_ref();
         self.check_nodes(base, true)?;
-        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(base, up.generation).await };
-        let sinks = self.recover_sinks(base, taken.epoch, up.generation).await?;
+        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(sinks, &look, base, up.generation).await };
+        self.recover_sinks(&sinks, base, &look.recovery(taken.epoch, up.generation)).await?;
         let all_replay = self.tell_weaker(base)?;
         if all_replay {
-            // The same rows will be refused again.
-            let topology = &self.plan().topology;
-            let nodes = topology.sources.iter().map(|s| s.name.as_str()).chain(topology.operators.iter().map(|o| o.name.as_str()));
-            opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), up.generation).await?;
+            self.clear_quarantine(base, up.generation).await?;
         }
         let replays = replay::take_up(&self.store, &up, self.plan(), self.options.workers).await?;
         let (readers, splits) = self.all_readers(base, has_new, &replays)?;
@@ -245,8 +247,15 @@ impl Job {
         self.drive(blueprint, seats, keeper, recorded, &control, base.map(|b| b.epoch)).await
     }
 
+    /// Deletes refused rows of epochs that do not count: the same rows will be refused again.
+    async fn clear_quarantine(&self, base: Option<&Manifest>, ours: Generation) -> Result<(), Error> {
+        let topology = &self.plan().topology;
+        let nodes = topology.sources.iter().map(|s| s.name.as_str()).chain(topology.operators.iter().map(|o| o.name.as_str()));
+        opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), ours).await
+    }
+
     /// Claims the job and takes it up.
-    async fn open(&self, start: Option<&Start>, writer: u64, reopens: bool) -> Result<Opened, Error> {
+    async fn open(&self, start: Option<&Start>, writer: u64, reopens: bool, after: Epoch) -> Result<Opened, Error> {
         let opener = Opener {
             store: &self.store,
             job: &self.plan().topology.name,
@@ -255,6 +264,7 @@ impl Job {
             own: &self.own,
             epoch_max: Epoch(engine::EPOCH_MAX),
             reopens,
+            after,
         };
         let layout = self.layout(Generation(0), writer, Vec::new(), &Replays::default());
         opener.open(start, coordinator::beginning(layout, Epoch(0))).await
@@ -276,9 +286,15 @@ impl Job {
     }
 
     /// There is nothing to run, but there may be output to publish and a savepoint to keep.
-    async fn end_of_a_finished_job(&self, base: Option<&Manifest>, generation: Generation) -> Result<Attempt, Error> {
+    async fn end_of_a_finished_job(
+        &self,
+        sinks: Vec<NamedSink>,
+        look: &Look,
+        base: Option<&Manifest>,
+        generation: Generation,
+    ) -> Result<Attempt, Error> {
         let Some(base) = base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
-        self.recover_sinks(Some(base), base.epoch.next(), generation).await?;
+        self.recover_sinks(&sinks, Some(base), &look.recovery(base.epoch.next().max(look.after.next()), generation)).await?;
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base, &self.options.clock).await?;
         } else {
@@ -377,42 +393,6 @@ impl Job {
             }
         }
         Ok(())
-    }
-
-    /// `taken`: the epoch of the manifest with which this run took over.
-    async fn recover_sinks(&self, base: Option<&Manifest>, taken: Epoch, generation: Generation) -> Result<Vec<NamedSink>, Error> {
-        let plan = self.plan();
-        let mut sinks = Vec::new();
-        for (index, sink) in plan.topology.sinks.iter().enumerate() {
-            let encodings = plan.edges.iter().filter(|e| e.to == Node::Sink(index)).map(|edge| self.encoding(edge.from, edge.port));
-            let encodings: Vec<RowEncoding> = encodings.collect();
-            let old = base.and_then(|b| b.sinks.iter().find(|s| s.name == sink.name));
-            let staged = old.map_or(&[][..], |s| &s.staged);
-            let staged: Vec<Staged> = staged.iter().map(|s| Staged { token: s.token.clone(), rows: s.rows, bytes: s.bytes }).collect();
-            let around = connect::Surroundings {
-                base_dir: self.prepared.base_dir.clone(),
-                job: plan.topology.name.clone(),
-                sink: sink.name.clone(),
-                runtime: tokio::runtime::Handle::current(),
-                storage: self.store.limits().clone(),
-                intercept: self.options.intercept.clone(),
-            };
-            let recovered = base.and_then(Manifest::covered).map(|epoch| epoch.0);
-            let (settings, recovery) = (sink.clone(), Recovery { recovered, taken: taken.0, generation: generation.0 });
-            // Sinks block.
-            let task = tokio::task::spawn_blocking(move || {
-                let opened: Arc<dyn Sink> = connect::sink(&settings, &around, encodings)?.into();
-                opened.recover(&recovery, &staged).map(|recovered| (opened, recovered))
-            });
-            let done = task.await.map_err(|error| Error::Internal(format!("a task failed: {error}")))?;
-            let (opened, recovered) = done.map_err(cannot_start("sink", &sink.name))?;
-            if !opened.exactly_once() {
-                self.tell(Notice::Weaker { what: format!("sink `{}` shows rows at once: after a crash some are shown again", sink.name) });
-            }
-            self.tell(Notice::SinkRecovered { sink: sink.name.clone(), recovered });
-            sinks.push(NamedSink { name: sink.name.clone(), sink: opened });
-        }
-        Ok(sinks)
     }
 
     fn encoding(&self, from: Node, port: u32) -> RowEncoding {

@@ -1,16 +1,14 @@
 //! One call as a sequence of attempts: each with a time limit, with a wait in between, and an end.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::time;
 
 use super::breaker::{Pass, Refused};
 use super::trouble::{self, Trouble};
 use super::{Store, StoreError, limits};
+use crate::panics::guarded_future;
 
 /// Why an attempt failed.
 #[derive(Debug)]
@@ -39,7 +37,7 @@ impl fmt::Display for Failure {
             Self::Error(error) => write!(out, "{error}"),
             Self::Short { expected_bytes, read_bytes } => write!(out, "{read_bytes} bytes came, {expected_bytes} were announced"),
             Self::Vanished => out.write_str("the create was refused although nothing is there"),
-            Self::Panicked(words) => write!(out, "the client library panicked: {words}"),
+            Self::Panicked(words) => write!(out, "the client library gave up: {words}"),
         }
     }
 }
@@ -101,10 +99,10 @@ impl<'a> Attempts<'a> {
     pub async fn once<T>(&self, bytes: u64, work: impl Future<Output = object_store::Result<T>>) -> Result<T, Failure> {
         let limit = self.store.limits.timeout_for(bytes);
         // What panicked is dropped, and nothing of it is used again.
-        match time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
+        match time::timeout(limit, guarded_future(work)).await {
             Ok(Ok(Ok(done))) => Ok(done),
             Ok(Ok(Err(error))) => Err(Failure::Error(error)),
-            Ok(Err(panic)) => Err(Failure::Panicked(words_of(&*panic))),
+            Ok(Err(words)) => Err(Failure::Panicked(words)),
             Err(_) => Err(Failure::Timeout(limit)),
         }
     }
@@ -206,10 +204,4 @@ fn verdict(failure: &Failure) -> Verdict {
 fn trouble_of(failure: &Failure) -> Option<&'static Trouble> {
     let Failure::Error(error) = failure else { return None };
     trouble::below(error)
-}
-
-/// What a panic says, for people.
-pub fn words_of(panic: &(dyn Any + Send)) -> String {
-    let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
-    words.unwrap_or_else(|| "without a word".to_owned())
 }

@@ -13,7 +13,8 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 use super::location::Location;
 use super::profile::{self, Form, Profiles};
-use super::{LARGE_BYTES, attempts, path, settings};
+use super::{LARGE_BYTES, path, settings};
+use crate::panics::guarded;
 
 /// Time to reach a server; an attempt's own limit covers the rest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -182,11 +183,9 @@ pub fn locate(rest: &str, environment: &Environment) -> Result<Location, String>
         // Objects are deleted one at a time; the bulk call is missing from some servers.
         .with_config(Key::DisableBulkDelete, "true");
     let help = "set AWS_REGION, AWS_ENDPOINT_URL and the credentials, as variables or in the profile that AWS_PROFILE names";
-    let objects = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.build())) {
+    let objects = match guarded(|| builder.build()) {
         Ok(built) => built.map_err(|error| format!("{error}\n  help: {help}"))?,
-        Err(panic) => {
-            return Err(format!("the client library panicked: {}\n  help: {help}; please report this", attempts::words_of(&*panic)));
-        }
+        Err(words) => return Err(format!("the client library gave up: {words}\n  help: {help}; please report this")),
     };
     let shown = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
     Ok(Location {

@@ -339,6 +339,6 @@ async fn a_panic_of_the_client_library_is_an_error_that_will_not_pass() {
     ];
     for error in errors {
         assert!(matches!(error, StoreError::Config { .. }) && !error.is_passing(), "{error:?}");
-        assert!(error.to_string().contains("panicked: on purpose") && error.to_string().contains("report"), "{error}");
+        assert!(error.to_string().contains("gave up: on purpose") && error.to_string().contains("report"), "{error}");
     }
 }

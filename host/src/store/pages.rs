@@ -69,7 +69,7 @@ impl Pages<'_> {
 
     async fn next_once(&mut self, attempts: &Attempts<'_>) -> Result<Vec<Found>, Failure> {
         let mut page = Vec::new();
-        let found = self.under_way.get_or_insert_with(|| self.store.objects.list(Some(&self.location)));
+        let found = self.under_way.get_or_insert_with(|| self.store.objects.list(Some(&self.location)).fuse().boxed());
         while page.len() < PAGE_OBJECTS {
             let Some(meta) = attempts.once(0, async { found.next().await.transpose() }).await? else { break };
             let Some(path) = self.store.inside(&meta.location) else { continue };

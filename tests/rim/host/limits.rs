@@ -73,7 +73,7 @@ fn is_root() -> bool {
 fn a_job_may_open_as_many_files_as_it_is_allowed_to() {
     let place = Place::with(&topology("interval = \"20ms\"", FOLLOWED, None));
     place.write("in/rows.txt", numbers(0..10));
-    let mut running = limited(&place, "ulimit -Hn 3000; ulimit -Sn 256", "run job.toml --workers 1");
+    let mut running = limited(&place, "ulimit -Sn 256; ulimit -Hn 3000", "run job.toml --workers 1");
     running.wait_until("rows come out", |_| rows(&place) == 10);
     let limits = fs::read_to_string(format!("/proc/{}/limits", running.id())).unwrap();
     let open_files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();

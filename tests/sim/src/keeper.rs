@@ -48,14 +48,23 @@ struct Keeper {
     aside: Option<Queue<Due>>,
     /// Checkpoints whose output is being published.
     stored: BTreeMap<Epoch, Manifest>,
+    /// Manifests of this run that the tenure does not know to be published.
+    ahead: usize,
     /// The last thing was to create a manifest: the next look is the one after it.
     has_created: bool,
 }
 
 /// Keeps a run until it ends.
 pub async fn keep(sim: &Sim, run: &Rc<Run>, mut tenure: Tenure) -> RunEnd {
-    let mut keeper =
-        Keeper { sim: sim.clone(), run: Rc::clone(run), due: VecDeque::new(), aside: None, stored: BTreeMap::new(), has_created: false };
+    let mut keeper = Keeper {
+        sim: sim.clone(),
+        run: Rc::clone(run),
+        due: VecDeque::new(),
+        aside: None,
+        stored: BTreeMap::new(),
+        ahead: 0,
+        has_created: false,
+    };
     if sim.plan.publish_aside {
         let due = Queue::default();
         keeper.aside = Some(due.clone());
@@ -116,13 +125,13 @@ async fn publish(sim: &Sim, run: &Run, staged: &[StagedRef]) -> Result<(), SinkF
 }
 
 impl Keeper {
-    /// The checkpoint of this epoch is published: it counts as kept, and older ones may go.
+    /// The checkpoint of this epoch is published: it counts as kept, and older ones may go. Those that are ahead of their output come on top.
     fn retain(&mut self, epoch: Epoch) {
+        self.ahead = self.ahead.saturating_sub(1);
         let Some(manifest) = self.stored.remove(&epoch) else { return };
-        self.run.retention.borrow_mut().note(&manifest);
         let named: Vec<&str> = manifest.objects().map(|object| object.path.as_str()).collect();
         self.run.spared.borrow_mut().retain(|path| !named.contains(&path.as_str()));
-        sweep(&self.sim, &self.run);
+        sweep(&self.sim, &self.run, self.ahead);
     }
 
     async fn carry_out(&mut self, deed: Deed) -> Result<Option<RunEnd>, SinkFault> {
@@ -135,8 +144,13 @@ impl Keeper {
                 self.due.push_back(Fact::Newest(newest));
             }
             Deed::Create(manifest) => {
+                let noted = (*manifest).clone();
                 let created = self.create(*manifest).await?;
                 self.has_created = true;
+                if created == Created::New {
+                    self.run.retention.borrow_mut().note(&noted);
+                    self.ahead += 1;
+                }
                 self.due.push_back(Fact::Created(created == Created::New));
             }
             Deed::Publish { manifest, staged } => {

@@ -13,12 +13,12 @@ use reprise_core::codec::record;
 use reprise_core::ids::Epoch;
 use std::rc::Rc;
 
-/// Begins a sweep, unless one is under way or nothing is to go.
-pub fn sweep(sim: &Sim, run: &Rc<Run>) {
+/// Begins a sweep, unless one is under way or nothing is to go. `ahead`: manifests whose output is not known to be published.
+pub fn sweep(sim: &Sim, run: &Rc<Run>, ahead: usize) {
     if run.sweeping.get() {
         return;
     }
-    let retired = run.retention.borrow_mut().retire(sim.plan.keep);
+    let retired = run.retention.borrow_mut().retire(sim.plan.keep + ahead);
     if retired.is_empty() {
         return;
     }

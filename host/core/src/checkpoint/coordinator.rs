@@ -21,6 +21,10 @@ use crate::description::Slot;
 use crate::ids::{Digest, Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// Checkpoints whose output is not yet published: with so many of them no further manifest is written until a sink has caught up. Each later
+/// manifest names their output again.
+pub const UNPUBLISHED_MAX: usize = 128;
+
 /// Who reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Node {
@@ -380,7 +384,7 @@ impl Coordinator {
     }
 
     fn write_next(&mut self, actions: &mut Vec<Action>) {
-        if self.writing.is_some() || self.ready.front().is_some_and(|next| self.must_wait(next)) {
+        if self.writing.is_some() || self.unpublished >= UNPUBLISHED_MAX || self.ready.front().is_some_and(|next| self.must_wait(next)) {
             return;
         }
         if let Some(mut manifest) = self.ready.pop_front() {

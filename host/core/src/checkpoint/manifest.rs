@@ -4,7 +4,7 @@ use crate::codec::frame::Kind;
 use crate::codec::record::Record;
 use crate::codec::snapshot::Scope;
 use crate::description::Slot;
-use crate::ids::{Digest, Epoch, Generation, Instance};
+use crate::ids::{Digest, Epoch, Generation, Instance, Life};
 use bincode::{Decode, Encode};
 use serde::Serialize;
 
@@ -160,6 +160,21 @@ pub struct Claim {
 
 impl Record for Claim {
     const KIND: Kind = Kind::Claim;
+}
+
+/// The life of a job in its store. Made once, before the first run touches any output; whoever holds output for the job knows it by this.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Identity {
+    /// The job.
+    pub job: String,
+    /// Its life.
+    pub life: Life,
+    /// When it was made: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever made it. For people only.
+    pub made_ms: i64,
+}
+
+impl Record for Identity {
+    const KIND: Kind = Kind::Identity;
 }
 
 /// A request for a savepoint, left in the store for the host that runs the job.

@@ -150,6 +150,8 @@ pub struct Opening {
     rounds: u32,
     state: State,
     reopens: bool,
+    /// The first manifest of this run is of a later epoch than this.
+    after: Epoch,
 }
 
 impl Opening {
@@ -157,14 +159,21 @@ impl Opening {
     /// run. `before`: the generation of this host's last run, where it restarts it by itself. `epoch_max`: the last epoch that a job can have.
     #[must_use]
     pub fn new(from: From, beginning: Manifest, before: Option<Generation>, epoch_max: Epoch) -> (Self, Turn) {
-        let opening =
-            Self { from, beginning, before, generation: Generation(0), epoch_max, rounds: 0, state: State::Claims, reopens: false };
+        let (generation, after) = (Generation(0), Epoch(0));
+        let opening = Self { from, beginning, before, generation, epoch_max, rounds: 0, state: State::Claims, reopens: false, after };
         (opening, Turn::Ask(Ask::Claims))
     }
 
     /// A job that has finished is taken up all the same: there are rows to send again.
     pub fn reopen(&mut self) {
         self.reopens = true;
+    }
+
+    /// The run begins after this epoch, also where the store has no manifest of it: there is output up to it that does not count, and no output
+    /// of this run nor of a later one may be of an epoch that has some. A host that still runs the job finds no number taken then; it finds the
+    /// claim, at the latest after its next manifest.
+    pub fn begin_after(&mut self, epoch: Epoch) {
+        self.after = epoch;
     }
 
     /// Takes the answer to the last question. An answer to another question is passed over: the question is asked again.
@@ -338,7 +347,7 @@ impl Opening {
 
     fn create(&mut self, found: Found, base: Option<Box<Manifest>>) -> Turn {
         let after_base = base.as_ref().map_or(Epoch(1), |base| base.epoch.next());
-        let epoch = found.walk.first_epoch().max(after_base);
+        let epoch = found.walk.first_epoch().max(after_base).max(self.after.next());
         if epoch >= self.epoch_max {
             return Turn::Refused(Refusal::Exhausted);
         }

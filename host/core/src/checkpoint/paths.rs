@@ -23,6 +23,8 @@ pub const REQUESTS: &str = "requests";
 pub const REPLAYS: &str = "replays";
 /// Folder of the notes which rows were sent again.
 pub const REPLAYED: &str = "replayed";
+/// The identity of the job's life in its store.
+pub const IDENTITY: &str = "identity";
 /// Longest name of a savepoint.
 pub const SAVEPOINT_NAME_BYTES_MAX: usize = 64;
 

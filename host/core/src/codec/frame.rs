@@ -53,6 +53,8 @@ pub enum Kind {
     Replayed = 12,
     /// A request to end the pause of an operator.
     Resume = 13,
+    /// The life of a job in its store.
+    Identity = 14,
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u64 {

@@ -10,7 +10,7 @@ use super::home;
 use super::keep;
 use super::limits;
 use super::model::{
-    Capsules, Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Open, Operator, Sink, Source, SourceKind, Then, Topology,
+    Capsules, Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Open, Operator, Sink, Source, SourceKind, TakenBack, Then, Topology,
 };
 use super::plan::written;
 use super::problem::{Problems, quote};
@@ -302,7 +302,9 @@ fn check_sink(draft: &DraftSink, vertices: &mut Vec<Vertex>, problems: &mut Prob
     let kind = check_kind(draft, &owner, problems);
     let delivery = check_delivery(draft, problems);
     let line = line_of(draft.at, problems);
-    kind.map(|kind| Sink { name: name.unwrap_or_default(), inputs, kind, delivery, line })
+    let keep = limits::TAKEN_BACK_KEEP.take(&draft.taken_back_keep, problems);
+    let taken_back = TakenBack { keep, bytes_max: limits::TAKEN_BACK.take(&draft.taken_back_max, problems).0 };
+    kind.map(|kind| Sink { name: name.unwrap_or_default(), inputs, kind, delivery, taken_back, line })
 }
 
 /// Standard input, which two sources cannot share.

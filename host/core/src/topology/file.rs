@@ -158,6 +158,8 @@ pub(super) struct DraftSink {
     pub name: Given<String>,
     pub inputs: DraftInputs,
     pub delivery: Given<String>,
+    pub taken_back_keep: Given<String>,
+    pub taken_back_max: Given<String>,
     pub file: Given<DraftFileSink>,
     pub objects: Given<DraftObjectsSink>,
     pub stdout: Given<DraftStdout>,
@@ -390,6 +392,8 @@ fn read_sink(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSink {
     let name = section.text(reader, "name", "\"counts\"");
     let inputs = read_inputs(&mut section, reader);
     let delivery = section.text(reader, "delivery", "\"immediate\"");
+    let taken_back_keep = section.text(reader, "taken-back-keep", "\"720h\"");
+    let taken_back_max = section.text(reader, "taken-back-max", "\"10GiB\"");
     let file = section.table(reader, "file", "the `file` of a sink", "{ path = \"out\", format = \"json\" }");
     let file = below(file, reader, |section, reader| DraftFileSink {
         path: section.text(reader, "path", "\"out\""),
@@ -404,7 +408,7 @@ fn read_sink(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSink {
     let stdout = section.table(reader, "stdout", "the `stdout` of a sink", "{ format = \"json\" }");
     let stdout = below(stdout, reader, |section, reader| DraftStdout { format: section.text(reader, "format", "\"json\"") });
     section.finish(reader);
-    DraftSink { at, name, inputs, delivery, file, objects, stdout }
+    DraftSink { at, name, inputs, delivery, taken_back_keep, taken_back_max, file, objects, stdout }
 }
 
 const INPUT_EXAMPLE: &str = "{ from = \"split\", by = \"key\" }";

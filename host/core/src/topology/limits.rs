@@ -228,6 +228,9 @@ pub(super) const LOG_LINES_PER_SECOND: Limit<u32> = Limit::new("operator.limits"
 /// It is part of a worker's stack.
 pub(super) const STACK: Limit<Bytes> = Limit::new("limits", "stack", Bytes(512 * KIB), (Bytes(64 * KIB), Bytes(MIB)));
 
+pub(super) const TAKEN_BACK_KEEP: Limit<Duration> =
+    Limit::new("sink", "taken-back-keep", HOUR.saturating_mul(24 * 30), (ms(1_000), HOUR.saturating_mul(24 * 3_650)));
+pub(super) const TAKEN_BACK: Limit<Bytes> = Limit::new("sink", "taken-back-max", Bytes(10 * GIB), (Bytes(0), Bytes(1_024 * GIB)));
 /// Rows in quarantine, and capsules.
 pub(super) const QUARANTINE_KEEP: Limit<Duration> =
     Limit::new("quarantine", "keep", HOUR.saturating_mul(24 * 30), (HOUR, HOUR.saturating_mul(24 * 3_660)));
@@ -314,6 +317,8 @@ pub fn limits() -> Vec<LimitRow> {
         LOG_LINES.row(),
         LOG_LINES_PER_SECOND.row(),
         STACK.row(),
+        TAKEN_BACK_KEEP.row(),
+        TAKEN_BACK.row(),
         PART.row(),
         CALL_RETRIES.row(),
         CALL_BACKOFF.min.row(),
@@ -384,6 +389,7 @@ mod tests {
             ROW,
             MEMORY,
             OUTPUT,
+            TAKEN_BACK,
             PART,
             REPLAY_LOG,
             SNAPSHOT_COPY,
@@ -400,6 +406,7 @@ mod tests {
             BREAKER_PAUSE,
             OUTAGE,
             SAVEPOINT_POLL,
+            TAKEN_BACK_KEEP,
             STOP,
             LATENESS,
             IDLE_AFTER,

@@ -23,6 +23,7 @@ mod json;
 mod keep;
 mod limits;
 mod model;
+pub mod overlap;
 mod picture;
 mod plan;
 mod problem;
@@ -45,7 +46,8 @@ pub use keep::Keep;
 pub use limits::{LimitRow, limits};
 pub use model::{
     Capsules, Checkpoint, Compression, Delivery, Exchange, Field, FileSink, FileSource, Flow, Input, NODES_MAX, ObjectsSink, OnFailure,
-    OnLost, Open, Operator, Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, Then, TimeField, TimeUnit, Topology,
+    OnLost, Open, Operator, Sink, SinkFormat, SinkKind, Source, SourceFormat, SourceKind, StdoutSink, TakenBack, Then, TimeField, TimeUnit,
+    Topology,
 };
 pub use plan::{Edge, Node, Plan, plan};
 pub use problem::{PROBLEMS_MAX, Problem, render, render_quoted};

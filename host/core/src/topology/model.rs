@@ -397,8 +397,19 @@ pub struct Sink {
     pub kind: SinkKind,
     /// When rows become visible. Always [`Delivery::Immediate`] with standard output.
     pub delivery: Delivery,
+    /// How long output stays that was taken back.
+    pub taken_back: TakenBack,
     /// Line of the sink in the file.
     pub line: usize,
+}
+
+/// How long output stays that was visible once and was set aside. What is over is deleted at the start of a run, the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenBack {
+    /// So long after it was set aside.
+    pub keep: Duration,
+    /// So many bytes of it.
+    pub bytes_max: u64,
 }
 
 /// The kinds of sinks.

@@ -13,10 +13,11 @@ use super::immediate::ImmediateWriter;
 use super::order::Order;
 use super::rows::RowWriter;
 use super::staging::{Folders, Sealed, Token};
+use crate::connect::holding::Holding;
 use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged, Surroundings};
 use reprise_core::batch::Batch;
 use reprise_core::codec::Checksum;
-use reprise_core::topology::{Delivery, FileSink, SinkFormat};
+use reprise_core::topology::{self, Delivery, FileSink, SinkFormat, TakenBack};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
@@ -29,15 +30,24 @@ pub struct FilesSink {
     name: String,
     format: SinkFormat,
     delivery: Delivery,
+    aside: TakenBack,
     encodings: Vec<RowEncoding>,
 }
 
 impl FilesSink {
     /// A sink into the folder of the settings; nothing is made yet.
     #[must_use]
-    pub fn new(settings: &FileSink, delivery: Delivery, around: &Surroundings, encodings: Vec<RowEncoding>) -> Self {
+    pub fn new(settings: &FileSink, sink: &topology::Sink, around: &Surroundings, encodings: Vec<RowEncoding>) -> Self {
         let folders = Folders::new(around.base_dir.join(&settings.path), &around.sink);
-        Self { folders, job: around.job.clone(), name: around.sink.clone(), format: settings.format, delivery, encodings }
+        Self {
+            folders,
+            job: around.job.clone(),
+            name: around.sink.clone(),
+            format: settings.format,
+            delivery: sink.delivery,
+            aside: sink.taken_back,
+            encodings,
+        }
     }
 }
 
@@ -53,20 +63,29 @@ impl Sink for FilesSink {
         })
     }
 
+    fn holding(&self) -> Result<Holding, ConnectError> {
+        self.folders.holding(&self.job)
+    }
+
     fn publish(&self, staged: &Staged) -> Result<(), ConnectError> {
+        self.publish_all(std::slice::from_ref(staged))
+    }
+
+    fn publish_all(&self, staged: &[Staged]) -> Result<(), ConnectError> {
         self.folders.publish(staged).map(|_| ())
     }
 
     fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError> {
-        self.folders.prepare(&self.job)?;
-        let mut done = Recovered::default();
         for output in staged {
             let token = self.folders.token(output)?;
             super::check_epoch(&self.name, output, token.file.epoch, recovery)?;
-            done.published += u64::from(self.folders.publish(output)?);
         }
+        self.folders.take(&self.job, recovery, staged)?;
+        let mut done = Recovered { published: self.folders.publish(staged)?, ..Recovered::default() };
         // In this order: from here on no earlier run can make anything visible.
         done.removed = self.folders.remove_staged(recovery.generation)?;
+        // Before anything is taken back: what goes aside now stays until a later start.
+        done.expired = self.folders.expire(&self.aside, recovery.now_ms)?;
         if self.delivery == Delivery::ExactlyOnce {
             done.taken_back = self.folders.take_back(recovery)?;
         }

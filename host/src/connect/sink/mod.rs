@@ -1,6 +1,7 @@
 //! Sinks: rows become bytes of files, of objects or of standard output.
 
 pub(crate) mod base64;
+mod disk;
 pub mod file;
 mod immediate;
 pub mod objects;

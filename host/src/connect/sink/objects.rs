@@ -16,6 +16,7 @@ mod token;
 
 use super::order::Order;
 use super::rows::RowWriter;
+use crate::connect::holding::Holding;
 use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged, Surroundings};
 use crate::store::Store;
 use bytes::Bytes;
@@ -38,6 +39,7 @@ pub struct ObjectsSink {
     format: SinkFormat,
     part_bytes_max: usize,
     delivery: Delivery,
+    aside_bytes_max: u64,
     encodings: Vec<RowEncoding>,
 }
 
@@ -64,7 +66,7 @@ impl ObjectsSink {
     /// [`ConnectError::Storage`] where the url cannot be used.
     pub fn open(
         settings: &topology::ObjectsSink,
-        delivery: Delivery,
+        sink: &topology::Sink,
         around: &Surroundings,
         encodings: Vec<RowEncoding>,
     ) -> Result<Self, ConnectError> {
@@ -74,14 +76,14 @@ impl ObjectsSink {
             opened.map_err(ConnectError::storage("open the output"))
         };
         let store = wait(&around.runtime, opening)?;
-        Ok(Self::with(store, settings, delivery, around, encodings))
+        Ok(Self::with(store, settings, sink, around, encodings))
     }
 
     /// One whose place is open.
     fn with(
         store: Store,
         settings: &topology::ObjectsSink,
-        delivery: Delivery,
+        sink: &topology::Sink,
         around: &Surroundings,
         encodings: Vec<RowEncoding>,
     ) -> Self {
@@ -91,7 +93,8 @@ impl ObjectsSink {
             name: around.sink.clone(),
             format: settings.format,
             part_bytes_max: usize::try_from(settings.part_bytes_max).unwrap_or(usize::MAX),
-            delivery,
+            delivery: sink.delivery,
+            aside_bytes_max: sink.taken_back.bytes_max,
             encodings,
         }
     }
@@ -113,10 +116,19 @@ impl Sink for ObjectsSink {
         }))
     }
 
-    fn publish(&self, staged: &Staged) -> Result<(), ConnectError> {
-        let token = self.place.token(staged)?;
+    fn holding(&self) -> Result<Holding, ConnectError> {
         let place = self.place.clone();
-        wait(&self.runtime, async move { place.publish(&token, Trust::Ours).await.map(|_| ()) })
+        wait(&self.runtime, async move { place.holding().await })
+    }
+
+    fn publish(&self, staged: &Staged) -> Result<(), ConnectError> {
+        self.publish_all(std::slice::from_ref(staged))
+    }
+
+    fn publish_all(&self, staged: &[Staged]) -> Result<(), ConnectError> {
+        let tokens = staged.iter().map(|output| self.place.token(output)).collect::<Result<Vec<Token>, ConnectError>>()?;
+        let place = self.place.clone();
+        wait(&self.runtime, async move { place.publish_all(&tokens, Trust::Ours).await.map(|_| ()) })
     }
 
     fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError> {
@@ -126,16 +138,14 @@ impl Sink for ObjectsSink {
             Ok(token)
         });
         let tokens = tokens.collect::<Result<Vec<Token>, ConnectError>>()?;
-        let (place, delivery, recovery) = (self.place.clone(), self.delivery, *recovery);
+        let (place, delivery, recovery, bytes_max) = (self.place.clone(), self.delivery, *recovery, self.aside_bytes_max);
         wait(&self.runtime, async move {
-            place.claim().await?;
-            place.read_marks().await?;
-            let mut done = Recovered::default();
-            for token in &tokens {
-                done.published += u64::from(place.publish(token, Trust::Nobody).await?);
-            }
+            place.take(&recovery, &tokens).await?;
+            let mut done = Recovered { published: place.publish_all(&tokens, Trust::Nobody).await?, ..Recovered::default() };
             // In this order: from here on no earlier run can make anything visible.
             done.removed = place.remove_staged(recovery.generation).await?;
+            // Before anything is taken back: what goes aside now stays until a later start.
+            done.expired = place.expire(bytes_max).await?;
             if delivery == Delivery::ExactlyOnce {
                 done.taken_back = place.take_back(&recovery).await?;
             }

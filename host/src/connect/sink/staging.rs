@@ -4,18 +4,26 @@
 //! <path>/<sink>-<epoch, 12 digits>-<instance>.<ext>                          visible
 //! <path>/<sink>-<epoch, 12 digits>-<generation>-<instance>-<number>.<ext>    visible at once
 //! <path>/.reprise/<sink>/owner                                               name of the job
+//! <path>/.reprise/<sink>/lives/<note>                                        which life of the job's store, see `holding.rs`
 //! <path>/.reprise/<sink>/staged/<epoch>-<generation>-<instance>.<ext>        being written, or durable and not yet visible
-//! <path>/.reprise/<sink>/published/<instance>                                the last epoch made visible
+//! <path>/.reprise/<sink>/published/<instance>-<epoch, 12 digits>             empty: all of the instance up to this epoch was made visible
 //! <path>/.reprise/<sink>/taken-back/                                         visible once, produced again since
 //! ```
 //! A staged file becomes visible by one rename within the file system, so readers see all of it or nothing. They must leave names that
-//! start with a dot alone. They may move visible files away: `published` remembers that those had been there.
+//! start with a dot alone. They may move visible files away: `published` remembers that those had been there. The first hosts named a note
+//! `<instance>` and wrote the epoch into it; such notes are read too.
+//!
+//! What happens at the start of a run is in `recover.rs` beside this.
 
-use crate::connect::{ConnectError, Recovery, Staged};
-use reprise_core::codec::Checksum;
+mod recover;
+
+use super::disk::{has_checksum, is_equal, length, names, read_epoch, remove, sync_folder, touch};
+use crate::connect::{ConnectError, Staged};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Digits of the epoch in names; more where it needs more. Names then sort as epochs do.
 const EPOCH_DIGITS: usize = 12;
@@ -23,8 +31,10 @@ const EPOCH_DIGITS: usize = 12;
 const HIDDEN: &str = ".reprise";
 /// Names that are tried for a file that must be new.
 const NAMES_MAX: u32 = 1_000;
-/// Bytes of files that are read at a time.
-const STEP_BYTES: usize = 64 << 10;
+/// Threads that hold staged files against their checksums at a time.
+const CHECKS_AT_ONCE: usize = 8;
+/// Bytes of staged files from which on that is worth threads of its own.
+const CHECKS_BYTES_MIN: u64 = 1 << 20;
 /// Looks at a file that comes and goes while it is published.
 const LOOKS_MAX: u32 = 8;
 /// Extensions that output may have.
@@ -91,7 +101,7 @@ pub fn parse_checksum(digits: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|checksum| format!("{checksum:016x}") == digits)
 }
 
-/// The folders of one sink.
+/// The folders of one sink. Clones share what they know.
 #[derive(Debug, Clone)]
 pub struct Folders {
     sink: String,
@@ -100,6 +110,20 @@ pub struct Folders {
     staged: PathBuf,
     published: PathBuf,
     taken_back: PathBuf,
+    lives: PathBuf,
+    /// The newest note of each instance, as far as it was looked up.
+    notes: Arc<Mutex<BTreeMap<u32, u64>>>,
+}
+
+/// What became of a staged output so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It is staged and whole.
+    Waits,
+    /// It is visible and not noted.
+    IsVisible,
+    /// It was made visible before, and readers may have taken it.
+    WasVisible,
 }
 
 impl Folders {
@@ -107,38 +131,13 @@ impl Folders {
     pub fn new(visible: PathBuf, sink: &str) -> Self {
         let hidden = visible.join(HIDDEN).join(sink);
         let inside = |name| hidden.join(name);
-        let (staged, published, taken_back) = (inside("staged"), inside("published"), inside("taken-back"));
-        Self { sink: sink.to_owned(), visible, hidden, staged, published, taken_back }
+        let (staged, published, taken_back, lives) = (inside("staged"), inside("published"), inside("taken-back"), inside("lives"));
+        Self { sink: sink.to_owned(), visible, hidden, staged, published, taken_back, lives, notes: Arc::default() }
     }
 
-    /// Makes them, for good, and claims them for a job.
-    ///
-    /// # Errors
-    /// [`ConnectError::Config`] where they are another job's.
-    pub fn prepare(&self, job: &str) -> Result<(), ConnectError> {
-        for folder in [&self.staged, &self.published, &self.taken_back] {
-            fs::create_dir_all(folder).map_err(ConnectError::io("make folder", folder))?;
-        }
-        let owner = self.hidden.join("owner");
-        match fs::read(&owner) {
-            Ok(found) if found == job.as_bytes() => {}
-            Ok(found) => {
-                return Err(ConnectError::Config {
-                    what: format!("`{}` holds output of sink `{}` of job `{}`", self.visible.display(), self.sink, found.escape_ascii()),
-                    help: "give each job a folder of its own, or its sinks other names".to_owned(),
-                });
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                replace(&owner, job)?;
-                let above = self.visible.parent().filter(|above| !above.as_os_str().is_empty());
-                let between = self.hidden.parent().unwrap_or(&self.hidden);
-                for folder in [Some(self.hidden.as_path()), Some(between), Some(&self.visible), above].into_iter().flatten() {
-                    sync_folder(folder)?;
-                }
-            }
-            Err(error) => return Err(ConnectError::io("read", &owner)(error)),
-        }
-        Ok(())
+    fn notes(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
+        // The map is whole even if a thread panicked beside it: single inserts are its only changes.
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a token's rows are until they are published.
@@ -188,16 +187,63 @@ impl Folders {
         })
     }
 
-    /// Makes a staged file visible. True where it was not before.
+    /// Makes staged files visible; gives the number of those that were not before. For one instance the files come in the order of epochs.
+    ///
+    /// The folders are made durable once for all of them, and not once for each.
     ///
     /// # Errors
     /// See [`crate::connect::Sink::publish`].
-    pub fn publish(&self, staged: &Staged) -> Result<bool, ConnectError> {
-        let sealed = self.token(staged)?;
+    pub fn publish(&self, staged: &[Staged]) -> Result<u64, ConnectError> {
+        let sealed = staged.iter().map(|output| self.token(output)).collect::<Result<Vec<Sealed>, ConnectError>>()?;
+        let outputs: Vec<(&Staged, &Sealed)> = staged.iter().zip(&sealed).collect();
+        let stages = self.stages(&outputs)?;
+        // Noted first: a reader may take a file away as soon as it is there. While it is staged, the note excuses nothing.
+        let news = outputs.iter().zip(&stages).filter(|(_, stage)| **stage != Stage::WasVisible);
+        self.note(news.map(|((_, sealed), _)| &sealed.file))?;
+        let mut count = 0;
+        for ((output, sealed), stage) in outputs.into_iter().zip(stages) {
+            count += u64::from(stage == Stage::Waits && self.make_visible(output, sealed)?);
+        }
+        if count > 0 {
+            sync_folder(&self.visible)?;
+        }
+        Ok(count)
+    }
+
+    /// Looks at outputs, at several side by side where they are large.
+    fn stages(&self, outputs: &[(&Staged, &Sealed)]) -> Result<Vec<Stage>, ConnectError> {
+        let look = |outputs: &[(&Staged, &Sealed)]| outputs.iter().map(|(output, sealed)| self.stage(output, sealed)).collect();
+        let bytes = outputs.iter().fold(0_u64, |sum, (output, _)| sum.saturating_add(output.bytes));
+        if outputs.len() < 2 || bytes < CHECKS_BYTES_MIN {
+            return look(outputs);
+        }
+        std::thread::scope(|scope| {
+            let shares = outputs.chunks(outputs.len().div_ceil(CHECKS_AT_ONCE));
+            let looks: Vec<_> = shares.map(|share| (share, std::thread::Builder::new().spawn_scoped(scope, move || look(share)))).collect();
+            let mut stages = Vec::with_capacity(outputs.len());
+            for (share, looked) in looks {
+                // Where no thread is to be had, or one has failed, this one does it.
+                let found: Result<Vec<Stage>, ConnectError> = match looked.map(std::thread::ScopedJoinHandle::join) {
+                    Ok(Ok(found)) => found,
+                    _ => look(share),
+                };
+                stages.extend(found?);
+            }
+            Ok(stages)
+        })
+    }
+
+    /// True where the file was not visible before.
+    fn make_visible(&self, staged: &Staged, sealed: &Sealed) -> Result<bool, ConnectError> {
         let (from, to) = (self.staged_file(&sealed.file), self.visible_file(&sealed.file));
         for _ in 0..LOOKS_MAX {
-            if let Some(published) = self.publish_once(staged, &sealed, &from, &to)? {
-                return Ok(published);
+            match fs::rename(&from, &to) {
+                // Another host that has this output to publish may have been faster.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                renamed => return renamed.map(|()| true).map_err(ConnectError::io("make visible", &to)),
+            }
+            if self.stage(staged, sealed)? != Stage::Waits {
+                return Ok(false);
             }
         }
         Err(ConnectError::Corrupt {
@@ -206,207 +252,93 @@ impl Folders {
         })
     }
 
-    /// `None` where the staged file went away in between: another host that has this output to publish may have been faster.
-    fn publish_once(&self, staged: &Staged, sealed: &Sealed, from: &Path, to: &Path) -> Result<Option<bool>, ConnectError> {
+    fn stage(&self, staged: &Staged, sealed: &Sealed) -> Result<Stage, ConnectError> {
         let token = &sealed.file;
-        let (waiting, there) = (length(from)?, length(to)?);
+        let (from, to) = (self.staged_file(token), self.visible_file(token));
+        let (waiting, there) = (length(&from)?, length(&to)?);
         let wrong = |path: &Path, found: u64| ConnectError::Corrupt {
             what: format!("`{}` has {found} bytes, but {} were sealed as output of epoch {}", path.display(), staged.bytes, token.epoch),
             help: "move it away and take up an older checkpoint; its output is then produced again".to_owned(),
         };
         match (waiting, there) {
-            (None, Some(found)) if found == staged.bytes => self.note_published(token).map(|()| Some(false)),
-            (None, Some(found)) => Err(wrong(to, found)),
-            (None, None) if self.last_published(token.instance)?.is_some_and(|last| last >= token.epoch) => Ok(Some(false)),
+            (None, Some(found)) if found == staged.bytes => Ok(Stage::IsVisible),
+            (None, Some(found)) => Err(wrong(&to, found)),
+            (None, None) if self.is_noted(token)? => Ok(Stage::WasVisible),
             (None, None) => Err(ConnectError::Missing {
                 what: format!("staged output is missing: neither `{}` nor `{}` exists", from.display(), to.display()),
                 help: "put the file back, or take up a checkpoint before this epoch; its output is then produced again".to_owned(),
             }),
-            (Some(found), _) if found != staged.bytes => Err(wrong(from, found)),
-            (Some(_), Some(found)) if found != staged.bytes || !is_equal(from, to)? => Err(ConnectError::Corrupt {
+            (Some(found), _) if found != staged.bytes => Err(wrong(&from, found)),
+            (Some(_), Some(found)) if found != staged.bytes || !is_equal(&from, &to)? => Err(ConnectError::Corrupt {
                 what: format!("`{}` exists with other contents than the staged output of epoch {}", to.display(), token.epoch),
                 help: "it is not overwritten: move it away if it is not needed, and start again".to_owned(),
             }),
-            (Some(_), _) if !has_checksum(from, sealed.checksum)? => Err(ConnectError::Corrupt {
+            (Some(_), _) if !has_checksum(&from, sealed.checksum)? => Err(ConnectError::Corrupt {
                 what: format!("`{}` is not what was sealed as output of epoch {}: its checksum does not fit", from.display(), token.epoch),
                 help: "move it away and take up an older checkpoint; its output is then produced again".to_owned(),
             }),
-            (Some(_), _) => {
-                // Noted first: a reader may take the file away as soon as it is there. While it is staged, the note excuses nothing.
-                self.note_published(token)?;
-                match fs::rename(from, to) {
-                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                    renamed => renamed.map_err(ConnectError::io("make visible", to))?,
-                }
-                sync_folder(&self.visible)?;
-                Ok(Some(true))
-            }
+            (Some(_), _) => Ok(Stage::Waits),
         }
     }
 
-    /// Moves visible files of epochs that do not count aside; gives their number.
-    pub fn take_back(&self, recovery: &Recovery) -> Result<u64, ConnectError> {
-        let mut count = 0;
-        for name in names(&self.visible)? {
-            let Some(epoch) = self.visible_epoch(&name) else { continue };
-            if !recovery.is_void(epoch) {
-                continue;
-            }
-            let mut to = self.taken_back.join(&name);
-            let mut copy = 0_u64;
-            while length(&to)?.is_some() {
-                copy += 1;
-                to = self.taken_back.join(format!("{name}.{copy}"));
-            }
-            let from = self.visible.join(&name);
-            match fs::rename(&from, &to) {
-                // A reader took it first, or another host that starts.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                renamed => renamed.map_err(ConnectError::io("take back", &from))?,
-            }
-            count += 1;
-        }
-        if count > 0 {
-            sync_folder(&self.taken_back)?;
-            sync_folder(&self.visible)?;
-        }
+    fn note_file(&self, instance: u32, epoch: u64) -> PathBuf {
+        self.published.join(format!("{instance}-{epoch:0EPOCH_DIGITS$}"))
+    }
+
+    /// All notes there are: instance, epoch, and the name.
+    fn list_notes(&self) -> Result<Vec<(u32, u64, String)>, ConnectError> {
+        let mut notes = Vec::new();
         for name in names(&self.published)? {
-            let path = self.published.join(&name);
-            match (read_epoch(&path)?, recovery.recovered) {
-                (Some(last), _) if last > recovery.taken => {}
-                (Some(last), Some(recovered)) if last <= recovered => {}
-                (_, Some(recovered)) => replace(&path, &recovered.to_string())?,
-                (_, None) => remove(&path)?,
-            }
+            let found = match name.split_once('-') {
+                Some((instance, epoch)) => instance.parse().ok().zip(epoch.parse().ok()),
+                // One of the first hosts.
+                None => match name.parse().ok() {
+                    Some(instance) => read_epoch(&self.published.join(&name))?.map(|epoch| (instance, epoch)),
+                    None => None,
+                },
+            };
+            notes.extend(found.map(|(instance, epoch)| (instance, epoch, name)));
         }
-        Ok(count)
+        Ok(notes)
     }
 
-    /// Removes what generations before this one have staged; gives the number of files.
-    pub fn remove_staged(&self, generation: u64) -> Result<u64, ConnectError> {
-        let mut count = 0;
-        for name in names(&self.staged)? {
-            if Token::parse(&name).is_some_and(|token| token.generation < generation) {
-                remove(&self.staged.join(name))?;
-                count += 1;
-            }
+    /// Looks up the notes; gives the newest epoch of all.
+    fn read_notes(&self) -> Result<Option<u64>, ConnectError> {
+        let listed = self.list_notes()?;
+        let mut notes = self.notes();
+        for (instance, epoch, _) in &listed {
+            let newest = notes.entry(*instance).or_insert(*epoch);
+            *newest = (*newest).max(*epoch);
         }
-        Ok(count)
+        Ok(listed.iter().map(|(_, epoch, _)| *epoch).max())
     }
 
-    /// The epoch of a visible file of this sink; `None` for files of others.
-    fn visible_epoch(&self, name: &str) -> Option<u64> {
-        let rest = name.strip_prefix(self.sink.as_str())?.strip_prefix('-')?;
-        let (epoch, rest) = rest.split_once('-')?;
-        let token = Token::parse(&format!("{epoch}-0-{rest}"))?;
-        Some(token.epoch)
+    /// An output that is neither staged nor visible was visible once.
+    fn is_noted(&self, token: &Token) -> Result<bool, ConnectError> {
+        self.read_notes()?;
+        Ok(self.notes().get(&token.instance).is_some_and(|&last| last >= token.epoch))
     }
 
-    fn last_published(&self, instance: u32) -> Result<Option<u64>, ConnectError> {
-        read_epoch(&self.published.join(instance.to_string()))
-    }
-
-    fn note_published(&self, token: &Token) -> Result<(), ConnectError> {
-        if self.last_published(token.instance)?.is_some_and(|last| last >= token.epoch) {
+    /// Notes that these, and all before them, were made visible.
+    fn note<'a>(&self, tokens: impl Iterator<Item = &'a Token>) -> Result<(), ConnectError> {
+        let mut newest = BTreeMap::new();
+        for token in tokens {
+            let epoch = newest.entry(token.instance).or_insert(token.epoch);
+            *epoch = token.epoch.max(*epoch);
+        }
+        newest.retain(|instance, epoch| self.notes().get(instance).is_none_or(|noted| *noted < *epoch));
+        if newest.is_empty() {
             return Ok(());
         }
-        replace(&self.published.join(token.instance.to_string()), &token.epoch.to_string())
-    }
-}
-
-/// An epoch as text; what is none counts as absent, since all that it does is to excuse files that readers moved away.
-fn read_epoch(path: &Path) -> Result<Option<u64>, ConnectError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ConnectError::io("read", path)(error)),
-    }
-}
-
-/// Removes a file; one that is gone is fine.
-fn remove(path: &Path) -> Result<(), ConnectError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(ConnectError::io("remove", path)),
-    }
-}
-
-/// Writes a small file as a whole or not at all, durable. The draft's name is this process's own: two hosts may start at the same moment.
-fn replace(path: &Path, text: &str) -> Result<(), ConnectError> {
-    let draft = path.with_extension(format!("new-{}", std::process::id()));
-    let write = |draft: &Path| {
-        let mut file = fs::File::create(draft)?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        file.sync_all()
-    };
-    write(&draft).map_err(ConnectError::io("write", &draft))?;
-    fs::rename(&draft, path).map_err(ConnectError::io("write", path))?;
-    path.parent().map_or(Ok(()), sync_folder)
-}
-
-/// Length of a file; `None` where there is none.
-fn length(path: &Path) -> Result<Option<u64>, ConnectError> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.len())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ConnectError::io("look at", path)(error)),
-    }
-}
-
-/// Names of the plain entries of a folder, sorted; those that are not UTF-8 are nobody's of ours.
-fn names(folder: &Path) -> Result<Vec<String>, ConnectError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(ConnectError::io("list", folder))? {
-        let entry = entry.map_err(ConnectError::io("list", folder))?;
-        let kind = entry.file_type().map_err(ConnectError::io("list", folder))?;
-        if let (false, Ok(name)) = (kind.is_dir(), entry.file_name().into_string()) {
-            names.push(name);
+        for (&instance, &epoch) in &newest {
+            touch(&self.note_file(instance, epoch))?;
         }
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-/// True where a file has this checksum, or none is known. A file that is gone has any: whoever renames it will notice.
-fn has_checksum(path: &Path, expected: Option<u64>) -> Result<bool, ConnectError> {
-    let Some(expected) = expected else { return Ok(true) };
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-        opened => opened.map_err(ConnectError::io("open", path))?,
-    };
-    let (mut checksum, mut piece) = (Checksum::default(), Vec::new());
-    loop {
-        piece.clear();
-        (&mut file).take(STEP_BYTES as u64).read_to_end(&mut piece).map_err(ConnectError::io("read", path))?;
-        if piece.is_empty() {
-            return Ok(checksum.digest() == expected);
+        sync_folder(&self.published)?;
+        for (instance, epoch) in newest {
+            if let Some(before) = self.notes().insert(instance, epoch) {
+                remove(&self.note_file(instance, before))?;
+            }
         }
-        checksum.update(&piece);
+        Ok(())
     }
-}
-
-/// True where two files of one length have the same bytes.
-fn is_equal(a: &Path, b: &Path) -> Result<bool, ConnectError> {
-    let open = |path: &Path| File::open(path).map_err(ConnectError::io("open", path));
-    let (mut one, mut other) = (open(a)?, open(b)?);
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    loop {
-        left.clear();
-        right.clear();
-        (&mut one).take(STEP_BYTES as u64).read_to_end(&mut left).map_err(ConnectError::io("read", a))?;
-        (&mut other).take(STEP_BYTES as u64).read_to_end(&mut right).map_err(ConnectError::io("read", b))?;
-        if left != right {
-            return Ok(false);
-        }
-        if left.is_empty() {
-            return Ok(true);
-        }
-    }
-}
-
-/// Makes the names in a folder durable.
-fn sync_folder(folder: &Path) -> Result<(), ConnectError> {
-    #[cfg(unix)]
-    File::open(folder).and_then(|opened| opened.sync_all()).map_err(ConnectError::io("sync folder", folder))?;
-    Ok(())
 }

@@ -1,14 +1,17 @@
 //! Tests of sinks: what is visible after every crash, and the text of every encoding.
 
 use super::rows::RowWriter;
+use super::staging::Folders;
 use super::stdout::write_to;
 use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, Staged, Surroundings};
 use reprise_core::batch::{Batch, Row};
 use reprise_core::description::Encoding::{self, *};
+use reprise_core::ids::Life;
 use reprise_core::topology::{self, Delivery, FileSink, SinkFormat, SinkKind};
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 pub(super) const COUNTS: RowEncoding = RowEncoding { key: Utf8, value: I64Le };
 
@@ -21,15 +24,28 @@ pub(super) fn around(folder: &Path, job: &str, name: &str) -> Surroundings {
     Surroundings { base_dir, job, sink, runtime, storage, intercept: None }
 }
 
+/// The settings of a sink of any kind.
+pub(super) fn settings(kind: SinkKind, delivery: Delivery, name: &str) -> topology::Sink {
+    let taken_back = topology::TakenBack { keep: Duration::from_secs(3_600), bytes_max: 1 << 20 };
+    topology::Sink { name: name.to_owned(), inputs: Vec::new(), kind, delivery, taken_back, line: 1 }
+}
+
 /// A sink of any kind.
 pub(super) fn open_kind(kind: SinkKind, delivery: Delivery, folder: &Path, job: &str, name: &str) -> Result<Box<dyn Sink>, ConnectError> {
-    let settings = topology::Sink { name: name.to_owned(), inputs: Vec::new(), kind, delivery, line: 1 };
-    crate::connect::sink(&settings, &around(folder, job, name), vec![COUNTS])
+    crate::connect::sink(&settings(kind, delivery, name), &around(folder, job, name), vec![COUNTS])
+}
+
+/// The life of the job's store.
+pub(super) const LIFE: Life = Life([7; 16]);
+
+/// The recovery of a run.
+pub(super) fn run(recovered: Option<u64>, taken: u64, generation: u64) -> Recovery {
+    Recovery { recovered, taken, generation, life: LIFE, writer: generation, adopt: false, now_ms: 0 }
 }
 
 /// The recovery of a run that comes after all others.
 pub(super) fn after(recovered: Option<u64>) -> Recovery {
-    Recovery { recovered, taken: u64::MAX, generation: u64::MAX }
+    run(recovered, u64::MAX, u64::MAX)
 }
 
 fn open(folder: &Path, job: &str, name: &str, format: SinkFormat) -> Box<dyn Sink> {
@@ -113,7 +129,7 @@ fn a_crash_between_manifest_and_publish_is_made_good_at_the_next_start() {
     let staged = stage(sink(folder.path()).as_ref(), 1, 5, "a");
     let sink = sink(folder.path());
     let done = sink.recover(&after(Some(5)), std::slice::from_ref(&staged)).unwrap();
-    assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 0 });
+    assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 0, expired: 0 });
     assert_eq!(list(&folder.path().join("out")), ["counts-000000000005-0.json"]);
     assert_eq!(sink.recover(&after(Some(5)), &[staged]).unwrap(), Recovered::default());
 }
@@ -126,7 +142,7 @@ fn output_that_no_manifest_names_is_removed() {
     stage(old.as_ref(), 1, 6, "sealed, not named");
     old.writer(1, 1).unwrap().write(6, 0, &batch("not even sealed", 1)).unwrap();
     let done = sink(folder.path()).recover(&after(Some(5)), &[staged]).unwrap();
-    assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 2 });
+    assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 2, expired: 0 });
     assert_eq!(list(&folder.path().join("out/.reprise/counts/staged")), [""; 0]);
 }
 
@@ -139,7 +155,7 @@ fn visible_output_after_the_recovered_epoch_is_moved_aside() {
         old.publish(&stage(old.as_ref(), 1, epoch, "a")).unwrap();
     }
     let sink = sink(folder.path());
-    assert_eq!(sink.recover(&after(Some(4)), &[]).unwrap(), Recovered { published: 0, taken_back: 2, removed: 0 });
+    assert_eq!(sink.recover(&after(Some(4)), &[]).unwrap(), Recovered { published: 0, taken_back: 2, removed: 0, expired: 0 });
     assert_eq!(list(&out), ["counts-000000000004-0.json"]);
     let aside = out.join(".reprise/counts/taken-back");
     assert_eq!(list(&aside), ["counts-000000000005-0.json", "counts-000000000006-0.json"]);
@@ -149,6 +165,58 @@ fn visible_output_after_the_recovered_epoch_is_moved_aside() {
     assert_eq!(list(&out), [""; 0]);
     assert_eq!(list(&aside).len(), 4);
     assert!(fs::read_to_string(aside.join("counts-000000000005-0.json.1")).unwrap().contains("\"b\""));
+}
+
+/// Rows that are set aside by a run at a time, in milliseconds.
+fn set_aside(folder: &Path, epoch: u64, key: &str, now_ms: i64) -> Recovered {
+    let sink = sink(folder);
+    sink.publish(&stage(sink.as_ref(), 1, epoch, key)).unwrap();
+    sink.recover(&Recovery { now_ms, ..after(Some(epoch - 1)) }, &[]).unwrap()
+}
+
+#[test]
+fn output_that_was_taken_back_goes_when_it_is_old_or_too_much_and_never_at_once() {
+    let hour = 3_600_000;
+    let folder = tempfile::tempdir().unwrap();
+    let aside = folder.path().join("out/.reprise/counts/taken-back");
+    assert_eq!(set_aside(folder.path(), 5, "a", 10 * hour), Recovered { taken_back: 1, ..Recovered::default() });
+    fs::write(aside.join("of-somebody.json"), "left alone").unwrap();
+    assert_eq!(
+        set_aside(folder.path(), 6, "b", 11 * hour),
+        Recovered { taken_back: 1, ..Recovered::default() },
+        "an hour is not over an hour"
+    );
+    assert_eq!(set_aside(folder.path(), 7, "c", 11 * hour + 1), Recovered { taken_back: 1, expired: 1, ..Recovered::default() });
+    assert_eq!(list(&aside), ["counts-000000000006-0.json", "counts-000000000007-0.json", "of-somebody.json"]);
+    // More than may stay, at once: it stays until the next start, when the oldest of it goes.
+    let large = "x".repeat(700 << 10);
+    assert_eq!(set_aside(folder.path(), 8, &large, 11 * hour + 2).expired, 0);
+    assert_eq!(set_aside(folder.path(), 9, &large, 11 * hour + 3), Recovered { taken_back: 1, ..Recovered::default() });
+    assert_eq!(sink(folder.path()).recover(&Recovery { now_ms: 11 * hour + 4, ..after(Some(8)) }, &[]).unwrap().expired, 3);
+    assert_eq!(list(&aside), ["counts-000000000009-0.json", "of-somebody.json"]);
+}
+
+#[test]
+fn an_epoch_of_many_instances_is_published_as_a_whole_and_its_damage_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink(folder.path());
+    let large = "x".repeat(200 << 10);
+    let stage_all = |epoch| -> Vec<Staged> {
+        let of = |instance| {
+            let mut writer = sink.writer(instance, 1).unwrap();
+            writer.write(epoch, 0, &batch(&large, i64::from(instance))).unwrap();
+            writer.seal(epoch).unwrap().unwrap()
+        };
+        (0..16).map(of).collect()
+    };
+    let all: Vec<Staged> = [stage_all(5), stage_all(6)].concat();
+    sink.publish_all(&all).unwrap();
+    sink.publish_all(&all).unwrap();
+    assert_eq!(list(&folder.path().join("out")).len(), 32);
+    assert_eq!(list(&folder.path().join("out/.reprise/counts/published")).len(), 16, "one note for each instance is enough");
+    let damaged = stage_all(7);
+    fs::write(folder.path().join("out/.reprise/counts/staged").join(name(&damaged[9])), vec![b'y'; damaged[9].bytes as usize]).unwrap();
+    assert!(matches!(sink.publish_all(&damaged), Err(ConnectError::Corrupt { .. })));
 }
 
 #[test]
@@ -214,7 +282,7 @@ fn output_of_the_epoch_with_which_a_run_took_over_is_of_a_manifest_that_is_gone(
     let folder = tempfile::tempdir().unwrap();
     let sink = sink(folder.path());
     sink.publish(&stage(sink.as_ref(), 1, 5, "a")).unwrap();
-    let recovery = Recovery { recovered: Some(4), taken: 5, generation: 2 };
+    let recovery = run(Some(4), 5, 2);
     assert_eq!(sink.recover(&recovery, &[]).unwrap(), Recovered { taken_back: 1, ..Recovered::default() });
 }
 
@@ -325,7 +393,7 @@ fn delivery_may_change_between_two_runs() {
     let staged = stage(sink(folder.path()).as_ref(), 1, 5, "a");
     stage(sink(folder.path()).as_ref(), 1, 6, "not named");
     let done = at_once(folder.path()).recover(&after(Some(5)), &[staged]).unwrap();
-    assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 1 });
+    assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 1, expired: 0 });
     at_once(folder.path()).writer(0, 2).unwrap().write(6, 0, &batch("b", 1)).unwrap();
     assert_eq!(sink(folder.path()).recover(&after(Some(5)), &[]).unwrap(), Recovered::default());
     assert_eq!(list(&out), ["counts-000000000005-0.json", "counts-000000000006-2-0-0.csv"]);
@@ -428,15 +496,21 @@ fn a_closed_pipe_is_an_error_of_its_own() {
 fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let place = sink(folder.path());
-    place.recover(&after(None), &[]).unwrap();
+    place.recover(&run(None, 1, 1), &[]).unwrap();
     let ours = stage(place.as_ref(), 1, 4, "a");
     place.publish(&ours).unwrap();
     // Generation 2 takes over with the manifest of epoch 5 and sleeps; generation 3 takes over with 6, publishes 7 and stages 8.
     let published = stage(place.as_ref(), 3, 7, "b");
     place.publish(&published).unwrap();
     let staged = stage(place.as_ref(), 3, 8, "c");
-    let sleeper = Recovery { recovered: Some(4), taken: 5, generation: 2 };
-    assert_eq!(sink(folder.path()).recover(&sleeper, &[]).unwrap(), Recovered::default());
+    let sleeper = run(Some(4), 5, 2);
+    assert!(
+        matches!(sink(folder.path()).recover(&sleeper, &[]), Err(ConnectError::Unknown { .. })),
+        "there is output that it does not know"
+    );
+    // It fell asleep only after it had looked.
+    let asleep = Folders::new(folder.path().join("out"), "counts");
+    assert_eq!((asleep.remove_staged(2).unwrap(), asleep.take_back(&sleeper).unwrap()), (0, 0));
     place.publish(&staged).unwrap();
     // What it may publish again is published already, and a reader may have it.
     for name in ["counts-000000000007-0.json", "counts-000000000008-0.json"] {

@@ -495,11 +495,12 @@ impl Followed {
             let Some(name) = tracked.name.clone() else { continue };
             let mut lost = 0;
             tracked.cuts.retain(|cut| {
-                if cut.unread > 0 && cut.offset > 0 {
-                    if let Some(found) = facts.copy_beside(&name, cut.offset, cut.print) {
-                        adopted.push((found, *cut, *key));
-                        return false;
-                    }
+                if cut.unread > 0
+                    && cut.offset > 0
+                    && let Some(found) = facts.copy_beside(&name, cut.offset, cut.print)
+                {
+                    adopted.push((found, *cut, *key));
+                    return false;
                 }
                 let waits = now.saturating_sub(cut.since) < COPY_WAIT;
                 lost += if waits { 0 } else { cut.unread };

@@ -191,10 +191,10 @@ impl FilePosition {
         if Fingerprint::read(path, self.fingerprint.bytes)? != self.fingerprint {
             return Err(changed(format!("its first {} bytes are others: it was replaced", self.fingerprint.bytes)));
         }
-        if let Some(print) = self.print().filter(|_| self.offset > 0) {
-            if print_of(path, self.offset).map_err(ConnectError::io("read", path))? != Some(print) {
-                return Err(changed(format!("what comes before byte {} is not what was read there: it was rewritten", self.offset)));
-            }
+        if let Some(print) = self.print().filter(|_| self.offset > 0)
+            && print_of(path, self.offset).map_err(ConnectError::io("read", path))? != Some(print)
+        {
+            return Err(changed(format!("what comes before byte {} is not what was read there: it was rewritten", self.offset)));
         }
         Ok(length_bytes)
     }

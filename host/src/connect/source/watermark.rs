@@ -49,11 +49,19 @@ impl Quiet {
     }
 }
 
-/// The least time of splits that are not idle; `None` where one of those has no time yet, or all are idle.
+/// The least time of splits that are not idle; `None` where one of those has no time yet. Where all are idle, the latest of all: which of them
+/// became idle last says nothing.
 pub fn least<'a>(splits: impl Iterator<Item = (Option<i64>, &'a Quiet)>, idle_after: Duration) -> Option<i64> {
-    let awake = splits.filter(|(_, quiet)| !quiet.lasts(idle_after));
-    // Nothing is less than any time.
-    awake.map(|(time, _)| time).min().flatten()
+    let (mut awake, mut idle): (Option<Option<i64>>, Option<i64>) = (None, None);
+    for (time, quiet) in splits {
+        if quiet.lasts(idle_after) {
+            idle = idle.max(time);
+        } else {
+            // No time is less than any.
+            awake = Some(awake.map_or(time, |least| least.min(time)));
+        }
+    }
+    awake.unwrap_or(idle)
 }
 
 #[cfg(test)]
@@ -85,7 +93,8 @@ mod tests {
         assert_eq!(least([(Some(5), &idle), (Some(9), &awake)].into_iter(), Duration::MAX), Some(5));
         assert_eq!(least([(None, &idle), (Some(9), &awake)].into_iter(), second), Some(9));
         assert_eq!(least([(None, &awake), (Some(9), &awake)].into_iter(), second), None);
-        assert_eq!(least([(Some(5), &idle)].into_iter(), second), None);
+        assert_eq!(least([(Some(5), &idle), (None, &idle), (Some(7), &idle)].into_iter(), second), Some(7));
+        assert_eq!(least(std::iter::empty(), second), None);
     }
 
     #[test]

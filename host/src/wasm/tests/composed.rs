@@ -23,7 +23,7 @@ const LIBRARY: &str = r#"
             (i32.store (i32.const 16) (local.get 0)) (i32.store (i32.const 20) (local.get 1)) (i32.const 16)))
     (core instance $i (instantiate $m))
     (func (export "same") (param "text" (list u8)) (result (list u8))
-        (canon lift (core func $i "same") (memory $i "memory") (realloc (func $i "realloc"))))"#;
+        (canon lift (core func $i "same") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))"#;
 
 /// An operator put together from two components: the outer one calls the inner one in each call of `process`, and traps unless it gives back
 /// what it was given.
@@ -44,7 +44,8 @@ fn composed() -> Vec<u8> {
     // In place of the import stands the other component, and an instance of it: it has the same index.
     let text = wasmprinter::print_bytes(&outer).unwrap();
     let import = text.lines().find(|line| line.contains("(import \"test:library/text\"")).expect("it is imported");
-    let inner = format!("(component $library {LIBRARY})\n(instance $text (instantiate $library))");
+    let id = import.split("(instance ").nth(1).and_then(|rest| rest.split(' ').next()).filter(|id| id.starts_with('$')).unwrap_or("$text");
+    let inner = format!("(component $library {LIBRARY})\n(instance {id} (instantiate $library))");
     wat::parse_str(text.replacen(import, &inner, 1)).unwrap()
 }
 

@@ -187,3 +187,33 @@ fn a_manifest_that_takes_over_has_the_state_of_its_parent() {
     let first = beginning(layout(2), Epoch(1));
     assert!(first.taken_over && first.parent.is_none() && first.sources[0].splits.is_empty());
 }
+
+#[test]
+fn manifests_are_so_far_ahead_of_their_output_and_no_further() {
+    let mut coordinator = Coordinator::new(layout(1), Epoch(1), None);
+    let (mut written, last) = (Vec::new(), UNPUBLISHED_MAX as u64 + 5);
+    let step = |coordinator: &mut Coordinator, event, written: &mut Vec<Manifest>| {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in coordinator.step(event).unwrap() {
+                if let Action::Write(manifest) = action {
+                    events.push_back(Event::Stored(manifest.epoch));
+                    written.push(*manifest);
+                }
+            }
+        }
+    };
+    for epoch in 1..=last {
+        for node in NODES {
+            step(&mut coordinator, Event::Reported(report(node, 0, epoch, false)), &mut written);
+        }
+    }
+    assert_eq!(written.len(), UNPUBLISHED_MAX, "nothing is published");
+    assert_eq!(written.last().map(|manifest| manifest.sinks[0].staged.len()), Some(UNPUBLISHED_MAX), "all of it is named again");
+    for epoch in 1..=last {
+        step(&mut coordinator, Event::Published(Epoch(epoch)), &mut written);
+    }
+    let epochs: Vec<u64> = written.iter().map(|manifest| manifest.epoch.0).collect();
+    assert_eq!(epochs, (1..=last).collect::<Vec<_>>(), "none is left out");
+    assert!(written.last().is_some_and(|manifest| manifest.sinks[0].staged.len() <= UNPUBLISHED_MAX));
+}

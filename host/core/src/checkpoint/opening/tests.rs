@@ -207,3 +207,18 @@ fn a_generation_whose_claim_was_lost_is_not_claimed_again() {
     let turn = play(alone, None, vec![claims(0)]);
     assert_eq!(turn, Turn::Ask(Ask::Claim(Generation(2))), "a savepoint in a copy of the store that has no claims");
 }
+
+#[test]
+fn a_run_begins_after_output_that_does_not_count_though_no_manifest_is_so_far() {
+    for (found, parent) in [(vec![], None), (vec![manifest(5, Some(4))], Some(Epoch(5)))] {
+        let (mut opening, _) = Opening::new(From::Newest, beginning(), None, LAST);
+        opening.begin_after(Epoch(80));
+        let verified = (!found.is_empty()).then_some(Answer::Verify(Ok(())));
+        let answers = [claims(0), Answer::Claim(true), all(&found)].into_iter().chain(verified);
+        let answers = answers.chain([claims(1), Answer::Create(true), claims(1)]);
+        let turns: Vec<Turn> = answers.map(|answer| opening.step(answer)).collect();
+        let Some(Turn::TakenUp(up)) = turns.last() else { panic!("{turns:?}") };
+        let taken = up.taken.as_ref().unwrap();
+        assert_eq!((taken.epoch, taken.covered()), (Epoch(81), parent));
+    }
+}

@@ -3,19 +3,22 @@
 //! ```text
 //! <url>/<sink>-<epoch, 12 digits>-<instance>-<part>.<ext>                                  visible
 //! <url>/.reprise/<sink>/owner                                                              name of the job
+//! <url>/.reprise/<sink>/lives/<note>                                                       which life of the job's store, see `holding.rs`
 //! <url>/.reprise/<sink>/staged/<epoch, 12 digits>-<generation>-<instance>-<part>.<ext>     durable and not yet visible
 //! <url>/.reprise/<sink>/published/<instance>-<epoch, 12 digits>                            mark: all up to this epoch was made visible
 //! <url>/.reprise/<sink>/taken-back/                                                        visible once, produced again since
 //! ```
-//! Nothing is overwritten. Publishing is: copy every part, set the mark, remove the staged parts. While a part is staged, it is copied, or
+//! Nothing is overwritten. Publishing is: copy every part, set the mark, remove the staged ones. While a part is staged, it is copied, or
 //! found equal, whatever the mark says: a mark may be that of an earlier life of the job, whose store is gone. Where a part is neither staged
 //! nor visible, the mark tells that it was published and a reader took it; without a mark it is lost.
 //!
 //! **A host that wakes up late** can make nothing visible that another one took back. The one that takes over removes all staged objects
 //! first and looks for visible ones then; and a copy needs its source at the moment it is made, inside the store.
 
+mod recover;
+
 use super::token::{Names, Part, Token};
-use crate::connect::{ConnectError, Recovery, Staged};
+use crate::connect::{ConnectError, Staged};
 use crate::store::{Copied, Created, Store};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -27,6 +30,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const CALLS_AT_ONCE: usize = 8;
 /// Looks at one object before its changes count as the work of somebody else.
 const LOOKS_MAX: usize = 4;
+/// Instances of one sink whose output is published at a time.
+const INSTANCES_AT_ONCE: usize = 16;
 /// Objects of one name that may be set aside.
 const ASIDE_MAX: usize = 1_000;
 
@@ -37,6 +42,15 @@ pub enum Trust {
     Ours,
     /// It was left by a run before this one.
     Nobody,
+}
+
+/// What became of a part so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It is staged and not visible.
+    Waits,
+    /// It is visible, or was.
+    IsVisible,
 }
 
 /// The place of one sink. Clones share what they know.
@@ -67,29 +81,6 @@ impl Place {
     fn marks(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
         // The map is whole even if a thread panicked beside it: single inserts and removals are its only changes.
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Claims the place for the job.
-    ///
-    /// # Errors
-    /// [`ConnectError::Config`] where it is another job's.
-    pub async fn claim(&self) -> Result<(), ConnectError> {
-        let storage = |error| ConnectError::storage("claim the place of the output")(error);
-        let path = self.names.owner();
-        let created = self.store.create(&path, Bytes::from(self.job.clone())).await.map_err(storage)?;
-        if created == Created::New {
-            return Ok(());
-        }
-        match self.store.get(&path).await.map_err(storage)? {
-            Some(found) if found == self.job => Ok(()),
-            found => {
-                let found = found.map_or_else(|| "?".to_owned(), |bytes| bytes.escape_ascii().to_string());
-                Err(ConnectError::Config {
-                    what: format!("`{}` holds output of sink `{}` of job `{found}`", self.store.root(), self.sink),
-                    help: "give each job a url of its own, or its sinks other names".to_owned(),
-                })
-            }
-        }
     }
 
     /// Stores a part, not yet visible.
@@ -127,11 +118,33 @@ impl Place {
         })
     }
 
+    /// Makes tokens visible, those of one instance in their order and those of several instances side by side; gives the number of those that
+    /// were not before.
+    ///
+    /// # Errors
+    /// See [`crate::connect::Sink::publish_all`].
+    pub async fn publish_all(&self, tokens: &[Token], trust: Trust) -> Result<u64, ConnectError> {
+        let mut lanes: BTreeMap<u32, Vec<&Token>> = BTreeMap::new();
+        for token in tokens {
+            lanes.entry(token.instance).or_default().push(token);
+        }
+        let lanes: Vec<_> = lanes.into_values().map(|lane| self.publish_lane(lane, trust)).collect();
+        stream::iter(lanes).buffer_unordered(INSTANCES_AT_ONCE).try_fold(0, |sum, count| async move { Ok(sum + count) }).await
+    }
+
+    async fn publish_lane(&self, tokens: Vec<&Token>, trust: Trust) -> Result<u64, ConnectError> {
+        let mut count = 0;
+        for token in tokens {
+            count += u64::from(self.publish(token, trust).await?);
+        }
+        Ok(count)
+    }
+
     /// Makes all parts of a token visible. True where one of them was not before.
     ///
     /// # Errors
     /// See [`crate::connect::Sink::publish`].
-    pub async fn publish(&self, token: &Token, trust: Trust) -> Result<bool, ConnectError> {
+    async fn publish(&self, token: &Token, trust: Trust) -> Result<bool, ConnectError> {
         let copies: Vec<_> = (0..).zip(&token.parts).map(|(number, part)| self.publish_part(token, number, *part, trust)).collect();
         let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
         if !self.is_marked(token) {
@@ -141,8 +154,7 @@ impl Place {
         Ok(copied.contains(&true))
     }
 
-    async fn publish_part(&self, token: &Token, number: usize, part: Part, trust: Trust) -> Result<bool, ConnectError> {
-        let storage = |error| ConnectError::storage("publish output")(error);
+    async fn look(&self, token: &Token, number: usize, part: Part) -> Result<Stage, ConnectError> {
         let (bytes, from, to) = (part.bytes, self.names.staged(token, number), self.names.visible(token, number));
         let has = |path: &str, found: u64| {
             let path = self.full(path);
@@ -151,32 +163,39 @@ impl Place {
                 "move it away and take up an older checkpoint; its output is then produced again",
             )
         };
-        for _ in 0..LOOKS_MAX {
-            let looks = futures::future::try_join(self.store.size(&from), self.store.size(&to));
-            match looks.await.map_err(storage)? {
-                (Some(found), _) if found != bytes => return Err(has(&from, found)),
-                (None, Some(found)) if found != bytes => return Err(has(&to, found)),
-                (None, Some(_)) => return Ok(false),
-                (None, None) => return self.excuse(token, &from, &to).await,
-                (Some(_), Some(found)) => {
-                    if found == bytes && self.is_equal(&from, &to).await? {
-                        return Ok(false);
-                    }
-                    return Err(wrong(
-                        format!("`{}` exists with other contents than the staged output of epoch {}", self.full(&to), token.epoch),
-                        "it is not overwritten: move it away if it is not needed, and start again",
-                    ));
+        let looks = futures::future::try_join(self.store.size(&from), self.store.size(&to));
+        match looks.await.map_err(ConnectError::storage("publish output"))? {
+            (Some(found), _) if found != bytes => Err(has(&from, found)),
+            (None, Some(found)) if found != bytes => Err(has(&to, found)),
+            (None, Some(_)) => Ok(Stage::IsVisible),
+            (None, None) => self.excuse(token, &from, &to).await.map(|()| Stage::IsVisible),
+            (Some(_), Some(found)) => {
+                if found == bytes && self.is_equal(&from, &to).await? {
+                    return Ok(Stage::IsVisible);
                 }
-                (Some(_), None) => {
-                    if trust == Trust::Nobody {
-                        self.verify(token, part, &from).await?;
-                    }
-                    if self.store.copy(&from, &to, bytes).await.map_err(storage)? == Copied::New {
-                        return Ok(true);
-                    }
-                    // It came or went in between, or the answer to a copy of ours was lost: look again.
-                }
+                Err(wrong(
+                    format!("`{}` exists with other contents than the staged output of epoch {}", self.full(&to), token.epoch),
+                    "it is not overwritten: move it away if it is not needed, and start again",
+                ))
             }
+            (Some(_), None) => Ok(Stage::Waits),
+        }
+    }
+
+    /// True where the part was not visible before.
+    async fn publish_part(&self, token: &Token, number: usize, part: Part, trust: Trust) -> Result<bool, ConnectError> {
+        let (from, to) = (self.names.staged(token, number), self.names.visible(token, number));
+        for _ in 0..LOOKS_MAX {
+            if self.look(token, number, part).await? == Stage::IsVisible {
+                return Ok(false);
+            }
+            if trust == Trust::Nobody {
+                self.verify(token, part, &from).await?;
+            }
+            if self.store.copy(&from, &to, part.bytes).await.map_err(ConnectError::storage("publish output"))? == Copied::New {
+                return Ok(true);
+            }
+            // It came or went in between, or the answer to a copy of ours was lost: look again.
         }
         Err(wrong(format!("`{}` changes while it is published", self.full(&to)), "another host writes there: stop it, and start again"))
     }
@@ -194,10 +213,10 @@ impl Place {
     }
 
     /// Neither staged nor visible: fine where it was published and a reader took it.
-    async fn excuse(&self, token: &Token, from: &str, to: &str) -> Result<bool, ConnectError> {
+    async fn excuse(&self, token: &Token, from: &str, to: &str) -> Result<(), ConnectError> {
         self.read_marks().await?;
         if self.is_marked(token) {
-            return Ok(false);
+            return Ok(());
         }
         Err(ConnectError::Missing {
             what: format!("staged output is missing: neither `{}` nor `{}` exists", self.full(from), self.full(to)),
@@ -210,46 +229,6 @@ impl Place {
         let read = futures::future::try_join(self.store.get(one), self.store.get(other));
         let (one, other) = read.await.map_err(storage)?;
         Ok(one.is_some() && one == other)
-    }
-
-    /// Removes what generations before this one have staged; gives the number of objects.
-    pub async fn remove_staged(&self, generation: u64) -> Result<u64, ConnectError> {
-        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
-        let is_earlier = |path: &String| self.names.staged_generation(path).is_some_and(|of| of < generation);
-        let earlier: Vec<String> = listed.into_iter().map(|entry| entry.path).filter(is_earlier).collect();
-        let count = earlier.len() as u64;
-        self.delete(earlier).await?;
-        Ok(count)
-    }
-
-    /// Moves visible objects of epochs that do not count aside; gives their number.
-    pub async fn take_back(&self, recovery: &Recovery) -> Result<u64, ConnectError> {
-        let listed = self.store.list_named_after(&self.names.stem(), &self.names.behind(recovery.recovered)).await;
-        let listed = listed.map_err(ConnectError::storage("list output"))?;
-        let is_later = |name: &str| self.names.visible_epoch(name).is_some_and(|epoch| recovery.is_void(epoch));
-        let later: Vec<_> = listed.into_iter().filter(|entry| is_later(&entry.path)).collect();
-        let count = later.len() as u64;
-        let moves: Vec<_> = later.into_iter().map(|entry| self.set_aside(entry.path, entry.size_bytes)).collect();
-        stream::iter(moves).buffer_unordered(CALLS_AT_ONCE).try_collect::<()>().await?;
-        self.reset_marks(recovery).await?;
-        Ok(count)
-    }
-
-    async fn set_aside(&self, name: String, bytes: u64) -> Result<(), ConnectError> {
-        let storage = |error| ConnectError::storage("take back output")(error);
-        for copy in 0..ASIDE_MAX {
-            let to = self.names.taken_back(&name, copy);
-            match self.store.copy(&name, &to, bytes).await.map_err(storage)? {
-                Copied::New => return self.store.delete(&name).await.map_err(storage),
-                // A reader took it first.
-                Copied::Absent => return Ok(()),
-                // Ours, of a recovery that died before it removed the original, or of an answer that was lost.
-                Copied::Exists if self.is_equal(&name, &to).await? => return self.store.delete(&name).await.map_err(storage),
-                Copied::Exists => {}
-            }
-        }
-        let folder = self.full(&self.names.taken_back(&name, 0));
-        Err(wrong(format!("`{folder}` exists {ASIDE_MAX} times"), "remove what was taken back and is not needed, and start again"))
     }
 
     async fn delete(&self, paths: Vec<String>) -> Result<(), ConnectError> {
@@ -289,32 +268,5 @@ impl Place {
         self.create_mark(instance, epoch).await?;
         let before = self.marks().insert(instance, epoch).filter(|&before| before < epoch);
         self.delete(before.map(|before| self.names.mark(instance, before)).into_iter().collect()).await
-    }
-
-    /// Of the epochs before this run none after the recovered one is published, and all up to it are: one mark for each instance is left, of that
-    /// epoch or before it. Marks of later runs are theirs.
-    async fn reset_marks(&self, recovery: &Recovery) -> Result<(), ConnectError> {
-        let recovered = recovery.recovered;
-        let mut found: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-        for (instance, epoch) in self.list_marks().await? {
-            if epoch <= recovery.taken {
-                found.entry(instance).or_default().push(epoch);
-            }
-        }
-        let mut kept = BTreeMap::new();
-        let mut dropped = Vec::new();
-        for (instance, epochs) in found {
-            let keep = recovered.and_then(|recovered| epochs.iter().max().map(|&newest| newest.min(recovered)));
-            if let Some(keep) = keep {
-                if !epochs.contains(&keep) {
-                    self.create_mark(instance, keep).await?;
-                }
-                kept.insert(instance, keep);
-            }
-            dropped.extend(epochs.into_iter().filter(|epoch| Some(*epoch) != keep).map(|epoch| self.names.mark(instance, epoch)));
-        }
-        self.delete(dropped).await?;
-        *self.marks() = kept;
-        Ok(())
     }
 }

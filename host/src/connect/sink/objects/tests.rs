@@ -89,7 +89,7 @@ fn stage(sink: &dyn Sink, generation: u64, epoch: u64, keys: &[&str]) -> Staged 
     writer.seal(epoch).unwrap().unwrap()
 }
 
-use crate::connect::sink::tests::after;
+use crate::connect::sink::tests::{after, run, settings as of_sink};
 
 fn recover(sink: &dyn Sink, recovered: Option<u64>, staged: &[Staged]) -> Recovered {
     sink.recover(&after(recovered), staged).unwrap()
@@ -104,7 +104,7 @@ fn lengths(staged: &Staged) -> String {
     format!("{name}:{}", parts.join(","))
 }
 
-const NOTHING: Recovered = Recovered { published: 0, taken_back: 0, removed: 0 };
+const NOTHING: Recovered = Recovered { published: 0, taken_back: 0, removed: 0, expired: 0 };
 
 #[test]
 fn rows_are_visible_only_once_published_and_publishing_again_changes_nothing() {
@@ -191,7 +191,7 @@ fn output_that_no_manifest_names_is_removed() {
         let staged = stage(old.as_ref(), 1, 5, &["a"]);
         stage(old.as_ref(), 1, 6, &["sealed, not named"]);
         let done = recover(place.sink().as_ref(), Some(5), &[staged]);
-        assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 1 });
+        assert_eq!(done, Recovered { published: 1, taken_back: 0, removed: 1, expired: 0 });
         assert_eq!((place.visible(), place.hidden("staged")), (vec![FIVE.to_owned()], Vec::new()));
     }
 }
@@ -252,7 +252,7 @@ fn a_host_that_wakes_up_after_another_one_took_over_makes_nothing_visible() {
         // It falls asleep with one of two parts published; the checkpoint is found damaged, and the one before it is taken up.
         place.copy(STAGED_FIVE, FIVE);
         let sink = place.parted();
-        assert_eq!(recover(sink.as_ref(), Some(4), &[]), Recovered { published: 0, taken_back: 1, removed: 2 });
+        assert_eq!(recover(sink.as_ref(), Some(4), &[]), Recovered { published: 0, taken_back: 1, removed: 2, expired: 0 });
         assert!(matches!(zombie.publish(&staged), Err(ConnectError::Missing { .. })));
         assert_eq!(now(place.store.copy(STAGED_FIVE, FIVE, 1)).unwrap(), Copied::Absent, "not even if it had looked before");
         assert_eq!(place.visible(), [""; 0]);
@@ -284,13 +284,15 @@ fn what_is_staged_is_published_whatever_an_earlier_life_of_the_job_had_marked() 
     for place in Place::all("lives") {
         place.create(".reprise/counts/published/0-000000000100", "");
         let first = place.sink();
-        first.recover(&Recovery { recovered: None, taken: 1, generation: 1 }, &[]).unwrap();
-        let staged = stage(first.as_ref(), 1, 5, &["a"]);
+        assert!(matches!(first.recover(&run(None, 1, 1), &[]), Err(ConnectError::Unknown { .. })), "the store does not know it");
+        assert_eq!(place.hidden("lives"), [""; 0]);
+        first.recover(&Recovery { adopt: true, ..run(None, 101, 1) }, &[]).unwrap();
+        let staged = stage(first.as_ref(), 1, 105, &["a"]);
         // It dies before it publishes.
         let next = place.sink();
-        let done = next.recover(&Recovery { recovered: Some(5), taken: 6, generation: 2 }, std::slice::from_ref(&staged)).unwrap();
+        let done = next.recover(&run(Some(105), 106, 2), std::slice::from_ref(&staged)).unwrap();
         assert_eq!(done, Recovered { published: 1, ..NOTHING });
-        assert_eq!((place.visible(), place.hidden("staged")), (vec![FIVE.to_owned()], Vec::new()));
+        assert_eq!((place.visible(), place.hidden("staged")), (vec!["counts-000000000105-0-0.json".to_owned()], Vec::new()));
     }
 }
 
@@ -404,7 +406,9 @@ fn in_bucket(server: &FakeS3, retries: u32) -> ObjectsSink {
     };
     let store = now(Store::open_fake("s3://bucket/out", server, limits));
     let around = around(std::path::Path::new("."), "job", "counts");
-    ObjectsSink::with(store, &settings("s3://bucket/out", 70), Delivery::ExactlyOnce, &around, vec![COUNTS])
+    let settings = settings("s3://bucket/out", 70);
+    let sink = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
+    ObjectsSink::with(store, &settings, &sink, &around, vec![COUNTS])
 }
 
 #[test]
@@ -448,13 +452,16 @@ fn storage_that_stays_away_ends_the_sink_with_its_cause_and_a_later_publish_goes
 fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
     for place in Place::all("sleeper") {
         let sink = place.sink();
-        recover(sink.as_ref(), None, &[]);
+        sink.recover(&run(None, 1, 1), &[]).unwrap();
         sink.publish(&stage(sink.as_ref(), 1, 4, &["a"])).unwrap();
         // Generation 2 takes over with the manifest of epoch 5 and sleeps; generation 3 takes over with 6, publishes 7 and stages 8.
         sink.publish(&stage(sink.as_ref(), 3, 7, &["b"])).unwrap();
         let staged = stage(sink.as_ref(), 3, 8, &["c"]);
-        let sleeper = Recovery { recovered: Some(4), taken: 5, generation: 2 };
-        assert_eq!(place.sink().recover(&sleeper, &[]).unwrap(), NOTHING);
+        let sleeper = run(Some(4), 5, 2);
+        assert!(matches!(place.sink().recover(&sleeper, &[]), Err(ConnectError::Unknown { .. })), "there is output that it does not know");
+        // It fell asleep only after it had looked.
+        let asleep = super::Place::new(place.store.clone(), "job", "counts");
+        assert_eq!(now(asleep.remove_staged(2)).unwrap() + now(asleep.take_back(&sleeper)).unwrap(), 0);
         sink.publish(&staged).unwrap();
         assert_eq!(place.visible().len(), 3);
         assert!(place.hidden("published").contains(&"0-000000000008".to_owned()));

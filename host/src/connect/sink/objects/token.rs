@@ -3,6 +3,7 @@
 //! A token is `<epoch, 12 digits>-<generation>-<instance>.<ext>:<part 0>,<part 1>,...`, each part `<bytes>/<checksum, 16 hexadecimal digits>`,
 //! so that each object can be held against what was sealed. Tokens of the first hosts have no checksums.
 
+use crate::connect::holding::Tenant;
 use crate::connect::sink::staging::parse_checksum;
 
 /// Digits of the epoch in names; an epoch never needs more. Names then sort as epochs do.
@@ -96,6 +97,21 @@ impl Names {
         self.hidden("owner")
     }
 
+    /// Where all notes are of runs that took the place.
+    pub fn all_lives(&self) -> String {
+        self.hidden("lives")
+    }
+
+    /// The note of a run that took the place.
+    pub fn life(&self, note: &Tenant) -> String {
+        self.hidden(&format!("lives/{}", note.name()))
+    }
+
+    /// Reads the name of such a note; `None` for all others.
+    pub fn parse_life(&self, path: &str) -> Option<Tenant> {
+        Tenant::parse(path.rsplit_once('/')?.1)
+    }
+
     /// Where all staged objects are.
     pub fn all_staged(&self) -> String {
         self.hidden("staged")
@@ -169,6 +185,17 @@ impl Names {
         let extension = EXTENSIONS.into_iter().find(|known| *known == extension)?;
         let token = Token { epoch, generation: 0, instance, extension, parts: Vec::new() };
         (self.visible(&token, part) == name).then_some(epoch)
+    }
+
+    /// The generation of an object that was visible at once; `None` for all others.
+    pub fn immediate_generation(&self, name: &str) -> Option<u64> {
+        let (stem, extension) = name.strip_prefix(&self.stem())?.split_once('.')?;
+        let mut numbers = stem.split('-');
+        let (epoch, generation) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        let (instance, part) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        let extension = EXTENSIONS.into_iter().find(|known| *known == extension)?;
+        let token = Token { epoch, generation, instance, extension, parts: Vec::new() };
+        (self.immediate(&token, part) == name).then_some(generation)
     }
 
     /// Where an object goes that is taken back: `copy` is 0 unless there is one of that name.

@@ -1,0 +1,194 @@
+//! What the place of an object sink goes through at the start of a run: whose it is, what is taken back, what is cleared away.
+
+use super::{ASIDE_MAX, CALLS_AT_ONCE, Place, wrong};
+use crate::connect::holding::{Holding, Note, Tenant, next_note};
+use crate::connect::sink::objects::token::Token;
+use crate::connect::{ConnectError, Recovery};
+use crate::store::{Copied, Created};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Looks at the notes of a place while one's own is made.
+const ROUNDS_MAX: u32 = 3;
+
+impl Place {
+    /// False where the place is nobody's.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`] where it is another job's.
+    async fn is_owned(&self) -> Result<bool, ConnectError> {
+        match self.store.get(&self.names.owner()).await.map_err(ConnectError::storage("look whose the place of the output is"))? {
+            None => Ok(false),
+            Some(found) if found == self.job => Ok(true),
+            Some(found) => Err(ConnectError::Config {
+                what: format!("`{}` holds output of sink `{}` of job `{}`", self.store.root(), self.sink, found.escape_ascii()),
+                help: "give each job a url of its own, or its sinks other names".to_owned(),
+            }),
+        }
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, ConnectError> {
+        let listed = self.store.list(&self.names.all_lives()).await.map_err(ConnectError::storage("list runs that wrote output"))?;
+        Ok(listed.iter().filter_map(|entry| self.names.parse_life(&entry.path)).collect())
+    }
+
+    /// See [`crate::connect::Sink::holding`].
+    pub async fn holding(&self) -> Result<Holding, ConnectError> {
+        self.is_owned().await?;
+        let tenants = self.tenants().await?;
+        let mut newest = self.list_marks().await?.into_iter().map(|(_, epoch)| epoch).max();
+        let staged = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
+        let mut staged = staged.iter().filter_map(|entry| self.names.staged_generation(&entry.path)).max();
+        if tenants.is_empty() {
+            let listed = self.store.list_named_after(&self.names.stem(), &self.names.behind(None)).await;
+            for entry in listed.map_err(ConnectError::storage("list output"))? {
+                newest = newest.max(self.names.visible_epoch(&entry.path));
+                staged = staged.max(self.names.immediate_generation(&entry.path));
+            }
+        }
+        Ok(Holding { tenants, newest, staged })
+    }
+
+    /// Takes the place for a run.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`] where it is another job's, [`ConnectError::Unknown`] where it is not this run's to take.
+    pub async fn take(&self, recovery: &Recovery, named: &[Token]) -> Result<(), ConnectError> {
+        let storage = |error| ConnectError::storage("claim the place of the output")(error);
+        let mut holding = self.holding().await?;
+        if recovery.adopt {
+            self.remove_all_staged_but(named).await?;
+        } else {
+            holding.check(&self.store.root(), &self.sink, recovery)?;
+        }
+        if self.store.create(&self.names.owner(), Bytes::from(self.job.clone())).await.map_err(storage)? == Created::Exists {
+            self.is_owned().await?;
+        }
+        self.read_marks().await?;
+        let mut made = None;
+        for _ in 0..ROUNDS_MAX {
+            match next_note(&holding.tenants, recovery, made) {
+                Note::Make(note) => {
+                    // One that exists is ours: its name holds our number.
+                    self.store.create(&self.names.life(&note), Bytes::new()).await.map_err(storage)?;
+                    made = Some(note);
+                }
+                Note::Stands => {
+                    let older = holding.tenants.iter().filter(|older| !older.is_of(recovery));
+                    self.delete(older.map(|older| self.names.life(older)).collect()).await?;
+                    return Ok(());
+                }
+                Note::Lost => break,
+            }
+            holding.tenants = self.tenants().await?;
+        }
+        self.delete(made.iter().map(|made| self.names.life(made)).collect()).await?;
+        Err(ConnectError::Unknown {
+            what: format!("another host takes `{}` at this very moment", self.store.root()),
+            help: "stop one of the two, and start again".to_owned(),
+        })
+    }
+
+    /// Removes all that is staged and not named by the checkpoint: it is of a life that is not this run's.
+    async fn remove_all_staged_but(&self, named: &[Token]) -> Result<(), ConnectError> {
+        let named: BTreeSet<String> =
+            named.iter().flat_map(|token| (0..token.parts.len()).map(|part| self.names.staged(token, part))).collect();
+        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
+        let is_ours = |path: &String| self.names.staged_generation(path).is_some() && !named.contains(path);
+        self.delete(listed.into_iter().map(|entry| entry.path).filter(is_ours).collect()).await
+    }
+
+    /// Removes what generations before this one have staged; gives the number of objects.
+    pub async fn remove_staged(&self, generation: u64) -> Result<u64, ConnectError> {
+        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
+        let is_earlier = |path: &String| self.names.staged_generation(path).is_some_and(|of| of < generation);
+        let earlier: Vec<String> = listed.into_iter().map(|entry| entry.path).filter(is_earlier).collect();
+        let count = earlier.len() as u64;
+        self.delete(earlier).await?;
+        Ok(count)
+    }
+
+    /// Moves visible objects of epochs that do not count aside; gives their number. A list begins behind those that count.
+    pub async fn take_back(&self, recovery: &Recovery) -> Result<u64, ConnectError> {
+        let listed = self.store.list_named_after(&self.names.stem(), &self.names.behind(recovery.recovered)).await;
+        let listed = listed.map_err(ConnectError::storage("list output"))?;
+        let is_later = |name: &str| self.names.visible_epoch(name).is_some_and(|epoch| recovery.is_void(epoch));
+        let later: Vec<_> = listed.into_iter().filter(|entry| is_later(&entry.path)).collect();
+        let count = later.len() as u64;
+        let moves: Vec<_> = later.into_iter().map(|entry| self.set_aside(entry.path, entry.size_bytes)).collect();
+        stream::iter(moves).buffer_unordered(CALLS_AT_ONCE).try_collect::<()>().await?;
+        self.reset_marks(recovery).await?;
+        Ok(count)
+    }
+
+    /// Deletes what was set aside and is over the limit, that of the oldest epochs first; gives the number of objects.
+    pub async fn expire(&self, bytes_max: u64) -> Result<u64, ConnectError> {
+        let folder = self.names.taken_back("", 0);
+        let folder = folder.trim_end_matches('/');
+        let listed = self.store.list(folder).await.map_err(ConnectError::storage("list output that was taken back"))?;
+        let epoch = |path: &str| {
+            let name = path.rsplit_once('/')?.1;
+            let copied = || name.rsplit_once('.').filter(|(_, copy)| copy.parse::<u64>().is_ok());
+            self.names.visible_epoch(name).or_else(|| self.names.visible_epoch(copied()?.0))
+        };
+        let mut ours: Vec<_> = listed.into_iter().filter_map(|entry| Some((epoch(&entry.path)?, entry))).collect();
+        ours.sort_by(|one, other| (one.0, &one.1.path).cmp(&(other.0, &other.1.path)));
+        let mut bytes = ours.iter().fold(0_u64, |sum, (_, entry)| sum.saturating_add(entry.size_bytes));
+        let mut over = Vec::new();
+        for (_, entry) in ours {
+            if bytes <= bytes_max {
+                break;
+            }
+            bytes = bytes.saturating_sub(entry.size_bytes);
+            over.push(entry.path);
+        }
+        let count = over.len() as u64;
+        self.delete(over).await?;
+        Ok(count)
+    }
+
+    async fn set_aside(&self, name: String, bytes: u64) -> Result<(), ConnectError> {
+        let storage = |error| ConnectError::storage("take back output")(error);
+        for copy in 0..ASIDE_MAX {
+            let to = self.names.taken_back(&name, copy);
+            match self.store.copy(&name, &to, bytes).await.map_err(storage)? {
+                Copied::New => return self.store.delete(&name).await.map_err(storage),
+                // A reader took it first.
+                Copied::Absent => return Ok(()),
+                // Ours, of a recovery that died before it removed the original, or of an answer that was lost.
+                Copied::Exists if self.is_equal(&name, &to).await? => return self.store.delete(&name).await.map_err(storage),
+                Copied::Exists => {}
+            }
+        }
+        let folder = self.full(&self.names.taken_back(&name, 0));
+        Err(wrong(format!("`{folder}` exists {ASIDE_MAX} times"), "remove what was taken back and is not needed, and start again"))
+    }
+
+    /// Of the epochs before this run none after the recovered one is published, and all up to it are: one mark for each instance is left, of that
+    /// epoch or before it. Marks of later runs are theirs.
+    async fn reset_marks(&self, recovery: &Recovery) -> Result<(), ConnectError> {
+        let recovered = recovery.recovered;
+        let mut found: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for (instance, epoch) in self.list_marks().await? {
+            if epoch <= recovery.taken {
+                found.entry(instance).or_default().push(epoch);
+            }
+        }
+        let mut kept = BTreeMap::new();
+        let mut dropped = Vec::new();
+        for (instance, epochs) in found {
+            let keep = recovered.and_then(|recovered| epochs.iter().max().map(|&newest| newest.min(recovered)));
+            if let Some(keep) = keep {
+                if !epochs.contains(&keep) {
+                    self.create_mark(instance, keep).await?;
+                }
+                kept.insert(instance, keep);
+            }
+            dropped.extend(epochs.into_iter().filter(|epoch| Some(*epoch) != keep).map(|epoch| self.names.mark(instance, epoch)));
+        }
+        self.delete(dropped).await?;
+        *self.marks() = kept;
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! The sinks of a job at the start of a run: whether their places are this job's, and what they put in order.
+
+use super::super::error::Error;
+use super::super::identity;
+use super::super::keeper::NamedSink;
+use super::super::notice::Notice;
+use super::super::opening::{self, failed};
+use super::{Job, cannot_start};
+use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, Staged};
+use reprise_core::checkpoint::manifest::Manifest;
+use reprise_core::checkpoint::paths;
+use reprise_core::ids::{Epoch, Generation, Life};
+use reprise_core::topology::Node;
+use std::sync::Arc;
+
+/// What was seen of the places of all sinks before the job was claimed.
+pub(super) struct Look {
+    /// The run begins after this epoch: there is output up to it that does not count.
+    pub after: Epoch,
+    life: Life,
+    writer: u64,
+    adopt: bool,
+    now_ms: i64,
+}
+
+impl Look {
+    /// How the sinks recover for a run that took over with a manifest of the epoch `taken`. The newest epoch that counts is set for each.
+    pub fn recovery(&self, taken: Epoch, generation: Generation) -> Recovery {
+        let Self { life, writer, adopt, now_ms, .. } = *self;
+        Recovery { recovered: None, taken: taken.0, generation: generation.0, life, writer, adopt, now_ms }
+    }
+}
+
+/// Runs something on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("a task failed: {error}")))
+}
+
+impl Job {
+    /// Opens the sinks and looks at their places, before anything is claimed or written but the identity of the job.
+    ///
+    /// The places are looked at first and the store then: what is published has a manifest before, so that whatever another host does meanwhile,
+    /// the store knows it.
+    pub(super) async fn look_at_sinks(&self, writer: u64, first: bool) -> Result<(Vec<NamedSink>, Look), Error> {
+        let name = &self.plan().topology.name;
+        let sinks = self.open_sinks().await?;
+        let life = identity::of(&self.store, name, &self.options.clock).await?;
+        let mut holdings = Vec::new();
+        for NamedSink { name, sink } in &sinks {
+            let sink = Arc::clone(sink);
+            holdings.push(blocking(move || sink.holding()).await?.map_err(cannot_start("sink", name))?);
+        }
+        let claimed = opening::newest_generation(&self.store).await.map_err(failed("list generations"))?;
+        // A claim may be lost whose manifests are there.
+        let seen = opening::glance(&self.store, name).await?;
+        let claimed = seen.map_or(claimed, |manifest| manifest.generation.max(claimed));
+        let listed = self.store.list(paths::CHECKPOINTS).await.map_err(failed("list checkpoints"))?;
+        let newest = listed.iter().filter_map(|entry| paths::manifest_epoch(&entry.path)).max().unwrap_or(Epoch(0));
+        let mut look = Look { after: Epoch(0), life, writer, adopt: false, now_ms: self.options.clock.now_ms() };
+        let recovery = look.recovery(newest.next(), Generation(claimed.0.saturating_add(1)));
+        for ((NamedSink { name, .. }, holding), sink) in sinks.iter().zip(&holdings).zip(&self.plan().topology.sinks) {
+            let Err(error) = holding.check(&connect::place(&sink.kind, &self.prepared.base_dir), name, &recovery) else { continue };
+            if !(self.options.adopt && first) {
+                return Err(cannot_start("sink", name)(error));
+            }
+            let what = match error {
+                ConnectError::Unknown { what, .. } => what,
+                other => other.to_string(),
+            };
+            self.tell(Notice::Adopted { sink: name.clone(), what });
+            look.adopt = true;
+            look.after = look.after.max(Epoch(holding.newest.unwrap_or(0)));
+        }
+        Ok((sinks, look))
+    }
+
+    async fn open_sinks(&self) -> Result<Vec<NamedSink>, Error> {
+        let plan = self.plan();
+        let mut sinks = Vec::new();
+        for (index, sink) in plan.topology.sinks.iter().enumerate() {
+            let encodings = plan.edges.iter().filter(|e| e.to == Node::Sink(index)).map(|edge| self.encoding(edge.from, edge.port));
+            let encodings: Vec<RowEncoding> = encodings.collect();
+            let around = connect::Surroundings {
+                base_dir: self.prepared.base_dir.clone(),
+                job: plan.topology.name.clone(),
+                sink: sink.name.clone(),
+                runtime: tokio::runtime::Handle::current(),
+                storage: self.store.limits().clone(),
+                intercept: self.options.intercept.clone(),
+            };
+            let settings = sink.clone();
+            // Sinks block.
+            let opened = blocking(move || connect::sink(&settings, &around, encodings)).await?;
+            let opened: Arc<dyn Sink> = opened.map_err(cannot_start("sink", &sink.name))?.into();
+            sinks.push(NamedSink { name: sink.name.clone(), sink: opened });
+        }
+        Ok(sinks)
+    }
+
+    /// Lets the sinks put their output in order, for a run that takes up `base`.
+    pub(super) async fn recover_sinks(&self, sinks: &[NamedSink], base: Option<&Manifest>, recovery: &Recovery) -> Result<(), Error> {
+        let recovery = Recovery { recovered: base.and_then(Manifest::covered).map(|epoch| epoch.0), ..*recovery };
+        for NamedSink { name, sink } in sinks {
+            let old = base.and_then(|b| b.sinks.iter().find(|s| s.name == *name));
+            let staged = old.map_or(&[][..], |s| &s.staged);
+            let staged: Vec<Staged> = staged.iter().map(|s| Staged { token: s.token.clone(), rows: s.rows, bytes: s.bytes }).collect();
+            let opened = Arc::clone(sink);
+            let recovered = match blocking(move || opened.recover(&recovery, &staged)).await? {
+                Ok(recovered) => recovered,
+                Err(error) => return Err(self.not_recovered(name, error, Generation(recovery.generation)).await),
+            };
+            if !sink.exactly_once() {
+                self.tell(Notice::Weaker { what: format!("sink `{name}` shows rows at once: after a crash some are shown again") });
+            }
+            self.tell(Notice::SinkRecovered { sink: name.clone(), recovered });
+        }
+        Ok(())
+    }
+
+    /// Why a sink could not put its output in order. It may be that another host runs the job by now, and that the output is that one's.
+    async fn not_recovered(&self, name: &str, error: ConnectError, ours: Generation) -> Error {
+        if matches!(error, ConnectError::Unknown { .. }) {
+            match opening::newest_generation(&self.store).await {
+                Ok(theirs) if theirs > ours => return Error::Fenced { ours, theirs },
+                _ => {}
+            }
+        }
+        cannot_start("sink", name)(error)
+    }
+}
