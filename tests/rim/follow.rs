@@ -20,7 +20,7 @@ fn copying(path: &str, more: &str) -> Place {
 const FOLLOW: &str = ", follow = true, poll = \"10ms\"";
 
 fn start(place: &Place) -> Running {
-    place.start(&["run", "job.toml", "--workers", "2", "--json"])
+    place.start(&["run", "job.toml", "--workers", "2", "--log", "json"])
 }
 
 fn rows(place: &Place) -> Vec<String> {

@@ -136,6 +136,7 @@ impl FilesSource {
             looking: Mutex::new(()),
             shared: Mutex::default(),
         };
+        plan.shared().followed.takes_empty = plan.lateness_ms.is_some();
         Ok(Self { plan: Arc::new(plan) })
     }
 }
@@ -292,8 +293,10 @@ impl Plan {
             return Err(ConnectError::Changed {
                 path: self.listing.locate(&position.path),
                 offset: position.offset,
-                what: "what had been read of it is not there any more: it was rewritten, or truncated and filled again, and there is no copy beside it"
-                    .to_owned(),
+                what:
+                    "what had been read of it is not there any more: it was rewritten, or truncated and filled again, and there is no copy \
+                       beside it; `on-lost = \"skip\"` in the source reads it from its start"
+                        .to_owned(),
             });
         }
         shared.followed.cut(key, self.began.elapsed());

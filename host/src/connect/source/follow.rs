@@ -149,6 +149,8 @@ pub struct Followed {
     pub folder: Option<u64>,
     /// Files that went, which may come back.
     pub gone: Marks,
+    /// Files without contents are followed, too: they hold event time back.
+    pub takes_empty: bool,
     /// Some files are kept though nothing is seen of them.
     pub keeps_unseen: bool,
     /// What is to be told.
@@ -271,11 +273,9 @@ impl Followed {
         for found in files {
             if !self.files.contains_key(&found.look.id.key()) {
                 unknown.push(found);
-            } else if self.is_another(found, facts) {
-                self.went(found.look.id.key(), &mut decided);
-                unknown.push(found);
             } else {
-                self.seen(found, folder, now, &mut decided);
+                let is_another = self.is_another(found, facts);
+                self.seen(found, is_another, folder, now, &mut decided);
             }
         }
         self.missing(&mut unknown, folder, now, facts, &mut decided);
@@ -283,7 +283,8 @@ impl Followed {
         self.folder = folder.or(self.folder);
         let keys: HashSet<u64> = unknown.iter().map(|found| found.look.id.key()).collect();
         self.held.retain(|key, _| keys.contains(key));
-        for found in unknown.into_iter().filter(|found| found.look.len > 0) {
+        let takes_empty = self.takes_empty;
+        for found in unknown.into_iter().filter(|found| takes_empty || found.look.len > 0) {
             if room == 0 || self.files.len() >= MARKS_MAX {
                 break;
             }
@@ -293,8 +294,8 @@ impl Followed {
         decided
     }
 
-    /// A file that is known.
-    fn seen(&mut self, found: &Found, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {
+    /// A file that is known. `is_another`: it does not hold what was read of it.
+    fn seen(&mut self, found: &Found, is_another: bool, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {
         let key = found.look.id.key();
         let Some(tracked) = self.files.get_mut(&key) else { return };
         let owner = Some(tracked.owner);
@@ -304,7 +305,7 @@ impl Followed {
         tracked.ino = Some(found.look.id.ino);
         tracked.folder = folder;
         let grown = (tracked.len, tracked.changed) != (found.look.len, found.look.changed);
-        let shorter = found.look.len < tracked.offset;
+        let is_cut = is_another || found.look.len < tracked.offset;
         let renamed = tracked.name.as_deref() != Some(&found.name);
         if renamed {
             // One that was folded has no name that anybody would miss.
@@ -314,7 +315,7 @@ impl Followed {
             self.rename(key, &found.name);
         }
         let Some(tracked) = self.files.get_mut(&key) else { return };
-        if shorter {
+        if is_cut {
             let unread = tracked.len.saturating_sub(tracked.offset);
             self.cut(key, now);
             decided.push(Decision { owner, key, change: Change::Truncated { unread } });
@@ -351,7 +352,7 @@ impl Followed {
             if let Some(found) = beside.filter(|found| found.look.id.key() == key) {
                 let is_meant = facts.is_meant(&found.name);
                 let was_outside = tracked.outside && tracked.name.as_deref() == Some(&found.name);
-                self.seen(&found, folder, now, decided);
+                self.seen(&found, false, folder, now, decided);
                 if !is_meant && !was_outside {
                     decided.retain(|decision| decision.key != key || !matches!(decision.change, Change::Renamed { .. }));
                     decided.push(Decision { owner, key, change: Change::Outside { name: found.name } });
@@ -390,7 +391,7 @@ impl Followed {
         decided.push(Decision { owner, key, change: Change::Gone { name, offset, unread } });
     }
 
-    /// True where a known inode has another name and other contents: it was used again at once.
+    /// True where a known inode has another name and other contents: it was renamed and truncated, or used again at once.
     fn is_another(&self, found: &Found, facts: &mut dyn Facts) -> bool {
         let Some(Tracked { name: Some(name), offset, print, .. }) = self.files.get(&found.look.id.key()) else { return false };
         *name != found.name && *offset > 0 && facts.print(&found.name, *offset) != *print
@@ -401,7 +402,7 @@ impl Followed {
         let (owner, new) = (Some(tracked.owner), found.look.id.key());
         self.adopt(new, Tracked { name: Some(found.name.clone()), ino: None, ..tracked });
         decided.push(Decision { owner, key, change: Change::Renamed { name: found.name.clone(), key: new } });
-        self.seen(found, folder, now, decided);
+        self.seen(found, false, folder, now, decided);
     }
 
     /// A file that nobody knows. True where it is begun.

@@ -84,7 +84,8 @@ impl OpenSplit {
             Err(error) => return Err(io("open")(error)),
         };
         let look = file.metadata().map(|metadata| Look::of(&metadata)).map_err(io("look at"))?;
-        if look.id.key() != key {
+        // One without contents is opened when it has some.
+        if look.id.key() != key || look.len == 0 {
             return Ok(Opened::NotThere);
         }
         if !is_as_read(&file, position).map_err(io("read"))? {

@@ -134,8 +134,10 @@ impl Plan {
                 continue;
             }
             if known.is_done() {
-                if let Some((found, mark)) = found.and_then(|found| Some((found, self.mark_of(found, &known)?))) {
-                    marks.files.insert(found.look.id.key(), mark);
+                // Where `path` does not mean it at present, it may again later.
+                let look = || Some(Found { look: Look::at(&self.listing.locate(&name)).ok()?, name: name.clone() });
+                if let Some(found) = found.cloned().or_else(look) {
+                    marks.files.extend(self.mark_of(&found, &known).map(|mark| (found.look.id.key(), mark)));
                 }
                 continue;
             }
@@ -509,7 +511,9 @@ impl Plan {
 fn forget_gone(marks: &mut Marks, listed: &Listed) {
     let there: HashSet<u64> = listed.files.iter().map(|found| found.look.id.key()).collect();
     let gone: Vec<(u64, Mark)> = marks.files.iter().filter(|(key, _)| !there.contains(key)).map(|(key, mark)| (*key, *mark)).collect();
-    if !gone.is_empty() && marks.folder.is_some() && marks.folder != listed.folder {
+    if !gone.is_empty() && marks.folder != listed.folder {
+        // They were seen with another path, which no other folder equals.
+        marks.folder.get_or_insert(0);
         return;
     }
     marks.folder = listed.folder.or(marks.folder);

@@ -358,6 +358,7 @@ impl Tail {
         let is_begun = entry.position.offset > 0 || entry.position.seen.is_some();
         match is_begun {
             true => plan.lost(&entry.position.path, entry.position.offset, Some(unread))?,
+            false if unread == 0 => {}
             false => plan.warn(format!("`{}` came and went before it could be read: {unread} bytes", entry.position.path)),
         }
         self.end(plan, key);

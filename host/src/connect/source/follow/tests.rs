@@ -175,7 +175,7 @@ fn what_was_not_read_before_a_truncation_is_read_from_the_copy() {
 
 #[test]
 fn two_honest_files_with_the_same_contents_are_both_read() {
-    for (names, waits) in [(["a.txt", "b.txt"], false), (["app.txt", "app-2.txt"], true)] {
+    for (names, waits) in [(["a.txt", "b.txt"], false), (["app.txt", "app.txt.2"], true)] {
         let mut model = Model::default();
         let table = Table::new(&[(1, names[0], "1\n"), (2, names[1], "1\n")]);
         model.look(&table);
@@ -248,7 +248,7 @@ fn files_in_a_folder_that_cannot_be_read_are_not_gone() {
 #[test]
 fn only_so_many_new_files_are_begun_at_a_look() {
     let mut followed = Followed::default();
-    let files: Vec<(u64, String)> = (1..=10).map(|ino| (ino, format!("{ino}.txt"))).collect();
+    let files: Vec<(u64, String)> = (1..=10).map(|ino| (ino, format!("{ino:02}.txt"))).collect();
     let mut table = Table::new(&files.iter().map(|(ino, name)| (*ino, name.as_str(), "x\n")).collect::<Vec<_>>());
     for known in [4, 8, 10, 10] {
         let listed = table.listed();
