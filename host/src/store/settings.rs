@@ -78,7 +78,9 @@ fn check_address(value: &str) -> Result<(), String> {
     if !matches!(scheme, "http" | "https") {
         return Err(format!("is {value:?}, whose scheme is neither `https` nor `http`"));
     }
-    let is_whole = |url: &Url| url.has_host() && url.query().is_none() && url.fragment().is_none() && !value.contains(' ');
+    // The parser passes over slashes too many.
+    let is_whole =
+        |url: &Url| !rest.starts_with('/') && url.has_host() && url.query().is_none() && url.fragment().is_none() && !value.contains(' ');
     match Url::parse(value) {
         Ok(url) if is_whole(&url) => Ok(()),
         Ok(_) => Err(format!("is {value:?}, which is no address of a server")),

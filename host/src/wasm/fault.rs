@@ -287,7 +287,10 @@ mod tests {
             let reached = Some(Reached { elapsed, pieces, bytes });
             GuestError { reached, ..error("resume", Fault::Deadline { limit: Duration::from_millis(50) }) }.to_string()
         };
-        assert_eq!(missed(0, 0), "stopped in `resume`: over its deadline of 50ms, after 51 ms of a processor, 70 ms in all");
+        assert_eq!(
+            missed(0, 0),
+            "stopped in `resume`: over its deadline of 50ms (`deadline` of the operator), after 51 ms of a processor, 70 ms in all"
+        );
         assert!(missed(2, 99).ends_with("70 ms in all, with 2 pieces of output of 99 bytes"));
         assert_eq!(show("process", Fault::Trap("unreachable executed".into())), "trapped in `process`: unreachable executed");
         assert_eq!(show("open", Fault::Returned("no `n`".into())), "`open` returned an error: no `n`");

@@ -25,8 +25,8 @@ const LIBRARY: &str = r#"
     (func (export "same") (param "text" (list u8)) (result (list u8))
         (canon lift (core func $i "same") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))"#;
 
-/// An operator put together from two components: the outer one calls the inner one in each call of `process`, and traps unless it gives back
-/// what it was given.
+/// An operator put together from two components: one calls the other one in each call of `process`, and traps unless it gives back what it was
+/// given.
 fn composed() -> Vec<u8> {
     let mut guest = process(&format!(
         r#"(call $same (i32.const 3000) (i32.const 5) (i32.const 3064))
@@ -41,12 +41,26 @@ fn composed() -> Vec<u8> {
     let world = "package it:it; world it { include reprise:operator/stateless@0.1.0; import test:library/text; }";
     let package = resolve.push_str("it.wit", world).unwrap();
     let outer = componentise(&embed(guest.module(), &resolve, package, "it")).unwrap();
-    // In place of the import stands the other component, and an instance of it: it has the same index.
-    let text = wasmprinter::print_bytes(&outer).unwrap();
-    let import = text.lines().find(|line| line.contains("(import \"test:library/text\"")).expect("it is imported");
-    let id = import.split("(instance ").nth(1).and_then(|rest| rest.split(' ').next()).filter(|id| id.starts_with('$')).unwrap_or("$text");
-    let inner = format!("(component $library {LIBRARY})\n(instance {id} (instantiate $library))");
-    wat::parse_str(text.replacen(import, &inner, 1)).unwrap()
+    beside(&wasmprinter::print_bytes(&outer).unwrap())
+}
+
+/// Puts an operator, as text, beside the library in a component that has no code of its own: a component may not call one that lies within it.
+fn beside(operator: &str) -> Vec<u8> {
+    let lines: Vec<&str> = operator.lines().collect();
+    let name = |line: &str| line.split('"').nth(1).unwrap().to_owned();
+    let starts = |with: &'static str| lines.iter().enumerate().filter(move |(_, line)| line.starts_with(with));
+    let (last, _) = starts("  (import \"").last().expect("it imports the library");
+    // The library is an instance with the index that the import has in the operator.
+    let library = format!("(component $library {LIBRARY})\n(instance (instantiate $library))");
+    let is_library = |line: &str| line.starts_with("  (import \"test:library/text\"");
+    let head: Vec<&str> = lines[1..=last].iter().map(|line| if is_library(line) { library.as_str() } else { line }).collect();
+    let with = starts("  (import \"").enumerate().map(|(at, (_, line))| format!("(with \"{}\" (instance {at}))", name(line)));
+    let with: Vec<String> = with.collect();
+    let exports = starts("  (export ").map(|(_, line)| name(line)).map(|name| format!("(export \"{name}\" (instance $run \"{name}\"))"));
+    let exports: Vec<String> = exports.collect();
+    let run = format!("(instance $run (instantiate $operator {}))", with.join(" "));
+    let parts = [head.join("\n"), format!("(component $operator\n{}", lines[1..].join("\n")), run, exports.join("\n")];
+    wat::parse_str(format!("(component\n{}\n)", parts.join("\n"))).unwrap()
 }
 
 #[test]
