@@ -116,6 +116,7 @@ mutations! {
     forgotten_output_is_noticed: UnpublishedForgotten,
     a_sweep_that_ignores_reachability_is_noticed: SweepIgnoresReachability,
     a_sweep_that_ignores_savepoints_is_noticed: SweepIgnoresSavepoints,
+    a_row_that_is_blamed_for_its_instance_is_noticed: InstanceFaultOnRow,
     a_sweep_that_ignores_compactions_is_noticed: SweepIgnoresCompactions,
     a_savepoint_of_a_fenced_host_is_noticed: SavepointWithoutLook,
     a_compaction_that_drops_removals_is_noticed: CompactionDropsRemovals,
