@@ -6,6 +6,7 @@ use reprise::wasm::{
 use reprise_core::batch::{Batch, Columns};
 use reprise_core::cells::{Chunk, ChunkColumns};
 use reprise_core::description::Description;
+use reprise_core::plain::plain;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether these are `rows` ends of so many bytes.
@@ -104,10 +105,20 @@ pub fn error(error: &GuestError) {
     assert!(error.backtrace.len() <= FRAMES_MAX && error.log_tail.len() <= LOG_TAIL_LINES, "{error:?}");
     error.log_tail.iter().for_each(|line| text(line));
     let shown = error.to_string();
-    assert!(shown.len() <= 2 * TEXT_BYTES_MAX, "a message has {} bytes", shown.len());
+    assert!(shown.len() <= 8 * TEXT_BYTES_MAX, "a message has {} bytes", shown.len());
+    shown_text(&shown);
 }
 
 fn text(text: &str) {
     assert!(text.len() <= TEXT_BYTES_MAX, "a text has {} bytes", text.len());
-    assert!(!text.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "a control character got through: {text:?}");
+    // It is kept as it was said, and made plain by all that show it.
+    shown_text(&plain(text));
+}
+
+fn shown_text(shown: &str) {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert!(!shown.chars().any(steers), "a character that steers a terminal got through: {shown:?}");
 }
