@@ -420,6 +420,10 @@ impl Plan {
             Change::Renamed { name, key: new } => {
                 if let Some(mut position) = live.remove(&key) {
                     position.rename(&name);
+                    if new != key {
+                        // It is another file with the same contents, as where a whole folder was copied.
+                        position.file = Look::at(&self.listing.locate(&name)).ok().map(|look| look.id).filter(|id| id.key() == new);
+                    }
                     live.insert(new, position);
                 }
             }
