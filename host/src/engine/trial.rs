@@ -29,7 +29,7 @@ impl Trial {
     /// Of the first of these rows, on which `call` failed so.
     pub fn new(input: u32, rows: &Batch, call: Call, error: &GuestError) -> Self {
         let rows = rows.slice(0..rows.len().min(1 + OTHERS_MAX));
-        Self { input, rows, call, kind: error.fault.kind(), is_limit: error.fault.is_of_state() }
+        Self { input, rows, call, kind: error.fault.kind(), is_limit: error.fault.setting().is_some() }
     }
 
     /// Makes the calls, each on an instance of its own, of which there is one at a time.

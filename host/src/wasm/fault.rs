@@ -110,13 +110,6 @@ impl Fault {
         }
     }
 
-    /// True where what ran out is what state takes up: a row that finds no room in one instance may find it in another. Time, calls and the
-    /// stack are what a single call takes.
-    #[must_use]
-    pub fn is_of_state(&self) -> bool {
-        matches!(self, Self::Memory { .. } | Self::Table { .. })
-    }
-
     /// One word for metrics and logs.
     #[must_use]
     pub fn kind(&self) -> &'static str {
