@@ -42,10 +42,24 @@ fn newest_epoch(place: &Place) -> u64 {
 
 /// Adds rows to the input and waits until so many are out.
 fn feed(place: &Place, running: &mut Running, rows: &str, all: usize) {
+    append(place, rows);
+    running.wait_until("the rows are out", |_| place.published().len() >= all);
+}
+
+fn append(place: &Place, rows: &str) {
     use std::io::Write;
     let mut file = fs::OpenOptions::new().append(true).open(place.path("in/rows.txt")).unwrap();
     file.write_all(rows.as_bytes()).unwrap();
-    running.wait_until("the rows are out", |_| place.published().len() >= all);
+}
+
+/// Feeds rows, one by one, until so many more checkpoints are there: a job without work makes none. Meanwhile sweeps are made, and requests looked
+/// for.
+fn pass(place: &Place, running: &mut Running, epochs: u64) {
+    for _ in 0..epochs {
+        let before = newest_epoch(place);
+        append(place, "w,1,1\n");
+        running.wait_until("a checkpoint is made", |_| newest_epoch(place) > before);
+    }
 }
 
 /// Asks to stop, and expects a good end.

@@ -1,7 +1,7 @@
 //! Things in a store that are none of the job's, in each folder, found at a start and while a job runs: each is named once and left alone, and the
 //! job goes on as if it were not there.
 
-use super::{feed, following, newest_epoch, newest_generation, start, stop};
+use super::{feed, following, newest_generation, pass, start, stop};
 use crate::support::{Place, Running};
 use reprise_core::checkpoint::manifest::{Request, Resume};
 use reprise_core::codec::{checksum, record};
@@ -120,12 +120,6 @@ fn assert_named_once(told: &str) {
     }
 }
 
-/// Waits until so many more checkpoints are there: sweeps and looks for requests have been made.
-fn pass(place: &Place, running: &mut Running, epochs: u64) {
-    let until = newest_epoch(place) + epochs;
-    running.wait_until("checkpoints are made", |_| newest_epoch(place) >= until);
-}
-
 #[test]
 fn a_job_starts_over_whatever_lies_in_its_store() {
     let place = following().place("a,1,1\n");
@@ -157,7 +151,7 @@ fn a_job_that_runs_goes_on_whatever_comes_into_its_store() {
     let before = newest_generation(&place);
     let strays = strew(&place);
     pass(&place, &mut running, 20);
-    feed(&place, &mut running, "a,1,1\nb,1,1\n", 3);
+    feed(&place, &mut running, "a,1,1\nb,1,1\n", 23);
     pass(&place, &mut running, 20);
     // Among all that, requests are still answered.
     let asked = place.run(&["savepoint", "job.toml", "amid"]);
