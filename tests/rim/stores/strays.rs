@@ -2,7 +2,7 @@
 //! job goes on as if it were not there.
 
 use super::{feed, following, newest_generation, pass, start, stop};
-use crate::support::{Place, Running};
+use crate::support::Place;
 use reprise_core::checkpoint::manifest::{Request, Resume};
 use reprise_core::codec::{checksum, record};
 use std::collections::BTreeMap;
