@@ -117,7 +117,10 @@ async fn folder(rest: &str, base_dir: &FilePath, url: &str) -> Result<Location, 
     let refused = |reason: &str| StoreError::Config { location: url.to_owned(), reason: reason.to_owned() };
     let folder = folder_path(rest, base_dir, url)?;
     if folder.exists() && !folder.is_dir() {
-        return Err(refused(&format!("`{}` is a file, where a folder should be; move it away", folder.display())));
+        return Err(refused(&format!(
+            "`{}` is a file, where a folder should be\n  help: move it away, or name another store",
+            folder.display()
+        )));
     }
     make_folder(&folder).await.map_err(|error| {
         let (action, object) = ("create the folder", folder.display().to_string());
