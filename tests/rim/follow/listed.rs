@@ -126,7 +126,7 @@ fn a_bad_glob_is_found_by_check() {
 fn is_root() -> bool {
     let place = Place::new();
     place.write("x", "x");
-    fs::set_permissions(place.path("x"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(place.path("x"), fs::Permissions::from_mode(0o0)).unwrap();
     fs::read(place.path("x")).is_ok()
 }
 
@@ -138,7 +138,7 @@ fn a_file_that_cannot_be_read_is_told_once_and_the_others_go_on() {
     let place = copying("in/*.txt", FOLLOW);
     append(&place, "in/a.txt", "1\n");
     append(&place, "in/b.txt", "2\n");
-    fs::set_permissions(place.path("in/b.txt"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(place.path("in/b.txt"), fs::Permissions::from_mode(0o0)).unwrap();
     let mut running = start(&place);
     wait_for(&mut running, &place, 1);
     running.wait_until("a warning", |running| running.told().contains("is set aside"));

@@ -21,7 +21,11 @@ fn on_a_busy_machine<T>(threads_each: usize, work: impl FnOnce() -> T) -> T {
     let threads = threads_each * std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| while !is_over.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
         }
         let done = work();
         is_over.store(true, Ordering::Relaxed);

@@ -49,7 +49,7 @@ fn beside(operator: &str) -> Vec<u8> {
     let lines: Vec<&str> = operator.lines().collect();
     let name = |line: &str| line.split('"').nth(1).unwrap().to_owned();
     let starts = |with: &'static str| lines.iter().enumerate().filter(move |(_, line)| line.starts_with(with));
-    let (last, _) = starts("  (import \"").last().expect("it imports the library");
+    let (last, _) = starts("  (import \"").next_back().expect("it imports the library");
     // The library is an instance with the index that the import has in the operator.
     let library = format!("(component $library {LIBRARY})\n(instance (instantiate $library))");
     let is_library = |line: &str| line.starts_with("  (import \"test:library/text\"");

@@ -56,8 +56,8 @@ impl Facts for Table {
     }
 
     fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<Found> {
-        let outside = self.files.iter().filter(|(_, other, _)| !other.ends_with(self.end) && other.starts_with(stem(name)));
-        let copy = outside.filter(|(.., text)| text.get(..offset as usize).map(digest) == Some(print)).next()?;
+        let mut outside = self.files.iter().filter(|(_, other, _)| !other.ends_with(self.end) && other.starts_with(stem(name)));
+        let copy = outside.find(|(.., text)| text.get(..offset as usize).map(digest) == Some(print))?;
         Some(self.found(copy.0, &copy.1, &copy.2))
     }
 
