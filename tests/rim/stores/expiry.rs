@@ -34,10 +34,11 @@ fn rows_in_quarantine_go_when_they_are_old_and_the_run_says_so() {
         let place = refused("");
         age(&place, "quarantine", by);
         let mut running = start(&place);
+        pass(&place, &mut running, 1);
         if goes {
             running.wait_until("it says so", |running| running.told().contains("\"expired\""));
         }
-        feed(&place, &mut running, "b,1,1\n", 2);
+        pass(&place, &mut running, 1);
         let ended = stop(running);
         assert_eq!(names(&place, "quarantine/parse").is_empty(), goes, "{by:?}: {ended}");
         assert_eq!(ended.stderr.contains("\"expired\""), goes, "{by:?}: {ended}");
@@ -49,6 +50,7 @@ fn how_long_is_said_in_the_topology() {
     let place = refused("[quarantine]\nkeep = \"2d\"\n");
     age(&place, "quarantine", 3 * DAY);
     let mut running = start(&place);
+    pass(&place, &mut running, 1);
     running.wait_until("it says so", |running| running.told().contains("\"expired\""));
     stop(running);
     assert_eq!(names(&place, "quarantine/parse"), [""; 0]);
