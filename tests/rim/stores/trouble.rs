@@ -1,6 +1,6 @@
 //! Disks that are full, read-only or of the wrong kind, below a store.
 
-use super::{Mount, feed, following, start, stop};
+use super::{Mount, append, feed, following, start, stop};
 use crate::support::{Counting, Place};
 use std::fs;
 use std::process::Command;
@@ -18,14 +18,22 @@ fn a_job_over_a_full_disk_says_so_and_goes_on_when_there_is_room() {
     let place = on_disk();
     let Some(mount) = Mount::new(&place.path("mnt"), &["-t", "tmpfs", "-o", "size=300k", "tmpfs"]) else { return };
     let mut running = start(&place);
-    running.wait_until("the job says that the disk is full", |running| running.told().contains("storage-out"));
+    let mut rows = 1;
+    while !running.told().contains("storage-out") {
+        append(&place, "w,1,1\n");
+        rows += 1;
+        assert!(rows < 3_000, "the disk is not full after {rows} checkpoints");
+        running.wait_until("a checkpoint is made, or none can be", |running| {
+            place.published().len() >= rows || running.told().contains("storage-out")
+        });
+    }
     assert!(running.told().to_lowercase().contains("no space left"), "{}", running.told());
     mount.remount("size=64m");
-    feed(&place, &mut running, "a,1,1\nb,1,1\n", 3);
+    feed(&place, &mut running, "a,1,1\nb,1,1\n", rows + 2);
     let ended = stop(running);
     assert!(ended.stderr.contains("storage-back"), "{ended}");
     place.assert_counts_in_order();
-    assert_eq!(place.published().len(), 3);
+    assert_eq!(place.published().len(), rows + 2);
 }
 
 #[test]
