@@ -30,7 +30,8 @@ fn under_a_limit_on_address_space_a_job_runs_or_says_what_it_lacks() {
         place.write("in/rows.txt", numbers(0..100));
         let ended = limited(&place, &format!("ulimit -v {}", mib * 1_000), "run job.toml --workers 1").wait();
         assert_done_or_told(&ended, &place, 100, &format!("{mib} MB"), &["memory", "mmap", "address", "threads"]);
-        assert!(mib < 1_000 || ended.code() == Some(0), "{mib} MB are enough: {ended}");
+        // How much the allocator reserves depends on how many threads it serves at the same moment: 64 MiB for each.
+        assert!(mib < 2_000 || ended.code() == Some(0), "{mib} MB are enough: {ended}");
     }
 }
 

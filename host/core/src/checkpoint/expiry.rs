@@ -1,7 +1,7 @@
 //! What goes of the things that a job keeps for people: what is too old, and the oldest of what is too much.
 //!
 //! Nothing goes that is spared, whatever its age: what a manifest or a savepoint names, what somebody asked to have sent again, what may be on
-//! its way into a manifest. And the newest thing stays, however large it is.
+//! its way into a manifest. And the newest thing stays while it is not too old, however large it is.
 
 /// A thing that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,12 +21,12 @@ pub fn expired(mut things: Vec<Kept>, now_ms: i64, (age_ms, bytes_max): (i64, u6
     // A thing may be listed twice.
     things.dedup();
     let mut bytes = things.iter().fold(0u64, |sum, thing| sum.saturating_add(thing.size_bytes));
-    let newest = things.pop().map(|newest| newest.path);
+    let newest = things.last().map(|newest| newest.path.clone());
     let oldest_ms = now_ms.saturating_sub(age_ms);
     let mut gone = Vec::new();
     for thing in things {
-        let is_over = thing.written_ms < oldest_ms || bytes > bytes_max;
-        if is_over && !spared(&thing.path) && newest.as_ref() != Some(&thing.path) {
+        let is_too_much = bytes > bytes_max && newest.as_ref() != Some(&thing.path);
+        if (thing.written_ms < oldest_ms || is_too_much) && !spared(&thing.path) {
             bytes = bytes.saturating_sub(thing.size_bytes);
             gone.push(thing);
         }
@@ -61,12 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spared_stays_and_the_newest_too() {
+    fn what_is_spared_stays_and_the_newest_while_it_is_not_too_old() {
         let of = [(10, 5), (20, 5), (30, 5)];
-        assert_eq!(gone(&of, 1_000, (1, 0), &["p10"]), [20]);
-        assert_eq!(gone(&of, 1_000, (1, 0), &["p10", "p20"]), [0i64; 0]);
-        assert_eq!(gone(&[(10, 500)], 1_000, (1, 1), &[]), [0i64; 0]);
-        assert_eq!(gone(&[(10, 5), (10, 5), (20, 5)], 1_000, (1, 1), &[]), [10], "a thing that is listed twice goes once");
+        assert_eq!(gone(&of, 40, (100, 0), &["p10"]), [20]);
+        assert_eq!(gone(&of, 40, (100, 0), &["p10", "p20"]), [0i64; 0]);
+        assert_eq!(gone(&[(10, 500)], 40, (100, 1), &[]), [0i64; 0]);
+        assert_eq!(gone(&[(10, 5), (10, 5), (20, 5)], 40, (100, 1), &[]), [10], "a thing that is listed twice goes once");
+        assert_eq!(gone(&[(10, 500)], 1_000, (1, 1_000), &[]), [10], "the newest one goes when it is too old");
+        assert_eq!(gone(&of, 1_000, (1, 0), &["p30"]), [10, 20]);
         assert_eq!(gone(&of, i64::MIN, (i64::MAX, 100), &[]), [0i64; 0], "a clock that is wrong deletes nothing of an age to come");
     }
 
@@ -80,8 +82,8 @@ mod tests {
             let gone = expired(all.clone(), 50, (age, bytes), |path| path == spared);
             let stays: Vec<&Kept> = all.iter().filter(|thing| !gone.iter().any(|gone| gone.path == thing.path)).collect();
             let newest = all.iter().max().map(|newest| newest.path.clone());
+            assert!(stays.iter().all(|thing| thing.path == spared || thing.written_ms >= 50 - age), "{seed}");
             let free = |thing: &&&Kept| thing.path != spared && Some(&thing.path) != newest.as_ref();
-            assert!(stays.iter().filter(free).all(|thing| thing.written_ms >= 50 - age), "{seed}");
             let sum: u64 = stays.iter().map(|thing| thing.size_bytes).sum();
             assert!(sum <= bytes || stays.iter().filter(free).count() == 0, "{seed}: {sum} {stays:?}");
             assert!(gone.iter().all(|thing| thing.path != spared), "{seed}");

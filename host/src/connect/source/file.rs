@@ -71,7 +71,7 @@ pub(super) struct Plan {
     pub idle_after: Option<Duration>,
     pub horizon: Horizon,
     pub clock: Clock,
-    began: Instant,
+    pub(super) began: Instant,
     readers: AtomicUsize,
     /// Held by the reader that looks: two looks side by side would each hold an old list against the findings of the other.
     looking: Mutex<()>,
@@ -285,10 +285,10 @@ impl Plan {
     /// [`ConnectError::Changed`] where nothing tells what happened, and the settings do not say to go on.
     pub(super) fn explain(&self, key: u64, position: &FilePosition) -> Result<(), ConnectError> {
         let listed = self.listing.list()?;
-        let names: Vec<(u64, String)> = listed.files.into_iter().map(|Found { name, look }| (look.id.key(), name)).collect();
+        let names = listed.files.iter().map(|found| (found.look.id.key(), found.name.as_str()));
         let mut disk = Disk::new(&self.listing, &[]);
         let mut shared = self.shared();
-        let is_copied = shared.followed.has_copy(key, &names, &mut disk);
+        let is_copied = shared.followed.has_copy(key, names, &mut disk);
         if !is_copied && self.on_lost == OnLost::Stop {
             return Err(ConnectError::Changed {
                 path: self.listing.locate(&position.path),

@@ -6,6 +6,7 @@
 //! known file   seen, other name ──> Renamed      not seen, beside under a name that is not meant ──> Outside
 //!              seen, longer     ──> Grown        not seen at all, in the folder that it was in   ──> Gone
 //!              seen, shorter    ──> Truncated    not seen, and the folder is another one or none ──> kept
+//! known file   grown, other contents, and what was read of it is in an unknown file ──> Truncated
 //! unknown file begins as a known one that was cut   ──> New, behind what was read of that one (a copy made by copytruncate)
 //!              begins as a known one that is whole  ──> held for COPY_WAIT: it may be cut in a moment
 //!              else                                 ──> New, from the start
@@ -15,14 +16,17 @@
 use super::identity::{Look, stamp};
 use super::listing::Found;
 use super::marks::{MARKS_MAX, Mark, Marks, name_hash};
+use super::position::CutPosition;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
 /// How long a file that may be a copy of one that is about to be truncated is left alone, after it has last grown.
 pub const COPY_WAIT: Duration = Duration::from_secs(2);
+/// How long a truncation is remembered: a reader of another checkpoint may have seen it before the one that got the copy.
+const CUT_KEPT: Duration = Duration::from_secs(10);
 /// Truncations of one file that a copy may still turn up for.
-const CUTS_MAX: usize = 8;
+pub const CUTS_MAX: usize = 8;
 /// Files of one stem that a new one is compared with.
 const ALIKE_MAX: usize = 64;
 
@@ -58,9 +62,11 @@ pub struct Tracked {
 struct Cut {
     offset: u64,
     print: u64,
-    /// Bytes that were there and had not been read.
+    /// Bytes that were there, had not been read, and have not been told to be lost.
     unread: u64,
     since: Duration,
+    /// Its copy was found.
+    is_found: bool,
 }
 
 impl Tracked {
@@ -73,6 +79,17 @@ impl Tracked {
     /// The same, last seen in this folder.
     pub fn within(self, folder: Option<u64>) -> Self {
         Self { folder, ..self }
+    }
+
+    /// The same, truncated before, when this much had been read of it.
+    pub fn cut_at(self, cuts: impl Iterator<Item = (u64, u64)>, now: Duration) -> Self {
+        let cut = |(offset, print)| Cut { offset, print, unread: 0, since: now, is_found: false };
+        Self { cuts: cuts.take(CUTS_MAX).map(cut).collect(), ..self }
+    }
+
+    /// Offsets and digests of what had been read when it was truncated lately.
+    pub fn cuts(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.cuts.iter().filter(|cut| cut.offset > 0).map(|cut| (cut.offset, cut.print))
     }
 
     /// One that was folded.
@@ -172,6 +189,11 @@ impl Followed {
         self.files.get(&key)
     }
 
+    /// For a checkpoint: how far a file had been read when it was truncated lately.
+    pub fn cuts(&self, key: u64) -> Vec<CutPosition> {
+        self.files.get(&key).into_iter().flat_map(Tracked::cuts).map(CutPosition::from).collect()
+    }
+
     /// How many are known.
     #[cfg(test)]
     pub fn len(&self) -> usize {
@@ -246,16 +268,17 @@ impl Followed {
         if tracked.cuts.len() >= CUTS_MAX {
             tracked.cuts.remove(0);
         }
-        tracked.cuts.push(Cut { offset, print: print.unwrap_or(0), unread, since: now });
+        if offset > 0 || unread > 0 {
+            tracked.cuts.push(Cut { offset, print: print.unwrap_or(0), unread, since: now, is_found: false });
+        }
         tracked.len = 0;
     }
 
     /// True where a copy of what had been read of this file is there, so that it was truncated by who made the copy.
-    pub fn has_copy(&self, key: u64, names: &[(u64, String)], facts: &mut dyn Facts) -> bool {
+    pub fn has_copy<'a>(&self, key: u64, mut names: impl Iterator<Item = (u64, &'a str)>, facts: &mut dyn Facts) -> bool {
         let Some(Tracked { name: Some(name), offset, print: Some(print), .. }) = self.files.get(&key) else { return false };
         let begins = |other: &str| file_name(other).starts_with(stem(name));
-        let others = names.iter().filter(|(other, _)| *other != key).map(|(_, other)| other.as_str());
-        others.filter(|other| begins(other)).any(|other| facts.print(other, *offset) == Some(*print))
+        names.any(|(other, named)| other != key && begins(named) && facts.print(named, *offset) == Some(*print))
             || facts.copy_beside(name, *offset, *print).is_some()
     }
 
@@ -269,14 +292,11 @@ impl Followed {
     ) -> Vec<Decision> {
         self.round += 1;
         let mut decided = Vec::new();
-        let mut unknown = Vec::new();
-        for found in files {
-            if !self.files.contains_key(&found.look.id.key()) {
-                unknown.push(found);
-            } else {
-                let is_another = self.is_another(found, facts);
-                self.seen(found, is_another, folder, now, &mut decided);
-            }
+        let (known, mut unknown): (Vec<&Found>, Vec<&Found>) =
+            files.iter().partition(|found| self.files.contains_key(&found.look.id.key()));
+        for found in known {
+            let is_another = self.is_another(found, facts) || self.is_filled_again(found, files, &unknown, facts);
+            self.seen(found, is_another, folder, now, &mut decided);
         }
         self.missing(&mut unknown, folder, now, facts, &mut decided);
         self.gone.folder = if self.keeps_unseen { self.gone.folder.or(folder) } else { folder.or(self.gone.folder) };
@@ -305,7 +325,9 @@ impl Followed {
         tracked.ino = Some(found.look.id.ino);
         tracked.folder = folder;
         let grown = (tracked.len, tracked.changed) != (found.look.len, found.look.changed);
-        let is_cut = is_another || found.look.len < tracked.offset;
+        // Also one of which nothing was given out.
+        let is_shorter = found.look.len < tracked.offset || (tracked.offset == 0 && found.look.len < tracked.len);
+        let is_cut = is_another || is_shorter;
         let renamed = tracked.name.as_deref() != Some(&found.name);
         if renamed {
             // One that was folded has no name that anybody would miss.
@@ -397,6 +419,21 @@ impl Followed {
         *name != found.name && *offset > 0 && facts.print(&found.name, *offset) != *print
     }
 
+    /// True where a file that has grown does not hold what was read of it, and another one does: it was truncated behind a copy, and filled
+    /// again since it was last looked at. Whoever reads it would see that too, but a file that nobody knows is decided about before: it may be
+    /// the copy, or one of the new contents.
+    fn is_filled_again(&self, found: &Found, files: &[Found], unknown: &[&Found], facts: &mut dyn Facts) -> bool {
+        let key = found.look.id.key();
+        let Some(tracked @ Tracked { name: Some(name), offset: 1.., print: Some(print), .. }) = self.files.get(&key) else { return false };
+        let has_changed = (tracked.len, tracked.changed) != (found.look.len, found.look.changed);
+        let is_like = |other: &&Found| file_name(&other.name).starts_with(stem(name));
+        has_changed
+            && *name == found.name
+            && unknown.iter().any(|other| is_like(other))
+            && facts.print(name, tracked.offset) != Some(*print)
+            && self.has_copy(key, files.iter().map(|other| (other.look.id.key(), other.name.as_str())), facts)
+    }
+
     fn rekey(&mut self, key: u64, found: &Found, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {
         let Some(tracked) = self.forget(key) else { return };
         let (owner, new) = (Some(tracked.owner), found.look.id.key());
@@ -411,9 +448,12 @@ impl Followed {
         let mut start = self.came_back(found, facts);
         if start.is_none() {
             let like = self.alike(found);
-            start = like.iter().find_map(|other| self.copied(*other, key, found, facts));
+            start = self.copied(&like, key, found, facts);
             if start.is_none() && self.holds(key, found, &like, now, facts) {
                 return false;
+            }
+            if start.is_none() {
+                self.unread_copy(&like, found);
             }
         }
         self.held.remove(&key);
@@ -449,16 +489,36 @@ impl Followed {
     }
 
     /// Where to go on in a copy of a file that has been truncated since.
-    fn copied(&mut self, of: u64, key: u64, found: &Found, facts: &mut dyn Facts) -> Option<u64> {
-        let held = self.held.get(&key).filter(|held| held.of == of && held.len == found.look.len).map(|held| held.len);
-        let tracked = self.files.get_mut(&of)?;
-        let at = tracked.cuts.iter().position(|cut| {
-            let is_short = found.look.len < cut.offset;
-            // A short one was compared with the file while that was whole. Of a file that was not begun nothing can come twice.
-            cut.offset == 0 || if is_short { held.is_some() } else { facts.print(&found.name, cut.offset) == Some(cut.print) }
-        })?;
-        let cut = tracked.cuts.remove(at);
-        Some(cut.offset.min(found.look.len))
+    fn copied(&mut self, like: &[u64], key: u64, found: &Found, facts: &mut dyn Facts) -> Option<u64> {
+        // A short one was compared with the file while that was whole.
+        let held = self.held.get(&key).filter(|held| held.len == found.look.len).map(|held| (held.of, held.since));
+        let is_whole =
+            |cut: &Cut, facts: &mut dyn Facts| found.look.len >= cut.offset && facts.print(&found.name, cut.offset) == Some(cut.print);
+        for is_short in [false, true] {
+            for of in like {
+                let was_held = |cut: &Cut| held.is_some_and(|(held, since)| held == *of && since <= cut.since);
+                let cuts = self.files.get_mut(of).into_iter().flat_map(|tracked| &mut tracked.cuts);
+                for cut in cuts.filter(|cut| cut.offset > 0 && !cut.is_found) {
+                    if if is_short { found.look.len < cut.offset && was_held(cut) } else { is_whole(cut, facts) } {
+                        cut.is_found = true;
+                        return Some(cut.offset.min(found.look.len));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// A file that is read from its start may be the copy of one that was truncated before any of it was read: then nothing of that is lost.
+    fn unread_copy(&mut self, like: &[u64], found: &Found) {
+        for of in like {
+            let Some(tracked) = self.files.get_mut(of) else { continue };
+            let before = tracked.cuts.len();
+            tracked.cuts.retain(|cut| cut.offset > 0 || found.look.len < cut.unread);
+            if tracked.cuts.len() < before {
+                return;
+            }
+        }
     }
 
     /// True while a file that holds what a known one begins with is left alone.
@@ -494,17 +554,20 @@ impl Followed {
         for (key, tracked) in self.files.iter_mut().filter(|(_, tracked)| !tracked.cuts.is_empty()) {
             let Some(name) = tracked.name.clone() else { continue };
             let mut lost = 0;
-            tracked.cuts.retain(|cut| {
+            tracked.cuts.retain_mut(|cut| {
                 if cut.unread > 0
                     && cut.offset > 0
+                    && !cut.is_found
                     && let Some(found) = facts.copy_beside(&name, cut.offset, cut.print)
                 {
                     adopted.push((found, *cut, *key));
-                    return false;
+                    cut.is_found = true;
                 }
-                let waits = now.saturating_sub(cut.since) < COPY_WAIT;
-                lost += if waits { 0 } else { cut.unread };
-                waits
+                let age = now.saturating_sub(cut.since);
+                if age >= COPY_WAIT && !cut.is_found {
+                    lost += std::mem::take(&mut cut.unread);
+                }
+                age < CUT_KEPT
             });
             if lost > 0 {
                 self.warnings.push(format!(

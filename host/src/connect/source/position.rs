@@ -8,6 +8,7 @@
 //!
 //! Law: `start <= offset`; `start <= end <= size`. A split is finished when `offset >= end`; the last row of a range may lie across `end`.
 
+use super::follow::CUTS_MAX;
 use super::identity::{FileId, print_of};
 use crate::connect::{ConnectError, SplitPosition};
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,33 @@ pub struct FilePosition {
     /// The largest event time given out; none without `time`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_max: Option<i64>,
+    /// While the file is followed: what had been read of it when it was truncated lately. A copy of that which another reader got goes on
+    /// behind it, although this position is from before the checkpoint that knows of the copy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<CutPosition>,
+}
+
+/// How far a file had been read when it was truncated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CutPosition {
+    /// All rows that started before it had been given out.
+    pub offset: u64,
+    /// Digest of what came before it, as [`FilePosition::near`].
+    pub near: String,
+}
+
+impl CutPosition {
+    /// With the digest as a number; none where it is no digest.
+    pub fn parts(&self) -> Option<(u64, u64)> {
+        Some((self.offset, u64::from_str_radix(&self.near, 16).ok()?))
+    }
+}
+
+impl From<(u64, u64)> for CutPosition {
+    fn from((offset, print): (u64, u64)) -> Self {
+        Self { offset, near: format!("{print:016x}") }
+    }
 }
 
 /// Digest of the first bytes of a file.
@@ -115,6 +143,8 @@ impl FilePosition {
             && position.size.is_none_or(|size| position.end.is_some_and(|end| end <= size) && position.offset <= size)
             && position.fingerprint.bytes <= FINGERPRINT_BYTES
             && position.near.as_ref().is_none_or(|_| position.print().is_some())
+            && position.cuts.len() <= CUTS_MAX
+            && position.cuts.iter().all(|cut| cut.offset > 0 && cut.parts().is_some())
             && position.split.as_ref().is_none_or(|split| split.contains('@'));
         if !legal {
             return Err(corrupt("its offsets contradict each other".to_owned()));
@@ -144,6 +174,8 @@ impl FilePosition {
     pub fn restart(&mut self) {
         self.split = Some(self.id());
         (self.start, self.offset, self.near) = (0, 0, None);
+        // Nothing of it has been seen as it is now.
+        self.seen = self.seen.map(|_| 0);
         self.fingerprint = Fingerprint::none();
         self.split.take_if(|split| *split == format!("{}@0", self.path));
     }

@@ -25,6 +25,8 @@ pub struct OpenSplit {
     bounds: Bounds,
     /// Length of a bounded file when it was listed.
     listed: u64,
+    /// Of a followed file: up to where a half row was read, and the digest there.
+    half: Option<(u64, u64)>,
 }
 
 /// What opening a followed file came to.
@@ -68,7 +70,7 @@ impl OpenSplit {
         };
         let decoder = Decoder::new(&plan.format, plan.row_bytes_max, &path, start, head)?;
         let blocks = open(offset, BLOCK_BYTES)?;
-        Ok(Self { path, blocks, decoder, bounds, listed: limit })
+        Ok(Self { path, blocks, decoder, bounds, listed: limit, half: None })
     }
 
     /// Opens a followed file at its position. `key`: which one it must be.
@@ -103,7 +105,7 @@ impl OpenSplit {
         };
         let decoder = Decoder::new(&plan.format, plan.row_bytes_max, &path, start, head)?;
         let blocks = Blocks::file(file, &path, offset, u64::MAX, FOLLOW_BLOCK_BYTES)?;
-        Ok(Opened::Open(Box::new(Self { path, blocks, decoder, bounds, listed: u64::MAX })))
+        Ok(Opened::Open(Box::new(Self { path, blocks, decoder, bounds, listed: u64::MAX, half: None })))
     }
 
     /// The end of a followed file is the end of its last row from here on.
@@ -130,6 +132,11 @@ impl OpenSplit {
         let moved = before != (position.offset, position.end);
         if moved {
             position.set_print(self.print(position.offset)?);
+        }
+        let read_end = self.blocks.read_end();
+        let is_half = !self.bounds.finite && progress == Progress::Wait && read_end > position.offset;
+        if !is_half || self.half.is_none_or(|(end, _)| end != read_end) {
+            self.half = if is_half { self.print(read_end)?.map(|print| (read_end, print)) } else { None };
         }
         Ok((progress, moved))
     }
@@ -196,6 +203,15 @@ impl OpenSplit {
     pub fn is_as_read(&self, position: &FilePosition) -> Result<bool, ConnectError> {
         let Some(file) = self.blocks.as_file() else { return Ok(true) };
         is_as_read(file, position).map_err(ConnectError::io("read", &self.path))
+    }
+
+    /// True where the file still holds the half row that was read of it.
+    ///
+    /// # Errors
+    /// [`ConnectError::Io`].
+    pub fn is_half_as_read(&self) -> Result<bool, ConnectError> {
+        let Some((end, print)) = self.half else { return Ok(true) };
+        Ok(self.print(end)? == Some(print))
     }
 
     /// How many bytes the file has now.

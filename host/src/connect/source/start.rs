@@ -6,7 +6,7 @@ use super::follow::{Change, Tracked};
 use super::identity::{Look, print_of, stamp};
 use super::listing::{Found, Listed};
 use super::marks::{self, Mark, Marks, name_hash};
-use super::position::{FINGERPRINT_BYTES, FilePosition, Fingerprint, UNKNOWN_BYTES};
+use super::position::{CutPosition, FINGERPRINT_BYTES, FilePosition, Fingerprint, UNKNOWN_BYTES};
 use super::split::packed_is_not_followed;
 use crate::connect::{ConnectError, SplitPosition};
 use reprise_core::topology::{Compression, OnLost};
@@ -327,7 +327,8 @@ impl Plan {
         let mut live: Vec<(u64, FilePosition)> = live.into_iter().collect();
         // Those that had an identity before keep it.
         live.sort_by_cached_key(|(_, position)| (position.seen.is_none(), position.id()));
-        for (key, position) in live {
+        for (key, mut position) in live {
+            position.cuts = shared.followed.cuts(key);
             let mut split = position.to_split();
             if !taken.insert(split.split.clone()) {
                 let name = free_name(&split.split, |name| taken.contains(name));
@@ -408,6 +409,7 @@ impl Plan {
         let Some(id) = position.file else { return Ok(()) };
         let mut tracked = Tracked::new(&position.path, None, position.offset, position.print());
         (tracked.ino, tracked.len, tracked.folder) = (Some(id.ino), position.seen.unwrap_or(0), folder);
+        tracked = tracked.cut_at(position.cuts.iter().filter_map(CutPosition::parts), self.began.elapsed());
         tracked.outside = !self.listing.covers(&position.path) && listed.files.iter().all(|found| found.name != position.path);
         self.shared().followed.adopt(id.key(), tracked);
         live.insert(id.key(), position);
@@ -491,6 +493,7 @@ impl Plan {
             packed: None,
             reads: Some(self.reads.clone()),
             time_max: None,
+            cuts: Vec::new(),
         };
         position.set_print(print);
         position

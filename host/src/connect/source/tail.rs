@@ -244,6 +244,11 @@ impl Tail {
             }
         }
         due.into_iter().for_each(|key| self.queue(key));
+        let is_over = |key: &u64| plan.shared().followed.cuts(*key).is_empty();
+        for (key, entry) in self.entries.iter_mut().filter(|(_, entry)| !entry.position.cuts.is_empty()).filter(|(key, _)| is_over(key)) {
+            entry.moved = true;
+            self.moved.push(*key);
+        }
         Ok(())
     }
 
@@ -310,6 +315,11 @@ impl Tail {
         self.begin_new(plan, key, plan.followed(found, start, print));
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.outside = outside;
+            if start > 0 {
+                // What comes before is known from a file that is read from its start from now on: both go into one checkpoint.
+                (entry.position.seen, entry.moved) = (Some(start), true);
+                self.moved.push(key);
+            }
         }
     }
 
@@ -448,6 +458,12 @@ impl Tail {
     /// Opens a file where it is closed, and looks whether it holds what was read of it.
     fn is_readable(&mut self, plan: &Plan, key: u64, now: Instant) -> Result<bool, ConnectError> {
         let Some(entry) = self.entries.get_mut(&key) else { return Ok(false) };
+        let is_ending = matches!(entry.state, State::Ending(_));
+        if !is_ending && matches!(&entry.open, Some(open) if !open.is_half_as_read()? && open.is_as_read(&entry.position)?) {
+            // It was truncated and filled again before the row was given out: that is read anew.
+            entry.open = None;
+            self.open -= 1;
+        }
         let is_as_read = match &entry.open {
             Some(open) => open.is_as_read(&entry.position)?,
             None => {
@@ -526,6 +542,9 @@ impl Tail {
     /// The positions that changed since they were last given out.
     pub fn positions(&mut self, plan: &Plan, out: &mut Vec<SplitPosition>) {
         self.fold(plan, Instant::now());
+        // First: a new file may have the identity of a split that ended in the same batch.
+        let ended = std::mem::take(&mut self.ended);
+        out.extend(ended.into_iter().map(SplitPosition::ended));
         for key in std::mem::take(&mut self.moved) {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             if std::mem::take(&mut entry.moved) {
@@ -533,11 +552,10 @@ impl Tail {
                     let look = Look::at(&plan.listing.locate(&entry.position.path)).ok();
                     entry.position.file = look.map(|look| look.id).filter(|id| id.key() == key);
                 }
+                entry.position.cuts = plan.shared().followed.cuts(key);
                 out.push(entry.position.to_split());
             }
         }
-        let ended = std::mem::take(&mut self.ended);
-        out.extend(ended.into_iter().map(SplitPosition::ended));
         if self.marks_changed > LOOSE_MAX + self.marks.files.len() / LOOSE_SHARE {
             self.marks_changed = 0;
             {

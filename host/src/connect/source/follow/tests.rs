@@ -157,6 +157,36 @@ fn a_copy_that_copytruncate_made_is_not_read_again() {
 }
 
 #[test]
+fn a_log_that_is_truncated_and_filled_again_between_two_looks_is_known_by_its_copy() {
+    // `app.log.1` has the new contents, too, and comes first.
+    let mut model = Model::default();
+    model.look(&Table::new(&[(1, "app.log", "1\n")]));
+    model.look(&Table::new(&[(1, "app.log", "3\n4\n"), (2, "app.log.2", "1\n2\n"), (3, "app.log.1", "3\n4\n")]));
+    model.wait(&Table::new(&[(1, "app.log", "5\n"), (2, "app.log.2", "1\n2\n"), (3, "app.log.1", "3\n4\n")]), COPY_WAIT * 2);
+    model.rows.sort();
+    assert_eq!(model.rows, ["1", "2", "3", "4", "5"]);
+}
+
+#[test]
+fn a_copy_that_a_checkpoint_does_not_know_goes_on_behind_what_was_read_of_the_log() {
+    let mut before = Model::default();
+    before.look(&Table::new(&[(1, "app.log", "1\n2\n")]));
+    let table = Table::new(&[(1, "app.log", "4\n"), (2, "app.log.1", "1\n2\n3\n")]);
+    before.look(&table);
+    let key = table.listed()[0].look.id.key();
+    // One reader has restarted the log in this checkpoint, and the one that got the copy has not yet reported it.
+    let cuts = before.followed.cuts(key);
+    let log = before.followed.get(key).cloned().unwrap();
+    let mut model = Model::default();
+    let taken_up = Tracked::new("app.log", Some(&table.listed()[0].look), log.offset, log.print);
+    model.followed.adopt(key, taken_up.cut_at(cuts.iter().filter_map(CutPosition::parts), Duration::ZERO));
+    model.look(&table);
+    assert_eq!(model.rows, ["3"]);
+    model.wait(&table, CUT_KEPT * 2);
+    assert_eq!(model.followed.cuts(key), []);
+}
+
+#[test]
 fn what_was_not_read_before_a_truncation_is_read_from_the_copy() {
     for (end, copy) in [("", "app.log.1"), (".log", "app.log.1")] {
         let mut model = Model::default();

@@ -15,6 +15,7 @@ const KEEP: u32 = 3;
 const ROTATIONS_UNSEEN_MAX: u32 = 2;
 
 struct World<'a> {
+    seed: u64,
     folder: &'a Path,
     random: Random,
     /// Lines written so far.
@@ -143,11 +144,20 @@ impl Host<'_> {
     }
 }
 
+/// Names the seed and the steps of a world in which something failed.
+impl Drop for World<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("seed {}: {:#?}", self.seed, self.steps);
+        }
+    }
+}
+
 fn live(seed: u64, steps: u64) {
     let folder = tempfile::tempdir().unwrap();
     let followed = FileSource { follow: true, ..settings("*.log*", SourceFormat::Lines) };
     let random = Random::new(seed);
-    let mut world = World { folder: folder.path(), random, lines: 0, half: false, spool: Vec::new(), unseen: 0, steps: Vec::new() };
+    let mut world = World { seed, folder: folder.path(), random, lines: 0, half: false, spool: Vec::new(), unseen: 0, steps: Vec::new() };
     let mut host = Host { settings: followed, folder: folder.path(), given: Given::default(), reader: None, kept: Default::default() };
     for _ in 0..steps {
         let action = world.random.below(14);
@@ -194,14 +204,17 @@ fn live(seed: u64, steps: u64) {
     let mut rows: Vec<u64> = host.given.values().iter().map(|row| row.trim_end_matches(" end")[5..].parse().unwrap()).collect();
     rows.sort_unstable();
     let expect: Vec<u64> = (1..=world.lines).collect();
-    assert!(rows == expect, "seed {seed}: {rows:?} of {}\n{:#?}\n{:?}", world.lines, world.steps, host.given.positions);
+    assert!(rows == expect, "seed {seed}: {rows:?} of {}\n{:?}", world.lines, host.given.positions);
     assert!(host.given.rejected.is_empty(), "seed {seed}: {:?}", host.given.reasons());
 }
 
 #[test]
 fn every_line_comes_out_once_whatever_happens_to_the_files() {
-    // Seed 20 gives lines twice: a log was truncated behind a copy, and the reader died before it kept what it had read of it.
-    for seed in 0..20 {
+    // The last two once lost the place of a file that took the name of one that ended, and an unread half row that was truncated.
+    let is_full = std::env::var("REPRISE_SWEEP").is_ok_and(|sweep| sweep == "full");
+    let seeds = if is_full { 0..40_000 } else { 0..150 };
+    for seed in seeds.chain([553, 1681]) {
         live(seed, 40);
     }
+    live(1_000, 1_500);
 }
