@@ -11,24 +11,21 @@
 //!              begins as a known one that is whole  ──> held for COPY_WAIT: it may be cut in a moment
 //!              else                                 ──> New, from the start
 //! ```
+//! What copies of truncated files have to do with it is in `copies.rs` beside this.
+//!
 //! Law: a file that is known and was not seen is forgotten only where the folder is the one that it was seen in.
+
+mod copies;
+
+pub use copies::CUTS_MAX;
 
 use super::identity::{Look, stamp};
 use super::listing::Found;
 use super::marks::{MARKS_MAX, Mark, Marks, name_hash};
-use super::position::CutPosition;
+use copies::{Cut, Held};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
-
-/// How long a file that may be a copy of one that is about to be truncated is left alone, after it has last grown.
-pub const COPY_WAIT: Duration = Duration::from_secs(2);
-/// How long a truncation is remembered: a reader of another checkpoint may have seen it before the one that got the copy.
-const CUT_KEPT: Duration = Duration::from_secs(10);
-/// Truncations of one file that a copy may still turn up for.
-pub const CUTS_MAX: usize = 8;
-/// Files of one stem that a new one is compared with.
-const ALIKE_MAX: usize = 64;
 
 /// A file that is followed.
 #[derive(Debug, Clone, Default)]
@@ -57,18 +54,6 @@ pub struct Tracked {
     cuts: Vec<Cut>,
 }
 
-/// What had been read of a file when it was truncated.
-#[derive(Debug, Clone, Copy)]
-struct Cut {
-    offset: u64,
-    print: u64,
-    /// Bytes that were there, had not been read, and have not been told to be lost.
-    unread: u64,
-    since: Duration,
-    /// Its copy was found.
-    is_found: bool,
-}
-
 impl Tracked {
     /// One that is known from a checkpoint or was just found.
     pub fn new(name: &str, look: Option<&Look>, offset: u64, print: Option<u64>) -> Self {
@@ -79,17 +64,6 @@ impl Tracked {
     /// The same, last seen in this folder.
     pub fn within(self, folder: Option<u64>) -> Self {
         Self { folder, ..self }
-    }
-
-    /// The same, truncated before, when this much had been read of it.
-    pub fn cut_at(self, cuts: impl Iterator<Item = (u64, u64)>, now: Duration) -> Self {
-        let cut = |(offset, print)| Cut { offset, print, unread: 0, since: now, is_found: false };
-        Self { cuts: cuts.take(CUTS_MAX).map(cut).collect(), ..self }
-    }
-
-    /// Offsets and digests of what had been read when it was truncated lately.
-    pub fn cuts(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.cuts.iter().filter(|cut| cut.offset > 0).map(|cut| (cut.offset, cut.print))
     }
 
     /// One that was folded.
@@ -146,13 +120,6 @@ pub trait Facts {
     fn is_blind(&mut self, name: Option<&str>) -> bool;
 }
 
-#[derive(Debug)]
-struct Held {
-    len: u64,
-    since: Duration,
-    of: u64,
-}
-
 /// Everything that is known of followed files. See the module.
 #[derive(Debug, Default)]
 pub struct Followed {
@@ -187,11 +154,6 @@ impl Followed {
     /// The file of this key.
     pub fn get(&self, key: u64) -> Option<&Tracked> {
         self.files.get(&key)
-    }
-
-    /// For a checkpoint: how far a file had been read when it was truncated lately.
-    pub fn cuts(&self, key: u64) -> Vec<CutPosition> {
-        self.files.get(&key).into_iter().flat_map(Tracked::cuts).map(CutPosition::from).collect()
     }
 
     /// How many are known.
@@ -257,29 +219,6 @@ impl Followed {
         if let Some(tracked) = self.files.get_mut(&key) {
             (tracked.offset, tracked.print) = (offset, print);
         }
-    }
-
-    /// It is another file from here on, under the same name and inode: it was truncated. What had been read of it is remembered, for a copy.
-    pub fn cut(&mut self, key: u64, now: Duration) {
-        let Some(tracked) = self.files.get_mut(&key) else { return };
-        let unread = tracked.len.saturating_sub(tracked.offset);
-        let print = tracked.print.take();
-        let offset = std::mem::take(&mut tracked.offset);
-        if tracked.cuts.len() >= CUTS_MAX {
-            tracked.cuts.remove(0);
-        }
-        if offset > 0 || unread > 0 {
-            tracked.cuts.push(Cut { offset, print: print.unwrap_or(0), unread, since: now, is_found: false });
-        }
-        tracked.len = 0;
-    }
-
-    /// True where a copy of what had been read of this file is there, so that it was truncated by who made the copy.
-    pub fn has_copy<'a>(&self, key: u64, mut names: impl Iterator<Item = (u64, &'a str)>, facts: &mut dyn Facts) -> bool {
-        let Some(Tracked { name: Some(name), offset, print: Some(print), .. }) = self.files.get(&key) else { return false };
-        let begins = |other: &str| file_name(other).starts_with(stem(name));
-        names.any(|(other, named)| other != key && begins(named) && facts.print(named, *offset) == Some(*print))
-            || facts.copy_beside(name, *offset, *print).is_some()
     }
 
     /// Holds what exists now against what is known. `room`: how many new files may be begun; others stay unknown for the present.
@@ -419,21 +358,6 @@ impl Followed {
         *name != found.name && *offset > 0 && facts.print(&found.name, *offset) != *print
     }
 
-    /// True where a file that has grown does not hold what was read of it, and another one does: it was truncated behind a copy, and filled
-    /// again since it was last looked at. Whoever reads it would see that too, but a file that nobody knows is decided about before: it may be
-    /// the copy, or one of the new contents.
-    fn is_filled_again(&self, found: &Found, files: &[Found], unknown: &[&Found], facts: &mut dyn Facts) -> bool {
-        let key = found.look.id.key();
-        let Some(tracked @ Tracked { name: Some(name), offset: 1.., print: Some(print), .. }) = self.files.get(&key) else { return false };
-        let has_changed = (tracked.len, tracked.changed) != (found.look.len, found.look.changed);
-        let is_like = |other: &&Found| file_name(&other.name).starts_with(stem(name));
-        has_changed
-            && *name == found.name
-            && unknown.iter().any(|other| is_like(other))
-            && facts.print(name, tracked.offset) != Some(*print)
-            && self.has_copy(key, files.iter().map(|other| (other.look.id.key(), other.name.as_str())), facts)
-    }
-
     fn rekey(&mut self, key: u64, found: &Found, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {
         let Some(tracked) = self.forget(key) else { return };
         let (owner, new) = (Some(tracked.owner), found.look.id.key());
@@ -477,65 +401,6 @@ impl Followed {
         (facts.print(&found.name, mark.offset) == Some(mark.print)).then_some(mark.offset)
     }
 
-    /// Known files that this one may be a copy of, by its name.
-    fn alike(&self, found: &Found) -> Vec<u64> {
-        let file = file_name(&found.name);
-        let ends = file.char_indices().map(|(at, c)| at + c.len_utf8());
-        let stems = ends.filter_map(|end| self.stems.get(&name_hash(&file[..end])));
-        let mut keys: Vec<u64> = stems.flatten().copied().collect();
-        keys.sort_unstable();
-        keys.truncate(ALIKE_MAX);
-        keys
-    }
-
-    /// Where to go on in a copy of a file that has been truncated since.
-    fn copied(&mut self, like: &[u64], key: u64, found: &Found, facts: &mut dyn Facts) -> Option<u64> {
-        // A short one was compared with the file while that was whole.
-        let held = self.held.get(&key).filter(|held| held.len == found.look.len).map(|held| (held.of, held.since));
-        let is_whole =
-            |cut: &Cut, facts: &mut dyn Facts| found.look.len >= cut.offset && facts.print(&found.name, cut.offset) == Some(cut.print);
-        for is_short in [false, true] {
-            for of in like {
-                let was_held = |cut: &Cut| held.is_some_and(|(held, since)| held == *of && since <= cut.since);
-                let cuts = self.files.get_mut(of).into_iter().flat_map(|tracked| &mut tracked.cuts);
-                for cut in cuts.filter(|cut| cut.offset > 0 && !cut.is_found) {
-                    if if is_short { found.look.len < cut.offset && was_held(cut) } else { is_whole(cut, facts) } {
-                        cut.is_found = true;
-                        return Some(cut.offset.min(found.look.len));
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// A file that is read from its start may be the copy of one that was truncated before any of it was read: then nothing of that is lost.
-    fn unread_copy(&mut self, like: &[u64], found: &Found) {
-        for of in like {
-            let Some(tracked) = self.files.get_mut(of) else { continue };
-            let before = tracked.cuts.len();
-            tracked.cuts.retain(|cut| cut.offset > 0 || found.look.len < cut.unread);
-            if tracked.cuts.len() < before {
-                return;
-            }
-        }
-    }
-
-    /// True while a file that holds what a known one begins with is left alone.
-    fn holds(&mut self, key: u64, found: &Found, like: &[u64], now: Duration, facts: &mut dyn Facts) -> bool {
-        let is_like = |of: &&u64| {
-            let Some(Tracked { name: Some(name), offset, print, len, .. }) = self.files.get(of) else { return false };
-            let is_read = *offset > 0 && found.look.len >= *offset;
-            *len > 0 && if is_read { facts.print(&found.name, *offset) == *print } else { facts.is_beginning(&found.name, name) }
-        };
-        if let Some(held) = self.held.get(&key).filter(|held| held.len == found.look.len) {
-            return now.saturating_sub(held.since) < COPY_WAIT;
-        }
-        let Some(of) = like.iter().find(is_like).copied() else { return false };
-        self.held.insert(key, Held { len: found.look.len, since: now, of });
-        true
-    }
-
     /// A new file that begins as one that just went under its name has its rows again; that may be meant.
     fn tell_repeated(&mut self, found: &Found, facts: &mut dyn Facts) {
         let (hash, key) = (name_hash(&found.name), found.look.id.key());
@@ -545,46 +410,6 @@ impl Followed {
                 "`{}` is a new file that begins with the {} bytes of the one that it replaced: they are read again; append to a file instead of replacing it",
                 found.name, mark.offset
             ));
-        }
-    }
-
-    /// Truncations whose copy lies where `path` does not look, or nowhere.
-    fn settle_cuts(&mut self, now: Duration, facts: &mut dyn Facts, decided: &mut Vec<Decision>) {
-        let mut adopted = Vec::new();
-        for (key, tracked) in self.files.iter_mut().filter(|(_, tracked)| !tracked.cuts.is_empty()) {
-            let Some(name) = tracked.name.clone() else { continue };
-            let mut lost = 0;
-            tracked.cuts.retain_mut(|cut| {
-                if cut.unread > 0
-                    && cut.offset > 0
-                    && !cut.is_found
-                    && let Some(found) = facts.copy_beside(&name, cut.offset, cut.print)
-                {
-                    adopted.push((found, *cut, *key));
-                    cut.is_found = true;
-                }
-                let age = now.saturating_sub(cut.since);
-                if age >= COPY_WAIT && !cut.is_found {
-                    lost += std::mem::take(&mut cut.unread);
-                }
-                age < CUT_KEPT
-            });
-            if lost > 0 {
-                self.warnings.push(format!(
-                    "`{name}` was truncated before {lost} bytes of it were read, and no copy of them was found: they are lost"
-                ));
-            }
-        }
-        adopted.sort_by(|a, b| a.0.name.cmp(&b.0.name));
-        for (found, cut, _) in adopted {
-            let key = found.look.id.key();
-            if self.files.contains_key(&key) {
-                continue;
-            }
-            let mut tracked = Tracked::new(&found.name, Some(&found.look), cut.offset, Some(cut.print));
-            (tracked.seen, tracked.outside, tracked.folder) = (self.round, true, self.folder);
-            self.adopt(key, tracked);
-            decided.push(Decision { owner: None, key, change: Change::New { found, start: cut.offset } });
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Decisions over a folder that is a table.
 
+use super::copies::{COPY_WAIT, CUT_KEPT};
 use super::*;
 use crate::connect::source::identity::FileId;
+use crate::connect::source::position::CutPosition;
 
 /// Inode, name, contents.
 #[derive(Default, Clone)]

@@ -1,0 +1,84 @@
+//! What a tail has to say for a checkpoint: positions that moved, splits that ended, and marks of files that were read to their ends.
+
+use super::{Entry, REST_LOOSE, State, Tail, is_half};
+use crate::connect::SplitPosition;
+use crate::connect::source::file::Plan;
+use crate::connect::source::identity::Look;
+use crate::connect::source::marks;
+use std::time::Instant;
+
+/// Files at rest that have a position of their own before they are folded; with many folded ones, a part of their number more.
+const LOOSE_MAX: usize = 16;
+/// That part.
+const LOOSE_SHARE: usize = 32;
+
+impl Tail {
+    /// The positions that changed since they were last given out.
+    pub fn positions(&mut self, plan: &Plan, out: &mut Vec<SplitPosition>) {
+        self.fold(plan, Instant::now());
+        // First: a new file may have the identity of a split that ended in the same batch.
+        let ended = std::mem::take(&mut self.ended);
+        out.extend(ended.into_iter().map(SplitPosition::ended));
+        for key in std::mem::take(&mut self.moved) {
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            if std::mem::take(&mut entry.moved) {
+                if entry.position.file.is_none_or(|file| file.key() != key) {
+                    let look = Look::at(&plan.listing.locate(&entry.position.path)).ok();
+                    entry.position.file = look.map(|look| look.id).filter(|id| id.key() == key);
+                }
+                entry.position.cuts = plan.shared().followed.cuts(key);
+                out.push(entry.position.to_split());
+            }
+        }
+        if self.marks_changed > LOOSE_MAX + self.marks.files.len() / LOOSE_SHARE {
+            self.marks_changed = 0;
+            {
+                let shared = plan.shared();
+                self.marks.folder = shared.followed.gone.folder;
+                if self.is_finder {
+                    self.marks.gone.clone_from(&shared.followed.gone.gone);
+                }
+            }
+            let own = format!("{}/{}", marks::SPLIT, self.index);
+            for other in std::mem::replace(&mut self.mark_splits, vec![own.clone()]) {
+                if other != own {
+                    out.push(SplitPosition::ended(other));
+                }
+            }
+            out.push(self.marks.to_split(&own));
+        }
+    }
+
+    /// Folds files that were read to their ends, where there are many.
+    fn fold(&mut self, plan: &Plan, now: Instant) {
+        if self.rested <= LOOSE_MAX + self.marks.files.len() / LOOSE_SHARE {
+            return;
+        }
+        self.rested = 0;
+        let shared = plan.shared();
+        let is_foldable = |key: &u64, entry: &Entry| {
+            let tracked = shared.followed.get(*key).filter(|tracked| tracked.offset == tracked.len && tracked.len == entry.position.offset);
+            let is_at_rest = entry.state == State::Resting && !entry.outside && !is_half(entry);
+            // The event time of a file is in its position only: one that holds the watermark keeps that.
+            let is_heard = plan.lateness_ms.is_some() && !plan.idle_after.is_some_and(|after| entry.quiet.lasts(after));
+            let is_cold = entry.open.is_none() || now.duration_since(entry.read) >= REST_LOOSE;
+            tracked.filter(|_| is_at_rest && is_cold && !is_heard).and_then(|tracked| tracked.mark())
+        };
+        let folded: Vec<_> = self.entries.iter().filter_map(|(key, entry)| Some((*key, is_foldable(key, entry)?))).collect();
+        drop(shared);
+        if folded.is_empty() {
+            return;
+        }
+        for (key, mark) in folded {
+            self.marks.files.insert(key, mark);
+            self.marks_changed += 1;
+            if let Some(entry) = self.entries.remove(&key) {
+                self.open -= usize::from(entry.open.is_some());
+                self.names.remove(&entry.position.id());
+                self.ended.push(entry.position.id());
+            }
+        }
+        // The marks go into the checkpoint with the ends of the splits.
+        self.marks_changed = self.marks_changed.max(LOOSE_MAX + 1 + self.marks.files.len() / LOOSE_SHARE);
+    }
+}
