@@ -3,11 +3,10 @@
 //! Lines of white space alone are no rows. Everything else that is not one JSON value in UTF-8, or lacks its key or time, is rejected.
 
 use super::event_time;
+use super::fields::{self, Pointer, scalar};
 use super::gather::Gather;
-use super::pointer::{Pointer, scalar};
 use crate::connect::ConnectError;
 use reprise_core::topology::{Field, FileSource, TimeUnit};
-use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
 /// What to take out of each line.
@@ -22,8 +21,8 @@ impl JsonRows {
     /// # Errors
     /// [`ConnectError::Config`] where key or time is no JSON pointer.
     pub fn new(settings: &FileSource) -> Result<Self, ConnectError> {
-        let key = settings.key.as_ref().map(|field| pointer("key", field)).transpose()?;
-        let time = settings.time.as_ref().map(|time| Ok::<_, ConnectError>((pointer("time", &time.field)?, time.unit))).transpose()?;
+        let key = settings.key.as_ref().map(|field| parse("key", field)).transpose()?;
+        let time = settings.time.as_ref().map(|time| Ok::<_, ConnectError>((parse("time", &time.field)?, time.unit))).transpose()?;
         Ok(Self { key, time })
     }
 
@@ -41,14 +40,15 @@ impl JsonRows {
 
     fn fields<'a>(&self, line: &'a [u8]) -> Result<(Cow<'a, str>, Option<i64>), String> {
         let json = std::str::from_utf8(line).map_err(|error| format!("the line is not UTF-8: {error}"))?;
-        serde_json::from_str::<IgnoredAny>(json).map_err(|error| format!("the line is not JSON: {error}"))?;
+        let pointers = [self.key.as_ref(), self.time.as_ref().map(|(pointer, _)| pointer)];
+        let [key, time] = fields::find(pointers, json).map_err(|error| format!("the line is not JSON: {error}"))?;
         let key = match &self.key {
-            Some(pointer) => find("key", pointer, json)?,
+            Some(pointer) => field("key", pointer, key)?,
             None => Cow::Borrowed(""),
         };
         let time = match &self.time {
             Some((pointer, unit)) => {
-                let text = find("time", pointer, json)?;
+                let text = field("time", pointer, time)?;
                 Some(event_time::parse(&text, *unit).ok_or_else(|| bad_time(&text, *unit))?)
             }
             None => None,
@@ -57,8 +57,8 @@ impl JsonRows {
     }
 }
 
-fn find<'a>(what: &str, pointer: &Pointer, json: &'a str) -> Result<Cow<'a, str>, String> {
-    let raw = pointer.find(json).ok_or_else(|| format!("there is no {what} at `{}`", pointer.as_str()))?;
+fn field<'a>(what: &str, pointer: &Pointer, raw: Option<&'a str>) -> Result<Cow<'a, str>, String> {
+    let raw = raw.ok_or_else(|| format!("there is no {what} at `{}`", pointer.as_str()))?;
     scalar(raw).map_err(|kind| format!("the {what} at `{}` is {kind}", pointer.as_str()))
 }
 
@@ -70,7 +70,7 @@ pub fn bad_time(text: &str, unit: TimeUnit) -> String {
     format!("`{}` is not a time in `{}`", quoted.escape_debug(), unit.word())
 }
 
-fn pointer(what: &str, field: &Field) -> Result<Pointer, ConnectError> {
+fn parse(what: &str, field: &Field) -> Result<Pointer, ConnectError> {
     let parsed = match field {
         Field::Pointer(text) => Pointer::parse(text),
         Field::Column(_) | Field::Index(_) => None,
