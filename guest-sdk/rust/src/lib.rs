@@ -5,6 +5,7 @@
 #[doc(hidden)]
 pub mod bindings;
 mod cell;
+mod encoding;
 mod export;
 #[doc(hidden)]
 pub mod glue;
@@ -18,7 +19,8 @@ pub mod runtime;
 pub mod state;
 
 pub use cell::{Cell, Json};
-pub use operator::{Context, Declared, Description, END_OF_INPUT, Encoding, Operator, Port};
+pub use encoding::Encoding;
+pub use operator::{Context, Declared, Description, END_OF_INPUT, Operator, Port};
 pub use output::{Bytes, Emitted, Outcome, Output, Rejection, Text};
 pub use rows::{Batch, Record, Rows, RowsIter};
 pub use runner::{Runner, SlotDescription};

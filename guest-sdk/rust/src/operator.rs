@@ -1,5 +1,6 @@
 //! What an author writes: an [`Operator`] and its [`Description`].
 
+use crate::encoding::Encoding;
 use crate::rows::{Record, Rows};
 use crate::{Output, state};
 use serde::de::DeserializeOwned;
@@ -67,27 +68,6 @@ pub trait Declared: Operator {
 
     /// The slots, in the order in which they were declared.
     fn slots(&mut self) -> Vec<state::Declaration<'_>>;
-}
-
-/// How bytes are to be read by tools and sinks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// Anything.
-    Bytes,
-    /// Text.
-    Utf8,
-    /// One JSON value.
-    Json,
-    /// One CBOR item.
-    Cbor,
-    /// One MessagePack value.
-    Msgpack,
-    /// Signed 64-bit integer, 8 bytes, least significant first.
-    I64Le,
-    /// Unsigned 64-bit integer, 8 bytes, least significant first.
-    U64Le,
-    /// IEEE 754 double, 8 bytes, least significant first.
-    F64Le,
 }
 
 /// An output and the encodings of its rows.

@@ -17,13 +17,16 @@ mod input;
 mod memory;
 mod outputs;
 mod restores;
+mod settings;
 mod snapshots;
 mod trial;
 
 pub use bench::RUN_OUTPUT_BYTES_MAX;
 pub use input::{Given, INPUT_BYTES_MAX, INPUT_ROWS_MAX, InputFormat, read};
+pub use settings::Settings;
+pub use trial::Coverage;
 
-use crate::wasm::{Component, GuestError, Limits};
+use crate::wasm::{Component, GuestError};
 use bench::{Bench, Life, Tried};
 use reprise_core::description::{Description, SlotKind};
 use reprise_core::verify::{Cause, Check, Finding, Random, Script, Verdict};
@@ -36,19 +39,6 @@ pub const ROUNDS_MAX: u32 = 100_000;
 /// Instances that live at a time, at most; a runtime needs one more, for descriptions.
 pub const INSTANCES_MAX: u32 = 8;
 
-/// What an operator is run with.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Its configuration, JSON.
-    pub config: String,
-    /// All chance follows from it.
-    pub seed: u64,
-    /// Rounds of each check.
-    pub rounds: u32,
-    /// Limits of each instance.
-    pub limits: Limits,
-}
-
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -60,23 +50,6 @@ pub struct Progress {
     pub done: u64,
     /// Rounds of all checks.
     pub all: u64,
-}
-
-/// What the reference saw: how much the verdicts are worth.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// Rows given.
-    pub rows: u64,
-    /// Calls made.
-    pub calls: u64,
-    /// Rows emitted.
-    pub emitted: u64,
-    /// Rows refused.
-    pub refused: u64,
-    /// The most cells of each slot at a time.
-    pub cells: Vec<u64>,
-    /// The most memory that it had.
-    pub memory_bytes: u64,
 }
 
 /// What came of all checks.

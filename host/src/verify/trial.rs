@@ -1,7 +1,7 @@
 //! What every check needs: the calls to make, and what they give where nothing happens between them.
 
 use super::bench::{Bench, Life, PART_BYTES, Tried};
-use super::{Coverage, Settings};
+use super::settings::Settings;
 use crate::wasm::Scope;
 use reprise_core::description::SlotKind;
 use reprise_core::verify::{Check, Effect, Pairing, Random, Script, Shape, State, compare, generate};
@@ -12,6 +12,23 @@ pub(super) const GENERATED_ROWS: usize = 1_200;
 const FEW_REFUSED: usize = GENERATED_ROWS / 30;
 /// Snapshots that are read to see what state there is.
 const SIGHTINGS: usize = 8;
+
+/// What the reference saw: how much the verdicts are worth.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Rows given.
+    pub rows: u64,
+    /// Calls made.
+    pub calls: u64,
+    /// Rows emitted.
+    pub emitted: u64,
+    /// Rows refused.
+    pub refused: u64,
+    /// The most cells of each slot at a time.
+    pub cells: Vec<u64>,
+    /// The most memory that it had.
+    pub memory_bytes: u64,
+}
 
 /// See the module.
 pub(super) struct Trial {

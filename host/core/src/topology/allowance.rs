@@ -2,11 +2,10 @@
 //!
 //! Who never heard of a table of functions needs none of it: the defaults let through what any tool chain makes.
 
-use super::file::below;
 use super::limits;
 use super::problem::Problems;
 use super::quantity::show_size;
-use super::table::{Given, Reader, Section};
+use super::table::{Given, Reader, Section, below};
 
 /// What one instance of an operator may use, beside memory, time of a call and bytes of a piece of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::grant::{self, DraftGrant};
 use super::json;
 use super::keep::{self, DraftKeep};
 use super::problem::Problems;
-use super::table::{Given, Placed, Reader, Section};
+use super::table::{Given, Placed, Reader, Section, below};
 use toml_edit::{Document, Item, Value};
 
 /// Size of a topology file.
@@ -261,23 +261,6 @@ fn read_flow(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftFlow {
     };
     section.finish(reader);
     draft
-}
-
-/// Reads a table below a section and keeps the place.
-pub(super) fn below<T>(
-    given: Given<Section<'_>>,
-    reader: &mut Reader<'_>,
-    read: impl Fn(&mut Section<'_>, &mut Reader<'_>) -> T,
-) -> Given<T> {
-    match given {
-        Given::Absent => Given::Absent,
-        Given::Broken => Given::Broken,
-        Given::Is(Placed { value: mut section, at }) => {
-            let value = read(&mut section, reader);
-            section.finish(reader);
-            Given::Is(Placed { value, at })
-        }
-    }
 }
 
 fn read_source(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSource {

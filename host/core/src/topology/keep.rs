@@ -1,9 +1,8 @@
 //! How long what a job does not need itself is kept: the tables `[quarantine]` and `[capsules]`, from text to plan.
 
-use super::file::below;
 use super::limits::{self, Bytes, Limit};
 use super::problem::Problems;
-use super::table::{Given, Reader, Section};
+use super::table::{Given, Reader, Section, below};
 use std::time::Duration;
 
 /// How much of something is kept. Whichever is reached first holds.

@@ -227,3 +227,20 @@ impl<'t> Section<'t> {
         }
     }
 }
+
+/// Reads a table below a section and keeps the place.
+pub(super) fn below<T>(
+    given: Given<Section<'_>>,
+    reader: &mut Reader<'_>,
+    read: impl Fn(&mut Section<'_>, &mut Reader<'_>) -> T,
+) -> Given<T> {
+    match given {
+        Given::Absent => Given::Absent,
+        Given::Broken => Given::Broken,
+        Given::Is(Placed { value: mut section, at }) => {
+            let value = read(&mut section, reader);
+            section.finish(reader);
+            Given::Is(Placed { value, at })
+        }
+    }
+}

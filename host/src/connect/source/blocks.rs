@@ -2,7 +2,6 @@
 //!
 //! The buffer grows only as far as one row needs: whoever reads rows gives a row up before the window passes the longest one allowed.
 
-use super::content::damaged;
 use crate::connect::ConnectError;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -170,5 +169,13 @@ impl Blocks {
         self.is_over = read == 0 && !matches!(self.input, Input::File(_));
         self.end += read;
         Ok(if read == 0 { Fill::End } else { Fill::More })
+    }
+}
+
+/// A packed file that cannot be unpacked to its end.
+pub fn damaged(path: &Path, offset: u64, error: &io::Error) -> ConnectError {
+    ConnectError::Config {
+        what: format!("input `{}` cannot be unpacked behind byte {offset} of what it holds: {error}", path.display()),
+        help: "the file is cut or damaged, or still being written; when it is whole, `reprise run` goes on from there".to_owned(),
     }
 }

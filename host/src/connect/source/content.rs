@@ -3,7 +3,7 @@
 //! Names do not count: `app.log.2` may be packed and `rows.gz` may be text. With `compression = "none"` nothing is looked at, and every byte is
 //! taken as it is.
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, damaged};
 use crate::connect::ConnectError;
 use reprise_core::topology::Compression;
 use std::fs::File;
@@ -142,14 +142,6 @@ pub fn unpack(file: File, path: &Path, packing: Packing, offset: u64) -> Result<
         return Err(ConnectError::Changed { path: path.to_path_buf(), offset, what });
     }
     Ok(Blocks::packed(stream, path, offset))
-}
-
-/// A packed file that cannot be unpacked to its end.
-pub fn damaged(path: &Path, offset: u64, error: &io::Error) -> ConnectError {
-    ConnectError::Config {
-        what: format!("input `{}` cannot be unpacked behind byte {offset} of what it holds: {error}", path.display()),
-        help: "the file is cut or damaged, or still being written; when it is whole, `reprise run` goes on from there".to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -16,139 +16,16 @@
 //! Law: a file that is known and was not seen is forgotten only where the folder is the one that it was seen in.
 
 mod copies;
+mod known;
 
-pub use copies::CUTS_MAX;
+pub use known::{Change, Decision, Facts, Followed, Tracked, file_name, stem};
 
 use super::identity::{Look, stamp};
 use super::listing::Found;
 use super::marks::{MARKS_MAX, Mark, Marks, name_hash};
-use copies::{Cut, Held};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
-
-/// A file that is followed.
-#[derive(Debug, Clone, Default)]
-pub struct Tracked {
-    /// The reader that has it.
-    pub owner: usize,
-    /// None for one that was folded and has not been seen since.
-    pub name: Option<String>,
-    /// None where it was folded and has not been seen since.
-    pub ino: Option<u64>,
-    pub name_hash: u32,
-    /// Rows before it have been given out.
-    pub offset: u64,
-    /// Digest at the offset; none where nothing was read.
-    pub print: Option<u64>,
-    /// As last seen.
-    pub len: u64,
-    changed: i64,
-    /// It lies outside of what `path` means.
-    pub outside: bool,
-    /// The folder that it was last seen in.
-    pub folder: Option<u64>,
-    /// Of the length and time of change when it was folded.
-    stamp: Option<u32>,
-    seen: u64,
-    cuts: Vec<Cut>,
-}
-
-impl Tracked {
-    /// One that is known from a checkpoint or was just found.
-    pub fn new(name: &str, look: Option<&Look>, offset: u64, print: Option<u64>) -> Self {
-        let (ino, len, changed) = look.map_or((None, 0, 0), |look| (Some(look.id.ino), look.len, look.changed));
-        Self { name: Some(name.to_owned()), ino, name_hash: name_hash(name), offset, print, len, changed, ..Self::default() }
-    }
-
-    /// The same, last seen in this folder.
-    pub fn within(self, folder: Option<u64>) -> Self {
-        Self { folder, ..self }
-    }
-
-    /// One that was folded.
-    pub fn marked(mark: &Mark) -> Self {
-        let (print, stamp) = (Some(mark.print), Some(mark.stamp));
-        Self { name_hash: mark.name, offset: mark.offset, print, len: mark.offset, stamp, ..Self::default() }
-    }
-
-    /// To remember that it was read.
-    pub fn mark(&self) -> Option<Mark> {
-        Some(Mark { name: self.name_hash, offset: self.offset, print: self.print?, stamp: stamp(self.len, self.changed) })
-    }
-}
-
-/// What the readers must do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// It has another name, and another key where the whole folder is another one.
-    Renamed { name: String, key: u64 },
-    /// There may be more to read.
-    Grown,
-    /// It is shorter than what was read of it: it is read from its start. So many bytes are known to be unread.
-    Truncated { unread: u64 },
-    /// It has a name that `path` does not mean.
-    Outside { name: String },
-    /// It is nowhere. It had been read up to `offset`; so many bytes behind that were seen and not read.
-    Gone { name: Option<String>, offset: u64, unread: u64 },
-    /// Nobody knew it. Rows before `start` are known from elsewhere.
-    New { found: Found, start: u64 },
-}
-
-/// One change, for one reader.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// None for new files.
-    pub owner: Option<usize>,
-    pub key: u64,
-    pub change: Change,
-}
-
-/// What is looked up while deciding.
-pub trait Facts {
-    /// The digest of a file at an offset; none where it is shorter or cannot be read.
-    fn print(&mut self, name: &str, offset: u64) -> Option<u64>;
-    /// True where the first file holds what the second one begins with.
-    fn is_beginning(&mut self, part: &str, whole: &str) -> bool;
-    /// The file that was called so and had this inode, under whatever name it has in its folder.
-    fn beside(&mut self, name: &str, ino: u64) -> Option<Found>;
-    /// A file beside this one that `path` does not mean, whose name begins as that of this one and which has this digest at this offset.
-    fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<Found>;
-    /// True where `path` means this name.
-    fn is_meant(&mut self, name: &str) -> bool;
-    /// True where nothing is known of what this name stands for: a folder on its way cannot be read.
-    fn is_blind(&mut self, name: Option<&str>) -> bool;
-}
-
-/// Everything that is known of followed files. See the module.
-#[derive(Debug, Default)]
-pub struct Followed {
-    files: HashMap<u64, Tracked>,
-    /// Keys by the hash of the stem of the name.
-    stems: HashMap<u32, HashSet<u64>>,
-    held: HashMap<u64, Held>,
-    /// The round of looks.
-    round: u64,
-    /// The folder as last seen.
-    pub folder: Option<u64>,
-    /// Files that went, which may come back.
-    pub gone: Marks,
-    /// Files without contents are followed, too: they hold event time back.
-    pub takes_empty: bool,
-    /// Some files are kept though nothing is seen of them.
-    pub keeps_unseen: bool,
-    /// What is to be told.
-    pub warnings: Vec<String>,
-}
-
-/// What rotated copies of a file begin with: its name without the last ending.
-pub fn stem(name: &str) -> &str {
-    let file = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);
-    match file.rfind('.') {
-        Some(at) if at > 0 => &file[..at],
-        _ => file,
-    }
-}
 
 impl Followed {
     /// The file of this key.
@@ -412,11 +289,6 @@ impl Followed {
             ));
         }
     }
-}
-
-/// The name of a file without its folders.
-pub fn file_name(name: &str) -> &str {
-    Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name)
 }
 
 /// True where a file holds what was read under its name.

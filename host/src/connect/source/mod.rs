@@ -23,6 +23,7 @@ mod json;
 mod lines;
 mod listing;
 mod marks;
+mod plan;
 mod position;
 mod quotes;
 mod reader;

@@ -8,7 +8,6 @@
 //!
 //! Law: `start <= offset`; `start <= end <= size`. A split is finished when `offset >= end`; the last row of a range may lie across `end`.
 
-use super::follow::CUTS_MAX;
 use super::identity::{FileId, print_of};
 use crate::connect::{ConnectError, SplitPosition};
 use serde::{Deserialize, Serialize};
@@ -22,6 +21,9 @@ pub const FINGERPRINT_BYTES: u64 = 4 << 10;
 
 /// Stands for a length that is not known yet.
 pub const UNKNOWN_BYTES: u64 = i64::MAX as u64;
+
+/// Truncations of one file that are remembered, the latest.
+pub const CUTS_MAX: usize = 8;
 
 /// Position in one split of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,9 @@
 //! Reads the splits of one instance: bounded ones one after another, then followed ones in turn.
 
-use super::file::Plan;
 use super::gather::Gather;
 use super::lines::Progress;
 use super::marks::Marks;
+use super::plan::Plan;
 use super::position::FilePosition;
 use super::split::OpenSplit;
 use super::tail::Tail;

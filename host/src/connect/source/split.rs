@@ -3,10 +3,10 @@
 use super::blocks::{BLOCK_BYTES, Blocks, FOLLOW_BLOCK_BYTES};
 use super::content::{Packing, packing_of, unpack};
 use super::decoder::{Decoder, Start};
-use super::file::Plan;
 use super::gather::Gather;
 use super::identity::{Look, print_at};
 use super::lines::{Bounds, LineScan, Progress};
+use super::plan::Plan;
 use super::position::FilePosition;
 use crate::connect::ConnectError;
 use std::fs::{File, Metadata};

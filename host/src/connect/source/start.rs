@@ -1,11 +1,11 @@
 //! The splits that a run begins with: what a checkpoint knows, held against the files there are.
 
 use super::content::packing_of;
-use super::file::{Plan, SPLITS_MAX};
 use super::follow::{Change, Tracked};
 use super::identity::{Look, print_of, stamp};
 use super::listing::{Found, Listed};
 use super::marks::{self, Mark, Marks, name_hash};
+use super::plan::{Plan, SPLITS_MAX};
 use super::position::{CutPosition, FINGERPRINT_BYTES, FilePosition, Fingerprint, UNKNOWN_BYTES};
 use super::split::packed_is_not_followed;
 use crate::connect::{ConnectError, SplitPosition};

@@ -6,18 +6,18 @@
 //!    │                        └── gone, or moved away long ago ──> Ending ──> forgotten
 //!    └── cannot be read ──> Aside, tried again later
 //! ```
-//! At most so many files are open as [`super::file::HANDLES_MAX`] says; a file that rests is closed for another one, or after
+//! At most so many files are open as [`super::plan::HANDLES_MAX`] says; a file that rests is closed for another one, or after
 //! [`REST_OPEN`]. What is read of a file goes into the checkpoint as the position of its split; a split that ended has an empty position.
 
 mod report;
 
-use super::file::Plan;
 use super::follow::Change;
 use super::gather::Gather;
 use super::identity::Look;
 use super::lines::Progress;
 use super::listing::Found;
 use super::marks::{self, Mark, Marks, name_hash};
+use super::plan::Plan;
 use super::position::FilePosition;
 use super::split::{OpenSplit, Opened, packed_is_not_followed};
 use super::start::free_name;

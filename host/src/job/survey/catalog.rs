@@ -1,7 +1,7 @@
 //! Every checkpoint and savepoint of a job, each in a line.
 
-use super::choose::Which;
 use super::error::SurveyError;
+use super::which::Which;
 use super::{MANIFESTS_MAX, READS_AT_ONCE};
 use crate::job::Error;
 use crate::job::objects::read_manifest_at;

@@ -23,9 +23,10 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod which;
 
 pub use catalog::{Catalog, Entry, Summary, catalog};
-pub use choose::{Choice, Chosen, Which, choose};
+pub use choose::{Choice, Chosen, choose};
 pub use diff::{CellChange, OperatorDiff, Pair, SlotDiff, StateDiff, Tally, diff, moved_splits, paired};
 pub use error::SurveyError;
 pub(in crate::job) use quarantine::no_row;
@@ -33,6 +34,7 @@ pub use quarantine::{Kept, Listed, Origin, RowFilter, Shelf, State as RowState, 
 pub use site::{Site, site_of};
 pub use state::{Cells, Filter, Folded, FoldedSlot, Held, Place, cells, fold};
 pub use verify::{BadObject, Progress, Role, Verdict, Verified, Verify, verify};
+pub use which::Which;
 
 /// Manifests that a list reads at most; also savepoints.
 pub const MANIFESTS_MAX: usize = 10_000;

@@ -2,8 +2,8 @@
 
 use super::READS_AT_ONCE;
 use super::catalog::{names, read};
-use super::choose::Which;
 use super::error::SurveyError;
+use super::which::Which;
 use crate::job::Error;
 use crate::job::replay::Book;
 use crate::store::Store;

@@ -9,8 +9,8 @@
 //! | instance | each has its own, told apart by [`Place::instance`] |
 
 use super::CELL_BYTES;
-use super::choose::Which;
 use super::error::SurveyError;
+use super::which::Which;
 use crate::job::Error;
 use crate::job::objects::verify;
 use crate::store::Store;

@@ -1,8 +1,9 @@
 //! Reads every object that checkpoints name, and says which of them are not what was written.
 
 use super::catalog;
-use super::choose::{Choice, Which, choose};
+use super::choose::{Choice, choose};
 use super::error::SurveyError;
+use super::which::Which;
 use super::{MANIFESTS_MAX, READS_AT_ONCE};
 use crate::job::Error;
 use crate::job::objects;

@@ -3,53 +3,18 @@
 //! A log is copied, and the log itself is truncated then. Between the two both hold the same rows; after the truncation the copy has what was not
 //! read before it. So a new file that begins as a known one waits ([`COPY_WAIT`]), and a truncation is remembered ([`CUT_KEPT`]).
 
-use super::{Change, Decision, Facts, Followed, Tracked, file_name, stem};
+use super::known::{Change, Cut, Decision, Facts, Followed, Held, Tracked, file_name, stem};
 use crate::connect::source::listing::Found;
 use crate::connect::source::marks::name_hash;
-use crate::connect::source::position::CutPosition;
+use crate::connect::source::position::{CUTS_MAX, CutPosition};
 use std::time::Duration;
 
 /// How long a file that may be a copy of one that is about to be truncated is left alone, after it has last grown.
 pub const COPY_WAIT: Duration = Duration::from_secs(2);
 /// How long a truncation is remembered: a reader of another checkpoint may have seen it before the one that got the copy.
 pub(super) const CUT_KEPT: Duration = Duration::from_secs(10);
-/// Truncations of one file that a copy may still turn up for.
-pub const CUTS_MAX: usize = 8;
 /// Files of one stem that a new one is compared with.
 const ALIKE_MAX: usize = 64;
-
-/// What had been read of a file when it was truncated.
-#[derive(Debug, Clone, Copy)]
-pub struct Cut {
-    offset: u64,
-    print: u64,
-    /// Bytes that were there, had not been read, and have not been told to be lost.
-    unread: u64,
-    since: Duration,
-    /// Its copy was found.
-    is_found: bool,
-}
-
-/// A new file that is left alone.
-#[derive(Debug)]
-pub struct Held {
-    len: u64,
-    since: Duration,
-    of: u64,
-}
-
-impl Tracked {
-    /// The same, truncated before, when this much had been read of it.
-    pub fn cut_at(self, cuts: impl Iterator<Item = (u64, u64)>, now: Duration) -> Self {
-        let cut = |(offset, print)| Cut { offset, print, unread: 0, since: now, is_found: false };
-        Self { cuts: cuts.take(CUTS_MAX).map(cut).collect(), ..self }
-    }
-
-    /// Offsets and digests of what had been read when it was truncated lately.
-    pub fn cuts(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.cuts.iter().filter(|cut| cut.offset > 0).map(|cut| (cut.offset, cut.print))
-    }
-}
 
 impl Followed {
     /// For a checkpoint: how far a file had been read when it was truncated lately.

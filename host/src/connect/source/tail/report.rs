@@ -2,9 +2,9 @@
 
 use super::{Entry, REST_LOOSE, State, Tail, is_half};
 use crate::connect::SplitPosition;
-use crate::connect::source::file::Plan;
 use crate::connect::source::identity::Look;
 use crate::connect::source::marks;
+use crate::connect::source::plan::Plan;
 use std::time::Instant;
 
 /// Files at rest that have a position of their own before they are folded; with many folded ones, a part of their number more.

@@ -1,0 +1,16 @@
+//! What an operator is verified with.
+
+use crate::wasm::Limits;
+
+/// What an operator is run with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its configuration, JSON.
+    pub config: String,
+    /// All chance follows from it.
+    pub seed: u64,
+    /// Rounds of each check.
+    pub rounds: u32,
+    /// Limits of each instance.
+    pub limits: Limits,
+}
