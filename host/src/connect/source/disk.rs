@@ -33,6 +33,11 @@ impl Facts for Disk<'_> {
         print_of(&self.listing.locate(name), offset).ok().flatten()
     }
 
+    fn again(&mut self, found: &Found) -> Option<Found> {
+        let look = Look::at(&self.listing.locate(&found.name)).ok().filter(|look| look.id.key() == found.look.id.key())?;
+        Some(Found { name: found.name.clone(), look })
+    }
+
     fn is_beginning(&mut self, part: &str, whole: &str) -> bool {
         is_beginning(&self.listing.locate(part), &self.listing.locate(whole)).unwrap_or(false)
     }

@@ -47,14 +47,22 @@ impl Followed {
     /// Begins with a file.
     pub fn adopt(&mut self, key: u64, tracked: Tracked) {
         if let Some(name) = &tracked.name {
-            self.stems.entry(name_hash(stem(name))).or_default().insert(key);
+            self.stems.entry(name_hash(stem(name))).or_default().insert((name.len(), key));
+        }
+        if !tracked.cuts.is_empty() {
+            self.cut.insert(key);
         }
         self.files.insert(key, tracked);
     }
 
     /// Ends with a file; one that was read to its end may come back.
     pub fn end(&mut self, key: u64) {
-        if let Some(mark) = self.forget(key).and_then(|tracked| tracked.mark().filter(|mark| mark.offset == tracked.len)) {
+        let Some(tracked) = self.forget(key) else { return };
+        if self.gone_owners.len() >= MARKS_MAX {
+            self.gone_owners.clear();
+        }
+        self.gone_owners.insert(key, tracked.owner);
+        if let Some(mark) = tracked.mark().filter(|mark| mark.offset == tracked.len) {
             self.gone.went(key, mark);
         }
     }
@@ -63,13 +71,15 @@ impl Followed {
     fn forget(&mut self, key: u64) -> Option<Tracked> {
         let tracked = self.files.remove(&key)?;
         self.drop_stem(key, tracked.name.as_deref());
+        self.cut.remove(&key);
         Some(tracked)
     }
 
     fn drop_stem(&mut self, key: u64, name: Option<&str>) {
-        let Some(hash) = name.map(|name| name_hash(stem(name))) else { return };
+        let Some(name) = name else { return };
+        let hash = name_hash(stem(name));
         if let Some(keys) = self.stems.get_mut(&hash) {
-            keys.remove(&key);
+            keys.remove(&(name.len(), key));
             if keys.is_empty() {
                 self.stems.remove(&hash);
             }
@@ -81,7 +91,7 @@ impl Followed {
         let before = tracked.name.replace(name.to_owned());
         tracked.name_hash = name_hash(name);
         self.drop_stem(key, before.as_deref());
-        self.stems.entry(name_hash(stem(name))).or_default().insert(key);
+        self.stems.entry(name_hash(stem(name))).or_default().insert((name.len(), key));
     }
 
     /// Who reads it.
@@ -89,6 +99,29 @@ impl Followed {
         if let Some(tracked) = self.files.get_mut(&key) {
             tracked.owner = owner;
         }
+    }
+
+    /// A reader begins to read a file. False where a look waits for it to be at rest: it is read after that.
+    pub fn begin_reading(&mut self, key: u64) -> bool {
+        let is_free = !self.wanted.contains(&key);
+        if is_free {
+            self.reading.insert(key);
+        }
+        is_free
+    }
+
+    /// A reader is through with a file for now.
+    pub fn end_reading(&mut self, key: u64) {
+        self.reading.remove(&key);
+    }
+
+    /// True where a file is being read, so that a look must leave it until the next time.
+    fn waits_for(&mut self, key: u64) -> bool {
+        let is_read = self.reading.contains(&key);
+        if is_read {
+            self.wanted.insert(key);
+        }
+        is_read
     }
 
     /// It has been read this far.
@@ -107,10 +140,26 @@ impl Followed {
         facts: &mut dyn Facts,
     ) -> Vec<Decision> {
         self.round += 1;
+        self.wanted.clear();
         let mut decided = Vec::new();
         let (known, mut unknown): (Vec<&Found>, Vec<&Found>) =
             files.iter().partition(|found| self.files.contains_key(&found.look.id.key()));
         for found in known {
+            let (key, is_shorter) = (found.look.id.key(), self.is_shorter(found));
+            let is_open = is_shorter || self.is_renamed(found) || self.has_alike(found, &unknown);
+            let again = match is_open && self.waits_for(key) {
+                true => None,
+                // Other readers go on meanwhile: a file may have been listed shorter than what was read of it since.
+                false if is_shorter => facts.again(found),
+                false => Some(found.clone()),
+            };
+            let Some(found) = &again else {
+                // It is being read, has another name by now, or is gone: the next look tells.
+                if let Some(tracked) = self.files.get_mut(&key) {
+                    tracked.seen = self.round;
+                }
+                continue;
+            };
             let is_another = self.is_another(found, facts) || self.is_filled_again(found, files, &unknown, facts);
             self.seen(found, is_another, folder, now, &mut decided);
         }
@@ -120,6 +169,8 @@ impl Followed {
         let keys: HashSet<u64> = unknown.iter().map(|found| found.look.id.key()).collect();
         self.held.retain(|key, _| keys.contains(key));
         let takes_empty = self.takes_empty;
+        // A copy may have a name that sorts before that of its log, as `app-2026.log`: the log comes first.
+        unknown.sort_by_key(|found| stem(&found.name).len());
         for found in unknown.into_iter().filter(|found| takes_empty || found.look.len > 0) {
             if room == 0 || self.files.len() >= MARKS_MAX {
                 break;
@@ -128,6 +179,16 @@ impl Followed {
         }
         self.settle_cuts(now, facts, &mut decided);
         decided
+    }
+
+    fn is_renamed(&self, found: &Found) -> bool {
+        self.files.get(&found.look.id.key()).is_some_and(|tracked| tracked.name.as_ref().is_some_and(|name| *name != found.name))
+    }
+
+    /// True where less was listed of a file than what has been read or seen of it.
+    fn is_shorter(&self, found: &Found) -> bool {
+        let tracked = self.files.get(&found.look.id.key());
+        tracked.is_some_and(|tracked| found.look.len < tracked.offset || (tracked.offset == 0 && found.look.len < tracked.len))
     }
 
     /// A file that is known. `is_another`: it does not hold what was read of it.
@@ -182,7 +243,7 @@ impl Followed {
         let mut by_name: HashMap<u32, &Found> = HashMap::new();
         for key in missing {
             let Some(tracked) = self.files.get(&key) else { continue };
-            if facts.is_blind(tracked.name.as_deref()) {
+            if facts.is_blind(tracked.name.as_deref()) || self.reading.contains(&key) {
                 continue;
             }
             let (owner, is_elsewhere) = (Some(tracked.owner), folder.is_none() || (tracked.folder.is_some() && tracked.folder != folder));
@@ -246,18 +307,23 @@ impl Followed {
     /// A file that nobody knows. True where it is begun.
     fn unknown(&mut self, found: &Found, folder: Option<u64>, now: Duration, facts: &mut dyn Facts, decided: &mut Vec<Decision>) -> bool {
         let key = found.look.id.key();
+        let mut owner = self.gone_owners.get(&key).copied();
         let mut start = self.came_back(found, facts);
         if start.is_none() {
             let like = self.alike(found);
-            start = self.copied(&like, key, found, facts);
-            if start.is_none() && self.holds(key, found, &like, now, facts) {
+            if like.iter().filter(|of| self.waits_for(**of)).count() > 0 {
                 return false;
             }
-            if start.is_none() {
+            if let Some((offset, reader)) = self.copied(&like, key, found, facts) {
+                (start, owner) = (Some(offset), Some(reader));
+            } else if self.holds(key, found, &like, now, facts) {
+                return false;
+            } else {
                 self.unread_copy(&like, found);
             }
         }
         self.held.remove(&key);
+        self.gone_owners.remove(&key);
         let start = start.unwrap_or_else(|| {
             self.tell_repeated(found, facts);
             0
@@ -265,8 +331,9 @@ impl Followed {
         let print = if start == 0 { None } else { facts.print(&found.name, start) };
         let mut tracked = Tracked::new(&found.name, Some(&found.look), start, print);
         (tracked.seen, tracked.folder) = (self.round, folder);
+        tracked.owner = owner.unwrap_or_default();
         self.adopt(key, tracked);
-        decided.push(Decision { owner: None, key, change: Change::New { found: found.clone(), start } });
+        decided.push(Decision { owner, key, change: Change::New { found: found.clone(), start } });
         true
     }
 

@@ -68,6 +68,8 @@ pub(super) struct Shared {
     changes: BTreeMap<usize, Vec<(u64, Change)>>,
     /// The reader that gets new files.
     finder: Option<usize>,
+    /// Readers that have ended.
+    ended: BTreeSet<usize>,
     looked: Option<Instant>,
     pause: Duration,
     /// Troubles that were told; they are told once.
@@ -138,6 +140,28 @@ impl Plan {
         self.shared().changes.remove(&index).unwrap_or_default()
     }
 
+    /// A reader begins to read a file. False where something was decided about it that the reader has not heard of, or is about to be.
+    pub(super) fn begin_reading(&self, index: usize, key: u64) -> bool {
+        let mut shared = self.shared();
+        let is_told = shared.changes.get(&index).is_none_or(|changes| changes.iter().all(|(changed, _)| *changed != key));
+        is_told && shared.followed.begin_reading(key)
+    }
+
+    /// A reader is through with a file for now.
+    pub(super) fn end_reading(&self, key: u64) {
+        self.shared().followed.end_reading(key);
+    }
+
+    /// A reader has nothing left to read. False where it was given something meanwhile.
+    pub(super) fn retire(&self, index: usize) -> bool {
+        let mut shared = self.shared();
+        let is_free = shared.changes.get(&index).is_none_or(Vec::is_empty);
+        if is_free {
+            shared.ended.insert(index);
+        }
+        is_free
+    }
+
     /// How long to wait for the next look.
     pub(super) fn pause(&self) -> Duration {
         self.shared().pause.max(self.poll)
@@ -172,6 +196,7 @@ impl Plan {
         let mut shared = self.shared();
         let finder = shared.finder;
         for Decision { owner, key, change } in decided {
+            let owner = owner.filter(|owner| !shared.ended.contains(owner));
             if let Some(reader) = owner.or(finder) {
                 if owner.is_none() {
                     shared.followed.own(key, reader);
@@ -203,7 +228,7 @@ impl Plan {
         let names = listed.files.iter().map(|found| (found.look.id.key(), found.name.as_str()));
         let mut disk = Disk::new(&self.listing, &[]);
         let mut shared = self.shared();
-        let is_copied = shared.followed.has_copy(key, names, &mut disk);
+        let is_copied = shared.followed.has_copy(key, &position.path, names, &mut disk);
         if !is_copied && self.on_lost == OnLost::Stop {
             return Err(ConnectError::Changed {
                 path: self.listing.locate(&position.path),

@@ -168,7 +168,7 @@ impl SourceReader for FileReader {
             return Ok(Step::Rows(self.batch()));
         }
         match &self.tail {
-            Some(tail) if !tail.is_over() => Ok(Step::Idle(self.plan.pause())),
+            Some(tail) if !tail.is_over(&self.plan) => Ok(Step::Idle(self.plan.pause())),
             _ if self.splits.iter().all(Split::is_done) => Ok(Step::End),
             _ => Ok(Step::Idle(self.plan.poll)),
         }

@@ -78,6 +78,8 @@ pub(super) struct Tail {
     marks: Marks,
     /// Names of the splits that hold the marks: a checkpoint has them.
     mark_splits: Vec<String>,
+    /// Marks that a checkpoint has and that have positions of their own since.
+    unfolded: HashSet<u64>,
     /// Changes of the marks since they were last given out.
     marks_changed: usize,
     /// Files that came to rest since the last folding.
@@ -99,6 +101,7 @@ impl Tail {
             ended: Vec::new(),
             marks: Marks::default(),
             mark_splits: Vec::new(),
+            unfolded: HashSet::new(),
             marks_changed: 0,
             rested: 0,
             open: 0,
@@ -164,8 +167,12 @@ impl Tail {
         {
             let shared = plan.shared();
             let is_taken = |name: &str| shared.reserved.contains(name) || self.names.contains(name);
-            if is_taken(&id) {
-                position.split = Some(free_name(&id, is_taken));
+            // Two readers must not find the same free name: only the one that gets new files takes plain ones.
+            let own = if self.is_finder { id.clone() } else { format!("{id}#r{}", self.index) };
+            if is_taken(&own) {
+                position.split = Some(free_name(&own, is_taken));
+            } else if own != id {
+                position.split = Some(own);
             }
         }
         self.begin(key, position);
@@ -182,8 +189,8 @@ impl Tail {
     }
 
     /// True where nothing is left to read, now or later.
-    pub fn is_over(&self) -> bool {
-        !self.is_finder && self.entries.is_empty() && self.marks.files.is_empty()
+    pub fn is_over(&self, plan: &Plan) -> bool {
+        !self.is_finder && self.entries.is_empty() && self.marks.files.is_empty() && plan.retire(self.index)
     }
 
     /// The largest event time of each file, and for how long it has had nothing.
@@ -200,7 +207,7 @@ impl Tail {
 
     /// There are positions to give out.
     pub fn has_news(&self) -> bool {
-        !self.moved.is_empty() || !self.ended.is_empty()
+        !self.moved.is_empty() || !self.ended.is_empty() || self.has_last_marks()
     }
 
     /// Looks what has changed, and what time alone brings. `is_idle`: nothing else was read.
@@ -255,6 +262,11 @@ impl Tail {
             self.marks.files.remove(&key);
             self.marks.files.insert(*new, Mark { name: name_hash(name), ..mark });
             self.marks_changed += 1;
+            let has_more = plan.shared().followed.get(*new).is_some_and(|tracked| tracked.len != mark.offset);
+            if has_more {
+                // That it had grown was told while its new name was not known.
+                self.unfold(plan, *new);
+            }
             return Ok(());
         }
         if !matches!(change, Change::New { .. } | Change::Gone { .. }) {
@@ -330,6 +342,7 @@ impl Tail {
         if let Some(position) = plan.position_of(key) {
             self.marks.files.remove(&key);
             self.marks_changed += 1;
+            self.unfolded.insert(key);
             self.begin_new(plan, key, position);
         }
     }
@@ -379,6 +392,10 @@ impl Tail {
             self.open -= usize::from(entry.open.is_some());
             self.names.remove(&entry.position.id());
             self.ended.push(entry.position.id());
+            if self.unfolded.remove(&key) {
+                // Without its position the mark would count again.
+                self.marks_changed = usize::MAX / 2;
+            }
             plan.shared().followed.end(key);
         }
     }
@@ -398,7 +415,13 @@ impl Tail {
             if matches!(entry.state, State::Aside(_) | State::Passed) {
                 continue;
             }
-            match self.read_file(plan, key, gather, now) {
+            if !plan.begin_reading(self.index, key) {
+                self.queue(key);
+                continue;
+            }
+            let read = self.read_file(plan, key, gather, now);
+            plan.end_reading(key);
+            match read {
                 Ok(()) => {}
                 Err(error @ (ConnectError::Io { .. } | ConnectError::Config { .. })) => self.set_aside(plan, key, &error, now),
                 Err(error) => return Err(error),

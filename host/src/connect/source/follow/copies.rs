@@ -33,13 +33,15 @@ impl Followed {
         }
         if offset > 0 || unread > 0 {
             tracked.cuts.push(Cut { offset, print: print.unwrap_or(0), unread, since: now, is_found: false });
+            self.cut.insert(key);
         }
         tracked.len = 0;
     }
 
     /// True where a copy of what had been read of this file is there, so that it was truncated by who made the copy.
-    pub fn has_copy<'a>(&self, key: u64, mut names: impl Iterator<Item = (u64, &'a str)>, facts: &mut dyn Facts) -> bool {
-        let Some(Tracked { name: Some(name), offset, print: Some(print), .. }) = self.files.get(&key) else { return false };
+    pub fn has_copy<'a>(&self, key: u64, own: &str, mut names: impl Iterator<Item = (u64, &'a str)>, facts: &mut dyn Facts) -> bool {
+        let Some(Tracked { name, offset, print: Some(print), .. }) = self.files.get(&key) else { return false };
+        let name = name.as_deref().unwrap_or(own);
         let begins = |other: &str| file_name(other).starts_with(stem(name));
         names.any(|(other, named)| other != key && begins(named) && facts.print(named, *offset) == Some(*print))
             || facts.copy_beside(name, *offset, *print).is_some()
@@ -50,14 +52,15 @@ impl Followed {
     /// the copy, or one of the new contents.
     pub(super) fn is_filled_again(&self, found: &Found, files: &[Found], unknown: &[&Found], facts: &mut dyn Facts) -> bool {
         let key = found.look.id.key();
-        let Some(tracked @ Tracked { name: Some(name), offset: 1.., print: Some(print), .. }) = self.files.get(&key) else { return false };
+        let Some(tracked @ Tracked { offset: 1.., print: Some(print), .. }) = self.files.get(&key) else { return false };
+        // One that was folded has no name: it counts as the one that it has now.
+        let name = tracked.name.as_ref().unwrap_or(&found.name);
         let has_changed = (tracked.len, tracked.changed) != (found.look.len, found.look.changed);
-        let is_like = |other: &&Found| file_name(&other.name).starts_with(stem(name));
         has_changed
             && *name == found.name
-            && unknown.iter().any(|other| is_like(other))
+            && self.has_alike(found, unknown)
             && facts.print(name, tracked.offset) != Some(*print)
-            && self.has_copy(key, files.iter().map(|other| (other.look.id.key(), other.name.as_str())), facts)
+            && self.has_copy(key, name, files.iter().map(|other| (other.look.id.key(), other.name.as_str())), facts)
     }
 
     /// Known files that this one may be a copy of, by its name.
@@ -65,28 +68,57 @@ impl Followed {
         let file = file_name(&found.name);
         let ends = file.char_indices().map(|(at, c)| at + c.len_utf8());
         let stems = ends.filter_map(|end| self.stems.get(&name_hash(&file[..end])));
-        let mut keys: Vec<u64> = stems.flatten().copied().collect();
-        keys.sort_unstable();
-        keys.truncate(ALIKE_MAX);
+        let alike = stems.flat_map(|keys| keys.iter().take(ALIKE_MAX));
+        let mut keys: Vec<u64> = alike.map(|(_, key)| *key).collect();
+        // However many there are of a stem: the shortest names, and those that were truncated.
+        let cut = self.cut.iter().filter(|key| !keys.contains(key) && self.is_alike(**key, file));
+        keys.extend(cut.copied().collect::<Vec<u64>>());
         keys
     }
 
-    /// Where to go on in a copy of a file that has been truncated since.
-    pub(super) fn copied(&mut self, like: &[u64], key: u64, found: &Found, facts: &mut dyn Facts) -> Option<u64> {
+    fn is_alike(&self, key: u64, file: &str) -> bool {
+        self.files.get(&key).and_then(|tracked| tracked.name.as_deref()).is_some_and(|name| file.starts_with(stem(name)))
+    }
+
+    /// True where a file that nobody knows has a name like that of a known one.
+    pub(super) fn has_alike(&self, found: &Found, unknown: &[&Found]) -> bool {
+        let tracked = self.files.get(&found.look.id.key());
+        let name = tracked.and_then(|tracked| tracked.name.as_ref()).unwrap_or(&found.name);
+        unknown.iter().any(|other| file_name(&other.name).starts_with(stem(name)))
+    }
+
+    /// Where to go on in a copy of a file that has been truncated since, and the reader of that file: what it has read must be in a checkpoint
+    /// before what goes on behind it, or with it.
+    pub(super) fn copied(&mut self, like: &[u64], key: u64, found: &Found, facts: &mut dyn Facts) -> Option<(u64, usize)> {
         // A short one was compared with the file while that was whole.
         let held = self.held.get(&key).filter(|held| held.len == found.look.len).map(|held| (held.of, held.since));
         let is_whole =
             |cut: &Cut, facts: &mut dyn Facts| found.look.len >= cut.offset && facts.print(&found.name, cut.offset) == Some(cut.print);
         for is_short in [false, true] {
+            // The longest one: a shorter one may be what all of them begin with, as a CSV header.
+            let mut best: Option<(u64, u64, usize)> = None;
             for of in like {
-                let was_held = |cut: &Cut| held.is_some_and(|(held, since)| held == *of && since <= cut.since);
-                let cuts = self.files.get_mut(of).into_iter().flat_map(|tracked| &mut tracked.cuts);
-                for cut in cuts.filter(|cut| cut.offset > 0 && !cut.is_found) {
-                    if if is_short { found.look.len < cut.offset && was_held(cut) } else { is_whole(cut, facts) } {
-                        cut.is_found = true;
-                        return Some(cut.offset.min(found.look.len));
+                // Of a file that was held when the log was truncated. What was held then is no copy of anything later.
+                let first = held
+                    .filter(|(held, _)| held == of)
+                    .and_then(|(_, since)| self.files.get(of)?.cuts.iter().position(|cut| since <= cut.since));
+                for (at, cut) in self.files.get(of).into_iter().flat_map(|tracked| tracked.cuts.iter().enumerate()) {
+                    let is_candidate = !cut.is_found && cut.offset > best.map_or(0, |(offset, ..)| offset);
+                    if is_candidate && if is_short { found.look.len < cut.offset && first == Some(at) } else { is_whole(cut, facts) } {
+                        best = Some((cut.offset, *of, at));
                     }
                 }
+            }
+            let more = |of: &u64| self.files.get(of).filter(|tracked| best.is_some_and(|(offset, ..)| tracked.offset > offset));
+            let mut whole = like.iter().filter_map(more).filter(|tracked| found.look.len >= tracked.offset);
+            if whole.any(|tracked| facts.print(&found.name, tracked.offset) == tracked.print) {
+                // It holds more of a log that is whole still: that one may be truncated in a moment.
+                return None;
+            }
+            if let Some((offset, of, at)) = best {
+                let tracked = self.files.get_mut(&of)?;
+                tracked.cuts.get_mut(at)?.is_found = true;
+                return Some((offset.min(found.look.len), tracked.owner));
             }
         }
         None
@@ -122,7 +154,8 @@ impl Followed {
     /// Truncations whose copy lies where `path` does not look, or nowhere.
     pub(super) fn settle_cuts(&mut self, now: Duration, facts: &mut dyn Facts, decided: &mut Vec<Decision>) {
         let mut adopted = Vec::new();
-        for (key, tracked) in self.files.iter_mut().filter(|(_, tracked)| !tracked.cuts.is_empty()) {
+        for key in self.cut.clone() {
+            let Some(tracked) = self.files.get_mut(&key) else { continue };
             let Some(name) = tracked.name.clone() else { continue };
             let mut lost = 0;
             tracked.cuts.retain_mut(|cut| {
@@ -131,7 +164,7 @@ impl Followed {
                     && !cut.is_found
                     && let Some(found) = facts.copy_beside(&name, cut.offset, cut.print)
                 {
-                    adopted.push((found, *cut, *key));
+                    adopted.push((found, *cut, tracked.owner));
                     cut.is_found = true;
                 }
                 let age = now.saturating_sub(cut.since);
@@ -140,6 +173,9 @@ impl Followed {
                 }
                 age < CUT_KEPT
             });
+            if tracked.cuts.is_empty() {
+                self.cut.remove(&key);
+            }
             if lost > 0 {
                 self.warnings.push(format!(
                     "`{name}` was truncated before {lost} bytes of it were read, and no copy of them was found: they are lost"
@@ -147,15 +183,15 @@ impl Followed {
             }
         }
         adopted.sort_by(|a, b| a.0.name.cmp(&b.0.name));
-        for (found, cut, _) in adopted {
+        for (found, cut, owner) in adopted {
             let key = found.look.id.key();
             if self.files.contains_key(&key) {
                 continue;
             }
             let mut tracked = Tracked::new(&found.name, Some(&found.look), cut.offset, Some(cut.print));
-            (tracked.seen, tracked.outside, tracked.folder) = (self.round, true, self.folder);
+            (tracked.seen, tracked.outside, tracked.folder, tracked.owner) = (self.round, true, self.folder, owner);
             self.adopt(key, tracked);
-            decided.push(Decision { owner: None, key, change: Change::New { found, start: cut.offset } });
+            decided.push(Decision { owner: Some(owner), key, change: Change::New { found, start: cut.offset } });
         }
     }
 }

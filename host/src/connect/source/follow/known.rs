@@ -4,7 +4,7 @@ use crate::connect::source::identity::{Look, stamp};
 use crate::connect::source::listing::Found;
 use crate::connect::source::marks::{Mark, Marks, name_hash};
 use crate::connect::source::position::CUTS_MAX;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub enum Change {
 /// One change, for one reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// None for new files.
+    /// The reader that it is for; none for a new file that any may read.
     pub owner: Option<usize>,
     pub key: u64,
     pub change: Change,
@@ -89,6 +89,8 @@ pub struct Decision {
 pub trait Facts {
     /// The digest of a file at an offset; none where it is shorter or cannot be read.
     fn print(&mut self, name: &str, offset: u64) -> Option<u64>;
+    /// A file that was listed, as it is now; none where it has another name or is gone.
+    fn again(&mut self, found: &Found) -> Option<Found>;
     /// True where the first file holds what the second one begins with.
     fn is_beginning(&mut self, part: &str, whole: &str) -> bool;
     /// The file that was called so and had this inode, under whatever name it has in its folder.
@@ -138,8 +140,16 @@ impl Tracked {
 #[derive(Debug, Default)]
 pub struct Followed {
     pub(super) files: HashMap<u64, Tracked>,
-    /// Keys by the hash of the stem of the name.
-    pub(super) stems: HashMap<u32, HashSet<u64>>,
+    /// Lengths of names, and keys, by the hash of the stem of the name.
+    pub(super) stems: HashMap<u32, BTreeSet<(usize, u64)>>,
+    /// Files that were truncated lately.
+    pub(super) cut: BTreeSet<u64>,
+    /// Files that a reader reads at this moment: nothing is decided about them that what it reads could contradict.
+    pub(super) reading: HashSet<u64>,
+    /// Files that a look waits for to be at rest: no reader begins to read them before the next one.
+    pub(super) wanted: HashSet<u64>,
+    /// Who had files that went. What a checkpoint has of such a file and of the same one when it is back comes from one reader, in order.
+    pub(super) gone_owners: HashMap<u64, usize>,
     pub(super) held: HashMap<u64, Held>,
     /// The round of looks.
     pub(super) round: u64,

@@ -49,6 +49,10 @@ impl Facts for Table {
         self.text(name)?.get(..offset as usize).map(digest)
     }
 
+    fn again(&mut self, found: &Found) -> Option<Found> {
+        self.listed().into_iter().find(|other| other.name == found.name && other.look.id == found.look.id)
+    }
+
     fn is_beginning(&mut self, part: &str, whole: &str) -> bool {
         self.text(part).zip(self.text(whole)).is_some_and(|(part, whole)| !part.is_empty() && whole.starts_with(part))
     }

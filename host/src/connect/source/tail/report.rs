@@ -30,8 +30,9 @@ impl Tail {
                 out.push(entry.position.to_split());
             }
         }
-        if self.marks_changed > LOOSE_MAX + self.marks.files.len() / LOOSE_SHARE {
+        if self.marks_changed > LOOSE_MAX + self.marks.files.len() / LOOSE_SHARE || self.has_last_marks() {
             self.marks_changed = 0;
+            self.unfolded.clear();
             {
                 let shared = plan.shared();
                 self.marks.folder = shared.followed.gone.folder;
@@ -47,6 +48,11 @@ impl Tail {
             }
             out.push(self.marks.to_split(&own));
         }
+    }
+
+    /// The last mark is gone, and no checkpoint knows that.
+    pub(super) fn has_last_marks(&self) -> bool {
+        self.marks_changed > 0 && self.marks.files.is_empty()
     }
 
     /// Folds files that were read to their ends, where there are many.
