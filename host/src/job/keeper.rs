@@ -5,7 +5,7 @@ use super::compact::{self, Compaction};
 use super::error::Error;
 use super::notice::{CheckpointNotice, Notice, Watch};
 use super::patience::Patience;
-use super::publisher::Publisher;
+use super::publisher::{Calls, Publisher};
 use super::recorder::Told;
 use super::replay::Lookout;
 use super::requests::Desk;
@@ -56,6 +56,8 @@ pub(super) struct Keeper {
     pub tenure: Tenure,
     pub control: Arc<Control>,
     pub sinks: Vec<NamedSink>,
+    /// What sinks are publishing, also when the run is over.
+    pub calls: Calls,
     /// Ends pauses of operators that somebody asks it to end.
     pub resumer: Resumer,
     pub retention: Retention,
@@ -90,7 +92,7 @@ impl Keeper {
     /// has stored.
     pub async fn keep(mut self, events: mpsc::Receiver<Told>) -> Result<(RunEnd, Option<Epoch>), Error> {
         let (side, facts) = mpsc::channel(FACTS_WAITING);
-        let publisher = Publisher::start(std::mem::take(&mut self.sinks), self.taken, &self.watch);
+        let publisher = Publisher::start(std::mem::take(&mut self.sinks), &self.calls, self.taken, &self.watch);
         let mut work = Work {
             keeper: self,
             side,

@@ -11,6 +11,7 @@ use super::notice::{Notice, Watch};
 use super::opening::{self, Checkpoint, Opened, Opener, Start};
 use super::patience::Patience;
 use super::prepare::{self, Prepared};
+use super::publisher::Calls;
 use super::recorder::{self, Recorded, Recorder};
 use super::replay::{self, Replays};
 use super::resume::Resumer;
@@ -232,6 +233,7 @@ impl Job {
             taken: taken.epoch,
             tenure: Tenure::new(coordinator, published),
             control: Arc::clone(&control),
+            calls: Calls::new(sinks.len()),
             sinks,
             resumer: Resumer::new(topology, up.generation, Arc::clone(&control), Arc::clone(&self.options.watch)),
             retention: self.retention(&up).await?,
@@ -324,6 +326,7 @@ impl Job {
             asked(&mut stop).await;
             stopper.stop();
         });
+        let calls = keeper.calls.clone();
         let kept = keeper.keep(events).await;
         if kept.is_err() {
             control.abort();
@@ -334,8 +337,9 @@ impl Job {
         let (end, newest) = kept?;
         let is_guest = matches!(ran, Err(Failure::Guest { .. } | Failure::Diverged { .. }));
         if is_guest || end == RunEnd::Again {
-            // Another attempt may follow, and deletes what no manifest names.
+            // Another attempt may follow, and deletes what no manifest names, and publishes what is not known to be published.
             lanes.settle().await;
+            calls.settle().await?;
         }
         match (ran, end) {
             (Err(failure), _) => match failure {
