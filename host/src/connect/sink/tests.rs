@@ -327,6 +327,30 @@ fn a_visible_file_with_other_contents_is_never_overwritten() {
 }
 
 #[test]
+fn hosts_that_publish_the_same_output_side_by_side_look_again_where_it_moves_under_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (sink(folder.path()), sink(folder.path()));
+    for epoch in (0..400).step_by(20) {
+        let mut writer = one.writer(0, 1).unwrap();
+        let mut sealed = |epoch| {
+            writer.write(epoch, 0, &batch("a", 1)).unwrap();
+            writer.seal(epoch).unwrap().unwrap()
+        };
+        let staged: Vec<Staged> = (epoch..epoch + 20).map(&mut sealed).collect();
+        std::thread::scope(|scope| {
+            let both = [&one, &other].map(|sink| scope.spawn(|| sink.publish_all(&staged)));
+            for published in both {
+                published.join().unwrap().unwrap_or_else(|error| panic!("{epoch}: {error}"));
+            }
+        });
+    }
+    assert_eq!(list(&folder.path().join("out")).len(), 400);
+    let (there, gone) = (folder.path().join("out/counts-000000000000-0.json"), folder.path().join("gone"));
+    assert_eq!(super::disk::is_equal(&gone, &there).unwrap(), None, "one that is gone has no other contents");
+    assert_eq!(super::disk::is_equal(&there, &there).unwrap(), Some(true));
+}
+
+#[test]
 fn tokens_that_lie_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink(folder.path());

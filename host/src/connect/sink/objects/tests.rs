@@ -2,11 +2,12 @@
 
 use super::super::tests::{COUNTS, around, batch, open_kind};
 use super::ObjectsSink;
-use crate::connect::{ConnectError, Recovered, Recovery, Sink, Staged};
+use crate::connect::{ConnectError, Recovered, Recovery, Sink, Staged, Surroundings};
 use crate::store::fake_s3::{FakeS3, Fault};
-use crate::store::{Copied, Limits, Store};
+use crate::store::{CallKind, Copied, Intercept, Interference, Limits, StorageCall, Store};
 use bytes::Bytes;
 use reprise_core::topology::{self, Delivery, SinkFormat, SinkKind};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -263,6 +264,33 @@ fn a_host_that_wakes_up_after_another_one_took_over_makes_nothing_visible() {
         zombie.publish(&again).unwrap();
         assert_eq!(place.visible(), [""; 0]);
     }
+}
+
+/// Another host that removes a staged object, which it has published, just before it is read.
+#[derive(Debug)]
+struct Faster(std::path::PathBuf);
+
+impl Intercept for Faster {
+    fn before(&self, call: &StorageCall) -> Interference {
+        if call.kind == CallKind::Get && call.path.contains("/staged/") {
+            let _ = std::fs::remove_file(self.0.join(&call.path));
+        }
+        Interference::Pass
+    }
+}
+
+#[test]
+fn what_another_host_publishes_between_two_looks_is_looked_at_again() {
+    let place = Place::at("file:./out");
+    let staged = stage(place.sink().as_ref(), 1, 5, &["a"]);
+    place.copy(STAGED_FIVE, FIVE);
+    let faster: Arc<dyn Intercept> = Arc::new(Faster(place.folder.path().join("out")));
+    let around = Surroundings { intercept: Some(faster), ..around(place.folder.path(), "job", "counts") };
+    let settings = settings(&place.url, 1 << 20);
+    let of = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
+    let sink = ObjectsSink::open(&settings, &of, &around, vec![COUNTS]).unwrap();
+    sink.publish(&staged).unwrap();
+    assert_eq!((place.visible(), place.hidden("staged")), (vec![FIVE.to_owned()], Vec::new()));
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl Place {
                 // A reader took it first.
                 Copied::Absent => return Ok(()),
                 // Ours, of a recovery that died before it removed the original, or of an answer that was lost.
-                Copied::Exists if self.is_equal(&name, &to).await? => return self.store.delete(&name).await.map_err(storage),
+                Copied::Exists if self.is_equal(&name, &to).await? == Some(true) => return self.store.delete(&name).await.map_err(storage),
                 Copied::Exists => {}
             }
         }
