@@ -199,7 +199,7 @@ impl Job {
         let base = up.base.as_ref();
         self.check_nodes(base, true)?;
         let Some(taken) = &up.taken else { return self.end_of_a_finished_job(sinks, &look, base, up.generation).await };
-        self.recover_sinks(&sinks, base, &look.recovery(taken.epoch, up.generation)).await?;
+        self.recover_sinks(&sinks, base, &look, (taken.epoch, up.generation)).await?;
         let all_replay = self.tell_weaker(base)?;
         if all_replay {
             self.clear_quarantine(base, up.generation).await?;
@@ -296,7 +296,8 @@ impl Job {
         generation: Generation,
     ) -> Result<Attempt, Error> {
         let Some(base) = base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
-        self.recover_sinks(&sinks, Some(base), &look.recovery(base.epoch.next().max(look.after.next()), generation)).await?;
+        let taken = base.epoch.next().max(look.after.next());
+        self.recover_sinks(&sinks, Some(base), look, (taken, generation)).await?;
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base, &self.options.clock).await?;
         } else {

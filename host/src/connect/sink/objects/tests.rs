@@ -314,7 +314,7 @@ fn what_is_staged_is_published_whatever_an_earlier_life_of_the_job_had_marked() 
         let first = place.sink();
         assert!(matches!(first.recover(&run(None, 1, 1), &[]), Err(ConnectError::Unknown { .. })), "the store does not know it");
         assert_eq!(place.hidden("lives"), [""; 0]);
-        first.recover(&Recovery { adopt: true, ..run(None, 101, 1) }, &[]).unwrap();
+        first.recover(&Recovery { adopt: Some(0), ..run(None, 101, 1) }, &[]).unwrap();
         let staged = stage(first.as_ref(), 1, 105, &["a"]);
         // It dies before it publishes.
         let next = place.sink();

@@ -76,11 +76,11 @@ impl Folders {
     /// [`ConnectError::Unknown`] where they are not this run's to take.
     pub fn take(&self, job: &str, recovery: &Recovery, named: &[Staged]) -> Result<(), ConnectError> {
         let place = self.visible.display().to_string();
+        // Before the notes: what a later run stages comes after its note.
+        let staged = names(&self.staged)?;
         let mut holding = self.holding(job)?;
-        if recovery.adopt {
-            self.remove_all_staged_but(named)?;
-        } else {
-            holding.check(&place, &self.sink, recovery)?;
+        if holding.admit(&place, &self.sink, recovery)? {
+            self.remove_but(staged, named)?;
         }
         self.prepare(job)?;
         let mut made = None;
@@ -174,9 +174,8 @@ impl Folders {
             if !is_ours(&name) && !name.rsplit_once('.').is_some_and(|(stem, copy)| copy.parse::<u64>().is_ok() && is_ours(stem)) {
                 continue;
             }
-            let path = self.taken_back.join(&name);
             // One that vanishes meanwhile is gone all the same.
-            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            let Ok(metadata) = fs::symlink_metadata(self.taken_back.join(&name)) else { continue };
             let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
             files.push((since, path, metadata.len()));
         }
@@ -229,10 +228,10 @@ impl Folders {
         Ok(count)
     }
 
-    /// Removes all that is staged and not named by the checkpoint: it is of a life that is not this run's.
-    fn remove_all_staged_but(&self, named: &[Staged]) -> Result<(), ConnectError> {
+    /// Removes what of these is not named by the checkpoint: it is of a life that is not this run's.
+    fn remove_but(&self, staged: Vec<String>, named: &[Staged]) -> Result<(), ConnectError> {
         let named = named.iter().map(|output| Ok(self.token(output)?.file.text())).collect::<Result<BTreeSet<String>, ConnectError>>()?;
-        for name in names(&self.staged)?.into_iter().filter(|name| Token::parse(name).is_some() && !named.contains(name)) {
+        for name in staged.into_iter().filter(|name| Token::parse(name).is_some() && !named.contains(name)) {
             remove(&self.staged.join(name))?;
         }
         Ok(())

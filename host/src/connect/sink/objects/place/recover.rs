@@ -38,8 +38,7 @@ impl Place {
         self.is_owned().await?;
         let tenants = self.tenants().await?;
         let mut newest = self.list_marks().await?.into_iter().map(|(_, epoch)| epoch).max();
-        let staged = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
-        let mut staged = staged.iter().filter_map(|entry| self.names.staged_generation(&entry.path)).max();
+        let mut staged = self.list_staged().await?.iter().filter_map(|path| self.names.staged_generation(path)).max();
         if tenants.is_empty() {
             let listed = self.store.list_named_after(&self.names.stem(), &self.names.behind(None)).await;
             for entry in listed.map_err(ConnectError::storage("list output"))? {
@@ -56,11 +55,14 @@ impl Place {
     /// [`ConnectError::Config`] where it is another job's, [`ConnectError::Unknown`] where it is not this run's to take.
     pub async fn take(&self, recovery: &Recovery, named: &[Token]) -> Result<(), ConnectError> {
         let storage = |error| ConnectError::storage("claim the place of the output")(error);
+        // Before the notes: what a later run stages comes after its note.
+        let staged = match recovery.adopt {
+            Some(_) => self.list_staged().await?,
+            None => Vec::new(),
+        };
         let mut holding = self.holding().await?;
-        if recovery.adopt {
-            self.remove_all_staged_but(named).await?;
-        } else {
-            holding.check(&self.store.root(), &self.sink, recovery)?;
+        if holding.admit(&self.store.root(), &self.sink, recovery)? {
+            self.remove_but(staged, named).await?;
         }
         if self.store.create(&self.names.owner(), Bytes::from(self.job.clone())).await.map_err(storage)? == Created::Exists {
             self.is_owned().await?;
@@ -90,20 +92,23 @@ impl Place {
         })
     }
 
-    /// Removes all that is staged and not named by the checkpoint: it is of a life that is not this run's.
-    async fn remove_all_staged_but(&self, named: &[Token]) -> Result<(), ConnectError> {
+    async fn list_staged(&self) -> Result<Vec<String>, ConnectError> {
+        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
+        Ok(listed.into_iter().map(|entry| entry.path).collect())
+    }
+
+    /// Removes what of these is not named by the checkpoint: it is of a life that is not this run's.
+    async fn remove_but(&self, staged: Vec<String>, named: &[Token]) -> Result<(), ConnectError> {
         let named: BTreeSet<String> =
             named.iter().flat_map(|token| (0..token.parts.len()).map(|part| self.names.staged(token, part))).collect();
-        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
         let is_ours = |path: &String| self.names.staged_generation(path).is_some() && !named.contains(path);
-        self.delete(listed.into_iter().map(|entry| entry.path).filter(is_ours).collect()).await
+        self.delete(staged.into_iter().filter(is_ours).collect()).await
     }
 
     /// Removes what generations before this one have staged; gives the number of objects.
     pub async fn remove_staged(&self, generation: u64) -> Result<u64, ConnectError> {
-        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
         let is_earlier = |path: &String| self.names.staged_generation(path).is_some_and(|of| of < generation);
-        let earlier: Vec<String> = listed.into_iter().map(|entry| entry.path).filter(is_earlier).collect();
+        let earlier: Vec<String> = self.list_staged().await?.into_iter().filter(is_earlier).collect();
         let count = earlier.len() as u64;
         self.delete(earlier).await?;
         Ok(count)
@@ -144,7 +149,7 @@ impl Place {
             over.push(entry.path);
         }
         let count = over.len() as u64;
-        self.delete(over).await?;
+        self.delete(over.into_iter().map(|object| object.path).collect()).await?;
         Ok(count)
     }
 
