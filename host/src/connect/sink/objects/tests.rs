@@ -325,6 +325,20 @@ fn what_is_staged_is_published_whatever_an_earlier_life_of_the_job_had_marked() 
 }
 
 #[test]
+fn a_place_that_no_run_has_noted_itself_in_may_hold_more_than_one_list() {
+    let place = Place::at("memory:many");
+    for epoch in [3, 9, 4, 1] {
+        place.create(&format!("counts-{epoch:012}-0-0.json"), "x");
+    }
+    place.create("other/counts-000000000099-0-0.json", "x");
+    let settings = settings(&place.url, 1 << 20);
+    let of = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
+    let around = Surroundings { storage: Limits { list_max: 2, ..Limits::default() }, ..around(place.folder.path(), "job", "counts") };
+    let sink = ObjectsSink::open(&settings, &of, &around, vec![COUNTS]).unwrap();
+    assert_eq!(sink.holding().unwrap().newest, Some(9));
+}
+
+#[test]
 fn what_an_earlier_run_staged_is_held_against_its_checksum_where_there_is_one() {
     for place in Place::all("flipped") {
         let sink = place.sink();

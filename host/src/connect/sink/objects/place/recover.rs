@@ -40,10 +40,13 @@ impl Place {
         let mut newest = self.list_marks().await?.into_iter().map(|(_, epoch)| epoch).max();
         let mut staged = self.list_staged().await?.iter().filter_map(|path| self.names.staged_generation(path)).max();
         if tenants.is_empty() {
-            let listed = self.store.list_named_after(&self.names.stem(), &self.names.behind(None)).await;
-            for entry in listed.map_err(ConnectError::storage("list output"))? {
-                newest = newest.max(self.names.visible_epoch(&entry.path));
-                staged = staged.max(self.names.immediate_generation(&entry.path));
+            // There may be any number of them.
+            let mut pages = self.store.pages_after("", &self.names.behind(None)).map_err(ConnectError::storage("list output"))?;
+            while let Some(page) = pages.next().await.map_err(ConnectError::storage("list output"))? {
+                for found in page.iter().filter(|found| !found.path.contains('/')) {
+                    newest = newest.max(self.names.visible_epoch(&found.path));
+                    staged = staged.max(self.names.immediate_generation(&found.path));
+                }
             }
         }
         Ok(Holding { tenants, newest, staged })
