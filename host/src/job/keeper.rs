@@ -458,6 +458,7 @@ impl Work {
             reach: self.keeper.retention.reach(self.keeper.generation),
             generation: self.keeper.generation,
             now_ms: self.keeper.clock.now_ms(),
+            things_max: tidy::THINGS_MAX,
             watch: Arc::clone(&self.keeper.watch),
         }
     }
