@@ -17,6 +17,7 @@ use super::replay::{self, Replays};
 use super::resume::Resumer;
 use super::savepoint;
 use super::take_up;
+use super::tidy;
 use crate::clock::Clock;
 use crate::connect::{self, ConnectError, RowEncoding, SourceReader};
 use crate::engine::{self, Accounts, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
@@ -78,7 +79,7 @@ pub enum Ending {
 pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> {
     let store = prepare::store(&prepared.plan.topology, &prepared.base_dir, options.intercept.clone()).await?;
     store.probe().await.map_err(|error| Error::Store { doing: "use the store", error })?;
-    let job = Job { prepared, options, store, own: AtomicU64::new(0), idle: AtomicU32::new(0) };
+    let job = Job { prepared, options, store, own: AtomicU64::new(0), idle: AtomicU32::new(0), tidied: Arc::default() };
     let mut failures = Failures::default();
     let (mut first, mut first_gave_up) = (true, None);
     loop {
@@ -140,6 +141,7 @@ struct Job {
     own: AtomicU64,
     /// Attempts in a row that ended for rows to send again, and after which there were none.
     idle: AtomicU32,
+    tidied: Arc<tidy::Last>,
 }
 
 /// Ends the engine where nobody waits for it any more.
@@ -239,6 +241,7 @@ impl Job {
             retention: self.retention(&up).await?,
             keep: settings.keep as usize,
             rules: self.rules(),
+            tidied: Arc::clone(&self.tidied),
             clock: self.options.clock.clone(),
             watch: Arc::clone(&self.options.watch),
             poll: settings.savepoint_poll,

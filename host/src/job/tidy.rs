@@ -16,10 +16,11 @@ use reprise_core::codec::record;
 use reprise_core::ids::{Digest, Generation};
 use reprise_core::topology::Keep;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Time between two times that it is done in one run.
-pub(super) const TIDY_EVERY: Duration = Duration::from_secs(600);
+const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// Things of one kind that are looked at in one go; the rest waits until these are fewer.
 pub(super) const THINGS_MAX: usize = 1_000_000;
 /// Notes that are read in one go.
@@ -28,6 +29,27 @@ const NOTES_READ_MAX: usize = 1_000;
 const GRACE_MS: i64 = 3_600_000;
 /// An answer that nobody has taken away stays so long.
 const ANSWER_KEEP_MS: i64 = 24 * 3_600_000;
+
+/// When it was last done, in all attempts of a run.
+#[derive(Debug, Default)]
+pub(super) struct Last(Mutex<Option<Instant>>);
+
+impl Last {
+    fn at(&self) -> MutexGuard<'_, Option<Instant>> {
+        // A time is whole even if a thread panicked beside it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was not done for as long as [`TIDY_EVERY`].
+    pub fn is_due(&self) -> bool {
+        self.at().is_none_or(|at| at.elapsed() >= TIDY_EVERY)
+    }
+
+    /// It is done now.
+    pub fn begins(&self) {
+        *self.at() = Some(Instant::now());
+    }
+}
 
 /// What is kept of what, and what is spared.
 #[derive(Debug, Clone)]
