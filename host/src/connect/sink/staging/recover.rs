@@ -1,6 +1,7 @@
 //! What the folders of a sink go through at the start of a run: whose they are, what is taken back, what is cleared away.
 
 use super::{BTreeSet, EPOCH_DIGITS, EXTENSIONS, Folders, Token};
+use crate::connect::error::MAKE_FOLDER;
 use crate::connect::holding::{Holding, Note, Tenant, next_note};
 use crate::connect::sink::disk::{length, names, read, remove, replace, sync_folder, touch};
 use crate::connect::{ConnectError, Recovery, Staged};
@@ -26,7 +27,7 @@ impl Folders {
     /// [`ConnectError::Config`] where they are another job's.
     pub fn prepare(&self, job: &str) -> Result<(), ConnectError> {
         for folder in [&self.staged, &self.published, &self.taken_back, &self.lives] {
-            fs::create_dir_all(folder).map_err(ConnectError::io("make folder", folder))?;
+            fs::create_dir_all(folder).map_err(ConnectError::io(MAKE_FOLDER, folder))?;
         }
         if !self.is_owned(job)? {
             replace(&self.hidden.join("owner"), job)?;
