@@ -158,7 +158,7 @@ pub struct RowEncoding {
 /// belongs to another life of the job's store, or holds output that the store does not know ([`Holding::check`]): it would come out twice.
 pub trait Sink: Send + Sync {
     /// Tells what the place holds of this sink and changes nothing, not even a folder that is missing. Called before the job is claimed: a start
-    /// that must fail should leave no trace. What costs much, such as listing all output, is for places that no run has noted itself in.
+    /// that must fail leaves no trace but the identity of the job in its store. What costs much, such as listing all output, is for places that no run has noted itself in.
     ///
     /// # Errors
     /// As [`Sink::publish`]; [`ConnectError::Config`] where the place belongs to another job.

@@ -6,7 +6,7 @@
 //! <path>/.reprise/<sink>/owner                                               name of the job
 //! <path>/.reprise/<sink>/lives/<note>                                        which life of the job's store, see `holding.rs`
 //! <path>/.reprise/<sink>/staged/<epoch>-<generation>-<instance>.<ext>        being written, or durable and not yet visible
-//! <path>/.reprise/<sink>/published/<instance>-<epoch, 12 digits>             empty: all of the instance up to this epoch was made visible
+//! <path>/.reprise/<sink>/published/<instance>-<epoch, 12 digits>             empty: what of the instance up to this epoch is not staged was visible
 //! <path>/.reprise/<sink>/taken-back/                                         visible once, produced again since
 //! ```
 //! A staged file becomes visible by one rename within the file system, so readers see all of it or nothing. They must leave names that
