@@ -5,6 +5,7 @@ use crate::connect::error::MAKE_FOLDER;
 use crate::connect::holding::{Holding, Note, Tenant, next_note};
 use crate::connect::sink::disk::{length, names, read, remove, replace, sync_folder, touch};
 use crate::connect::{ConnectError, Recovery, Staged};
+use reprise_core::checkpoint::expiry::{Kept, expired};
 use reprise_core::topology::TakenBack;
 use std::fs;
 use std::io::ErrorKind;
@@ -167,7 +168,7 @@ impl Folders {
         Ok(true)
     }
 
-    /// Deletes what was set aside and is over the limits, the oldest first; gives the number of files.
+    /// Deletes what was set aside and is over the limits, the oldest first and the newest only for its age; gives the number of files.
     pub fn expire(&self, limits: &TakenBack, now_ms: i64) -> Result<u64, ConnectError> {
         let mut files = Vec::new();
         for name in names(&self.taken_back)? {
@@ -178,20 +179,11 @@ impl Folders {
             // One that vanishes meanwhile is gone all the same.
             let Ok(metadata) = fs::symlink_metadata(self.taken_back.join(&name)) else { continue };
             let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-            files.push((since, path, metadata.len()));
+            files.push(Kept { written_ms: millis(since), path: name, size_bytes: metadata.len() });
         }
-        files.sort_unstable();
-        let mut bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.2));
-        let now = Duration::from_millis(u64::try_from(now_ms).unwrap_or(0));
-        let mut count = 0;
-        for (since, path, length) in files {
-            if now.saturating_sub(since) > limits.keep || bytes > limits.bytes_max {
-                remove(&path)?;
-                bytes = bytes.saturating_sub(length);
-                count += 1;
-            }
-        }
-        Ok(count)
+        let gone = expired(files, now_ms, (millis(limits.keep), limits.bytes_max), |_| false);
+        gone.iter().try_for_each(|file| remove(&self.taken_back.join(&file.path)))?;
+        Ok(gone.len() as u64)
     }
 
     /// Of the epochs before this run none after the recovered one is published, and all up to it are: one note for each instance is left, of
@@ -254,6 +246,10 @@ impl Folders {
         let known = EXTENSIONS.contains(&extension) && stem == format!("{epoch:0EPOCH_DIGITS$}-{generation}-{instance}-{number}");
         known.then_some(generation)
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Dates a file that was set aside. Where that is not possible it counts as old as it is.

@@ -4,9 +4,10 @@ use super::{ASIDE_MAX, CALLS_AT_ONCE, Place, wrong};
 use crate::connect::holding::{Holding, Note, Tenant, next_note};
 use crate::connect::sink::objects::token::Token;
 use crate::connect::{ConnectError, Recovery};
-use crate::store::{Copied, Created};
+use crate::store::{Copied, Created, Entry};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use reprise_core::checkpoint::expiry::{Kept, expired};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks at the notes of a place while one's own is made.
@@ -130,7 +131,7 @@ impl Place {
         Ok(count)
     }
 
-    /// Deletes what was set aside and is over the limit, that of the oldest epochs first; gives the number of objects.
+    /// Deletes what was set aside and is over the limit, that of the oldest epochs first and the newest not; gives the number of objects.
     pub async fn expire(&self, bytes_max: u64) -> Result<u64, ConnectError> {
         let folder = self.names.taken_back("", 0);
         let folder = folder.trim_end_matches('/');
@@ -140,17 +141,12 @@ impl Place {
             let copied = || name.rsplit_once('.').filter(|(_, copy)| copy.parse::<u64>().is_ok());
             self.names.visible_epoch(name).or_else(|| self.names.visible_epoch(copied()?.0))
         };
-        let mut ours: Vec<_> = listed.into_iter().filter_map(|entry| Some((epoch(&entry.path)?, entry))).collect();
-        ours.sort_by(|one, other| (one.0, &one.1.path).cmp(&(other.0, &other.1.path)));
-        let mut bytes = ours.iter().fold(0_u64, |sum, (_, entry)| sum.saturating_add(entry.size_bytes));
-        let mut over = Vec::new();
-        for (_, entry) in ours {
-            if bytes <= bytes_max {
-                break;
-            }
-            bytes = bytes.saturating_sub(entry.size_bytes);
-            over.push(entry.path);
-        }
+        // By their epochs, and none is too old.
+        let kept = |entry: Entry| {
+            let of = i64::try_from(epoch(&entry.path)?).unwrap_or(i64::MAX);
+            Some(Kept { written_ms: of, path: entry.path, size_bytes: entry.size_bytes })
+        };
+        let over = expired(listed.into_iter().filter_map(kept).collect(), 0, (i64::MAX, bytes_max), |_| false);
         let count = over.len() as u64;
         self.delete(over.into_iter().map(|object| object.path).collect()).await?;
         Ok(count)
