@@ -131,7 +131,7 @@ fn a_finished_checkpoint_that_others_follow_is_taken_over() {
         let Turn::Ask(Ask::Create(taken)) = turn else { panic!("{turn:?}") };
         assert_eq!((taken.epoch, taken.covered(), taken.finished), (Epoch(7), Some(Epoch(4)), false));
     }
-    let alone = vec![claims(0), Answer::Claim(true), all(&[finished()])];
+    let alone = [claims(0), Answer::Claim(true), all(&[finished()])];
     for from in [From::Epoch(Epoch(4)), From::Savepoint(Box::new(finished()))] {
         let verified = matches!(from, From::Epoch(_)).then_some(Answer::Verify(Ok(())));
         let turn = play(from, None, alone.iter().cloned().chain(verified).collect());
