@@ -174,6 +174,21 @@ fn a_job_that_has_finished_is_taken_up_again_for_rows_to_send() {
 }
 
 #[test]
+fn a_request_whose_rows_are_gone_keeps_nobody_waiting_and_is_removed() {
+    let folder = Folder::new(&parsing(STRICT, false));
+    folder.feed("lines", "a", lines(0..100));
+    folder.run(2).expect(Ending::Finished);
+    ask(&folder, &ChosenRows::All).unwrap();
+    std::fs::remove_dir_all(folder.store().join("quarantine")).unwrap();
+    folder.set(&parsing(MENDED, false));
+    folder.run(2).expect(Ending::AlreadyFinished);
+    folder.feed("lines", "b", lines(100..160));
+    let run = folder.run(2).expect(Ending::Finished);
+    assert_eq!((sent_again(&run), folder.objects("replays").len()), (0, 0));
+    folder.run(2).expect(Ending::AlreadyFinished);
+}
+
+#[test]
 fn what_was_sent_again_is_remembered_over_runs_and_requests_go_when_nothing_can_undo_them() {
     let settings = "keep = 3\nsavepoint-poll = \"100ms\"";
     let folder = Folder::new(&parsing_with(settings, STRICT, true));

@@ -103,6 +103,22 @@ fn an_older_checkpoint_is_taken_up_where_it_is_asked_for_and_one_that_is_gone_is
     assert_eq!(folder.rows("out"), running_counts(keys(0, 200, 9)));
 }
 
+#[test]
+fn a_finished_checkpoint_is_taken_up_again_where_the_job_went_on_after_it() {
+    let folder = Folder::new(&counting("keep = 100", false));
+    folder.feed("keys", "a", keys(0, 100, 9));
+    folder.run(2).expect(Ending::Finished);
+    let finished = folder.newest();
+    assert!(finished.finished);
+    folder.feed("keys", "b", keys(100, 200, 9));
+    folder.run(2).expect(Ending::Finished);
+    assert_eq!(folder.rows("out"), running_counts(keys(0, 200, 9)));
+    let run = run_from(&folder, 2, Start::Epoch(finished.epoch)).expect(Ending::Finished);
+    assert_eq!(run.from(), Some(finished.epoch.0));
+    folder.run(2).expect(Ending::AlreadyFinished);
+    assert_eq!(folder.rows("out"), running_counts(keys(0, 200, 9)), "what came after it is taken back and comes again, once");
+}
+
 /// The snapshots that a savepoint needs.
 fn needs(folder: &Folder, name: &str) -> Vec<String> {
     let bytes = fs::read(folder.store().join(paths::savepoint(name).unwrap())).unwrap();

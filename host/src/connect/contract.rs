@@ -158,7 +158,7 @@ pub struct RowEncoding {
 /// belongs to another life of the job's store, or holds output that the store does not know ([`Holding::check`]): it would come out twice.
 pub trait Sink: Send + Sync {
     /// Tells what the place holds of this sink and changes nothing, not even a folder that is missing. Called before the job is claimed: a start
-    /// that must fail should leave no trace. What costs much, such as listing all output, is for places that no run has noted itself in.
+    /// that must fail leaves no trace but the identity of the job in its store. What costs much, such as listing all output, is for places that no run has noted itself in.
     ///
     /// # Errors
     /// As [`Sink::publish`]; [`ConnectError::Config`] where the place belongs to another job.
@@ -192,8 +192,9 @@ pub trait Sink: Send + Sync {
     /// Called once at the start of a run, before any writer is made. `staged` is what the manifest of the checkpoint taken up lists: all of
     /// epochs up to [`Recovery::recovered`], perhaps published already. In this order:
     ///
-    /// 1. claims the place for the job and for this life of its store ([`Holding::check`], [`super::holding::next_note`]); with
-    ///    [`Recovery::adopt`] it is not asked whose the place was, and what is staged there and not in `staged` is removed before;
+    /// 1. claims the place for the job and for this life of its store ([`Holding::admit`], [`super::holding::next_note`]); with
+    ///    [`Recovery::adopt`] it is not asked whose the place was, and what was staged there when that was decided, and is not in `staged`, is
+    ///    removed before;
     /// 2. publishes what is in `staged`;
     /// 3. removes what earlier generations left unpublished, so that from here on none of them can publish anything;
     /// 4. takes back visible output of epochs that do not count ([`Recovery::is_void`]), which will be produced again. Not without
@@ -254,8 +255,9 @@ pub struct Recovery {
     pub life: Life,
     /// The random number of this run.
     pub writer: u64,
-    /// The user wants the place whoever it belonged to.
-    pub adopt: bool,
+    /// The user wants the place, whoever it belonged to when it was looked at: those with notes up to this number, 0 where there was none. Whoever
+    /// has noted itself since keeps it.
+    pub adopt: Option<u64>,
     /// The time of the recovery: milliseconds since 1970-01-01T00:00:00Z.
     pub now_ms: i64,
 }

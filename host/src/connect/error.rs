@@ -1,6 +1,7 @@
 //! What can go wrong in a connector, by what the caller has to do about it.
 
 use crate::store::StoreError;
+use crate::store::trouble::{self, Trouble};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The operating system refused something. Worth a retry only where the cause is known to pass.
-    #[error("cannot {doing} `{}`{}", .path.display(), advice(.source))]
+    #[error("cannot {doing} `{}`{}", .path.display(), advice(.doing, .source))]
     Io {
         /// What was tried, as in "cannot read".
         doing: &'static str,
@@ -93,24 +94,16 @@ pub enum ConnectError {
     },
 }
 
+/// What making a folder is called in [`ConnectError::Io`].
+pub(crate) const MAKE_FOLDER: &str = "make folder";
+
 /// What to do about a refusal of the operating system, as a line of help; empty where its own words say enough.
-fn advice(error: &io::Error) -> String {
-    let help = match error.kind() {
-        ErrorKind::StorageFull => "there is no space left on the disk: free space there, and run again; nothing is lost",
-        ErrorKind::QuotaExceeded => "the quota is used up: free space or raise the quota, and run again; nothing is lost",
-        ErrorKind::ReadOnlyFilesystem => {
-            "the file system is read-only: mount it writable, and run again; a disk that has failed is often mounted read-only (`dmesg` says so)"
-        }
-        ErrorKind::PermissionDenied => {
-            "this user may not do that there: give it the right (`ls -ld` shows who may), or run the job as another user"
-        }
-        ErrorKind::InvalidFilename => "a name is too long for the file system: use a shorter path",
-        ErrorKind::NotADirectory | ErrorKind::IsADirectory | ErrorKind::AlreadyExists => {
-            "a file is where a folder should be, or the other way round: move it away, and run again"
-        }
-        _ => return String::new(),
-    };
-    format!("\n  help: {help}")
+fn advice(doing: &str, error: &io::Error) -> String {
+    let is_in_the_way = doing == MAKE_FOLDER && error.kind() == ErrorKind::AlreadyExists;
+    let found = if is_in_the_way { trouble::of(&ErrorKind::NotADirectory.into()) } else { trouble::of(error) };
+    let Some(Trouble { what, help, is_passing, .. }) = found else { return String::new() };
+    let lost = if *is_passing { "; nothing is lost" } else { "" };
+    format!("\n  help: {what}: {help}, and run again{lost}")
 }
 
 impl ConnectError {
@@ -122,5 +115,24 @@ impl ConnectError {
     /// For `map_err`: a failure of object storage with what was being done.
     pub(crate) fn storage(doing: &'static str) -> impl FnOnce(StoreError) -> Self {
         move |error| Self::Storage { doing, source: Box::new(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_said_to_be_in_the_way_of_a_folder_only_where_a_folder_is_made() {
+        let said =
+            |doing: &'static str, number: i32| ConnectError::io(doing, Path::new("out"))(io::Error::from_raw_os_error(number)).to_string();
+        assert!(said(MAKE_FOLDER, 17).contains("a file is where a folder should be, or the other way round: move it away, and run again"));
+        assert_eq!(said("make", 17), "cannot make `out`");
+        assert!(
+            said("write", 28).ends_with("no space left on the disk: free space there, and run again; nothing is lost"),
+            "{}",
+            said("write", 28)
+        );
+        assert!(!said("write", 13).contains("goes on"));
     }
 }

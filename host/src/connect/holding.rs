@@ -112,16 +112,43 @@ impl Holding {
     /// # Errors
     /// [`ConnectError::Unknown`].
     pub fn check(&self, place: &str, sink: &str, recovery: &Recovery) -> Result<(), ConnectError> {
-        let Some(why) = self.stranger(recovery) else { return Ok(()) };
+        let Some(what) = self.unknown(place, sink, recovery) else { return Ok(()) };
         let aside = format!("{place}/.reprise/{sink}/taken-back");
         Err(ConnectError::Unknown {
-            what: format!("`{place}` holds output of sink `{sink}` that the store of this job does not know: {why}"),
+            what,
             help: format!(
                 "bring back the store that wrote it; or give the sink another folder; or let this store take the place over with \
                  `reprise run --adopt`: visible output after the checkpoint that is taken up (without one, all of it) goes to `{aside}`, and what \
                  is before it stays and counts as this job's. Stop the other job first, if there is one"
             ),
         })
+    }
+
+    /// What the store of this run cannot know; `None` where there is nothing.
+    #[must_use]
+    pub fn unknown(&self, place: &str, sink: &str, recovery: &Recovery) -> Option<String> {
+        let why = self.stranger(recovery)?;
+        Some(format!("`{place}` holds output of sink `{sink}` that the store of this job does not know: {why}"))
+    }
+
+    /// Lets a run in that may take the place over, or refuses it as [`Holding::check`] does. True where the run takes over what is not its own:
+    /// all that was staged before this was looked at is to be removed.
+    ///
+    /// # Errors
+    /// [`ConnectError::Unknown`].
+    pub fn admit(&self, place: &str, sink: &str, recovery: &Recovery) -> Result<bool, ConnectError> {
+        let Some(seen) = recovery.adopt else { return self.check(place, sink, recovery).map(|()| false) };
+        let Some(later) = self.tenants.iter().find(|note| note.number > seen && !note.is_of(recovery)) else { return Ok(true) };
+        Err(ConnectError::Unknown {
+            what: format!("run {} of the store `{}` has taken `{place}` since this run looked at it", later.generation, later.life),
+            help: "stop one of the two, and start again".to_owned(),
+        })
+    }
+
+    /// The highest number of a note, for [`Recovery::adopt`].
+    #[must_use]
+    pub fn newest_note(&self) -> u64 {
+        self.tenants.iter().map(|note| note.number).max().unwrap_or(0)
     }
 
     fn stranger(&self, recovery: &Recovery) -> Option<String> {
@@ -157,7 +184,7 @@ mod tests {
     const THEIRS: Life = Life([9; 16]);
 
     fn run(generation: u64, writer: u64) -> Recovery {
-        Recovery { recovered: Some(40), taken: 41, generation, life: OURS, writer, adopt: false, now_ms: 0 }
+        Recovery { recovered: Some(40), taken: 41, generation, life: OURS, writer, adopt: None, now_ms: 0 }
     }
 
     fn note(number: u64, life: Life, generation: u64, writer: u64) -> Tenant {
@@ -191,6 +218,19 @@ mod tests {
         assert!(refused(&with(&[note(1, OURS, 4, 6)], None, None), &run(3, 5)));
         assert!(!refused(&with(&[note(1, THEIRS, 9, 1), note(2, OURS, 2, 1)], None, None), &run(3, 5)), "taken over since");
         assert!(refused(&with(&[note(2, THEIRS, 1, 1), note(2, OURS, 2, 1)], None, None), &run(3, 5)), "two that met");
+    }
+
+    #[test]
+    fn who_adopts_a_place_takes_it_from_those_it_saw_there_and_from_nobody_else() {
+        let holding = |tenants: &[Tenant]| Holding { tenants: tenants.to_vec(), newest: Some(90), staged: Some(9) };
+        let admitted = |tenants: &[Tenant], adopt| holding(tenants).admit("out", "counts", &Recovery { adopt, ..run(3, 5) }).ok();
+        let seen = [note(1, THEIRS, 9, 1), note(2, THEIRS, 10, 1)];
+        assert_eq!(holding(&seen).newest_note(), 2);
+        assert_eq!((admitted(&seen, None), admitted(&seen, Some(2)), admitted(&[], Some(0))), (None, Some(true), Some(true)));
+        for later in [note(3, THEIRS, 11, 1), note(3, OURS, 4, 6), note(3, OURS, 2, 6)] {
+            assert_eq!(admitted(&[seen[1], later], Some(2)), None, "{later:?}");
+        }
+        assert_eq!(admitted(&[seen[1], note(3, OURS, 3, 5)], Some(2)), Some(true), "this run, asked again");
     }
 
     /// Two runs make their notes, in every order of their steps: never do both go on.

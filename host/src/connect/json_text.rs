@@ -1,4 +1,7 @@
-//! JSON text appended to a buffer, without an allocation of its own.
+//! JSON text appended to a buffer.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// Appends a string with its quotes.
 pub fn string(out: &mut Vec<u8>, text: &str) {
@@ -21,6 +24,18 @@ pub fn float(out: &mut Vec<u8>, number: f64) {
     }
 }
 
+/// Appends the letters of Base64 with padding, without quotes.
+pub fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(BASE64.encode(bytes).as_bytes());
+}
+
+/// Appends bytes that are no text, as an object that holds them in Base64 with padding.
+pub fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(b"{\"base64\":\"");
+    base64(out, bytes);
+    out.extend_from_slice(b"\"}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +48,7 @@ mod tests {
         float(&mut out, 1e300);
         float(&mut out, f64::NEG_INFINITY);
         float(&mut out, f64::NAN);
-        assert_eq!(out, "\"a\\\"\\n\\u0001é\"-51e+300\"-Infinity\"\"NaN\"".as_bytes());
+        binary(&mut out, b"\xff\xef\xbe\x01");
+        assert_eq!(out, "\"a\\\"\\n\\u0001é\"-51e+300\"-Infinity\"\"NaN\"{\"base64\":\"/+++AQ==\"}".as_bytes());
     }
 }

@@ -5,7 +5,7 @@ use super::compact::{self, Compaction};
 use super::error::Error;
 use super::notice::{CheckpointNotice, Notice, Watch};
 use super::patience::Patience;
-use super::publisher::Publisher;
+use super::publisher::{Calls, Publisher};
 use super::recorder::Told;
 use super::replay::Lookout;
 use super::requests::Desk;
@@ -16,7 +16,6 @@ use crate::clock::Clock;
 use crate::connect::Sink;
 use crate::engine::Control;
 use crate::store::Store;
-use futures::FutureExt;
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState};
 use reprise_core::checkpoint::paths;
@@ -27,7 +26,7 @@ use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -56,12 +55,16 @@ pub(super) struct Keeper {
     pub tenure: Tenure,
     pub control: Arc<Control>,
     pub sinks: Vec<NamedSink>,
+    /// What sinks are publishing, also when the run is over.
+    pub calls: Calls,
     /// Ends pauses of operators that somebody asks it to end.
     pub resumer: Resumer,
     pub retention: Retention,
     pub keep: usize,
     /// What is kept for people.
     pub rules: tidy::Rules,
+    /// When that was last looked at.
+    pub tidied: Arc<tidy::Last>,
     pub clock: Clock,
     pub watch: Watch,
     /// How often requests are looked for.
@@ -90,7 +93,7 @@ impl Keeper {
     /// has stored.
     pub async fn keep(mut self, events: mpsc::Receiver<Told>) -> Result<(RunEnd, Option<Epoch>), Error> {
         let (side, facts) = mpsc::channel(FACTS_WAITING);
-        let publisher = Publisher::start(std::mem::take(&mut self.sinks), self.taken, &self.watch);
+        let publisher = Publisher::start(std::mem::take(&mut self.sinks), &self.calls, self.taken, &self.watch);
         let mut work = Work {
             keeper: self,
             side,
@@ -100,8 +103,7 @@ impl Keeper {
             newest: None,
             ahead: 0,
             publisher,
-            sweep: None,
-            tidied: None,
+            sweep: JoinSet::new(),
             compactions: BTreeMap::new(),
             desk: Desk::default(),
             requests: BTreeSet::new(),
@@ -131,10 +133,8 @@ struct Work {
     ahead: usize,
     /// Makes output visible, beside all this.
     publisher: Publisher,
-    /// The sweep under way; it gives the manifests that are gone.
-    sweep: Option<tokio::task::JoinHandle<Vec<Epoch>>>,
-    /// When what is kept for people was last looked at.
-    tidied: Option<Instant>,
+    /// The sweep under way, if any; it gives the manifests that are gone. It ends with the run.
+    sweep: JoinSet<Vec<Epoch>>,
     /// Objects that compactions make or made; with the newest manifest that cannot name them yet, once they are made.
     compactions: BTreeMap<String, Option<Epoch>>,
     /// Where requests are read.
@@ -396,12 +396,11 @@ impl Work {
     }
 
     async fn end_sweep(&mut self) {
-        let Some(mut sweep) = self.sweep.take() else { return };
         // A sweep that failed has told the watch. One may be cut short anywhere, and a run must end.
-        match tokio::time::timeout(SWEEP_END_MAX, &mut sweep).await {
-            Ok(ended) => self.keeper.retention.gone(&ended.unwrap_or_default()),
+        match tokio::time::timeout(SWEEP_END_MAX, self.sweep.join_next()).await {
+            Ok(ended) => self.keeper.retention.gone(&ended.and_then(Result::ok).unwrap_or_default()),
             Err(_) => {
-                sweep.abort();
+                self.sweep = JoinSet::new();
                 tracing::info!("a sweep is cut short, since the run ends; the next run goes on with it");
             }
         }
@@ -409,14 +408,15 @@ impl Work {
 
     /// Deletes in the background what is not retained, and now and then what is kept for people and has become too old or too much.
     fn sweep(&mut self) {
-        if let Some(sweep) = &mut self.sweep {
-            let Some(ended) = sweep.now_or_never() else { return };
+        while let Some(ended) = self.sweep.try_join_next() {
             self.keeper.retention.gone(&ended.unwrap_or_default());
-            self.sweep = None;
+        }
+        if !self.sweep.is_empty() {
+            return;
         }
         // Those that are ahead of their output come on top: what counts as the newest checkpoint until then, for savepoints too, must stay.
         let retired = self.keeper.retention.retire(self.keeper.keep + self.ahead);
-        let is_tidy = self.tidied.is_some_and(|tidied| tidied.elapsed() < tidy::TIDY_EVERY);
+        let is_tidy = !self.keeper.tidied.is_due();
         if retired.is_empty() && is_tidy {
             return;
         }
@@ -428,7 +428,7 @@ impl Work {
             generation: self.keeper.generation,
         };
         let tidy = (!is_tidy).then(|| self.tidy());
-        self.sweep = Some(tokio::spawn(async move {
+        self.sweep.spawn(async move {
             let mut gone = Vec::new();
             if !retired.is_empty() {
                 let (swept, ended) = sweep.run(&retired).await;
@@ -445,17 +445,18 @@ impl Work {
                 watch(Notice::SweepFailed { reason: error.to_string() });
             }
             gone
-        }));
+        });
     }
 
-    fn tidy(&mut self) -> Tidy {
-        self.tidied = Some(Instant::now());
+    fn tidy(&self) -> Tidy {
+        self.keeper.tidied.begins();
         Tidy {
             store: self.keeper.store.clone(),
             rules: self.keeper.rules.clone(),
             reach: self.keeper.retention.reach(self.keeper.generation),
             generation: self.keeper.generation,
             now_ms: self.keeper.clock.now_ms(),
+            things_max: tidy::THINGS_MAX,
             watch: Arc::clone(&self.keeper.watch),
         }
     }

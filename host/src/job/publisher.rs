@@ -6,23 +6,78 @@
 //! ```
 //! What waits in the lanes is bounded by the coordinator, which lets at most `UNPUBLISHED_MAX` manifests be ahead of their output. Nothing is
 //! decided here: a manifest that is not known to be published is named again by later ones, whatever becomes of this.
+//!
+//! The lanes end with the publisher, and a call that is under way then does not: whoever is to publish the same output again waits for it, see
+//! [`Calls`].
 
 use super::error::Error;
 use super::keeper::NamedSink;
 use super::notice::{Notice, Watch};
-use crate::connect::{ConnectError, Sink, Staged};
+use crate::connect::{ConnectError, Staged};
+use crate::engine::Failure;
 use reprise_core::checkpoint::manifest::{Manifest, StagedRef};
 use reprise_core::ids::Epoch;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Outputs that a sink is given in one call, save those of one epoch, which may be more.
 const BATCH_MAX: usize = 256;
 /// A call of a sink that takes longer is told of, and again each time it has taken so long once more.
 const SLOW: Duration = Duration::from_secs(10);
+
+/// How long an attempt that follows waits for the calls of the one before it. A sink that hangs for ever ends the run.
+const CALLS_END_MAX: Duration = Duration::from_secs(300);
+
+/// The publish calls of one attempt, which outlive whoever waits for them. Clones share them.
+#[derive(Clone)]
+pub(super) struct Calls {
+    /// One permit for each lane; a call takes one along.
+    permits: Arc<Semaphore>,
+    lanes: u32,
+}
+
+impl Calls {
+    /// For the lanes of so many sinks, each of which makes one call at a time.
+    pub fn new(sinks: usize) -> Self {
+        let lanes = u32::try_from(sinks).unwrap_or(u32::MAX);
+        Self { permits: Arc::new(Semaphore::new(lanes as usize)), lanes }
+    }
+
+    /// Lets no further call begin, and waits for those that are under way: an attempt that follows publishes the same output.
+    ///
+    /// # Errors
+    /// [`Failure::Limit`] where one does not come back in time.
+    pub async fn settle(&self) -> Result<(), Error> {
+        self.settle_within(CALLS_END_MAX).await
+    }
+
+    async fn settle_within(&self, limit: Duration) -> Result<(), Error> {
+        let all = tokio::time::timeout(limit, self.permits.acquire_many(self.lanes)).await;
+        let hangs = |_| {
+            let text = format!("a sink has not come back from publishing for {} s, and the job cannot go on before", limit.as_secs());
+            let help = "look whether what it writes to hangs, and run again: nothing is lost";
+            Error::Engine(Box::new(Failure::Limit(format!("{text}\n  help: {help}"))))
+        };
+        // Nobody closes the semaphore.
+        if let Ok(all) = all.map_err(hangs)? {
+            all.forget();
+        }
+        Ok(())
+    }
+
+    /// Begins a call on a thread that may block. Where the calls have settled it waits for ever.
+    async fn begin<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        // Nobody closes the semaphore.
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return std::future::pending().await };
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            call()
+        })
+    }
+}
 
 /// Output of one sink in one epoch; there may be none.
 struct Due {
@@ -52,12 +107,13 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Starts a lane for each sink. All output of epochs up to `published` is published.
-    pub fn start(sinks: Vec<NamedSink>, published: Epoch, watch: &Watch) -> Self {
+    pub fn start(sinks: Vec<NamedSink>, calls: &Calls, published: Epoch, watch: &Watch) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
         let (mut lanes, mut tasks) = (Vec::new(), JoinSet::new());
         for (lane, sink) in sinks.into_iter().enumerate() {
             let (give, given) = mpsc::unbounded_channel();
-            tasks.spawn(run_lane(lane, sink, given, tell.clone(), Arc::clone(watch)));
+            let lane = Lane { lane, sink, calls: calls.clone(), tell: tell.clone(), watch: Arc::clone(watch) };
+            tasks.spawn(lane.run(given));
             lanes.push(give);
         }
         let begun = vec![published; lanes.len()];
@@ -119,54 +175,61 @@ impl Publisher {
     }
 }
 
-async fn run_lane(
+/// What a lane works with.
+struct Lane {
     lane: usize,
-    NamedSink { name, sink }: NamedSink,
-    mut given: mpsc::UnboundedReceiver<Due>,
+    sink: NamedSink,
+    calls: Calls,
     tell: mpsc::UnboundedSender<Result<Told, Error>>,
     watch: Watch,
-) {
-    while let Some(Due { mut epoch, mut staged }) = given.recv().await {
-        while staged.len() < BATCH_MAX {
-            let Ok(more) = given.try_recv() else { break };
-            epoch = more.epoch;
-            staged.extend(more.staged);
-        }
-        let published = if staged.is_empty() { Ok(()) } else { publish(&sink, &name, staged, &watch).await };
-        let failed = published.is_err();
-        // Nobody listens any more where the run is over.
-        let _ = tell.send(published.map(|()| Told { lane, epoch }));
-        if failed {
-            return;
-        }
-    }
 }
 
-/// Publishes staged output, on a thread that may block.
-async fn publish(sink: &Arc<dyn Sink>, name: &str, staged: Vec<StagedRef>, watch: &Watch) -> Result<(), Error> {
-    let epoch = staged.first().map_or(Epoch(0), |output| output.epoch);
-    let staged: Vec<Staged> = staged.into_iter().map(|s| Staged { token: s.token, rows: s.rows, bytes: s.bytes }).collect();
-    let sink = Arc::clone(sink);
-    let mut call = tokio::task::spawn_blocking(move || sink.publish_all(&staged));
-    let began = tokio::time::Instant::now();
-    let joined = loop {
-        match tokio::time::timeout(SLOW, &mut call).await {
-            Ok(joined) => break joined,
-            Err(_) => watch(Notice::SinkSlow { sink: name.to_owned(), epoch, since: began.elapsed() }),
+impl Lane {
+    async fn run(self, mut given: mpsc::UnboundedReceiver<Due>) {
+        while let Some(Due { mut epoch, mut staged }) = given.recv().await {
+            while staged.len() < BATCH_MAX {
+                let Ok(more) = given.try_recv() else { break };
+                epoch = more.epoch;
+                staged.extend(more.staged);
+            }
+            let published = if staged.is_empty() { Ok(()) } else { self.publish(staged).await };
+            let failed = published.is_err();
+            // Nobody listens any more where the run is over.
+            let _ = self.tell.send(published.map(|()| Told { lane: self.lane, epoch }));
+            if failed {
+                return;
+            }
         }
-    };
-    let published: Result<(), ConnectError> = joined.map_err(|error| Error::Internal(format!("a task failed: {error}")))?;
-    let failed = |error| crate::engine::Failure::Connect { kind: "sink", name: name.to_owned(), instance: 0, error };
-    published.map_err(|error| Error::Engine(Box::new(failed(error))))
+    }
+
+    /// Publishes staged output, on a thread that may block.
+    async fn publish(&self, staged: Vec<StagedRef>) -> Result<(), Error> {
+        let NamedSink { name, sink } = &self.sink;
+        let epoch = staged.first().map_or(Epoch(0), |output| output.epoch);
+        let staged: Vec<Staged> = staged.into_iter().map(|s| Staged { token: s.token, rows: s.rows, bytes: s.bytes }).collect();
+        let sink = Arc::clone(sink);
+        let mut call = self.calls.begin(move || sink.publish_all(&staged)).await;
+        let began = tokio::time::Instant::now();
+        let joined = loop {
+            match tokio::time::timeout(SLOW, &mut call).await {
+                Ok(joined) => break joined,
+                Err(_) => (self.watch)(Notice::SinkSlow { sink: name.clone(), epoch, since: began.elapsed() }),
+            }
+        };
+        let published: Result<(), ConnectError> = joined.map_err(|error| Error::Internal(format!("a task failed: {error}")))?;
+        let failed = |error| Failure::Connect { kind: "sink", name: name.clone(), instance: 0, error };
+        published.map_err(|error| Error::Engine(Box::new(failed(error))))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connect::holding::Holding;
-    use crate::connect::{Recovered, Recovery, SinkWriter};
+    use crate::connect::{Recovered, Recovery, Sink, SinkWriter};
     use reprise_core::checkpoint::manifest::SinkState;
     use reprise_core::ids::{Digest, Generation};
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Condvar, Mutex};
 
     /// A sink that notes what it publishes, and waits at a gate before that.
@@ -174,6 +237,8 @@ mod tests {
     struct Gated {
         is_shut: Mutex<bool>,
         opened: Condvar,
+        /// Calls that have come to the gate.
+        waiting: AtomicU64,
         calls: Mutex<Vec<Vec<String>>>,
     }
 
@@ -203,6 +268,7 @@ mod tests {
 
         fn publish_all(&self, staged: &[Staged]) -> Result<(), ConnectError> {
             let shut = self.is_shut.lock().unwrap();
+            self.waiting.fetch_add(1, Ordering::Release);
             drop(self.opened.wait_while(shut, |is_shut| *is_shut).unwrap());
             self.calls.lock().unwrap().push(staged.iter().map(|output| output.token.clone()).collect());
             if staged.iter().any(|output| output.token == "bad") { Err(ConnectError::ClosedPipe { what: "a test" }) } else { Ok(()) }
@@ -240,10 +306,14 @@ mod tests {
     }
 
     fn start() -> (Arc<Gated>, Arc<Gated>, Publisher) {
+        start_with(&Calls::new(2))
+    }
+
+    fn start_with(calls: &Calls) -> (Arc<Gated>, Arc<Gated>, Publisher) {
         let (slow, quick) = (Arc::new(Gated::default()), Arc::new(Gated::default()));
         let named = |name: &str, sink: &Arc<Gated>| NamedSink { name: name.into(), sink: Arc::clone(sink) as Arc<dyn Sink> };
         let watch: Watch = Arc::new(|_| ());
-        let publisher = Publisher::start(vec![named("slow", &slow), named("quick", &quick)], Epoch(10), &watch);
+        let publisher = Publisher::start(vec![named("slow", &slow), named("quick", &quick)], calls, Epoch(10), &watch);
         (slow, quick, publisher)
     }
 
@@ -302,5 +372,38 @@ mod tests {
         drop(publisher.publish(manifest(12), vec![(0, output(12, "good"))]));
         assert!(matches!(publisher.told().await, Err(Error::Engine(_))));
         assert_eq!(publisher.behind(), 2);
+    }
+    #[tokio::test]
+    async fn who_settles_the_calls_waits_for_those_that_outlive_their_run_and_none_begins_later() {
+        let calls = Calls::new(2);
+        let (slow, _, mut publisher) = start_with(&calls);
+        slow.set(true);
+        drop(publisher.publish(manifest(11), vec![(0, output(11, "slow"))]));
+        while slow.waiting.load(Ordering::Acquire) == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(publisher.publish(manifest(12), vec![(0, output(12, "later"))]));
+        drop(publisher);
+        let mut settling = Box::pin(calls.settle());
+        assert!(futures::poll!(&mut settling).is_pending(), "the call is under way");
+        slow.set(false);
+        settling.await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(slow.published(), ["slow"]);
+        assert!(futures::poll!(Box::pin(calls.begin(|| ()))).is_pending(), "nothing begins beside the attempt that follows");
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_hangs_for_ever_ends_the_run() {
+        let calls = Calls::new(2);
+        let (slow, _, mut publisher) = start_with(&calls);
+        slow.set(true);
+        drop(publisher.publish(manifest(11), vec![(0, output(11, "slow"))]));
+        while slow.waiting.load(Ordering::Acquire) == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(publisher);
+        let ended = calls.settle_within(Duration::from_millis(1)).await;
+        assert!(ended.is_err_and(|error| error.to_string().contains("publishing")));
+        slow.set(false);
     }
 }

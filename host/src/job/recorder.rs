@@ -287,16 +287,27 @@ mod tests {
     use crate::engine::Control;
     use crate::store::{CallKind, Intercept, Interference, Limits, StorageCall};
     use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Condvar, Mutex};
     use std::time::Duration;
 
-    /// Refused rows take their time on the way to the store.
-    #[derive(Debug)]
-    struct SlowQuarantine;
+    /// Refused rows but the first wait at a gate on their way to the store.
+    #[derive(Debug, Default)]
+    struct Gate {
+        is_open: Mutex<bool>,
+        opened: Condvar,
+        /// Rows that have come.
+        came: AtomicUsize,
+    }
 
-    impl Intercept for SlowQuarantine {
+    impl Intercept for Gate {
         fn before(&self, call: &StorageCall) -> Interference {
-            let is_slow = call.kind == CallKind::PutIfAbsent && call.path.starts_with("quarantine/");
-            if is_slow { Interference::Delay(Duration::from_millis(200)) } else { Interference::Pass }
+            let is_row = call.kind == CallKind::PutIfAbsent && call.path.starts_with("quarantine/");
+            if is_row && self.came.fetch_add(1, Ordering::AcqRel) > 0 {
+                let shut = self.is_open.lock().unwrap();
+                drop(self.opened.wait_while(shut, |is_open| !*is_open).unwrap());
+            }
+            Interference::Pass
         }
     }
 
@@ -306,9 +317,10 @@ mod tests {
         EpochReport { from, epoch: Epoch(epoch), closed: false, content }
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn who_settles_the_lanes_finds_nothing_on_its_way_to_the_store() {
-        let intercept = Some(Arc::new(SlowQuarantine) as Arc<dyn Intercept>);
+        let gate = Arc::new(Gate::default());
+        let intercept = Some(Arc::clone(&gate) as Arc<dyn Intercept>);
         let store = Store::open_with("memory:", Path::new("."), "j", Limits::default(), intercept).await.unwrap();
         let control = Arc::new(Control::new(Epoch(1), 1, 1, (1, 0), Vec::new()));
         let patience = Arc::new(Patience::new(Duration::ZERO, control, Arc::new(|_| ())));
@@ -325,23 +337,22 @@ mod tests {
             components: Vec::new(),
         };
         let from = Participant { node: Node::Source(0), instance: 0 };
-        let (reporter, Recorded { mut events, lanes }) = start(recorder, vec![from], 4);
+        let (reporter, Recorded { events, lanes }) = start(recorder, vec![from], 4);
         for epoch in 1..=3 {
             reporter(report(from, epoch)).unwrap();
         }
-        while store.list("quarantine/").await.unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
         // The second is on its way, and the third is not begun any more: the reporter is still there, as where a thread hangs.
-        while events.try_recv().is_err() {
+        while gate.came.load(Ordering::Acquire) < 2 {
             tokio::task::yield_now().await;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        lanes.settle().await;
-        let stored = store.list("quarantine/").await.unwrap().len();
-        assert_eq!(stored, 2);
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(store.list("quarantine/").await.unwrap().len(), stored, "something came after the lanes had settled");
+        let mut settling = Box::pin(lanes.settle());
+        assert!(futures::poll!(&mut settling).is_pending(), "the second is on its way");
+        *gate.is_open.lock().unwrap() = true;
+        gate.opened.notify_all();
+        settling.await;
+        // The tasks have ended: nothing comes after that.
+        assert_eq!((gate.came.load(Ordering::Acquire), store.list("quarantine/").await.unwrap().len()), (2, 2));
+        drop(events);
         drop(reporter);
     }
 }

@@ -11,11 +11,13 @@ use super::notice::{Notice, Watch};
 use super::opening::{self, Checkpoint, Opened, Opener, Start};
 use super::patience::Patience;
 use super::prepare::{self, Prepared};
+use super::publisher::Calls;
 use super::recorder::{self, Recorded, Recorder};
 use super::replay::{self, Replays};
 use super::resume::Resumer;
 use super::savepoint;
 use super::take_up;
+use super::tidy;
 use crate::clock::Clock;
 use crate::connect::{self, ConnectError, RowEncoding, SourceReader};
 use crate::engine::{self, Accounts, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
@@ -77,7 +79,7 @@ pub enum Ending {
 pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> {
     let store = prepare::store(&prepared.plan.topology, &prepared.base_dir, options.intercept.clone()).await?;
     store.probe().await.map_err(|error| Error::Store { doing: "use the store", error })?;
-    let job = Job { prepared, options, store, own: AtomicU64::new(0), idle: AtomicU32::new(0) };
+    let job = Job { prepared, options, store, own: AtomicU64::new(0), idle: AtomicU32::new(0), tidied: Arc::default() };
     let mut failures = Failures::default();
     let (mut first, mut first_gave_up) = (true, None);
     loop {
@@ -139,6 +141,7 @@ struct Job {
     own: AtomicU64,
     /// Attempts in a row that ended for rows to send again, and after which there were none.
     idle: AtomicU32,
+    tidied: Arc<tidy::Last>,
 }
 
 /// Ends the engine where nobody waits for it any more.
@@ -198,7 +201,7 @@ impl Job {
         let base = up.base.as_ref();
         self.check_nodes(base, true)?;
         let Some(taken) = &up.taken else { return self.end_of_a_finished_job(sinks, &look, base, up.generation).await };
-        self.recover_sinks(&sinks, base, &look.recovery(taken.epoch, up.generation)).await?;
+        self.recover_sinks(&sinks, base, &look, (taken.epoch, up.generation)).await?;
         let all_replay = self.tell_weaker(base)?;
         if all_replay {
             self.clear_quarantine(base, up.generation).await?;
@@ -232,11 +235,13 @@ impl Job {
             taken: taken.epoch,
             tenure: Tenure::new(coordinator, published),
             control: Arc::clone(&control),
+            calls: Calls::new(sinks.len()),
             sinks,
             resumer: Resumer::new(topology, up.generation, Arc::clone(&control), Arc::clone(&self.options.watch)),
             retention: self.retention(&up).await?,
             keep: settings.keep as usize,
             rules: self.rules(),
+            tidied: Arc::clone(&self.tidied),
             clock: self.options.clock.clone(),
             watch: Arc::clone(&self.options.watch),
             poll: settings.savepoint_poll,
@@ -294,7 +299,8 @@ impl Job {
         generation: Generation,
     ) -> Result<Attempt, Error> {
         let Some(base) = base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
-        self.recover_sinks(&sinks, Some(base), &look.recovery(base.epoch.next().max(look.after.next()), generation)).await?;
+        let taken = base.epoch.next().max(look.after.next());
+        self.recover_sinks(&sinks, Some(base), look, (taken, generation)).await?;
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base, &self.options.clock).await?;
         } else {
@@ -324,6 +330,7 @@ impl Job {
             asked(&mut stop).await;
             stopper.stop();
         });
+        let calls = keeper.calls.clone();
         let kept = keeper.keep(events).await;
         if kept.is_err() {
             control.abort();
@@ -334,8 +341,9 @@ impl Job {
         let (end, newest) = kept?;
         let is_guest = matches!(ran, Err(Failure::Guest { .. } | Failure::Diverged { .. }));
         if is_guest || end == RunEnd::Again {
-            // Another attempt may follow, and deletes what no manifest names.
+            // Another attempt may follow, and deletes what no manifest names, and publishes what is not known to be published.
             lanes.settle().await;
+            calls.settle().await?;
         }
         match (ran, end) {
             (Err(failure), _) => match failure {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Snapshots that one sweep deletes; the rest is left to the next one.
 const DELETIONS_MAX: usize = 1_000_000;
 /// Deletions between two looks at the claims.
-const DELETIONS_UNSEEN_MAX: usize = 256;
+pub(super) const DELETIONS_UNSEEN_MAX: usize = 256;
 /// Time between two looks at the claims.
 const TIME_UNSEEN_MAX: Duration = Duration::from_secs(1);
 

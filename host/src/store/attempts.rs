@@ -107,6 +107,11 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// Makes the attempt under way the last one, should it fail.
+    pub fn end_with_this(&mut self) {
+        self.made = self.made.max(self.store.limits.retries);
+    }
+
     /// Ends a failed attempt and waits until the next one may be made.
     ///
     /// # Errors

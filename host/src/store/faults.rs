@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use super::fake_s3::{FakeS3, Fault};
 use super::{
-    CallKind, Created, Creation, Health, Intercept, Interference, Limits, StorageCall, Store, StoreError, bucket, conformance, location,
+    CallKind, Created, Creation, Health, Intercept, Interference, Limits, PAGE_OBJECTS, StorageCall, Store, StoreError, bucket,
+    conformance, location,
 };
 
 const INTERFERENCES: [Interference; 5] = [
@@ -230,6 +231,27 @@ async fn after_faults_without_end_an_object_is_whole_or_absent_and_the_next_run_
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_at_the_same_place_each_time_comes_to_an_end() {
+    let rhythm = Rhythm::new(CallKind::List, 1, Interference::FailAfter);
+    let store = open("memory:breaks-again", FilePath::new("."), hasty(), Some(rhythm)).await;
+    for number in 0..=PAGE_OBJECTS {
+        create(&store, &format!("a/{number}"), "").await;
+    }
+    let mut pages = store.pages("a").expect("it is a prefix");
+    let mut given = 0;
+    let error = loop {
+        match pages.next().await {
+            Ok(page) => given += page.expect("the list never comes to its end").len(),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_passing() && given >= PAGE_OBJECTS, "{given}: {error:?}");
+    assert!(pages.next().await.is_ok_and(|page| page.is_some()), "a further call begins anew");
+    let mut after = store.pages_after("a", "a/998").expect("it is a prefix");
+    drop(after.next().await.expect_err("it breaks at its end"));
 }
 
 /// Fails everything until it is told not to, and counts.

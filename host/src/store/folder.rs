@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::fs::FileType;
 use std::io::ErrorKind;
 use std::path::{Path as FilePath, PathBuf};
 use std::pin::Pin;
@@ -137,14 +138,24 @@ impl Entries {
                 self.pass_over(path, "links lead in a circle");
                 return Ok(None);
             }
-            if kind == Some(ErrorKind::PermissionDenied) {
-                self.pass_over(path, "it may not be read");
+            if let Some(why) = stray(std::fs::symlink_metadata(path).map(|lies| lies.file_type()), kind) {
+                self.pass_over(path, why);
                 return Ok(None);
             }
         }
         let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other("links lead in a circle"));
         Err(Error::Generic { store: "folder", source: Box::new(source) })
     }
+}
+
+/// Why something that cannot be read is none of the store's; `None` where a list needs it. `lies`: what lies there itself, which a folder hides
+/// that may not be searched.
+fn stray(lies: std::io::Result<FileType>, refusal: Option<ErrorKind>) -> Option<&'static str> {
+    let lies = lies.ok()?;
+    if lies.is_symlink() {
+        return Some("the link cannot be followed");
+    }
+    (lies.is_dir() && refusal == Some(ErrorKind::PermissionDenied)).then_some("it may not be read")
 }
 
 /// An object that is being written, or was when its host died.
@@ -291,11 +302,34 @@ mod tests {
         std::os::unix::fs::symlink(at("a"), at("a/b/round")).expect("links can be made");
         std::os::unix::fs::symlink("nowhere", at("a/b/broken")).expect("links can be made");
         std::os::unix::fs::symlink(at("a/1"), at("a/b/good")).expect("links can be made");
+        std::os::unix::fs::symlink("itself", at("a/b/itself")).expect("links can be made");
+        std::os::unix::fs::symlink(at("a/1/below"), at("a/b/through")).expect("links can be made");
         let expected = ["a/.DS_Store", "a/1", "a/b/2", "a/b/deep/3", "a/b/good"];
         assert_eq!(listed(folder.path(), Some("a")).await.expect("nothing breaks it"), expected);
         assert_eq!(listed(folder.path(), None).await.expect("nothing breaks it").len(), expected.len() + 1);
         assert!(listed(folder.path(), Some("missing")).await.expect("a missing folder is empty").is_empty());
         assert!(listed(folder.path(), Some("top")).await.expect("a file is no folder").is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_list_needs_and_may_not_look_at_is_an_error() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("a")).expect("it is new");
+        std::fs::write(at("a/1"), "x").expect("the folder is there");
+        std::os::unix::fs::symlink("itself", at("itself")).expect("links can be made");
+        let lies = |name: &str| std::fs::symlink_metadata(at(name)).map(|lies| lies.file_type());
+        let (denied, other) = (Some(ErrorKind::PermissionDenied), Some(ErrorKind::NotADirectory));
+        assert!(stray(Err(ErrorKind::PermissionDenied.into()), denied).is_none(), "it may be an object, and nobody can tell");
+        assert!(stray(lies("a/1"), denied).is_none() && stray(lies("a"), other).is_none());
+        assert!(stray(lies("a"), denied).is_some() && stray(lies("itself"), other).is_some());
+        // Who may do everything sees all of it.
+        std::fs::set_permissions(at("a"), std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+        let is_hidden = std::fs::metadata(at("a/1")).is_err();
+        let listed = listed(folder.path(), Some("a")).await;
+        std::fs::set_permissions(at("a"), std::fs::Permissions::from_mode(0o700)).expect("it is ours");
+        assert_eq!(listed.is_err(), is_hidden, "{listed:?}");
     }
 
     #[tokio::test]

@@ -11,6 +11,10 @@ use url::{Host, Url};
 enum About {
     /// The address of a server.
     Address,
+    /// The address of a server, with a name and a password where it wants them. These are not shown.
+    Proxy,
+    /// The address of a server, with a query where it wants one. That is not shown.
+    Service,
     /// It becomes a part of the name of a server.
     Region,
     /// It is not shown, and becomes a part of a header.
@@ -21,8 +25,9 @@ enum About {
 
 fn about(key: Key) -> About {
     match key {
-        Key::Endpoint | Key::S3Endpoint | Key::StsEndpoint | Key::MetadataEndpoint | Key::ContainerCredentialsFullUri => About::Address,
-        Key::Client(ClientConfigKey::ProxyUrl) => About::Address,
+        Key::Endpoint | Key::S3Endpoint | Key::StsEndpoint | Key::MetadataEndpoint => About::Address,
+        Key::ContainerCredentialsFullUri => About::Service,
+        Key::Client(ClientConfigKey::ProxyUrl) => About::Proxy,
         Key::Region | Key::DefaultRegion => About::Region,
         Key::AccessKeyId | Key::SecretAccessKey | Key::Token | Key::Encryption(_) => About::Secret,
         _ => About::Plain,
@@ -49,10 +54,15 @@ pub fn check(name: &str, key: Key, value: &str) -> Result<(), String> {
             return wrong(what, "copy the value again, in one piece and without anything around it");
         }
     }
-    match about {
-        About::Address => check_address(value).or_else(|what| {
+    let address = |value: &str, whose: &str| {
+        check_address(value, whose).or_else(|what| {
             wrong(&what, "write the scheme, the server and the port: `https://HOST:PORT`, or `http://HOST:PORT` where nobody listens in")
-        }),
+        })
+    };
+    match about {
+        About::Address => address(value, "which do not belong there"),
+        About::Proxy => address(&without_user(value), "in which `/`, `?`, `#` and `@` are to be written as `%2F`, `%3F`, `%23` and `%40`"),
+        About::Service => address(value.split('?').next().unwrap_or_default(), "which do not belong there"),
         About::Region if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) => wrong(
             &format!("is {value:?}, which is no name of a region"),
             "write a region such as `eu-central-1`; servers of your own often take any",
@@ -61,18 +71,26 @@ pub fn check(name: &str, key: Key, value: &str) -> Result<(), String> {
     }
 }
 
-/// The address of a server, as this module lets it pass.
+/// An address without the name and the password in it.
+fn without_user(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let (server, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let server = server.rsplit_once('@').map_or(server, |(_, server)| server);
+    format!("{scheme}://{server}{path}")
+}
+
+/// The address of a server, as this module lets it pass. `user`: what is said of a name and a password in it.
 ///
 /// # Errors
 /// What is wrong, to be read after the name of the setting.
-fn check_address(value: &str) -> Result<(), String> {
+fn check_address(value: &str, user: &str) -> Result<(), String> {
     // It may hold a password, so it is shown only once that is known not to be so.
     let Some((scheme, rest)) = value.split_once("://") else {
         let server = value.split('/').next().unwrap_or_default();
         return Err(if server.contains('@') { "has no scheme".into() } else { format!("is {value:?}, which has no scheme") });
     };
     if rest.contains('@') {
-        return Err("holds a name or a password, which do not belong there".into());
+        return Err(format!("holds a name or a password, {user}"));
     }
     if !matches!(scheme, "http" | "https") {
         return Err(format!("is {value:?}, whose scheme is neither `https` nor `http`"));
@@ -173,6 +191,33 @@ mod tests {
         }
         for address in ["http://user:TOPSECRET@store", "https://TOPSECRET@store:9", "user:TOPSECRET@store"] {
             assert!(!refusal(Key::Endpoint, address).contains("SECRET"), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_may_want_a_password_and_a_service_a_query_and_neither_is_shown() {
+        let proxy = Key::Client(ClientConfigKey::ProxyUrl);
+        for address in
+            ["http://proxy:3128", "http://user:TOPSECRET@proxy:3128", "https://TOPSECRET@proxy", "http://u:TOP%40SECRET@[::1]:9/"]
+        {
+            assert_eq!(check("AWS_X", proxy, address), Ok(()), "{address}");
+        }
+        let service = Key::ContainerCredentialsFullUri;
+        for address in ["http://169.254.170.23/v1/credentials", "http://127.0.0.1:1338/role?id=TOPSECRET@x", "https://host?a=b"] {
+            assert_eq!(check("AWS_X", service, address), Ok(()), "{address}");
+        }
+        let wrong = [
+            "ftp://u:TOPSECRET@proxy",
+            "http://u:TOP/SECRET@proxy",
+            "u:TOPSECRET@proxy",
+            "http://u:TOPSECRET@",
+            "http://u:TOPSECRET@h:99999",
+        ];
+        for address in wrong {
+            assert!(!refusal(proxy, address).contains("SECRET"), "{address}: {}", refusal(proxy, address));
+        }
+        for address in ["http://host:port?TOPSECRET", "http://TOPSECRET@host?x", "host?TOPSECRET"] {
+            assert!(!refusal(service, address).contains("SECRET"), "{address}: {}", refusal(service, address));
         }
     }
 

@@ -12,6 +12,8 @@ pub struct Trouble {
     pub what: &'static str,
     /// What to do.
     pub help: &'static str,
+    /// What becomes of the job, where a store has this trouble.
+    job: &'static str,
     /// The same call may succeed later without anyone changing anything in the job.
     pub is_passing: bool,
     /// Somebody forbids it.
@@ -19,32 +21,32 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// What is the matter and what to do, in one line.
+    /// What is the matter and what to do, in one line: for who has it with a store.
     pub fn advice(&self) -> String {
-        format!("{}; {}", self.what, self.help)
+        let job = if self.job.is_empty() { String::new() } else { format!(": {}", self.job) };
+        format!("{}; {}{job}", self.what, self.help)
     }
 }
 
 const fn passing(numbers: &'static [i32], what: &'static str, help: &'static str) -> Trouble {
-    Trouble { numbers, what, help, is_passing: true, is_refusal: false }
+    Trouble { numbers, what, help, job: "", is_passing: true, is_refusal: false }
 }
 
 const fn lasting(numbers: &'static [i32], what: &'static str, help: &'static str) -> Trouble {
-    Trouble { numbers, what, help, is_passing: false, is_refusal: false }
+    Trouble { numbers, what, help, job: "", is_passing: false, is_refusal: false }
 }
 
 const fn refusal(numbers: &'static [i32], what: &'static str, help: &'static str) -> Trouble {
-    Trouble { numbers, what, help, is_passing: false, is_refusal: true }
+    Trouble { numbers, what, help, job: "", is_passing: false, is_refusal: true }
 }
+
+/// Said of trouble that a store sits out.
+const GOES_ON: &str = "nothing is lost, and the job goes on when there is room";
 
 /// The numbers are those of Linux.
 static TROUBLES: [Trouble; 14] = [
-    passing(&[28], "there is no space left on the disk", "free space there: nothing is lost, and the job goes on when there is room"),
-    passing(
-        &[122],
-        "the disk quota of this user or project is used up",
-        "free space or raise the quota: nothing is lost, and the job goes on when there is room",
-    ),
+    Trouble { job: GOES_ON, ..passing(&[28], "there is no space left on the disk", "free space there") },
+    Trouble { job: GOES_ON, ..passing(&[122], "the disk quota of this user or project is used up", "free space or raise the quota") },
     passing(
         &[5],
         "the disk reports an input/output error",
@@ -117,6 +119,13 @@ mod tests {
         assert_eq!(of(&io::Error::from_raw_os_error(2)), None, "that something is not there says enough");
         assert!(of(&io::Error::from(io::ErrorKind::StorageFull)).expect("it is known").what.contains("space"));
         assert!(!of(&io::Error::from_raw_os_error(30)).expect("it is known").help.contains("credentials"));
+    }
+
+    #[test]
+    fn a_store_says_what_becomes_of_the_job() {
+        let advice = |number| of(&io::Error::from_raw_os_error(number)).expect("it is known").advice();
+        assert_eq!(advice(28), format!("there is no space left on the disk; free space there: {GOES_ON}"));
+        assert_eq!(advice(24), "too many files are open; raise the limit of open files (`ulimit -n`)");
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub struct TakenUp {
     pub generation: Generation,
     /// The checkpoint that was taken up; `None` at the beginning of a job.
     pub base: Option<Manifest>,
-    /// The manifest of this run that follows it. `None` where the base is finished: there is nothing to run.
+    /// The manifest of this run that follows it. `None` where the base is finished and the newest of all: there is nothing to run.
     pub taken: Option<Manifest>,
     /// Checkpoints that were passed over, newest first, with the reason.
     pub passed_over: Vec<(Epoch, String)>,
@@ -336,7 +336,9 @@ impl Opening {
     }
 
     fn fence(&mut self, found: Found, base: Option<Box<Manifest>>) -> Turn {
-        let is_reopened = self.reopens && base.as_ref().is_some_and(|base| base.finished);
+        // One that others follow ended nothing: what these made visible is to be taken back.
+        let is_followed = |epoch| found.manifests.last_key_value().is_some_and(|(newest, _)| *newest > epoch);
+        let is_reopened = base.as_ref().is_some_and(|base| base.finished && (self.reopens || is_followed(base.epoch)));
         let base = if is_reopened { base.map(|base| Box::new(base.reopened())) } else { base };
         if base.as_ref().is_some_and(|base| base.finished) {
             return self.taken_up(found, base, None);

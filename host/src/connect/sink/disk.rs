@@ -83,10 +83,7 @@ pub fn names(folder: &Path) -> Result<Vec<String>, ConnectError> {
 /// True where a file has this checksum, or none is known. A file that is gone has any: whoever renames it will notice.
 pub fn has_checksum(path: &Path, expected: Option<u64>) -> Result<bool, ConnectError> {
     let Some(expected) = expected else { return Ok(true) };
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-        opened => opened.map_err(ConnectError::io("open", path))?,
-    };
+    let Some(mut file) = open(path)? else { return Ok(true) };
     let (mut checksum, mut piece) = (Checksum::default(), Vec::new());
     loop {
         piece.clear();
@@ -98,10 +95,17 @@ pub fn has_checksum(path: &Path, expected: Option<u64>) -> Result<bool, ConnectE
     }
 }
 
-/// True where two files of one length have the same bytes.
-pub fn is_equal(a: &Path, b: &Path) -> Result<bool, ConnectError> {
-    let open = |path: &Path| File::open(path).map_err(ConnectError::io("open", path));
-    let (mut one, mut other) = (open(a)?, open(b)?);
+/// Opens a file to read it; `None` where there is none.
+fn open(path: &Path) -> Result<Option<File>, ConnectError> {
+    match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).map_err(ConnectError::io("open", path)),
+    }
+}
+
+/// True where two files of one length have the same bytes; `None` where one of them is gone.
+pub fn is_equal(a: &Path, b: &Path) -> Result<Option<bool>, ConnectError> {
+    let (Some(mut one), Some(mut other)) = (open(a)?, open(b)?) else { return Ok(None) };
     let (mut left, mut right) = (Vec::new(), Vec::new());
     loop {
         left.clear();
@@ -109,10 +113,10 @@ pub fn is_equal(a: &Path, b: &Path) -> Result<bool, ConnectError> {
         (&mut one).take(STEP_BYTES as u64).read_to_end(&mut left).map_err(ConnectError::io("read", a))?;
         (&mut other).take(STEP_BYTES as u64).read_to_end(&mut right).map_err(ConnectError::io("read", b))?;
         if left != right {
-            return Ok(false);
+            return Ok(Some(false));
         }
         if left.is_empty() {
-            return Ok(true);
+            return Ok(Some(true));
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Sinks: rows become bytes of files, of objects or of standard output.
 
-pub(crate) mod base64;
 mod disk;
 pub mod file;
 mod immediate;

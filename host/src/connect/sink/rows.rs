@@ -99,11 +99,7 @@ fn json_value(out: &mut Vec<u8>, encoding: Encoding, bytes: &[u8]) {
             out.extend(text.trim_ascii().bytes().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { b }));
         }
         Some(text) => json_text::string(out, text),
-        None => {
-            out.extend_from_slice(b"{\"base64\":\"");
-            super::base64::push(out, bytes);
-            out.extend_from_slice(b"\"}");
-        }
+        None => json_text::binary(out, bytes),
     }
 }
 
@@ -137,7 +133,7 @@ fn text<'a>(scratch: &'a mut Vec<u8>, encoding: Encoding, bytes: &'a [u8]) -> &'
             scratch
         }
         (None, Encoding::Cbor | Encoding::Msgpack) => {
-            super::base64::push(scratch, bytes);
+            json_text::base64(scratch, bytes);
             scratch
         }
         (None, _) => bytes,

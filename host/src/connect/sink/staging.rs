@@ -6,7 +6,7 @@
 //! <path>/.reprise/<sink>/owner                                               name of the job
 //! <path>/.reprise/<sink>/lives/<note>                                        which life of the job's store, see `holding.rs`
 //! <path>/.reprise/<sink>/staged/<epoch>-<generation>-<instance>.<ext>        being written, or durable and not yet visible
-//! <path>/.reprise/<sink>/published/<instance>-<epoch, 12 digits>             empty: all of the instance up to this epoch was made visible
+//! <path>/.reprise/<sink>/published/<instance>-<epoch, 12 digits>             empty: what of the instance up to this epoch is not staged was visible
 //! <path>/.reprise/<sink>/taken-back/                                         visible once, produced again since
 //! ```
 //! A staged file becomes visible by one rename within the file system, so readers see all of it or nothing. They must leave names that
@@ -99,6 +99,26 @@ impl Sealed {
 /// Reads a checksum as tokens have it: 16 hexadecimal digits, in lower case.
 pub fn parse_checksum(digits: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|checksum| format!("{checksum:016x}") == digits)
+}
+
+/// The note of each instance; `None` where there was none.
+type Noted = BTreeMap<u32, Option<u64>>;
+
+/// The newest epoch of each instance.
+fn newest_of<'a>(tokens: impl Iterator<Item = &'a Token>) -> BTreeMap<u32, u64> {
+    let mut newest = BTreeMap::new();
+    for token in tokens {
+        let epoch = newest.entry(token.instance).or_insert(token.epoch);
+        *epoch = token.epoch.max(*epoch);
+    }
+    newest
+}
+
+fn changes(from: &Path, to: &Path) -> ConnectError {
+    ConnectError::Corrupt {
+        what: format!("`{}` and `{}` change while the one is made the other", from.display(), to.display()),
+        help: "another host writes there: stop it, and start again".to_owned(),
+    }
 }
 
 /// The folders of one sink. Clones share what they know.
@@ -199,10 +219,19 @@ impl Folders {
         let stages = self.stages(&outputs)?;
         // Noted first: a reader may take a file away as soon as it is there. While it is staged, the note excuses nothing.
         let news = outputs.iter().zip(&stages).filter(|(_, stage)| **stage != Stage::WasVisible);
-        self.note(news.map(|((_, sealed), _)| &sealed.file))?;
+        let before = self.note(news.map(|((_, sealed), _)| &sealed.file))?;
         let mut count = 0;
-        for ((output, sealed), stage) in outputs.into_iter().zip(stages) {
-            count += u64::from(stage == Stage::Waits && self.make_visible(output, sealed)?);
+        for (place, ((output, sealed), stage)) in outputs.iter().zip(stages).enumerate() {
+            if stage != Stage::Waits {
+                continue;
+            }
+            match self.make_visible(output, sealed) {
+                Ok(is_new) => count += u64::from(is_new),
+                Err(error) => {
+                    self.note_back(before, outputs[..place].iter().map(|(_, sealed)| &sealed.file));
+                    return Err(error);
+                }
+            }
         }
         if count > 0 {
             sync_folder(&self.visible)?;
@@ -246,13 +275,20 @@ impl Folders {
                 return Ok(false);
             }
         }
-        Err(ConnectError::Corrupt {
-            what: format!("`{}` and `{}` change while the one is made the other", from.display(), to.display()),
-            help: "another host writes there: stop it, and start again".to_owned(),
-        })
+        Err(changes(&from, &to))
     }
 
     fn stage(&self, staged: &Staged, sealed: &Sealed) -> Result<Stage, ConnectError> {
+        for _ in 0..LOOKS_MAX {
+            if let Some(stage) = self.look(staged, sealed)? {
+                return Ok(stage);
+            }
+        }
+        Err(changes(&self.staged_file(&sealed.file), &self.visible_file(&sealed.file)))
+    }
+
+    /// `None` where a file went away between two looks.
+    fn look(&self, staged: &Staged, sealed: &Sealed) -> Result<Option<Stage>, ConnectError> {
         let token = &sealed.file;
         let (from, to) = (self.staged_file(token), self.visible_file(token));
         let (waiting, there) = (length(&from)?, length(&to)?);
@@ -260,25 +296,36 @@ impl Folders {
             what: format!("`{}` has {found} bytes, but {} were sealed as output of epoch {}", path.display(), staged.bytes, token.epoch),
             help: "move it away and take up an older checkpoint; its output is then produced again".to_owned(),
         };
+        let other = || ConnectError::Corrupt {
+            what: format!("`{}` exists with other contents than the staged output of epoch {}", to.display(), token.epoch),
+            help: "it is not overwritten: move it away if it is not needed, and start again".to_owned(),
+        };
         match (waiting, there) {
-            (None, Some(found)) if found == staged.bytes => Ok(Stage::IsVisible),
-            (None, Some(found)) => Err(wrong(&to, found)),
-            (None, None) if self.is_noted(token)? => Ok(Stage::WasVisible),
-            (None, None) => Err(ConnectError::Missing {
-                what: format!("staged output is missing: neither `{}` nor `{}` exists", from.display(), to.display()),
-                help: "put the file back, or take up a checkpoint before this epoch; its output is then produced again".to_owned(),
-            }),
-            (Some(found), _) if found != staged.bytes => Err(wrong(&from, found)),
-            (Some(_), Some(found)) if found != staged.bytes || !is_equal(&from, &to)? => Err(ConnectError::Corrupt {
-                what: format!("`{}` exists with other contents than the staged output of epoch {}", to.display(), token.epoch),
-                help: "it is not overwritten: move it away if it is not needed, and start again".to_owned(),
-            }),
-            (Some(_), _) if !has_checksum(&from, sealed.checksum)? => Err(ConnectError::Corrupt {
-                what: format!("`{}` is not what was sealed as output of epoch {}: its checksum does not fit", from.display(), token.epoch),
-                help: "move it away and take up an older checkpoint; its output is then produced again".to_owned(),
-            }),
-            (Some(_), _) => Ok(Stage::Waits),
+            (None, Some(found)) if found == staged.bytes => return Ok(Some(Stage::IsVisible)),
+            (None, Some(found)) => return Err(wrong(&to, found)),
+            (None, None) if self.is_noted(token)? => return Ok(Some(Stage::WasVisible)),
+            (None, None) => {
+                return Err(ConnectError::Missing {
+                    what: format!("staged output is missing: neither `{}` nor `{}` exists", from.display(), to.display()),
+                    help: "put the file back, or take up a checkpoint before this epoch; its output is then produced again".to_owned(),
+                });
+            }
+            (Some(found), _) if found != staged.bytes => return Err(wrong(&from, found)),
+            (Some(_), Some(found)) if found != staged.bytes => return Err(other()),
+            (Some(_), Some(_)) => match is_equal(&from, &to)? {
+                Some(true) => {}
+                Some(false) => return Err(other()),
+                None => return Ok(None),
+            },
+            (Some(_), None) => {}
         }
+        if has_checksum(&from, sealed.checksum)? {
+            return Ok(Some(Stage::Waits));
+        }
+        Err(ConnectError::Corrupt {
+            what: format!("`{}` is not what was sealed as output of epoch {}: its checksum does not fit", from.display(), token.epoch),
+            help: "move it away and take up an older checkpoint; its output is then produced again".to_owned(),
+        })
     }
 
     fn note_file(&self, instance: u32, epoch: u64) -> PathBuf {
@@ -319,26 +366,74 @@ impl Folders {
         Ok(self.notes().get(&token.instance).is_some_and(|&last| last >= token.epoch))
     }
 
-    /// Notes that these, and all before them, were made visible.
-    fn note<'a>(&self, tokens: impl Iterator<Item = &'a Token>) -> Result<(), ConnectError> {
-        let mut newest = BTreeMap::new();
-        for token in tokens {
-            let epoch = newest.entry(token.instance).or_insert(token.epoch);
-            *epoch = token.epoch.max(*epoch);
-        }
+    /// Notes that these, and all before them, were made visible. Gives what was noted before, for each instance whose note is another now.
+    fn note<'a>(&self, tokens: impl Iterator<Item = &'a Token>) -> Result<Noted, ConnectError> {
+        let mut newest = newest_of(tokens);
         newest.retain(|instance, epoch| self.notes().get(instance).is_none_or(|noted| *noted < *epoch));
+        let mut noted = Noted::new();
         if newest.is_empty() {
-            return Ok(());
+            return Ok(noted);
         }
         for (&instance, &epoch) in &newest {
             touch(&self.note_file(instance, epoch))?;
         }
         sync_folder(&self.published)?;
         for (instance, epoch) in newest {
-            if let Some(before) = self.notes().insert(instance, epoch) {
+            let before = self.notes().insert(instance, epoch);
+            noted.insert(instance, before);
+            if let Some(before) = before {
                 remove(&self.note_file(instance, before))?;
             }
         }
-        Ok(())
+        Ok(noted)
+    }
+
+    /// Puts notes back where they were before, or to the outputs that were made visible since: what was not may still be lost, and a note would
+    /// excuse it. Where that fails, too, the note is wrong until these are published.
+    fn note_back<'a>(&self, before: Noted, visible: impl Iterator<Item = &'a Token>) {
+        let visible = newest_of(visible);
+        let back = |instance: u32, before: Option<u64>| {
+            let right = before.max(visible.get(&instance).copied());
+            let Some(wrong) = self.notes().get(&instance).copied().filter(|noted| Some(*noted) != right) else { return Ok(()) };
+            if let Some(right) = right {
+                touch(&self.note_file(instance, right))?;
+            }
+            sync_folder(&self.published)?;
+            remove(&self.note_file(instance, wrong))?;
+            match right {
+                Some(right) => self.notes().insert(instance, right),
+                None => self.notes().remove(&instance),
+            };
+            Ok::<(), ConnectError>(())
+        };
+        for (instance, before) in before {
+            if let Err(error) = back(instance, before) {
+                tracing::warn!(sink = self.sink, instance, %error, "what was published cannot be noted");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_that_was_made_too_early_is_put_back_to_what_is_visible() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders::new(folder.path().to_owned(), "counts");
+        folders.prepare("job").unwrap();
+        let token = |epoch, instance| Token { epoch, generation: 1, instance, extension: "json" };
+        drop(folders.note([token(3, 0)].iter()).unwrap());
+        let batch = [token(5, 0), token(5, 1), token(6, 0), token(6, 1), token(5, 2)];
+        let before = folders.note(batch.iter()).unwrap();
+        assert!(batch.iter().all(|token| folders.is_noted(token).unwrap()));
+        folders.note_back(before, batch[..3].iter());
+        for known in [&folders, &Folders::new(folder.path().to_owned(), "counts")] {
+            let noted = batch.each_ref().map(|token| known.is_noted(token).unwrap());
+            assert_eq!(noted, [true, true, true, false, false]);
+            assert!(known.is_noted(&token(3, 0)).unwrap());
+        }
+        assert_eq!(names(&folders.published).unwrap(), ["0-000000000006", "1-000000000005"]);
     }
 }

@@ -40,7 +40,7 @@ pub(super) const LIFE: Life = Life([7; 16]);
 
 /// The recovery of a run.
 pub(super) fn run(recovered: Option<u64>, taken: u64, generation: u64) -> Recovery {
-    Recovery { recovered, taken, generation, life: LIFE, writer: generation, adopt: false, now_ms: 0 }
+    Recovery { recovered, taken, generation, life: LIFE, writer: generation, adopt: None, now_ms: 0 }
 }
 
 /// The recovery of a run that comes after all others.
@@ -327,6 +327,30 @@ fn a_visible_file_with_other_contents_is_never_overwritten() {
 }
 
 #[test]
+fn hosts_that_publish_the_same_output_side_by_side_look_again_where_it_moves_under_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (sink(folder.path()), sink(folder.path()));
+    for epoch in (0..400).step_by(20) {
+        let mut writer = one.writer(0, 1).unwrap();
+        let mut sealed = |epoch| {
+            writer.write(epoch, 0, &batch("a", 1)).unwrap();
+            writer.seal(epoch).unwrap().unwrap()
+        };
+        let staged: Vec<Staged> = (epoch..epoch + 20).map(&mut sealed).collect();
+        std::thread::scope(|scope| {
+            let both = [&one, &other].map(|sink| scope.spawn(|| sink.publish_all(&staged)));
+            for published in both {
+                published.join().unwrap().unwrap_or_else(|error| panic!("{epoch}: {error}"));
+            }
+        });
+    }
+    assert_eq!(list(&folder.path().join("out")).len(), 400);
+    let (there, gone) = (folder.path().join("out/counts-000000000000-0.json"), folder.path().join("gone"));
+    assert_eq!(super::disk::is_equal(&gone, &there).unwrap(), None, "one that is gone has no other contents");
+    assert_eq!(super::disk::is_equal(&there, &there).unwrap(), Some(true));
+}
+
+#[test]
 fn tokens_that_lie_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink(folder.path());
@@ -518,4 +542,28 @@ fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
     }
     place.publish(&published).unwrap();
     place.publish(&staged).unwrap();
+}
+
+#[test]
+fn an_adoption_that_sleeps_removes_nothing_of_the_run_that_adopted_the_place_meanwhile() {
+    let objects = topology::ObjectsSink { url: "file:./out".to_owned(), format: SinkFormat::Json, part_bytes_max: 1 << 20 };
+    let files = FileSink { path: "out".to_owned(), format: SinkFormat::Json };
+    for kind in [SinkKind::File(files), SinkKind::Objects(objects)] {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || open_kind(kind.clone(), Delivery::ExactlyOnce, folder.path(), "job", "counts").unwrap();
+        let stranger = Recovery { life: Life([9; 16]), ..run(None, 1, 30) };
+        open().recover(&stranger, &[]).unwrap();
+        drop(stage(open().as_ref(), 30, 4, "a"));
+        let seen = open().holding().unwrap().newest_note();
+        let adopting = |generation| Recovery { adopt: Some(seen), ..run(None, 10, generation) };
+        // The run of generation 3 has looked, and sleeps; that of generation 4 takes the place and seals output.
+        open().recover(&adopting(4), &[]).unwrap();
+        assert_eq!(open().holding().unwrap().staged, None, "what the stranger staged is removed");
+        let sealed = stage(open().as_ref(), 4, 11, "b");
+        assert!(matches!(open().recover(&adopting(3), &[]), Err(ConnectError::Unknown { .. })));
+        open().publish(&sealed).unwrap();
+        assert_eq!(list(&folder.path().join("out")).len(), 1);
+        // Asked again, who took the place has it.
+        open().recover(&Recovery { recovered: Some(11), ..adopting(4) }, &[]).unwrap();
+    }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{Manifest, SplitPosition};
 use reprise_core::checkpoint::opening::TakenUp;
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::quarantine::{History, Replayed, RowsOf, replay_source};
+use reprise_core::checkpoint::quarantine::{History, ObjectName, Replayed, RowsOf, replay_source};
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation, Instance};
 use reprise_core::topology::{Edge, Exchange, Node, Plan};
@@ -166,18 +166,29 @@ pub(in crate::job) async fn is_waited_for(store: &Store, plan: &Plan) -> Result<
     }
     let Some(newest) = glance(store, &plan.topology.name).await? else { return Ok(false) };
     let mut book = Book::read(store, &newest, &History::new(&newest, &[], &[])).await?;
-    read_dropped(store, &mut book).await?;
-    Ok(book.requests.iter().any(|request| operator_of(plan, request).is_some() && book.waiting(request).next().is_some()))
+    let gone = read_dropped(store, &mut book).await?;
+    let is_served = |request: &Request| operator_of(plan, request).is_some() && !gone.contains(&request.object);
+    Ok(book.requests.iter().any(|request| is_served(request) && book.waiting(request).next().is_some()))
 }
 
-/// Reads which rows were dropped of the nodes that requests go to.
-async fn read_dropped(store: &Store, book: &mut Book) -> Result<(), Error> {
+/// Reads which rows were dropped of the nodes that requests go to. Gives the objects of requests that are not there any more.
+async fn read_dropped(store: &Store, book: &mut Book) -> Result<BTreeSet<ObjectName>, Error> {
     let nodes: BTreeSet<String> = book.requests.iter().map(|request| request.object.node.clone()).collect();
+    let mut there = BTreeSet::new();
     for node in nodes {
         let listed = store.list(&format!("{}/{node}", paths::QUARANTINE)).await.map_err(failed("list the quarantine"))?;
         book.read_dropped(store, listed.iter().map(|entry| entry.path.as_str())).await?;
+        there.extend(listed.iter().filter_map(|entry| ObjectName::of_path(&entry.path)));
     }
-    Ok(())
+    let mut gone: BTreeSet<ObjectName> =
+        book.requests.iter().map(|request| &request.object).filter(|o| !there.contains(o)).cloned().collect();
+    // A list passes over what it cannot read.
+    for object in std::mem::take(&mut gone) {
+        if store.size(&object.path()).await.map_err(failed("look for rows in quarantine"))?.is_none() {
+            gone.insert(object);
+        }
+    }
+    Ok(gone)
 }
 
 /// Finds out what is to be sent again from the checkpoint that was taken up, and notes what that has sent.
@@ -192,7 +203,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan, wo
     if book.requests.is_empty() {
         return Ok(Replays::default());
     }
-    read_dropped(store, &mut book).await?;
+    let gone = read_dropped(store, &mut book).await?;
     if let Some(covered) = base.covered() {
         note(store, &mut book, covered, up.generation).await?;
     }
@@ -202,7 +213,15 @@ pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan, wo
     let (mut served, mut is_all) = (BTreeMap::new(), true);
     for request in &book.requests {
         let waiting: BTreeSet<usize> = book.waiting(request).map(|(place, _)| place).collect();
-        if !history.has_object(&request.object) || is_over(&book, request, history.oldest()) {
+        let is_gone = gone.contains(&request.object);
+        if is_gone && !waiting.is_empty() {
+            tracing::warn!(
+                path = request.path,
+                rows = waiting.len(),
+                "rows were asked for that are in quarantine no more; the request is removed"
+            );
+        }
+        if is_gone || !history.has_object(&request.object) || is_over(&book, request, history.oldest()) {
             store.delete(&request.path).await.map_err(failed("remove a request to send rows again"))?;
             continue;
         }

@@ -19,15 +19,17 @@ pub(super) struct Look {
     pub after: Epoch,
     life: Life,
     writer: u64,
-    adopt: bool,
+    /// For each sink, see [`Recovery::adopt`].
+    adopt: Vec<Option<u64>>,
     now_ms: i64,
 }
 
 impl Look {
-    /// How the sinks recover for a run that took over with a manifest of the epoch `taken`. The newest epoch that counts is set for each.
-    pub fn recovery(&self, taken: Epoch, generation: Generation) -> Recovery {
-        let Self { life, writer, adopt, now_ms, .. } = *self;
-        Recovery { recovered: None, taken: taken.0, generation: generation.0, life, writer, adopt, now_ms }
+    /// How sinks recover for a run that took over with a manifest of the epoch `taken`. What is adopted is set for each.
+    fn recovery(&self, recovered: Option<Epoch>, taken: Epoch, generation: Generation) -> Recovery {
+        let Self { life, writer, now_ms, .. } = *self;
+        let recovered = recovered.map(|epoch| epoch.0);
+        Recovery { recovered, taken: taken.0, generation: generation.0, life, writer, adopt: None, now_ms }
     }
 }
 
@@ -56,19 +58,18 @@ impl Job {
         let claimed = seen.map_or(claimed, |manifest| manifest.generation.max(claimed));
         let listed = self.store.list(paths::CHECKPOINTS).await.map_err(failed("list checkpoints"))?;
         let newest = listed.iter().filter_map(|entry| paths::manifest_epoch(&entry.path)).max().unwrap_or(Epoch(0));
-        let mut look = Look { after: Epoch(0), life, writer, adopt: false, now_ms: self.options.clock.now_ms() };
-        let recovery = look.recovery(newest.next(), Generation(claimed.0.saturating_add(1)));
-        for ((NamedSink { name, .. }, holding), sink) in sinks.iter().zip(&holdings).zip(&self.plan().topology.sinks) {
-            let Err(error) = holding.check(&connect::place(&sink.kind, &self.prepared.base_dir), name, &recovery) else { continue };
+        let mut look = Look { after: Epoch(0), life, writer, adopt: vec![None; sinks.len()], now_ms: self.options.clock.now_ms() };
+        let recovery = look.recovery(None, newest.next(), Generation(claimed.0.saturating_add(1)));
+        let looked = sinks.iter().zip(&holdings).zip(&self.plan().topology.sinks).zip(&mut look.adopt);
+        for (((NamedSink { name, .. }, holding), sink), adopt) in looked {
+            let place = connect::place(&sink.kind, &self.prepared.base_dir);
             if !(self.options.adopt && first) {
-                return Err(cannot_start("sink", name)(error));
+                holding.check(&place, name, &recovery).map_err(cannot_start("sink", name))?;
+                continue;
             }
-            let what = match error {
-                ConnectError::Unknown { what, .. } => what,
-                other => other.to_string(),
-            };
+            let Some(what) = holding.unknown(&place, name, &recovery) else { continue };
             self.tell(Notice::Adopted { sink: name.clone(), what });
-            look.adopt = true;
+            *adopt = Some(holding.newest_note());
             look.after = look.after.max(Epoch(holding.newest.unwrap_or(0)));
         }
         Ok((sinks, look))
@@ -97,17 +98,24 @@ impl Job {
         Ok(sinks)
     }
 
-    /// Lets the sinks put their output in order, for a run that takes up `base`.
-    pub(super) async fn recover_sinks(&self, sinks: &[NamedSink], base: Option<&Manifest>, recovery: &Recovery) -> Result<(), Error> {
-        let recovery = Recovery { recovered: base.and_then(Manifest::covered).map(|epoch| epoch.0), ..*recovery };
-        for NamedSink { name, sink } in sinks {
+    /// Lets the sinks put their output in order, for a run that takes up `base` and took over with a manifest of the epoch `taken`.
+    pub(super) async fn recover_sinks(
+        &self,
+        sinks: &[NamedSink],
+        base: Option<&Manifest>,
+        look: &Look,
+        (taken, generation): (Epoch, Generation),
+    ) -> Result<(), Error> {
+        let common = look.recovery(base.and_then(Manifest::covered), taken, generation);
+        for (NamedSink { name, sink }, adopt) in sinks.iter().zip(&look.adopt) {
+            let recovery = Recovery { adopt: *adopt, ..common };
             let old = base.and_then(|b| b.sinks.iter().find(|s| s.name == *name));
             let staged = old.map_or(&[][..], |s| &s.staged);
             let staged: Vec<Staged> = staged.iter().map(|s| Staged { token: s.token.clone(), rows: s.rows, bytes: s.bytes }).collect();
             let opened = Arc::clone(sink);
             let recovered = match blocking(move || opened.recover(&recovery, &staged)).await? {
                 Ok(recovered) => recovered,
-                Err(error) => return Err(self.not_recovered(name, error, Generation(recovery.generation)).await),
+                Err(error) => return Err(self.not_recovered(name, error, generation).await),
             };
             if !sink.exactly_once() {
                 self.tell(Notice::Weaker { what: format!("sink `{name}` shows rows at once: after a crash some are shown again") });

@@ -34,7 +34,7 @@ fn manifest(epoch: u64) -> Manifest {
     }
 }
 
-/// Fails every delete from the one of this number on; the claim of another host comes before the delete of that number.
+/// Fails every delete from the one of this number on.
 #[derive(Debug)]
 struct Cut {
     deletes: AtomicU64,

@@ -119,6 +119,27 @@ fn a_finished_job_is_not_taken_over() {
 }
 
 #[test]
+fn a_finished_checkpoint_that_others_follow_is_taken_over() {
+    let finished = || Manifest { finished: true, ..manifest(4, None) };
+    let found = || all(&[finished(), manifest(5, Some(4)), manifest(6, Some(5))]);
+    let start = || vec![claims(0), Answer::Claim(true), found()];
+    let asked = play(From::Epoch(Epoch(4)), None, [start(), vec![Answer::Verify(Ok(())), claims(1)]].concat());
+    let saved = play(From::Savepoint(Box::new(finished())), None, [start(), vec![claims(1)]].concat());
+    let damaged = || Answer::Verify(Err("damaged".into()));
+    let back = [start(), vec![damaged(), damaged(), Answer::Verify(Ok(())), claims(1)]].concat();
+    for turn in [asked, saved, play(From::Newest, None, back)] {
+        let Turn::Ask(Ask::Create(taken)) = turn else { panic!("{turn:?}") };
+        assert_eq!((taken.epoch, taken.covered(), taken.finished), (Epoch(7), Some(Epoch(4)), false));
+    }
+    let alone = [claims(0), Answer::Claim(true), all(&[finished()])];
+    for from in [From::Epoch(Epoch(4)), From::Savepoint(Box::new(finished()))] {
+        let verified = matches!(from, From::Epoch(_)).then_some(Answer::Verify(Ok(())));
+        let turn = play(from, None, alone.iter().cloned().chain(verified).collect());
+        assert!(matches!(&turn, Turn::TakenUp(up) if up.taken.is_none()), "the newest of all ended the job: {turn:?}");
+    }
+}
+
+#[test]
 fn a_finished_job_with_rows_to_send_again_is_taken_over_and_will_be_told_its_end_once_more() {
     let told = |watermark| InstanceState { watermark, ..InstanceState::default() };
     let (name, component) = ("o".to_owned(), Digest([0; 32]));

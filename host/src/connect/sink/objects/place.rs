@@ -51,6 +51,8 @@ enum Stage {
     Waits,
     /// It is visible, or was.
     IsVisible,
+    /// It came or went between two looks: look again.
+    Changes,
 }
 
 /// The place of one sink. Clones share what they know.
@@ -163,21 +165,24 @@ impl Place {
                 "move it away and take up an older checkpoint; its output is then produced again",
             )
         };
+        let other = || {
+            wrong(
+                format!("`{}` exists with other contents than the staged output of epoch {}", self.full(&to), token.epoch),
+                "it is not overwritten: move it away if it is not needed, and start again",
+            )
+        };
         let looks = futures::future::try_join(self.store.size(&from), self.store.size(&to));
         match looks.await.map_err(ConnectError::storage("publish output"))? {
             (Some(found), _) if found != bytes => Err(has(&from, found)),
             (None, Some(found)) if found != bytes => Err(has(&to, found)),
             (None, Some(_)) => Ok(Stage::IsVisible),
             (None, None) => self.excuse(token, &from, &to).await.map(|()| Stage::IsVisible),
-            (Some(_), Some(found)) => {
-                if found == bytes && self.is_equal(&from, &to).await? {
-                    return Ok(Stage::IsVisible);
-                }
-                Err(wrong(
-                    format!("`{}` exists with other contents than the staged output of epoch {}", self.full(&to), token.epoch),
-                    "it is not overwritten: move it away if it is not needed, and start again",
-                ))
-            }
+            (Some(_), Some(found)) if found != bytes => Err(other()),
+            (Some(_), Some(_)) => match self.is_equal(&from, &to).await? {
+                Some(true) => Ok(Stage::IsVisible),
+                Some(false) => Err(other()),
+                None => Ok(Stage::Changes),
+            },
             (Some(_), None) => Ok(Stage::Waits),
         }
     }
@@ -186,8 +191,10 @@ impl Place {
     async fn publish_part(&self, token: &Token, number: usize, part: Part, trust: Trust) -> Result<bool, ConnectError> {
         let (from, to) = (self.names.staged(token, number), self.names.visible(token, number));
         for _ in 0..LOOKS_MAX {
-            if self.look(token, number, part).await? == Stage::IsVisible {
-                return Ok(false);
+            match self.look(token, number, part).await? {
+                Stage::IsVisible => return Ok(false),
+                Stage::Changes => continue,
+                Stage::Waits => {}
             }
             if trust == Trust::Nobody {
                 self.verify(token, part, &from).await?;
@@ -224,11 +231,12 @@ impl Place {
         })
     }
 
-    async fn is_equal(&self, one: &str, other: &str) -> Result<bool, ConnectError> {
+    /// `None` where one of them is gone.
+    async fn is_equal(&self, one: &str, other: &str) -> Result<Option<bool>, ConnectError> {
         let storage = |error| ConnectError::storage("compare output")(error);
         let read = futures::future::try_join(self.store.get(one), self.store.get(other));
         let (one, other) = read.await.map_err(storage)?;
-        Ok(one.is_some() && one == other)
+        Ok(one.zip(other).map(|(one, other)| one == other))
     }
 
     async fn delete(&self, paths: Vec<String>) -> Result<(), ConnectError> {

@@ -2,11 +2,12 @@
 
 use super::super::tests::{COUNTS, around, batch, open_kind};
 use super::ObjectsSink;
-use crate::connect::{ConnectError, Recovered, Recovery, Sink, Staged};
+use crate::connect::{ConnectError, Recovered, Recovery, Sink, Staged, Surroundings};
 use crate::store::fake_s3::{FakeS3, Fault};
-use crate::store::{Copied, Limits, Store};
+use crate::store::{CallKind, Copied, Intercept, Interference, Limits, StorageCall, Store};
 use bytes::Bytes;
 use reprise_core::topology::{self, Delivery, SinkFormat, SinkKind};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -265,6 +266,33 @@ fn a_host_that_wakes_up_after_another_one_took_over_makes_nothing_visible() {
     }
 }
 
+/// Another host that removes a staged object, which it has published, just before it is read.
+#[derive(Debug)]
+struct Faster(std::path::PathBuf);
+
+impl Intercept for Faster {
+    fn before(&self, call: &StorageCall) -> Interference {
+        if call.kind == CallKind::Get && call.path.contains("/staged/") {
+            let _ = std::fs::remove_file(self.0.join(&call.path));
+        }
+        Interference::Pass
+    }
+}
+
+#[test]
+fn what_another_host_publishes_between_two_looks_is_looked_at_again() {
+    let place = Place::at("file:./out");
+    let staged = stage(place.sink().as_ref(), 1, 5, &["a"]);
+    place.copy(STAGED_FIVE, FIVE);
+    let faster: Arc<dyn Intercept> = Arc::new(Faster(place.folder.path().join("out")));
+    let around = Surroundings { intercept: Some(faster), ..around(place.folder.path(), "job", "counts") };
+    let settings = settings(&place.url, 1 << 20);
+    let of = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
+    let sink = ObjectsSink::open(&settings, &of, &around, vec![COUNTS]).unwrap();
+    sink.publish(&staged).unwrap();
+    assert_eq!((place.visible(), place.hidden("staged")), (vec![FIVE.to_owned()], Vec::new()));
+}
+
 #[test]
 fn published_objects_that_a_reader_moved_away_are_not_missed() {
     for place in Place::all("moved") {
@@ -286,7 +314,7 @@ fn what_is_staged_is_published_whatever_an_earlier_life_of_the_job_had_marked() 
         let first = place.sink();
         assert!(matches!(first.recover(&run(None, 1, 1), &[]), Err(ConnectError::Unknown { .. })), "the store does not know it");
         assert_eq!(place.hidden("lives"), [""; 0]);
-        first.recover(&Recovery { adopt: true, ..run(None, 101, 1) }, &[]).unwrap();
+        first.recover(&Recovery { adopt: Some(0), ..run(None, 101, 1) }, &[]).unwrap();
         let staged = stage(first.as_ref(), 1, 105, &["a"]);
         // It dies before it publishes.
         let next = place.sink();
@@ -294,6 +322,20 @@ fn what_is_staged_is_published_whatever_an_earlier_life_of_the_job_had_marked() 
         assert_eq!(done, Recovered { published: 1, ..NOTHING });
         assert_eq!((place.visible(), place.hidden("staged")), (vec!["counts-000000000105-0-0.json".to_owned()], Vec::new()));
     }
+}
+
+#[test]
+fn a_place_that_no_run_has_noted_itself_in_may_hold_more_than_one_list() {
+    let place = Place::at("memory:many");
+    for epoch in [3, 9, 4, 1] {
+        place.create(&format!("counts-{epoch:012}-0-0.json"), "x");
+    }
+    place.create("other/counts-000000000099-0-0.json", "x");
+    let settings = settings(&place.url, 1 << 20);
+    let of = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
+    let around = Surroundings { storage: Limits { list_max: 2, ..Limits::default() }, ..around(place.folder.path(), "job", "counts") };
+    let sink = ObjectsSink::open(&settings, &of, &around, vec![COUNTS]).unwrap();
+    assert_eq!(sink.holding().unwrap().newest, Some(9));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What the folders of a sink go through at the start of a run: whose they are, what is taken back, what is cleared away.
 
 use super::{BTreeSet, EPOCH_DIGITS, EXTENSIONS, Folders, Token};
+use crate::connect::error::MAKE_FOLDER;
 use crate::connect::holding::{Holding, Note, Tenant, next_note};
 use crate::connect::sink::disk::{length, names, read, remove, replace, sync_folder, touch};
 use crate::connect::{ConnectError, Recovery, Staged};
+use reprise_core::checkpoint::expiry::{Kept, expired};
 use reprise_core::topology::TakenBack;
 use std::fs;
 use std::io::ErrorKind;
@@ -26,7 +28,7 @@ impl Folders {
     /// [`ConnectError::Config`] where they are another job's.
     pub fn prepare(&self, job: &str) -> Result<(), ConnectError> {
         for folder in [&self.staged, &self.published, &self.taken_back, &self.lives] {
-            fs::create_dir_all(folder).map_err(ConnectError::io("make folder", folder))?;
+            fs::create_dir_all(folder).map_err(ConnectError::io(MAKE_FOLDER, folder))?;
         }
         if !self.is_owned(job)? {
             replace(&self.hidden.join("owner"), job)?;
@@ -76,11 +78,11 @@ impl Folders {
     /// [`ConnectError::Unknown`] where they are not this run's to take.
     pub fn take(&self, job: &str, recovery: &Recovery, named: &[Staged]) -> Result<(), ConnectError> {
         let place = self.visible.display().to_string();
+        // Before the notes: what a later run stages comes after its note.
+        let staged = names(&self.staged)?;
         let mut holding = self.holding(job)?;
-        if recovery.adopt {
-            self.remove_all_staged_but(named)?;
-        } else {
-            holding.check(&place, &self.sink, recovery)?;
+        if holding.admit(&place, &self.sink, recovery)? {
+            self.remove_but(staged, named)?;
         }
         self.prepare(job)?;
         let mut made = None;
@@ -166,7 +168,7 @@ impl Folders {
         Ok(true)
     }
 
-    /// Deletes what was set aside and is over the limits, the oldest first; gives the number of files.
+    /// Deletes what was set aside and is over the limits, the oldest first and the newest only for its age; gives the number of files.
     pub fn expire(&self, limits: &TakenBack, now_ms: i64) -> Result<u64, ConnectError> {
         let mut files = Vec::new();
         for name in names(&self.taken_back)? {
@@ -174,24 +176,14 @@ impl Folders {
             if !is_ours(&name) && !name.rsplit_once('.').is_some_and(|(stem, copy)| copy.parse::<u64>().is_ok() && is_ours(stem)) {
                 continue;
             }
-            let path = self.taken_back.join(&name);
             // One that vanishes meanwhile is gone all the same.
-            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            let Ok(metadata) = fs::symlink_metadata(self.taken_back.join(&name)) else { continue };
             let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-            files.push((since, path, metadata.len()));
+            files.push(Kept { written_ms: millis(since), path: name, size_bytes: metadata.len() });
         }
-        files.sort_unstable();
-        let mut bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.2));
-        let now = Duration::from_millis(u64::try_from(now_ms).unwrap_or(0));
-        let mut count = 0;
-        for (since, path, length) in files {
-            if now.saturating_sub(since) > limits.keep || bytes > limits.bytes_max {
-                remove(&path)?;
-                bytes = bytes.saturating_sub(length);
-                count += 1;
-            }
-        }
-        Ok(count)
+        let gone = expired(files, now_ms, (millis(limits.keep), limits.bytes_max), |_| false);
+        gone.iter().try_for_each(|file| remove(&self.taken_back.join(&file.path)))?;
+        Ok(gone.len() as u64)
     }
 
     /// Of the epochs before this run none after the recovered one is published, and all up to it are: one note for each instance is left, of
@@ -229,10 +221,10 @@ impl Folders {
         Ok(count)
     }
 
-    /// Removes all that is staged and not named by the checkpoint: it is of a life that is not this run's.
-    fn remove_all_staged_but(&self, named: &[Staged]) -> Result<(), ConnectError> {
+    /// Removes what of these is not named by the checkpoint: it is of a life that is not this run's.
+    fn remove_but(&self, staged: Vec<String>, named: &[Staged]) -> Result<(), ConnectError> {
         let named = named.iter().map(|output| Ok(self.token(output)?.file.text())).collect::<Result<BTreeSet<String>, ConnectError>>()?;
-        for name in names(&self.staged)?.into_iter().filter(|name| Token::parse(name).is_some() && !named.contains(name)) {
+        for name in staged.into_iter().filter(|name| Token::parse(name).is_some() && !named.contains(name)) {
             remove(&self.staged.join(name))?;
         }
         Ok(())
@@ -254,6 +246,10 @@ impl Folders {
         let known = EXTENSIONS.contains(&extension) && stem == format!("{epoch:0EPOCH_DIGITS$}-{generation}-{instance}-{number}");
         known.then_some(generation)
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Dates a file that was set aside. Where that is not possible it counts as old as it is.

@@ -10,7 +10,7 @@
 //! | true, false, null | the same |
 //! | other simple values | `{"simple":number}` |
 
-use super::{DEPTH_MAX, Input, Map, binary};
+use super::{DEPTH_MAX, Input, Map};
 use crate::connect::json_text;
 
 /// Ends an item of indefinite length.
@@ -44,7 +44,7 @@ fn item(out: &mut Vec<u8>, input: &mut Input<'_>, depth: u32) -> Option<()> {
     match major {
         0 => json_text::integer(out, count?),
         1 => out.extend_from_slice((-1 - i128::from(count?)).to_string().as_bytes()),
-        2 => binary(out, &string(input, major, count)?),
+        2 => json_text::binary(out, &string(input, major, count)?),
         3 => json_text::string(out, &String::from_utf8(string(input, major, count)?).ok()?),
         4 => {
             out.push(b'[');

@@ -13,7 +13,7 @@
 mod cbor;
 mod msgpack;
 
-use crate::connect::{json_text, sink::base64};
+use crate::connect::json_text;
 use reprise_core::description::Encoding;
 use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
@@ -72,14 +72,8 @@ fn declared(out: &mut Vec<u8>, encoding: Encoding, bytes: &[u8]) -> Option<()> {
 fn plain(out: &mut Vec<u8>, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => json_text::string(out, text),
-        Err(_) => binary(out, bytes),
+        Err(_) => json_text::binary(out, bytes),
     }
-}
-
-fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(b"{\"base64\":\"");
-    base64::push(out, bytes);
-    out.extend_from_slice(b"\"}");
 }
 
 /// Takes bytes from the front, with the order of bytes that CBOR and MessagePack share: most significant first.

@@ -9,8 +9,8 @@
 //! | map | object, or `{"map":[[key,value],..]}` where keys are not text or not different |
 //! | ext | `{"ext":type,"base64":".."}` |
 
-use super::{DEPTH_MAX, Input, Map, binary, plain};
-use crate::connect::{json_text, sink::base64};
+use super::{DEPTH_MAX, Input, Map, plain};
+use crate::connect::json_text;
 
 /// Appends the JSON of one value; `None` where the bytes are anything else.
 pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
@@ -34,7 +34,7 @@ fn value(out: &mut Vec<u8>, input: &mut Input<'_>, depth: u32) -> Option<()> {
         0xc3 => out.extend_from_slice(b"true"),
         0xc4..=0xc6 => {
             let length = input.number(1 << (first - 0xc4))?;
-            binary(out, input.take(length)?);
+            json_text::binary(out, input.take(length)?);
         }
         0xc7..=0xc9 => {
             let length = input.number(1 << (first - 0xc7))?;
@@ -94,7 +94,7 @@ fn extension(out: &mut Vec<u8>, input: &mut Input<'_>, length: u64) -> Option<()
     out.extend_from_slice(b"{\"ext\":");
     json_text::integer(out, kind);
     out.extend_from_slice(b",\"base64\":\"");
-    base64::push(out, input.take(length)?);
+    json_text::base64(out, input.take(length)?);
     out.extend_from_slice(b"\"}");
     Some(())
 }

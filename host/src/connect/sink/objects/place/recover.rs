@@ -4,9 +4,10 @@ use super::{ASIDE_MAX, CALLS_AT_ONCE, Place, wrong};
 use crate::connect::holding::{Holding, Note, Tenant, next_note};
 use crate::connect::sink::objects::token::Token;
 use crate::connect::{ConnectError, Recovery};
-use crate::store::{Copied, Created};
+use crate::store::{Copied, Created, Entry};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use reprise_core::checkpoint::expiry::{Kept, expired};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks at the notes of a place while one's own is made.
@@ -38,13 +39,15 @@ impl Place {
         self.is_owned().await?;
         let tenants = self.tenants().await?;
         let mut newest = self.list_marks().await?.into_iter().map(|(_, epoch)| epoch).max();
-        let staged = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
-        let mut staged = staged.iter().filter_map(|entry| self.names.staged_generation(&entry.path)).max();
+        let mut staged = self.list_staged().await?.iter().filter_map(|path| self.names.staged_generation(path)).max();
         if tenants.is_empty() {
-            let listed = self.store.list_named_after(&self.names.stem(), &self.names.behind(None)).await;
-            for entry in listed.map_err(ConnectError::storage("list output"))? {
-                newest = newest.max(self.names.visible_epoch(&entry.path));
-                staged = staged.max(self.names.immediate_generation(&entry.path));
+            // There may be any number of them.
+            let mut pages = self.store.pages_after("", &self.names.behind(None)).map_err(ConnectError::storage("list output"))?;
+            while let Some(page) = pages.next().await.map_err(ConnectError::storage("list output"))? {
+                for found in page.iter().filter(|found| !found.path.contains('/')) {
+                    newest = newest.max(self.names.visible_epoch(&found.path));
+                    staged = staged.max(self.names.immediate_generation(&found.path));
+                }
             }
         }
         Ok(Holding { tenants, newest, staged })
@@ -56,11 +59,14 @@ impl Place {
     /// [`ConnectError::Config`] where it is another job's, [`ConnectError::Unknown`] where it is not this run's to take.
     pub async fn take(&self, recovery: &Recovery, named: &[Token]) -> Result<(), ConnectError> {
         let storage = |error| ConnectError::storage("claim the place of the output")(error);
+        // Before the notes: what a later run stages comes after its note.
+        let staged = match recovery.adopt {
+            Some(_) => self.list_staged().await?,
+            None => Vec::new(),
+        };
         let mut holding = self.holding().await?;
-        if recovery.adopt {
-            self.remove_all_staged_but(named).await?;
-        } else {
-            holding.check(&self.store.root(), &self.sink, recovery)?;
+        if holding.admit(&self.store.root(), &self.sink, recovery)? {
+            self.remove_but(staged, named).await?;
         }
         if self.store.create(&self.names.owner(), Bytes::from(self.job.clone())).await.map_err(storage)? == Created::Exists {
             self.is_owned().await?;
@@ -90,20 +96,23 @@ impl Place {
         })
     }
 
-    /// Removes all that is staged and not named by the checkpoint: it is of a life that is not this run's.
-    async fn remove_all_staged_but(&self, named: &[Token]) -> Result<(), ConnectError> {
+    async fn list_staged(&self) -> Result<Vec<String>, ConnectError> {
+        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
+        Ok(listed.into_iter().map(|entry| entry.path).collect())
+    }
+
+    /// Removes what of these is not named by the checkpoint: it is of a life that is not this run's.
+    async fn remove_but(&self, staged: Vec<String>, named: &[Token]) -> Result<(), ConnectError> {
         let named: BTreeSet<String> =
             named.iter().flat_map(|token| (0..token.parts.len()).map(|part| self.names.staged(token, part))).collect();
-        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
         let is_ours = |path: &String| self.names.staged_generation(path).is_some() && !named.contains(path);
-        self.delete(listed.into_iter().map(|entry| entry.path).filter(is_ours).collect()).await
+        self.delete(staged.into_iter().filter(is_ours).collect()).await
     }
 
     /// Removes what generations before this one have staged; gives the number of objects.
     pub async fn remove_staged(&self, generation: u64) -> Result<u64, ConnectError> {
-        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
         let is_earlier = |path: &String| self.names.staged_generation(path).is_some_and(|of| of < generation);
-        let earlier: Vec<String> = listed.into_iter().map(|entry| entry.path).filter(is_earlier).collect();
+        let earlier: Vec<String> = self.list_staged().await?.into_iter().filter(is_earlier).collect();
         let count = earlier.len() as u64;
         self.delete(earlier).await?;
         Ok(count)
@@ -122,7 +131,7 @@ impl Place {
         Ok(count)
     }
 
-    /// Deletes what was set aside and is over the limit, that of the oldest epochs first; gives the number of objects.
+    /// Deletes what was set aside and is over the limit, that of the oldest epochs first and the newest not; gives the number of objects.
     pub async fn expire(&self, bytes_max: u64) -> Result<u64, ConnectError> {
         let folder = self.names.taken_back("", 0);
         let folder = folder.trim_end_matches('/');
@@ -132,19 +141,14 @@ impl Place {
             let copied = || name.rsplit_once('.').filter(|(_, copy)| copy.parse::<u64>().is_ok());
             self.names.visible_epoch(name).or_else(|| self.names.visible_epoch(copied()?.0))
         };
-        let mut ours: Vec<_> = listed.into_iter().filter_map(|entry| Some((epoch(&entry.path)?, entry))).collect();
-        ours.sort_by(|one, other| (one.0, &one.1.path).cmp(&(other.0, &other.1.path)));
-        let mut bytes = ours.iter().fold(0_u64, |sum, (_, entry)| sum.saturating_add(entry.size_bytes));
-        let mut over = Vec::new();
-        for (_, entry) in ours {
-            if bytes <= bytes_max {
-                break;
-            }
-            bytes = bytes.saturating_sub(entry.size_bytes);
-            over.push(entry.path);
-        }
+        // By their epochs, and none is too old.
+        let kept = |entry: Entry| {
+            let of = i64::try_from(epoch(&entry.path)?).unwrap_or(i64::MAX);
+            Some(Kept { written_ms: of, path: entry.path, size_bytes: entry.size_bytes })
+        };
+        let over = expired(listed.into_iter().filter_map(kept).collect(), 0, (i64::MAX, bytes_max), |_| false);
         let count = over.len() as u64;
-        self.delete(over).await?;
+        self.delete(over.into_iter().map(|object| object.path).collect()).await?;
         Ok(count)
     }
 
@@ -157,7 +161,7 @@ impl Place {
                 // A reader took it first.
                 Copied::Absent => return Ok(()),
                 // Ours, of a recovery that died before it removed the original, or of an answer that was lost.
-                Copied::Exists if self.is_equal(&name, &to).await? => return self.store.delete(&name).await.map_err(storage),
+                Copied::Exists if self.is_equal(&name, &to).await? == Some(true) => return self.store.delete(&name).await.map_err(storage),
                 Copied::Exists => {}
             }
         }
