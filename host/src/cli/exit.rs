@@ -10,7 +10,7 @@ use std::process::ExitCode;
 /// The table of exit codes, as `--help` shows it.
 pub(super) const HELP: &str = "Exit codes:
   0  done: the input has ended, or the job was asked to stop and its last checkpoint is complete
-  1  internal error: a fault of the host
+  1  internal error: a fault of the host; or an answer that cannot be written
   2  the command line, the topology or a component is wrong
   3  an operator failed again and again, its state is intact; or `verify` found it wrong
   4  storage does not answer or refuses
