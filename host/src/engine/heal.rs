@@ -155,7 +155,9 @@ impl OperatorInstance {
                 self.welcome(revived)
             }
             Err(remains) => {
-                self.revival = Some(Revival::begin(*remains, Arc::clone(&self.wake)).map_err(Failure::Internal)?);
+                let what = || format!("a thread for a new instance of operator `{}`", self.blueprint.settings.name);
+                let revival = Revival::begin(*remains, Arc::clone(&self.wake));
+                self.revival = Some(revival.map_err(|error| Failure::no_thread(&what(), &error))?);
                 Ok(())
             }
         }

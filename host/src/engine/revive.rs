@@ -78,7 +78,7 @@ pub(super) enum Lost {
     Diverged { context: String },
     /// The run is over.
     Aborted,
-    /// The host has no thread for it.
+    /// The thread that was to make it is gone.
     Host(String),
 }
 
@@ -161,7 +161,10 @@ impl Remains {
 
 impl Revival {
     /// Lets a thread make a successor. `wake` is called when it is there, or will never be.
-    pub fn begin(remains: Remains, wake: Wake) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn begin(remains: Remains, wake: Wake) -> std::io::Result<Self> {
         let (sender, done) = sync_channel(1);
         let name = format!("revive-{}", remains.maker.identity.operator);
         let enlisted = remains.maker.crew.enlist();
@@ -173,7 +176,7 @@ impl Revival {
             drop(waking);
             drop(dead);
         };
-        std::thread::Builder::new().name(name).spawn(work).map_err(|error| error.to_string())?;
+        std::thread::Builder::new().name(name).spawn(work)?;
         Ok(Self { done })
     }
 
