@@ -126,6 +126,7 @@ impl OperatorInstance {
 
     /// Takes a successor in, or lets one be made.
     fn revive(&mut self) -> Result<(), Failure> {
+        self.note_instant();
         let dead = self.instance.take().into_iter().collect();
         self.revive_after(dead)
     }

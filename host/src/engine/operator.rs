@@ -153,6 +153,8 @@ pub(super) struct OperatorInstance {
     pub(super) continues: bool,
     /// Number of the last call that succeeded.
     calls: u64,
+    /// How far the monotonic clock of any instance here has come: it never goes back, whoever takes over.
+    instant_ns: u64,
     pub(super) refused: Refused,
     pub(super) rows: u64,
     closed: bool,
@@ -228,7 +230,6 @@ impl OperatorInstance {
         let image = Image::new(chunks);
         pace.note_restore(image.bytes(), began.elapsed());
         let senders: Vec<usize> = place.edges.iter().map(|(_, senders)| *senders).collect();
-        let outputs = blueprint.description.outputs.len().max(1);
         let mut opened = Self {
             at,
             place: place.index,
@@ -240,12 +241,13 @@ impl OperatorInstance {
             outlet: place.outlet,
             maker,
             instance: Some(instance),
-            inbox: Inbox::new(first, outputs),
+            inbox: Inbox::new(first, blueprint.description.outputs.len().max(1)),
             watermarks: Watermarks::new(&senders, restored.watermark),
             unit: None,
             last_call: open,
             continues: restored.continues,
             calls: open.number,
+            instant_ns: 0,
             refused: Refused::default(),
             rows: 0,
             closed: false,
@@ -388,11 +390,20 @@ impl OperatorInstance {
         }
     }
 
-    /// Makes a call, and takes note of it where it succeeds. Gives the input back.
+    /// Takes note of the monotonic clock of the instance.
+    pub(super) fn note_instant(&mut self) {
+        self.instant_ns = self.instance.as_ref().map_or(0, Instance::instant_ns).max(self.instant_ns);
+    }
+
+    /// Number and time of the next call. One that is made again after a failure has the number of the first time.
+    pub(super) fn next_call(&self) -> Call {
+        Call { number: self.calls + 1, now_ms: self.clock.now_ms(), instant_ns: self.instant_ns }
+    }
+
+    /// Makes a call, and takes note of it where it succeeds.
     pub(super) fn call(&mut self, input: &Input) -> Result<(Outcome, Call, Duration), GuestError> {
-        // A call that is made again has the number of the first time.
-        let instant_ns = self.instance.as_ref().map_or(self.last_call.instant_ns, Instance::instant_ns);
-        let call = Call { number: self.calls + 1, now_ms: self.clock.now_ms(), instant_ns };
+        self.note_instant();
+        let call = self.next_call();
         self.last_call = call;
         let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
         let started = Instant::now();
