@@ -134,13 +134,8 @@ impl OperatorInstance {
     /// `dead`: instances that are still to be dropped.
     fn revive_after(&mut self, dead: Vec<Instance>) -> Result<(), Failure> {
         let Some(image) = &self.image else { return Ok(()) };
-        let suspect = self.inquiry.suspect.as_ref().filter(|suspect| suspect.blame.is_none());
-        let trial = suspect.zip(self.unit.as_ref()).and_then(|(suspect, unit)| match &unit.work {
-            Work::Rows { input, rows } => Some(Trial::new(*input, rows, self.last_call, &suspect.error)),
-            Work::Watermark(_) | Work::EndOfEpoch { .. } => None,
-        });
         let remains = Remains {
-            trial,
+            trial: self.trial(),
             maker: self.maker.clone(),
             image: image.chunks().to_vec(),
             log: std::mem::take(&mut self.log),
@@ -164,6 +159,13 @@ impl OperatorInstance {
         }
     }
 
+    /// What finds out who is to blame, where that is open.
+    fn trial(&self) -> Option<Trial> {
+        let suspect = self.inquiry.suspect.as_ref().filter(|suspect| suspect.blame.is_none())?;
+        let Work::Rows { input, rows } = &self.unit.as_ref()?.work else { return None };
+        Some(Trial::new(*input, rows, self.last_call, &suspect.error))
+    }
+
     /// What an instance that failed leaves: an end of the run where it cannot come back alone.
     fn fell(&mut self, error: &GuestError, context: &str) -> Result<(), Failure> {
         self.failed_at = Instant::now();
@@ -184,30 +186,41 @@ impl OperatorInstance {
     }
 
     /// After a call failed: says so, waits where it must, and lets a successor be made. `next` is [`Next::Retry`] or [`Next::Narrow`].
-    /// `is_first`: nothing of the unit failed before.
-    fn again(&mut self, unit: Unit, next: Next, is_first: bool, error: GuestError, context: String) -> Result<(), Failure> {
+    /// `is_first`: nothing of the unit failed before. `rows`: how many of its rows the call had.
+    fn again(
+        &mut self,
+        unit: Unit,
+        next: Next,
+        (is_first, rows): (bool, usize),
+        error: GuestError,
+        context: String,
+    ) -> Result<(), Failure> {
         let retry = if let Next::Retry { attempt, wait } = next { Some((attempt, wait)) } else { None };
         if retry.is_some() || is_first {
             let (attempt, wait) = retry.unwrap_or_default();
             self.not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
-            let report = self.failure(error.clone(), context.clone(), None).to_string();
-            let (operator, retries) = (self.blueprint.settings.name.clone(), self.blueprint.settings.on_failure.retries);
-            (self.blueprint.events)(Event::Failed { operator, instance: self.at.instance, report, attempt, retries, wait });
+            self.say_failed(&error, &context, attempt, wait);
         }
         if is_first {
-            self.write_down(&unit, usize::MAX, &error);
+            self.write_down(&unit, rows, &error);
             self.fault(&error, &context)?;
         }
         self.unit = Some(unit);
         self.revive()
     }
 
-    /// Keeps what failed of a unit of work for a capsule. `rows_max`: how many of its rows the call had at most.
-    fn write_down(&mut self, unit: &Unit, rows_max: usize, error: &GuestError) {
+    fn say_failed(&self, error: &GuestError, context: &str, attempt: u32, wait: Duration) {
+        let report = self.failure(error.clone(), context.to_owned(), None).to_string();
+        let (operator, retries) = (self.blueprint.settings.name.clone(), self.blueprint.settings.on_failure.retries);
+        (self.blueprint.events)(Event::Failed { operator, instance: self.at.instance, report, attempt, retries, wait });
+    }
+
+    /// Keeps what failed of a unit of work for a capsule. `count`: how many of its rows the call had, where it had any.
+    fn write_down(&mut self, unit: &Unit, count: usize, error: &GuestError) {
         let failing = match &unit.work {
             // It is read before any unit that makes it due.
             _ if error.call == "snapshot" => Failing::Snapshot { scope: self.scope, part_bytes_max: self.blueprint.part_bytes_max },
-            Work::Rows { input, rows } => Failing::Input(Input::Rows { input: *input, rows: rows.slice(0..rows.len().min(rows_max)) }),
+            Work::Rows { input, rows } => Failing::Input(Input::Rows { input: *input, rows: rows.front(count) }),
             Work::Watermark(risen) => Failing::Input(Input::Watermark(risen.watermark)),
             Work::EndOfEpoch { .. } => return,
         };
@@ -303,7 +316,7 @@ impl OperatorInstance {
                 Then::Pause | Then::Stop => self.give_up(unit, is_first, error, context, policy.retries.saturating_add(1)),
             },
             Next::GiveUp { failures } => self.give_up(unit, is_first, error, context, failures),
-            next => self.again(unit, next, is_first, error, context),
+            next => self.again(unit, next, (is_first, piece), error, context),
         }
     }
 
@@ -313,7 +326,7 @@ impl OperatorInstance {
         let is_first = self.search.failures() == 0;
         match self.search.failed(None, &self.policy(), Clock::unlikely_number()) {
             Next::GiveUp { failures } => self.give_up(unit, is_first, error, context, failures),
-            next => self.again(unit, next, is_first, error, context),
+            next => self.again(unit, next, (is_first, 0), error, context),
         }
     }
 
@@ -323,7 +336,7 @@ impl OperatorInstance {
         let is_first = self.snapshot_search.failures() == 0;
         match self.snapshot_search.failed(None, &self.policy(), Clock::unlikely_number()) {
             Next::GiveUp { failures } => self.give_up(unit, is_first, error, context.to_owned(), failures),
-            next => self.again(unit, next, is_first, error, context.to_owned()),
+            next => self.again(unit, next, (is_first, 0), error, context.to_owned()),
         }
     }
 
@@ -367,13 +380,14 @@ impl OperatorInstance {
         let Unit { work: Work::Rows { input, rows }, capabilities } = unit else {
             return Err(Failure::Internal("only rows go to quarantine".to_owned()));
         };
-        let Some(row) = rows.get(0) else { return Err(Failure::Internal("there is no row to quarantine".to_owned())) };
+        let first = rows.front(1);
+        let Some(row) = first.get(0) else { return Err(Failure::Internal("there is no row to quarantine".to_owned())) };
         let (key, value) = (row.key.to_vec(), row.value.to_vec());
         let row = QuarantinedRow { input, origin: String::new(), time: row.time, key, value, reason: error.to_string() };
         let report = self.failure(error.clone(), context.clone(), None).to_string();
         let case = match self.blueprint.settings.on_failure.capsules {
             Capsules::Never => None,
-            Capsules::Quarantine | Capsules::Always => self.case(Failing::Input(Input::Rows { input, rows: rows.slice(0..1) }), &error),
+            Capsules::Quarantine | Capsules::Always => self.case(Failing::Input(Input::Rows { input, rows: first }), &error),
         };
         let faulted = Faulted { row: faulted_row(row, &error), case };
         if !self.refused.push_faulted(faulted) {
@@ -386,7 +400,7 @@ impl OperatorInstance {
         let (operator, instance) = (self.blueprint.settings.name.clone(), self.at.instance);
         (self.blueprint.events)(Event::Quarantined { operator, instance, epoch: self.inbox.current(), report });
         if rows.len() > 1 {
-            self.unit = Some(Unit { work: Work::Rows { input, rows: rows.slice(1..rows.len()) }, capabilities });
+            self.unit = Some(Unit { work: Work::Rows { input, rows: rows.after(1) }, capabilities });
         }
         if is_first {
             self.fault(&error, &context)?;

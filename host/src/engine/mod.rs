@@ -16,6 +16,7 @@
 //! | `heal`, `revive` | what becomes of an operator's instance that fails; its successor |
 //! | `trial` | whether a row is to blame for a failure, or the instance |
 //! | `image`, `replay` | what a successor is made of: the last snapshot, the calls since |
+//! | `rest` | the rows of a unit of work that are not done yet |
 //! | `returned` | digests of what a call returned, to compare its repetition with |
 //! | `capsule` | a failed call with what led to it |
 //! | `guard`, `event` | what instances share when things go wrong; what they tell of it |
@@ -39,6 +40,7 @@ mod moment;
 mod operator;
 mod replay;
 mod report;
+mod rest;
 mod returned;
 mod revive;
 mod sink;

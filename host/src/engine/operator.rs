@@ -23,6 +23,7 @@ use super::inbox::{Arrival, Inbox, Risen, Watermarks};
 use super::moment::Moment;
 use super::replay::{Entry, Input, InputLog};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
+use super::rest::Rest;
 use super::returned::Returned;
 use super::revive::{Maker, Revival, Standby};
 use super::snapshots::{Turned, UnderWay};
@@ -107,7 +108,7 @@ pub(super) enum Turn {
 
 /// See the module.
 pub(super) enum Work {
-    Rows { input: u32, rows: Batch },
+    Rows { input: u32, rows: Rest },
     Watermark(Risen),
     EndOfEpoch { closing: bool },
 }
@@ -360,7 +361,7 @@ impl OperatorInstance {
                     if let Some(account) = self.outlet.accounts.of(from) {
                         account.subtract(self.inbox.current(), rows.size_bytes() as u64);
                     }
-                    Work::Rows { input, rows }
+                    Work::Rows { input, rows: Rest::new(rows) }
                 }
                 Load::Watermark { sender, watermark } => {
                     // Those of one worker, on an edge that stays there, are so many in a row: their indexes differ in the remainder.
@@ -431,11 +432,11 @@ impl OperatorInstance {
         (self.blueprint.has_state() && self.image.is_some()).then(|| Returned::of(outcome))
     }
 
-    fn work_on_rows(&mut self, input: u32, rows: Batch, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
+    fn work_on_rows(&mut self, input: u32, rows: Rest, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
         let piece = self.search.piece(rows.len()).min(self.outlet.portion.rows(rows.len(), rows.size_bytes() as u64));
         let (now, left) = match piece < rows.len() {
-            true => (rows.slice(0..piece), Some(rows)),
-            false => (rows, None),
+            true => (rows.front(piece), Some(rows)),
+            false => (rows.into_batch(), None),
         };
         let given = Input::Rows { input, rows: now };
         match self.call(&given) {
@@ -455,13 +456,13 @@ impl OperatorInstance {
                 if let Some(returned) = returned {
                     self.log_call(given, returned, call, busy);
                 }
-                self.unit = left.map(|rows| Unit { work: Work::Rows { input, rows: rows.slice(piece..rows.len()) }, capabilities });
+                self.unit = left.map(|rows| Unit { work: Work::Rows { input, rows: rows.after(piece) }, capabilities });
                 if rejected > 0 { self.rejected(rejected) } else { Ok(()) }
             }
             Err(error) => {
                 let context = given.describe(&self.blueprint.description.inputs);
                 let Input::Rows { rows: now, .. } = given else { return Ok(()) };
-                let unit = Unit { work: Work::Rows { input, rows: left.unwrap_or(now) }, capabilities };
+                let unit = Unit { work: Work::Rows { input, rows: left.unwrap_or_else(|| Rest::new(now)) }, capabilities };
                 self.rows_failed(unit, piece, error, context)
             }
         }

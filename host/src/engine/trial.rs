@@ -4,6 +4,7 @@
 use super::control::Control;
 use super::image::Versioned;
 use super::replay::{Entry, Input};
+use super::rest::Rest;
 use super::revive::{Maker, repeat};
 use crate::wasm::{Call, GuestError, Instance};
 use reprise_core::batch::Batch;
@@ -27,8 +28,8 @@ pub(super) struct Trial {
 
 impl Trial {
     /// Of the first of these rows, on which `call` failed so.
-    pub fn new(input: u32, rows: &Batch, call: Call, error: &GuestError) -> Self {
-        let rows = rows.slice(0..rows.len().min(1 + OTHERS_MAX));
+    pub fn new(input: u32, rest: &Rest, call: Call, error: &GuestError) -> Self {
+        let rows = rest.front(1 + OTHERS_MAX);
         Self { input, rows, call, kind: error.fault.kind(), is_limit: error.fault.setting().is_some() }
     }
 
