@@ -17,7 +17,7 @@ use crate::wasm::{self, GuestError, Instance};
 use reprise_core::checkpoint::faulted::{FaultedRow, LINE_BYTES_MAX, LINES_MAX};
 use reprise_core::checkpoint::manifest::QuarantinedRow;
 use reprise_core::failure::Policy;
-use reprise_core::failure::blame::Blame;
+use reprise_core::failure::blame::{Blame, PASSES_MAX};
 use reprise_core::failure::search::Next;
 use reprise_core::topology::{Capsules, Open, Then};
 use std::sync::Arc;
@@ -34,6 +34,15 @@ pub(super) struct Inquiry {
     suspect: Option<Suspect>,
     /// Why the instance is to blame, while it is.
     pub blamed: Option<String>,
+    /// Faults in a row that nobody was to blame for.
+    passes: u32,
+}
+
+impl Inquiry {
+    /// A call succeeded, or its row went to quarantine: what follows is another matter.
+    pub fn over(&mut self) {
+        (self.blamed, self.passes) = (None, 0);
+    }
 }
 
 /// A single row on which calls fail, until it is known whether it is to blame.
@@ -77,7 +86,7 @@ impl OperatorInstance {
 
     /// Takes a successor in.
     fn welcome(&mut self, revived: Revived) -> Result<(), Failure> {
-        let Revived { instance, log, restored, dead, blame } = revived;
+        let Revived { instance, log, restored, dead, blame, tried } = revived;
         self.log = log;
         if let Some(suspect) = &mut self.inquiry.suspect {
             suspect.blame = suspect.blame.or(blame);
@@ -86,7 +95,7 @@ impl OperatorInstance {
             Ok(instance) => {
                 self.instance = Some(instance);
                 self.revivals_failed = 0;
-                let took = self.failed_at.elapsed();
+                let took = self.failed_at.elapsed().saturating_sub(tried);
                 self.blueprint.guard.recoveries.note(took);
                 if restored.is_none() {
                     self.blueprint.guard.by_standby.fetch_add(1, Ordering::Relaxed);
@@ -163,7 +172,8 @@ impl OperatorInstance {
     fn trial(&self) -> Option<Trial> {
         let suspect = self.inquiry.suspect.as_ref().filter(|suspect| suspect.blame.is_none())?;
         let Work::Rows { input, rows } = &self.unit.as_ref()?.work else { return None };
-        Some(Trial::new(*input, rows, self.last_call, &suspect.error))
+        let again = (self.inquiry.passes < PASSES_MAX).then(|| self.next_call());
+        Some(Trial::new((*input, rows), self.waiting_rows(*input), self.last_call, again, &suspect.error))
     }
 
     /// What an instance that failed leaves: an end of the run where it cannot come back alone.
@@ -351,9 +361,22 @@ impl OperatorInstance {
         let Suspect { is_first, error, context, blame } = suspect;
         let Some(unit) = self.unit.take() else { return Ok(()) };
         match blame {
+            Some(Blame::Nobody) => self.blame_nobody(unit, is_first, error, context),
             Some(Blame::Instance) => self.blame_instance(unit, is_first, error, context),
-            Some(Blame::Row | Blame::Unknown) | None => self.quarantine(unit, is_first, error, context),
+            Some(Blame::Row) | None => self.quarantine(unit, is_first, error, context),
         }
+    }
+
+    /// It has passed: the unit is tried again.
+    fn blame_nobody(&mut self, unit: Unit, is_first: bool, error: GuestError, context: String) -> Result<(), Failure> {
+        self.inquiry.passes += 1;
+        if is_first {
+            self.say_failed(&error, &context, 0, Duration::ZERO);
+            self.write_down(&unit, 1, &error);
+            self.fault(&error, &context)?;
+        }
+        self.unit = Some(unit);
+        Ok(())
     }
 
     /// No row is to blame: the operator is left alone, or the job stops. Rows that would fail for no fault of theirs wait.
@@ -380,6 +403,7 @@ impl OperatorInstance {
         let Unit { work: Work::Rows { input, rows }, capabilities } = unit else {
             return Err(Failure::Internal("only rows go to quarantine".to_owned()));
         };
+        self.inquiry.over();
         let first = rows.front(1);
         let Some(row) = first.get(0) else { return Err(Failure::Internal("there is no row to quarantine".to_owned())) };
         let (key, value) = (row.key.to_vec(), row.value.to_vec());

@@ -391,6 +391,11 @@ impl OperatorInstance {
         }
     }
 
+    /// Rows that wait for one of its inputs, in this epoch.
+    pub(super) fn waiting_rows(&self, input: u32) -> impl Iterator<Item = &Batch> {
+        self.inbox.waiting_rows().filter(move |(edge, _)| self.edges[*edge].0 == input).map(|(_, rows)| rows)
+    }
+
     /// Takes note of the monotonic clock of the instance.
     pub(super) fn note_instant(&mut self) {
         self.instant_ns = self.instance.as_ref().map_or(0, Instance::instant_ns).max(self.instant_ns);
@@ -413,7 +418,7 @@ impl OperatorInstance {
         self.pass_log();
         let outcome = outcome?;
         self.calls = call.number;
-        self.inquiry.blamed = None;
+        self.inquiry.over();
         if self.blueprint.guard.success() {
             (self.blueprint.events)(Event::Resumed { operator: self.blueprint.settings.name.clone() });
         }

@@ -92,6 +92,8 @@ pub(super) struct Revived {
     pub dead: Vec<Instance>,
     /// Who is to blame, where that was to be found out.
     pub blame: Option<Blame>,
+    /// How long that took.
+    pub tried: Duration,
 }
 
 /// A successor in the making.
@@ -155,7 +157,7 @@ impl Remains {
                 Err(lost)
             }
         };
-        Ok(Revived { instance, log: self.log, restored: None, dead: self.dead, blame: None })
+        Ok(Revived { instance, log: self.log, restored: None, dead: self.dead, blame: None, tried: Duration::ZERO })
     }
 }
 
@@ -187,7 +189,8 @@ impl Revival {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {
                 let instance = Err(Lost::Host("the thread that makes a new instance is gone".to_owned()));
-                Some(Revived { instance, log: InputLog::default(), restored: None, dead: Vec::new(), blame: None })
+                let (log, dead) = (InputLog::default(), Vec::new());
+                Some(Revived { instance, log, restored: None, dead, blame: None, tried: Duration::ZERO })
             }
         }
     }
@@ -204,11 +207,13 @@ impl Drop for WakeOnDrop {
 
 fn revive(remains: Remains, sender: &SyncSender<Revived>) -> Vec<Instance> {
     let Remains { maker, image, log, successor, mut dead, control, trial } = remains;
+    let began = Instant::now();
     let blame = trial.map(|trial| {
         // There is room for one instance more.
         dead.clear();
         trial.decide(&maker, &image, log.entries(), &control)
     });
+    let tried = began.elapsed();
     let ready = match successor {
         Successor::Unmade => None,
         Successor::Behind(standby) => standby.take().map(|instance| (instance, 0)),
@@ -230,7 +235,7 @@ fn revive(remains: Remains, sender: &SyncSender<Revived>) -> Vec<Instance> {
         Ok(instance)
     });
     // Nobody listens where the run is over.
-    let _ = sender.send(Revived { instance, log, restored, dead: Vec::new(), blame });
+    let _ = sender.send(Revived { instance, log, restored, dead: Vec::new(), blame, tried });
     dead
 }
 
