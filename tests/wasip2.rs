@@ -331,6 +331,24 @@ fn topology(grant: &str) -> Place {
 const GRANT: &str = r#"grant = { env = { LANG = "C" }, folders = { "/data" = "words" } }"#;
 
 #[test]
+fn the_clock_of_a_job_goes_on_where_an_instance_left_it_that_failed() {
+    let place = topology(GRANT);
+    place.write("job.toml", TOPOLOGY.replace("GRANT", "on-failure = { retries = 0 }"));
+    place.write("commands.txt", "clocks\npanic now\nclocks\n");
+    place.finish(1);
+    let monotonic_ns = |line: &[u8]| -> u64 {
+        let line = String::from_utf8_lossy(line).into_owned();
+        let (_, rest) = line.split_once("monotonic ").unwrap_or_else(|| panic!("{line}"));
+        rest.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{line}"))
+    };
+    let mut seen: Vec<u64> = place.published().iter().map(monotonic_ns).collect();
+    seen.sort_unstable();
+    let [first, second] = seen[..] else { panic!("{seen:?}") };
+    // Each of them sleeps an hour before it looks.
+    assert!(second - first >= 3_600_000_000_000, "it went back: {first}, then {second}");
+}
+
+#[test]
 fn a_job_grants_what_its_topology_says_to_a_guest_of_wasip2() {
     let place = topology(GRANT);
     let ended = place.finish(1);

@@ -4,8 +4,9 @@
 //! fault of this host or of a library in it: it is told in one line, counted, and whoever watches [`Faulted`] ends the process, so that no
 //! host stands there with a thread missing. Nothing here ends a process or prints; what is told goes to the function that [`install`] is given.
 //!
-//! While anything is guarded by [`guarded`] no panic is told, on whatever thread, since libraries share out their work: guard what is short. What
-//! [`guarded_future`] guards may take long; it guards the thread that works on it, while it does.
+//! What is guarded may take long, as the compiling of a component does, so a guard holds for the thread that works on it, and no other thread goes
+//! without notice meanwhile. Libraries share out their work, though, to threads that nobody gave a name, as rayon does: those are guarded as long
+//! as anything is.
 
 use reprise_core::plain::plain;
 use std::cell::Cell;
@@ -19,7 +20,7 @@ use tokio::sync::Notify;
 /// Guarded pieces of work under way, on all threads.
 static GUARDED: AtomicUsize = AtomicUsize::new(0);
 thread_local! {
-    /// This thread works on something that is guarded for itself.
+    /// This thread works on something that is guarded.
     static GUARDED_HERE: Cell<bool> = const { Cell::new(false) };
 }
 /// What was told of the first panic that nobody guarded.
@@ -30,18 +31,22 @@ static FAULTED: Notify = Notify::const_new();
 /// What to do about a lack of threads.
 pub const THREADS_HELP: &str = "a limit on threads is reached (`ulimit -u`, `pids.max` of a container), or one on memory (`ulimit -v`): raise it, or run fewer `--workers`";
 
-/// Counts guarded work for as long as it lives.
-struct Guard;
+/// Guards this thread for as long as it lives.
+struct Guard {
+    /// It was guarded before.
+    outer: bool,
+}
 
 impl Guard {
     fn new() -> Self {
         GUARDED.fetch_add(1, Ordering::AcqRel);
-        Self
+        Self { outer: GUARDED_HERE.replace(true) }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        GUARDED_HERE.set(self.outer);
         GUARDED.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -63,14 +68,9 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 /// The text of the panic.
 pub async fn guarded_future<F: Future>(work: F) -> Result<F::Output, String> {
     let mut work = pin!(work);
-    std::future::poll_fn(|context| {
-        let outer = GUARDED_HERE.replace(true);
-        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
-        GUARDED_HERE.set(outer);
-        match polled {
-            Ok(polled) => polled.map(Ok),
-            Err(payload) => Poll::Ready(Err(text(payload.as_ref()))),
-        }
+    std::future::poll_fn(|context| match guarded(|| work.as_mut().poll(context)) {
+        Ok(polled) => polled.map(Ok),
+        Err(why) => Poll::Ready(Err(why)),
     })
     .await
 }
@@ -85,7 +85,7 @@ pub fn text(payload: &(dyn std::any::Any + Send)) -> String {
 /// Takes panics over from now on: each that nobody guards is given to `tell` in one line, with a line of help.
 pub fn install(tell: fn(&str)) {
     std::panic::set_hook(Box::new(move |panic| {
-        if GUARDED.load(Ordering::Acquire) > 0 || GUARDED_HERE.get() {
+        if is_guarded(std::thread::current().name()) {
             return;
         }
         let told = line(panic);
@@ -95,16 +95,29 @@ pub fn install(tell: fn(&str)) {
     }));
 }
 
+/// True of a panic on this thread, of this name, that a caller lives with.
+fn is_guarded(thread: Option<&str>) -> bool {
+    GUARDED_HERE.get() || thread.is_none() && GUARDED.load(Ordering::Acquire) > 0
+}
+
 fn line(panic: &PanicHookInfo<'_>) -> String {
     let thread = std::thread::current();
     let thread = plain(thread.name().unwrap_or("without a name"));
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), |at| format!("{}:{}", at.file(), at.line()));
     let what = text(panic.payload());
-    // What runtimes say where the system gives no further thread.
-    let lacks_threads = ["spawn worker thread", "failed to spawn thread", "ThreadPoolBuildError"].iter().any(|said| what.contains(said));
-    let help =
-        if lacks_threads { THREADS_HELP } else { "this is a fault of reprise or of a library in it: please report it with this line" };
+    let help = if lacks_threads(&what) {
+        THREADS_HELP
+    } else {
+        "this is a fault of reprise or of a library in it: please report it with this line"
+    };
     format!("internal: the thread `{thread}` gave up at {place}: {what}\n  help: {help}")
+}
+
+/// True of what runtimes say where the system gives no further thread; the last two are said by workers whose neighbours were never started.
+fn lacks_threads(what: &str) -> bool {
+    ["spawn worker thread", "failed to spawn thread", "ThreadPoolBuildError", "Failed to send buzzer", "Failed to recv buzzer"]
+        .iter()
+        .any(|said| what.contains(said))
 }
 
 /// What was told of the first panic that nobody guarded, if there was one.
@@ -123,6 +136,7 @@ pub async fn faulted() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     #[test]
     fn a_panic_in_guarded_work_is_an_error_with_its_text() {
@@ -130,6 +144,54 @@ mod tests {
         assert_eq!(guarded(|| -> u8 { panic!("no\u{1b} {}", 8) }), Err("no\\u{1b} 8".to_owned()));
         assert_eq!(guarded(|| -> u8 { panic!("plain") }), Err("plain".to_owned()));
         assert_eq!(guarded(|| -> u8 { std::panic::panic_any(7u8) }), Err("no reason was given".to_owned()));
+    }
+
+    #[test]
+    fn a_guard_holds_for_its_thread_and_for_those_without_a_name() {
+        assert!(!is_guarded(Some("worker")));
+        let guarded = guarded(|| {
+            let there = std::thread::spawn(|| (is_guarded(Some("worker")), is_guarded(None)));
+            (is_guarded(Some("worker")), there.join().unwrap())
+        });
+        assert_eq!(guarded, Ok((true, (false, true))));
+        assert!(!is_guarded(Some("worker")));
+    }
+
+    #[test]
+    fn a_lack_of_threads_is_told_as_such_whoever_says_so() {
+        assert!(lacks_threads("OS can't spawn worker thread: Resource temporarily unavailable (os error 11)"));
+        assert!(lacks_threads("Failed to send buzzer: SendError { .. }") && lacks_threads("Failed to recv buzzer: RecvError"));
+        assert!(!lacks_threads("index out of bounds"));
+    }
+
+    /// Set in the process that really panics: the hook is one of the whole process.
+    const CHILD: &str = "REPRISE_TEST_PANICS";
+
+    #[test]
+    fn a_panic_that_nobody_guards_is_told_once_and_noticed_though_something_is_guarded() {
+        if std::env::var_os(CHILD).is_some() {
+            return panic_for_real();
+        }
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let test = "panics::tests::a_panic_that_nobody_guards_is_told_once_and_noticed_though_something_is_guarded";
+        let ended = child.args(["--exact", test, "--nocapture"]).env(CHILD, "yes").output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.success(), "{told}");
+        assert_eq!(told.matches("told: ").count(), 1, "{told}");
+        assert!(told.contains("told: internal: the thread `worker` gave up at ") && told.contains(": it is broken\n  help: "), "{told}");
+    }
+
+    fn panic_for_real() {
+        install(|text| _ = writeln!(std::io::stderr(), "told: {text}"));
+        assert!(guarded(|| -> u8 { panic!("guarded") }).is_err());
+        assert_eq!(fault(), None);
+        let guarded = guarded(|| {
+            let worker = std::thread::Builder::new().name("worker".to_owned()).spawn(|| -> u8 { panic!("it is broken") });
+            assert!(worker.unwrap().join().is_err());
+        });
+        assert_eq!(guarded, Ok(()));
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(faulted());
+        assert!(fault().is_some_and(|told| told.contains("it is broken")));
     }
 
     #[tokio::test]

@@ -97,6 +97,24 @@ fn a_capsule_has_the_stack_and_the_counting_of_its_job() {
 }
 
 #[test]
+fn a_capsule_has_the_rows_of_its_call_and_not_those_that_were_to_follow() {
+    // The first call is given 4 KiB: a few rows of a batch whose keys have a kilobyte each.
+    let folder = Folder::new(&topology("trap-unreachable", "", &on_failure(1, "quarantine"), false));
+    let key = "k".repeat(1_000);
+    let row = |row: usize| format!("{key}{row},{},1", if row == 1 { "poison" } else { "v" });
+    folder.feed("lines", "all", (0..16).map(row));
+    folder.run(1).expect(Ending::Finished);
+    let capsules = all_reproduced(&folder, "portion");
+    let rows = |tried: &Tried| match tried.capsule.given.clone() {
+        Given::Rows { rows, .. } => rows.batch().unwrap().len(),
+        given => panic!("{given:?}"),
+    };
+    let mut rows: Vec<usize> = capsules.iter().map(rows).collect();
+    rows.sort_unstable();
+    assert!(matches!(rows[..], [1, 2..=8]), "the row that is to blame, and the call with it: {rows:?}");
+}
+
+#[test]
 fn a_trap_in_a_snapshot_is_a_capsule_though_the_job_stops_for_it() {
     let part = "snapshot-part = \"64KiB\"";
     for (guest, kind) in [("snapshot-recursion", "stack"), ("snapshot-part-large", "lie"), ("lie-snapshot-changing", "lie")] {

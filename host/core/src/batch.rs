@@ -132,7 +132,16 @@ impl Batch {
     #[inline]
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.keys.len() + self.values.len() + self.times.len() * 16
+        self.size_bytes_from(0)
+    }
+
+    /// The size of the rows from `row` on.
+    #[must_use]
+    pub fn size_bytes_from(&self, row: usize) -> usize {
+        let before = |ends: &[u32]| if row == 0 { 0 } else { ends.get(row - 1).map_or(usize::MAX, |end| *end as usize) };
+        let keys = self.keys.len().saturating_sub(before(&self.key_ends));
+        let values = self.values.len().saturating_sub(before(&self.value_ends));
+        keys + values + self.times.len().saturating_sub(row) * 16
     }
 
     /// Row `row`, or `None` past the end.
@@ -247,6 +256,7 @@ mod tests {
             let range = a.min(b)..a.max(b);
             let slice = batch.slice(range.clone());
             prop_assert!(slice.rows().eq(batch.rows().skip(range.start).take(range.len())));
+            prop_assert_eq!(batch.size_bytes_from(range.start), batch.slice(range.start..rows.len()).size_bytes());
             prop_assert_eq!(Batch::from_columns(slice.clone().into_columns()), Ok(slice));
         }
     }

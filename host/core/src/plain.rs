@@ -24,22 +24,52 @@ const CUT: &str = " ... (cut)";
 pub fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            // Soft hyphen, Arabic letter mark, Mongolian vowel separator, zero widths and directions, line and paragraph separators,
-            // embeddings and overrides, invisible operators and isolates, byte order mark, annotations, tags.
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            // Soft hyphen, grapheme joiner, Arabic letter mark, fillers of Hangul, vowels of Khmer that are never seen, selectors and
+            // separator of Mongolian, zero widths and directions, line and paragraph separators, embeddings and overrides, invisible
+            // operators and isolates, another filler of Hangul.
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            // Selectors of variants, byte order mark, the last filler of Hangul, annotations and what is kept for such, controls of
+            // shorthand and of music, tags and further selectors.
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A text as part of a line: no character of it steers anything, and it is no longer than [`PLAIN_CHARS_MAX`].
+/// True of what [`is_steering`] names and people write all the same: joiners between two characters of a script that has them, as Persian and
+/// Hindi do, and the selector of a variant behind such a character. Never within ASCII, and never two in a row.
+fn is_at_home(before: Option<char>, c: char, after: Option<char>) -> bool {
+    let is_of_a_script = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !c.is_whitespace() && !is_steering(c));
+    match c {
+        '\u{200c}' | '\u{200d}' => {
+            let is_selected = |c: Option<char>| c.is_some_and(|c| matches!(c, '\u{fe00}'..='\u{fe0f}'));
+            (is_of_a_script(before) || is_selected(before)) && is_of_a_script(after)
+        }
+        '\u{fe00}'..='\u{fe0f}' => is_of_a_script(before),
+        _ => false,
+    }
+}
+
+/// The characters of a text, each with whether it is to be escaped.
+fn judged(text: &str) -> impl Iterator<Item = (char, bool)> {
+    let (mut before, mut chars) = (None, text.chars().peekable());
+    std::iter::from_fn(move || {
+        let c = chars.next()?;
+        let is_escaped = is_steering(c) && !is_at_home(before, c, chars.peek().copied());
+        before = Some(c);
+        Some((c, is_escaped))
+    })
+}
+
+/// A text as part of a line: no character of it steers anything or hides, and it is no longer than [`PLAIN_CHARS_MAX`].
 #[must_use]
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(PLAIN_CHARS_MAX));
-    for (place, c) in text.chars().enumerate() {
+    for (place, judged) in judged(text).enumerate() {
         if place == PLAIN_CHARS_MAX {
             out.push_str(CUT);
             break;
         }
-        push(&mut out, c);
+        push(&mut out, judged);
     }
     out
 }
@@ -55,7 +85,7 @@ pub fn plain_lines(text: &str) -> String {
 #[must_use]
 pub fn plain_page(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    text.chars().for_each(|c| if matches!(c, '\n' | '\t') { out.push(c) } else { push(&mut out, c) });
+    judged(text).for_each(|(c, is_escaped)| push(&mut out, (c, is_escaped && !matches!(c, '\n' | '\t'))));
     out
 }
 
@@ -69,20 +99,20 @@ fn lines(text: &str, indent: &str) -> String {
                 out.push_str(indent);
             }
         }
-        for c in line.chars() {
+        for (c, is_escaped) in judged(line) {
             if left == 0 {
                 out.push_str(CUT);
                 return out;
             }
             left -= 1;
-            if c == '\t' { out.push(c) } else { push(&mut out, c) }
+            push(&mut out, (c, is_escaped && c != '\t'));
         }
     }
     out
 }
 
-fn push(out: &mut String, c: char) {
-    if is_steering(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+fn push(out: &mut String, (c, is_escaped): (char, bool)) {
+    if is_escaped { out.extend(c.escape_unicode()) } else { out.push(c) }
 }
 
 /// A JSON text in which every character that could steer anything is escaped as JSON escapes: it means what it meant. Such characters
@@ -120,7 +150,32 @@ mod tests {
             assert!(!steers(&out), "{out:?}");
         }
         assert_eq!(plain("a\u{1b}[2J\u{9b}\n\u{202e}é"), "a\\u{1b}[2J\\u{9b}\\u{a}\\u{202e}é");
-        assert_eq!(plain("Ärger, 日本語, עברית 🙂"), "Ärger, 日本語, עברית 🙂", "what people write stays");
+        let written = ["Ärger, 日本語, עברית 🙂", "می\u{200c}خواهم", "क्\u{200d}ष", "❤\u{fe0f} 👩\u{200d}🚀 🏳\u{fe0f}\u{200d}🌈"];
+        for text in written {
+            assert_eq!((plain(text), plain_lines(text), plain_page(text)), (text.to_owned(), text.to_owned(), text.to_owned()), "it stays");
+        }
+    }
+
+    /// Some of what stands there unseen.
+    const UNSEEN: &str =
+        "\u{34f}\u{115f}\u{1160}\u{17b4}\u{180b}\u{180f}\u{200b}\u{3164}\u{ffa0}\u{fff3}\u{1bca0}\u{1d173}\u{e0100}\u{e0fff}";
+
+    #[test]
+    fn nothing_stands_unseen_but_joiners_and_selectors_where_scripts_have_them() {
+        for unseen in UNSEEN.chars() {
+            let escaped = format!("ä{}ö", unseen.escape_unicode());
+            assert_eq!(plain(&format!("ä{unseen}ö")), escaped);
+        }
+        for (text, shown) in [
+            ("pay\u{200d}pal", "pay\\u{200d}pal"),
+            ("ä\u{200c}", "ä\\u{200c}"),
+            ("\u{200c}ä", "\\u{200c}ä"),
+            ("ä\u{200d}\u{200d}ö", "ä\\u{200d}\\u{200d}ö"),
+            ("a\u{fe0f}", "a\\u{fe0f}"),
+            ("ä\u{fe0f}\u{fe01}", "ä\u{fe0f}\\u{fe01}"),
+        ] {
+            assert_eq!(plain(text), shown);
+        }
     }
 
     #[test]

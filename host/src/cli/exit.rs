@@ -4,12 +4,13 @@ use super::outlet;
 use crate::job::survey::SurveyError;
 use crate::job::{Error, Kind};
 use crate::panics::THREADS_HELP;
+use reprise_core::plain::plain;
 use std::process::ExitCode;
 
 /// The table of exit codes, as `--help` shows it.
 pub(super) const HELP: &str = "Exit codes:
   0  done: the input has ended, or the job was asked to stop and its last checkpoint is complete
-  1  internal error: a fault of the host
+  1  internal error: a fault of the host; or an answer that cannot be written
   2  the command line, the topology or a component is wrong
   3  an operator failed again and again, its state is intact; or `verify` found it wrong
   4  storage does not answer or refuses
@@ -41,7 +42,10 @@ pub(super) fn code(kind: Kind) -> u8 {
 
 /// The text of an error with its causes, each on a line of its own.
 pub(super) fn text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    with_causes(error.to_string(), error)
+}
+
+fn with_causes(mut text: String, error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(inner) = cause {
         text.push_str("\n  because: ");
@@ -53,8 +57,13 @@ pub(super) fn text(error: &dyn std::error::Error) -> String {
 
 /// Prints an error and gives its exit code.
 pub(super) fn fail(error: &Error, json: bool) -> ExitCode {
+    let text = match error {
+        // One line, with a name in it that was given on the command line.
+        Error::Read { .. } => with_causes(plain(&error.to_string()), error),
+        error => text(error),
+    };
     // A list of mistakes begins with the place of the first one.
-    tell(error.kind(), &text(error), matches!(error, Error::Topology(_)), json)
+    tell(error.kind(), &text, matches!(error, Error::Topology(_)), json)
 }
 
 /// As [`fail`], for commands that look at a store.

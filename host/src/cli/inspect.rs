@@ -13,7 +13,7 @@ use std::process::ExitCode;
 type Described = (String, Description);
 
 pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
-    let path = arguments.component.display();
+    let path = plain(&arguments.component.display().to_string());
     let refuse = |text: String| {
         outlet::say(&format!("error: {text}"));
         ExitCode::from(exit::code(Kind::Topology))
@@ -40,7 +40,7 @@ pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
         let refused = described.as_ref().err().map(|error| refusal.as_ref().unwrap_or(error));
         text::put_json(&format!("{}\n", answer(&inspection, grants.as_ref(), described.as_ref().ok(), refused)));
     } else {
-        text::put(&picture((&path.to_string(), bytes.len()), &inspection, grants.as_ref(), described.as_ref().ok()));
+        text::put(&picture((&path, bytes.len()), &inspection, grants.as_ref(), described.as_ref().ok()));
     }
     match (refusal, described) {
         (Some(refusal), _) => refuse(format!("`{path}` would be refused: {refusal}")),

@@ -222,7 +222,8 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let code = std::panic::catch_unwind(|| obey(arguments)).unwrap_or_else(|_| exit::fail_after_panic());
     outlet::flush();
-    code
+    // Why is told already. A script must not take half an answer for a whole one.
+    if code == ExitCode::SUCCESS && text::is_incomplete() { ExitCode::FAILURE } else { code }
 }
 
 fn obey(arguments: Arguments) -> ExitCode {

@@ -1,8 +1,9 @@
 //! Standard error: a bounded queue, and one thread that writes what is in it.
 //!
-//! Whoever has something to say never waits and never fails: not where the reader has gone, the disk is full, or the pipe is full and its
+//! Whoever has something to say never waits and never fails, save at the end of a process, which waits for a bounded time ([`flush`]): not where the reader has gone, the disk is full, or the pipe is full and its
 //! reader looks elsewhere. What finds no room is dropped, counted, and told of once there is room again. Everything that any command
-//! writes to standard error goes through here, and is made harmless here ([`reprise_core::plain`]), whoever wrote it.
+//! writes to standard error goes through here, and is made harmless here ([`reprise_core::plain`]), whoever wrote it; all but what the parser of
+//! arguments says, which is written before there is anything else.
 //!
 //! ```text
 //!  anybody ──say──> [ at most QUEUE_BYTES_MAX ] ──thread `stderr`──> standard error, under the live line if there is one

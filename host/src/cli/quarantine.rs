@@ -9,7 +9,6 @@ use crate::job::{self, Asked, By, ChosenRows};
 use reprise_core::checkpoint::quarantine::RowId;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 const LIST: &str = "reprise quarantine list (FILE | --store URL --job NAME) [OPTIONS]";
@@ -109,7 +108,7 @@ fn list(words: &[String], place: &Where, filter: &RowFilter, limit: usize) -> Re
     for (path, reason) in &listed.unreadable {
         outlet::say(&format!("{} cannot be read and is passed over: {}", plain(path), plain(reason)));
     }
-    text::put_as(place.json, &if place.json { list_json(&opened, &listed) } else { picture(&opened, &listed) });
+    text::put_as(place.json, || list_json(&opened, &listed), || picture(&opened, &listed));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -156,11 +155,9 @@ fn show(words: &[String], place: &Where, raw: bool) -> Result<ExitCode, Failure>
     let opened = place.open(words)?;
     let kept = opened.wait(survey::row(&opened.store, &opened.job, &id))?;
     if raw {
-        let mut out = std::io::stdout().lock();
-        // A reader that has seen enough is no failure, as everywhere.
-        let _ = out.write_all(&kept.row.value).and_then(|()| out.flush());
+        text::put_raw(&kept.row.value);
     } else {
-        text::put_as(place.json, &if place.json { row_json(&opened, &kept) } else { row_picture(&opened, &kept) });
+        text::put_as(place.json, || row_json(&opened, &kept), || row_picture(&opened, &kept));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -241,7 +238,7 @@ fn decide(deciding: &Deciding, sends: bool) -> Result<ExitCode, Failure> {
         false => opened.wait(job::drop_rows(&opened.store, &opened.job, &chosen, by))?,
     };
     let what = if sends { "asked" } else { "dropped" };
-    text::put_as(place.json, &if place.json { asked_json(&opened, what, &asked) } else { told(sends, &asked) });
+    text::put_as(place.json, || asked_json(&opened, what, &asked), || told(sends, &asked));
     Ok(ExitCode::SUCCESS)
 }
 

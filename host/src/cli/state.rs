@@ -81,11 +81,8 @@ fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
     let folded = opened.wait(survey::fold(&opened.store, &chosen.manifest, operator, &filter, memory.bytes_max))?;
     text::put_as(
         place.json,
-        &if place.json {
-            format!("{}\n", cells_json(&opened.store.root(), &chosen, operator, &folded, *limit))
-        } else {
-            picture(&chosen, operator, &folded, *limit)
-        },
+        || format!("{}\n", cells_json(&opened.store.root(), &chosen, operator, &folded, *limit)),
+        || picture(&chosen, operator, &folded, *limit),
     );
     Ok(ExitCode::SUCCESS)
 }

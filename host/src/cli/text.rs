@@ -9,9 +9,13 @@ pub(super) use reprise_core::plain::plain;
 use reprise_core::plain::{plain_json, plain_page};
 use serde_json::Value;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Characters of a value that a line of text shows; JSON has all of it.
 const VALUE_CHARS_MAX: usize = 200;
+
+/// Something could not be written to standard output.
+static IS_INCOMPLETE: AtomicBool = AtomicBool::new(false);
 
 /// Writes a page of text to standard output. A reader that has seen enough, as `head` has, is no failure.
 pub(super) fn put(text: &str) {
@@ -23,9 +27,14 @@ pub(super) fn put_json(json: &str) {
     write(plain_json(json).as_bytes());
 }
 
-/// As [`put_json`] or [`put`].
-pub(super) fn put_as(is_json: bool, text: &str) {
-    if is_json { put_json(text) } else { put(text) }
+/// As [`put_json`] or [`put`], whichever is asked for.
+pub(super) fn put_as(is_json: bool, json: impl FnOnce() -> String, text: impl FnOnce() -> String) {
+    if is_json { put_json(&json()) } else { put(&text()) }
+}
+
+/// As [`put`], for bytes that are somebody's own, as they are.
+pub(super) fn put_raw(bytes: &[u8]) {
+    write(bytes);
 }
 
 fn write(bytes: &[u8]) {
@@ -33,8 +42,14 @@ fn write(bytes: &[u8]) {
     if let Err(error) = out.write_all(bytes).and_then(|()| out.flush())
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
+        IS_INCOMPLETE.store(true, Ordering::Release);
         outlet::say(&format!("error: cannot write to standard output: {error}"));
     }
+}
+
+/// True where something that was to be written to standard output was not, and a reader would have wanted it.
+pub(super) fn is_incomplete() -> bool {
+    IS_INCOMPLETE.load(Ordering::Acquire)
 }
 
 /// A time, to the millisecond.

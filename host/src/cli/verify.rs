@@ -2,7 +2,8 @@
 
 mod told;
 
-use super::{Cache, exit, outlet, text};
+use super::text::{self, plain};
+use super::{Cache, exit, outlet};
 use crate::cli::progress::thousands;
 use crate::job::Kind;
 use crate::verify::{self, Given, INSTANCES_MAX, InputFormat, Progress, ROUNDS, ROUNDS_MAX, RUN_OUTPUT_BYTES_MAX, Settings};
@@ -108,7 +109,8 @@ pub(super) fn verify(arguments: &VerifyArguments) -> ExitCode {
 }
 
 fn read_component(arguments: &VerifyArguments) -> Result<Vec<u8>, String> {
-    std::fs::read(&arguments.component).map_err(|error| format!("cannot read `{}`: {error}", arguments.component.display()))
+    std::fs::read(&arguments.component)
+        .map_err(|error| format!("cannot read `{}`: {error}", plain(&arguments.component.display().to_string())))
 }
 
 fn read_input(arguments: &VerifyArguments) -> Result<Option<Given>, String> {
@@ -140,14 +142,14 @@ fn field(format: Format, given: &str) -> Result<Field, String> {
         Format::Lines => Err("a line has no fields: `--key` and `--time` need `--format csv` or `--format json`".to_owned()),
         Format::Csv => Ok(given.parse().map_or_else(|_| Field::Column(given.to_owned()), Field::Index)),
         Format::Json if given.is_empty() || given.starts_with('/') => Ok(Field::Pointer(given.to_owned())),
-        Format::Json => Err(format!("`{given}` is not a JSON pointer: it begins with `/`, such as `/user/id`")),
+        Format::Json => Err(format!("`{}` is not a JSON pointer: it begins with `/`, such as `/user/id`", plain(given))),
     }
 }
 
 /// Runs all checks and prints what came of them. Gives the number of those that failed.
 fn run(arguments: &VerifyArguments, bytes: &[u8], given: Option<&Given>) -> Result<usize, String> {
     let path = arguments.component.display().to_string();
-    let of = |error: &dyn std::error::Error| format!("`{path}`: {}", exit::text(error));
+    let of = |error: &dyn std::error::Error| format!("`{}`: {}", plain(&path), exit::text(error));
     let runtime_settings = wasm::Settings {
         cache_dir: arguments.cache.dir(),
         instances_max: INSTANCES_MAX + 1,

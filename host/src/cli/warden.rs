@@ -8,7 +8,7 @@
 //! | [`Warden::bound`] after the first | ends the process, and says what is in no checkpoint |
 //! | a panic that nobody guarded | ends the process [`PANIC_GRACE`] later, unless it has ended by itself |
 //!
-//! It waits for nothing but these: not for the job, the store, the log or the workers. SIGHUP that was ignored when the process began, as
+//! The signals count after such a panic, too. The thread waits for nothing but these: not for the job, the store, the log or the workers. SIGHUP that was ignored when the process began, as
 //! `nohup` does it, stays ignored. SIGPIPE is ignored by the standard library.
 
 use super::{exit, outlet};
@@ -33,7 +33,7 @@ pub(super) struct Warden {
     bound_ms: AtomicU64,
 }
 
-/// What is told at the end of the time, asked for then.
+/// Makes the text that is told of a job which has not ended in the time that it is given.
 pub(super) type Unfinished = Box<dyn Fn(Duration) -> String + Send + Sync>;
 
 impl Warden {
@@ -49,16 +49,8 @@ impl Warden {
             Signals::new()?
         };
         let shared = Arc::clone(&warden);
-        let watch = async move {
-            tokio::select! {
-                () = shared.obey(signals, &ask, &unfinished, json) => {}
-                () = panics::faulted() => {
-                    tokio::time::sleep(PANIC_GRACE).await;
-                    let text = panics::fault().unwrap_or_default();
-                    exit::end_now(1, "internal", &text, json)
-                }
-            }
-        };
+        // Neither of them ever waits for the other.
+        let watch = async move { tokio::join!(shared.obey(signals, &ask, &unfinished, json), end_after_panic(json)) };
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;
         Ok(warden)
     }
@@ -92,6 +84,13 @@ impl Warden {
             }
         }
     }
+}
+
+/// Ends the process some time after a panic that nobody guarded.
+async fn end_after_panic(json: bool) {
+    panics::faulted().await;
+    tokio::time::sleep(PANIC_GRACE).await;
+    exit::end_now(1, "internal", &panics::fault().unwrap_or_default(), json)
 }
 
 /// The signals that end a run.
@@ -137,6 +136,61 @@ fn is_ignored(status: &str, signal: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    /// Set in a process that panics.
+    const CHILD: &str = "REPRISE_TEST_WARDEN";
+
+    #[test]
+    fn a_panic_ends_a_process_that_does_not_end_by_itself_and_signals_count_meanwhile() {
+        if std::env::var_os(CHILD).is_some() {
+            return panic_and_stay();
+        }
+        for signals in [false, true] {
+            let mut child = child();
+            let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+            let panicked = lines.find(|line| line.contains("the thread `worker` gave up")).expect("the panic is told");
+            assert!(panicked.contains("a fault of ours"), "{panicked}");
+            if signals {
+                terminate(&child);
+                assert!(lines.any(|line| line.contains("stopping: ")), "the first signal is heard");
+                // It may take a while until it counts as another one.
+                std::thread::sleep(SAME_WITHIN + Duration::from_millis(50));
+                terminate(&child);
+            }
+            let told: Vec<String> = lines.collect();
+            let code = child.wait().unwrap().code();
+            assert_eq!(code, Some(if signals { INTERRUPTED } else { 1 }), "{told:?}");
+            assert_eq!(
+                told.iter().any(|line| line.starts_with("error: internal") && line.contains("a fault of ours")),
+                !signals,
+                "{told:?}"
+            );
+        }
+    }
+
+    fn child() -> Child {
+        let test = "cli::warden::tests::a_panic_ends_a_process_that_does_not_end_by_itself_and_signals_count_meanwhile";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", test, "--nocapture"]).env(CHILD, "yes").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        child.spawn().unwrap()
+    }
+
+    fn terminate(child: &Child) {
+        assert!(Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap().success());
+    }
+
+    fn panic_and_stay() {
+        panics::install(outlet::tell);
+        let (ask, _asked) = watch::channel(false);
+        let _warden = Warden::start(ask, Box::new(|_| "it is overdue".to_owned()), false).unwrap();
+        let worker = std::thread::Builder::new().name("worker".to_owned()).spawn(|| -> u8 { panic!("a fault of ours") });
+        assert!(worker.unwrap().join().is_err());
+        loop {
+            std::thread::park();
+        }
+    }
 
     #[test]
     fn ignored_signals_are_read_off_the_state_of_the_process() {

@@ -27,9 +27,10 @@ pub(super) struct Account {
     bytes_max: i64,
     all: AtomicI64,
     by_epoch: Box<[AtomicI64]>,
+    /// Somebody is in `waiting`; changed only while that is locked.
     is_waited_for: AtomicBool,
-    /// Who waits, by instance.
-    waiting: Mutex<BTreeMap<u32, Wake>>,
+    /// Who waits, by instance, and in which epoch.
+    waiting: Mutex<BTreeMap<u32, (Epoch, Wake)>>,
 }
 
 impl Account {
@@ -59,10 +60,18 @@ impl Account {
         let bytes = bytes as i64;
         self.slot(epoch.0).fetch_sub(bytes, Ordering::SeqCst);
         self.all.fetch_sub(bytes, Ordering::SeqCst);
-        if self.is_waited_for.swap(false, Ordering::SeqCst) {
-            let woken = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            woken.values().for_each(|wake| wake());
+        // Most of the time nobody waits, and a look is cheaper than a change.
+        if self.is_waited_for.load(Ordering::SeqCst) {
+            self.wake_who_has_room();
         }
+    }
+
+    fn wake_who_has_room(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let woken: Vec<Wake> = waiting.extract_if(.., |_, (epoch, _)| !self.is_full(*epoch)).map(|(_, (_, wake))| wake).collect();
+        self.is_waited_for.store(!waiting.is_empty(), Ordering::SeqCst);
+        drop(waiting);
+        woken.iter().for_each(|wake| wake());
     }
 
     /// True where there is no room for what an instance in this epoch may emit.
@@ -79,8 +88,10 @@ impl Account {
         if !self.is_full(epoch) {
             return false;
         }
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, wake.clone());
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.insert(instance, (epoch, wake.clone()));
         self.is_waited_for.store(true, Ordering::SeqCst);
+        drop(waiting);
         // What was taken before this was written down woke nobody.
         self.is_full(epoch)
     }
@@ -175,6 +186,23 @@ mod tests {
         account.subtract(Epoch(1_000), 500);
         account.subtract(Epoch(999), 101);
         assert!((0..2_000).all(|epoch| !account.is_full(Epoch(epoch))));
+    }
+
+    #[test]
+    fn only_those_are_woken_whose_epoch_has_room() {
+        let (account, woken) = (Account::new(100), [Arc::default(), Arc::default()]);
+        account.add(Epoch(7), 150);
+        account.add(Epoch(9), 150);
+        assert!(account.holds(0, Epoch(7), &wake(&woken[0])) && account.holds(1, Epoch(9), &wake(&woken[1])));
+        let count = || [0, 1].map(|at: usize| woken[at].load(Ordering::SeqCst));
+        account.subtract(Epoch(7), 40);
+        assert_eq!(count(), [0, 0], "there is room for neither");
+        account.subtract(Epoch(7), 40);
+        assert_eq!(count(), [1, 0]);
+        account.subtract(Epoch(9), 100);
+        assert_eq!(count(), [1, 0], "the rows of the earlier epoch count as well");
+        account.subtract(Epoch(7), 70);
+        assert_eq!(count(), [1, 1], "who had no room before is not forgotten");
     }
 
     #[test]

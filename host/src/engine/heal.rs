@@ -17,7 +17,7 @@ use crate::wasm::{self, GuestError, Instance};
 use reprise_core::checkpoint::faulted::{FaultedRow, LINE_BYTES_MAX, LINES_MAX};
 use reprise_core::checkpoint::manifest::QuarantinedRow;
 use reprise_core::failure::Policy;
-use reprise_core::failure::blame::Blame;
+use reprise_core::failure::blame::{Blame, PASSES_MAX};
 use reprise_core::failure::search::Next;
 use reprise_core::topology::{Capsules, Open, Then};
 use std::sync::Arc;
@@ -34,6 +34,15 @@ pub(super) struct Inquiry {
     suspect: Option<Suspect>,
     /// Why the instance is to blame, while it is.
     pub blamed: Option<String>,
+    /// Faults in a row that nobody was to blame for.
+    passes: u32,
+}
+
+impl Inquiry {
+    /// A call succeeded, or its row went to quarantine: what follows is another matter.
+    pub fn over(&mut self) {
+        (self.blamed, self.passes) = (None, 0);
+    }
 }
 
 /// A single row on which calls fail, until it is known whether it is to blame.
@@ -77,7 +86,7 @@ impl OperatorInstance {
 
     /// Takes a successor in.
     fn welcome(&mut self, revived: Revived) -> Result<(), Failure> {
-        let Revived { instance, log, restored, dead, blame } = revived;
+        let Revived { instance, log, restored, dead, blame, tried } = revived;
         self.log = log;
         if let Some(suspect) = &mut self.inquiry.suspect {
             suspect.blame = suspect.blame.or(blame);
@@ -86,7 +95,7 @@ impl OperatorInstance {
             Ok(instance) => {
                 self.instance = Some(instance);
                 self.revivals_failed = 0;
-                let took = self.failed_at.elapsed();
+                let took = self.failed_at.elapsed().saturating_sub(tried);
                 self.blueprint.guard.recoveries.note(took);
                 if restored.is_none() {
                     self.blueprint.guard.by_standby.fetch_add(1, Ordering::Relaxed);
@@ -126,6 +135,7 @@ impl OperatorInstance {
 
     /// Takes a successor in, or lets one be made.
     fn revive(&mut self) -> Result<(), Failure> {
+        self.note_instant();
         let dead = self.instance.take().into_iter().collect();
         self.revive_after(dead)
     }
@@ -133,13 +143,8 @@ impl OperatorInstance {
     /// `dead`: instances that are still to be dropped.
     fn revive_after(&mut self, dead: Vec<Instance>) -> Result<(), Failure> {
         let Some(image) = &self.image else { return Ok(()) };
-        let suspect = self.inquiry.suspect.as_ref().filter(|suspect| suspect.blame.is_none());
-        let trial = suspect.zip(self.unit.as_ref()).and_then(|(suspect, unit)| match &unit.work {
-            Work::Rows { input, rows } => Some(Trial::new(*input, rows, self.last_call, &suspect.error)),
-            Work::Watermark(_) | Work::EndOfEpoch { .. } => None,
-        });
         let remains = Remains {
-            trial,
+            trial: self.trial(),
             maker: self.maker.clone(),
             image: image.chunks().to_vec(),
             log: std::mem::take(&mut self.log),
@@ -155,10 +160,20 @@ impl OperatorInstance {
                 self.welcome(revived)
             }
             Err(remains) => {
-                self.revival = Some(Revival::begin(*remains, Arc::clone(&self.wake)).map_err(Failure::Internal)?);
+                let what = || format!("a thread for a new instance of operator `{}`", self.blueprint.settings.name);
+                let revival = Revival::begin(*remains, Arc::clone(&self.wake));
+                self.revival = Some(revival.map_err(|error| Failure::no_thread(&what(), &error))?);
                 Ok(())
             }
         }
+    }
+
+    /// What finds out who is to blame, where that is open.
+    fn trial(&self) -> Option<Trial> {
+        let suspect = self.inquiry.suspect.as_ref().filter(|suspect| suspect.blame.is_none())?;
+        let Work::Rows { input, rows } = &self.unit.as_ref()?.work else { return None };
+        let again = (self.inquiry.passes < PASSES_MAX).then(|| self.next_call());
+        Some(Trial::new((*input, rows), self.waiting_rows(*input), self.last_call, again, &suspect.error))
     }
 
     /// What an instance that failed leaves: an end of the run where it cannot come back alone.
@@ -181,30 +196,41 @@ impl OperatorInstance {
     }
 
     /// After a call failed: says so, waits where it must, and lets a successor be made. `next` is [`Next::Retry`] or [`Next::Narrow`].
-    /// `is_first`: nothing of the unit failed before.
-    fn again(&mut self, unit: Unit, next: Next, is_first: bool, error: GuestError, context: String) -> Result<(), Failure> {
+    /// `is_first`: nothing of the unit failed before. `rows`: how many of its rows the call had.
+    fn again(
+        &mut self,
+        unit: Unit,
+        next: Next,
+        (is_first, rows): (bool, usize),
+        error: GuestError,
+        context: String,
+    ) -> Result<(), Failure> {
         let retry = if let Next::Retry { attempt, wait } = next { Some((attempt, wait)) } else { None };
         if retry.is_some() || is_first {
             let (attempt, wait) = retry.unwrap_or_default();
             self.not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
-            let report = self.failure(error.clone(), context.clone(), None).to_string();
-            let (operator, retries) = (self.blueprint.settings.name.clone(), self.blueprint.settings.on_failure.retries);
-            (self.blueprint.events)(Event::Failed { operator, instance: self.at.instance, report, attempt, retries, wait });
+            self.say_failed(&error, &context, attempt, wait);
         }
         if is_first {
-            self.write_down(&unit, usize::MAX, &error);
+            self.write_down(&unit, rows, &error);
             self.fault(&error, &context)?;
         }
         self.unit = Some(unit);
         self.revive()
     }
 
-    /// Keeps what failed of a unit of work for a capsule. `rows_max`: how many of its rows the call had at most.
-    fn write_down(&mut self, unit: &Unit, rows_max: usize, error: &GuestError) {
+    fn say_failed(&self, error: &GuestError, context: &str, attempt: u32, wait: Duration) {
+        let report = self.failure(error.clone(), context.to_owned(), None).to_string();
+        let (operator, retries) = (self.blueprint.settings.name.clone(), self.blueprint.settings.on_failure.retries);
+        (self.blueprint.events)(Event::Failed { operator, instance: self.at.instance, report, attempt, retries, wait });
+    }
+
+    /// Keeps what failed of a unit of work for a capsule. `count`: how many of its rows the call had, where it had any.
+    fn write_down(&mut self, unit: &Unit, count: usize, error: &GuestError) {
         let failing = match &unit.work {
             // It is read before any unit that makes it due.
             _ if error.call == "snapshot" => Failing::Snapshot { scope: self.scope, part_bytes_max: self.blueprint.part_bytes_max },
-            Work::Rows { input, rows } => Failing::Input(Input::Rows { input: *input, rows: rows.slice(0..rows.len().min(rows_max)) }),
+            Work::Rows { input, rows } => Failing::Input(Input::Rows { input: *input, rows: rows.front(count) }),
             Work::Watermark(risen) => Failing::Input(Input::Watermark(risen.watermark)),
             Work::EndOfEpoch { .. } => return,
         };
@@ -300,7 +326,7 @@ impl OperatorInstance {
                 Then::Pause | Then::Stop => self.give_up(unit, is_first, error, context, policy.retries.saturating_add(1)),
             },
             Next::GiveUp { failures } => self.give_up(unit, is_first, error, context, failures),
-            next => self.again(unit, next, is_first, error, context),
+            next => self.again(unit, next, (is_first, piece), error, context),
         }
     }
 
@@ -310,7 +336,7 @@ impl OperatorInstance {
         let is_first = self.search.failures() == 0;
         match self.search.failed(None, &self.policy(), Clock::unlikely_number()) {
             Next::GiveUp { failures } => self.give_up(unit, is_first, error, context, failures),
-            next => self.again(unit, next, is_first, error, context),
+            next => self.again(unit, next, (is_first, 0), error, context),
         }
     }
 
@@ -320,7 +346,7 @@ impl OperatorInstance {
         let is_first = self.snapshot_search.failures() == 0;
         match self.snapshot_search.failed(None, &self.policy(), Clock::unlikely_number()) {
             Next::GiveUp { failures } => self.give_up(unit, is_first, error, context.to_owned(), failures),
-            next => self.again(unit, next, is_first, error, context.to_owned()),
+            next => self.again(unit, next, (is_first, 0), error, context.to_owned()),
         }
     }
 
@@ -335,9 +361,22 @@ impl OperatorInstance {
         let Suspect { is_first, error, context, blame } = suspect;
         let Some(unit) = self.unit.take() else { return Ok(()) };
         match blame {
+            Some(Blame::Nobody) => self.blame_nobody(unit, is_first, error, context),
             Some(Blame::Instance) => self.blame_instance(unit, is_first, error, context),
-            Some(Blame::Row | Blame::Unknown) | None => self.quarantine(unit, is_first, error, context),
+            Some(Blame::Row) | None => self.quarantine(unit, is_first, error, context),
         }
+    }
+
+    /// It has passed: the unit is tried again.
+    fn blame_nobody(&mut self, unit: Unit, is_first: bool, error: GuestError, context: String) -> Result<(), Failure> {
+        self.inquiry.passes += 1;
+        if is_first {
+            self.say_failed(&error, &context, 0, Duration::ZERO);
+            self.write_down(&unit, 1, &error);
+            self.fault(&error, &context)?;
+        }
+        self.unit = Some(unit);
+        Ok(())
     }
 
     /// No row is to blame: the operator is left alone, or the job stops. Rows that would fail for no fault of theirs wait.
@@ -364,13 +403,15 @@ impl OperatorInstance {
         let Unit { work: Work::Rows { input, rows }, capabilities } = unit else {
             return Err(Failure::Internal("only rows go to quarantine".to_owned()));
         };
-        let Some(row) = rows.get(0) else { return Err(Failure::Internal("there is no row to quarantine".to_owned())) };
+        self.inquiry.over();
+        let first = rows.front(1);
+        let Some(row) = first.get(0) else { return Err(Failure::Internal("there is no row to quarantine".to_owned())) };
         let (key, value) = (row.key.to_vec(), row.value.to_vec());
         let row = QuarantinedRow { input, origin: String::new(), time: row.time, key, value, reason: error.to_string() };
         let report = self.failure(error.clone(), context.clone(), None).to_string();
         let case = match self.blueprint.settings.on_failure.capsules {
             Capsules::Never => None,
-            Capsules::Quarantine | Capsules::Always => self.case(Failing::Input(Input::Rows { input, rows: rows.slice(0..1) }), &error),
+            Capsules::Quarantine | Capsules::Always => self.case(Failing::Input(Input::Rows { input, rows: first }), &error),
         };
         let faulted = Faulted { row: faulted_row(row, &error), case };
         if !self.refused.push_faulted(faulted) {
@@ -383,7 +424,7 @@ impl OperatorInstance {
         let (operator, instance) = (self.blueprint.settings.name.clone(), self.at.instance);
         (self.blueprint.events)(Event::Quarantined { operator, instance, epoch: self.inbox.current(), report });
         if rows.len() > 1 {
-            self.unit = Some(Unit { work: Work::Rows { input, rows: rows.slice(1..rows.len()) }, capabilities });
+            self.unit = Some(Unit { work: Work::Rows { input, rows: rows.after(1) }, capabilities });
         }
         if is_first {
             self.fault(&error, &context)?;

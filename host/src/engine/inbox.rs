@@ -6,6 +6,7 @@
 use super::distribute::{BYTES_TOGETHER, ROWS_TOGETHER};
 use super::frame::{AWAKE, Frame, IDLE, Load};
 use super::moment::{Moment, epoch_of, moment};
+use reprise_core::batch::Batch;
 use reprise_core::ids::Epoch;
 use std::collections::{BTreeMap, VecDeque};
 use timely::dataflow::operators::{Capability, InputCapability};
@@ -64,6 +65,12 @@ impl Inbox {
             }
         }
         Some(first)
+    }
+
+    /// Rows of the current epoch that wait, with the edge that they came on.
+    pub fn waiting_rows(&self) -> impl Iterator<Item = (usize, &Batch)> {
+        let queue = self.waiting.get(&self.current).into_iter().flatten();
+        queue.filter_map(|arrival| if let Load::Rows(rows) = &arrival.load { Some((arrival.edge, rows)) } else { None })
     }
 
     /// True where nothing of the current epoch is here or can still come.
@@ -175,6 +182,27 @@ impl Watermarks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reprise_core::batch::Row;
+
+    #[test]
+    fn only_rows_of_the_current_epoch_are_seen_before_their_turn() {
+        let mut inbox = Inbox::new(Epoch(7), 1);
+        let rows = |times: &[i64]| {
+            let mut batch = Batch::new();
+            times.iter().for_each(|time| batch.push(Row { time: *time, key: b"", value: b"" }).unwrap());
+            Load::Rows(batch)
+        };
+        let watermark = Load::Watermark { sender: 0, watermark: 1 };
+        for (epoch, edge, load) in [(7, 1, rows(&[1, 2])), (7, 0, watermark), (7, 0, rows(&[3])), (8, 1, rows(&[4]))] {
+            inbox.waiting.entry(Epoch(epoch)).or_default().push_back(Arrival { edge, capabilities: Vec::new(), load });
+        }
+        let seen = |inbox: &Inbox| inbox.waiting_rows().map(|(edge, rows)| (edge, rows.times().to_vec())).collect::<Vec<_>>();
+        assert_eq!(seen(&inbox), [(1, vec![1, 2]), (0, vec![3])]);
+        inbox.next();
+        assert_eq!(seen(&inbox), [(0, vec![3])]);
+        inbox.advance();
+        assert_eq!(seen(&inbox), [(1, vec![4])]);
+    }
 
     #[test]
     fn who_is_idle_holds_nothing_and_the_watermark_never_falls() {

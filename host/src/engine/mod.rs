@@ -16,6 +16,7 @@
 //! | `heal`, `revive` | what becomes of an operator's instance that fails; its successor |
 //! | `trial` | whether a row is to blame for a failure, or the instance |
 //! | `image`, `replay` | what a successor is made of: the last snapshot, the calls since |
+//! | `rest` | the rows of a unit of work that are not done yet |
 //! | `returned` | digests of what a call returned, to compare its repetition with |
 //! | `capsule` | a failed call with what led to it |
 //! | `guard`, `event` | what instances share when things go wrong; what they tell of it |
@@ -39,6 +40,7 @@ mod moment;
 mod operator;
 mod replay;
 mod report;
+mod rest;
 mod returned;
 mod revive;
 mod sink;
@@ -133,7 +135,7 @@ pub fn run(blueprint: Blueprint, seats: Vec<Seat>) -> Result<(), Failure> {
         }
     });
     let guards = guards.map_err(|error| {
-        // Those that were started wait for the others.
+        // Those that were started give up by themselves, since the others never answer; whoever else waits must not.
         control.abort();
         Failure::no_thread("the threads of all workers", &error)
     })?;
@@ -146,9 +148,10 @@ pub fn run(blueprint: Blueprint, seats: Vec<Seat>) -> Result<(), Failure> {
     // The next run needs the room that their instances take. None follows a fault of the host, which may leave instances to nobody.
     if !matches!(failure, Some(Failure::Internal(_))) {
         control.crew.dismiss();
-        match control.crew.rest(crew::REST_WAIT_MAX) {
-            0 => {}
-            threads => tracing::warn!(threads, "threads that read or write have not ended; nothing that they do counts any more"),
+        let threads = control.crew.rest(crew::REST_WAIT_MAX);
+        // After a good end all that they had to do is done.
+        if threads > 0 && (failure.is_some() || control.aborted()) {
+            tracing::warn!(threads, "threads that read or write have not ended; nothing that they do counts any more");
         }
     }
     failure.map_or(Ok(()), Err)

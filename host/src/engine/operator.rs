@@ -23,6 +23,7 @@ use super::inbox::{Arrival, Inbox, Risen, Watermarks};
 use super::moment::Moment;
 use super::replay::{Entry, Input, InputLog};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
+use super::rest::Rest;
 use super::returned::Returned;
 use super::revive::{Maker, Revival, Standby};
 use super::snapshots::{Turned, UnderWay};
@@ -107,7 +108,7 @@ pub(super) enum Turn {
 
 /// See the module.
 pub(super) enum Work {
-    Rows { input: u32, rows: Batch },
+    Rows { input: u32, rows: Rest },
     Watermark(Risen),
     EndOfEpoch { closing: bool },
 }
@@ -153,6 +154,8 @@ pub(super) struct OperatorInstance {
     pub(super) continues: bool,
     /// Number of the last call that succeeded.
     calls: u64,
+    /// How far the monotonic clock of any instance here has come: it never goes back, whoever takes over.
+    instant_ns: u64,
     pub(super) refused: Refused,
     pub(super) rows: u64,
     closed: bool,
@@ -228,7 +231,6 @@ impl OperatorInstance {
         let image = Image::new(chunks);
         pace.note_restore(image.bytes(), began.elapsed());
         let senders: Vec<usize> = place.edges.iter().map(|(_, senders)| *senders).collect();
-        let outputs = blueprint.description.outputs.len().max(1);
         let mut opened = Self {
             at,
             place: place.index,
@@ -240,12 +242,13 @@ impl OperatorInstance {
             outlet: place.outlet,
             maker,
             instance: Some(instance),
-            inbox: Inbox::new(first, outputs),
+            inbox: Inbox::new(first, blueprint.description.outputs.len().max(1)),
             watermarks: Watermarks::new(&senders, restored.watermark),
             unit: None,
             last_call: open,
             continues: restored.continues,
             calls: open.number,
+            instant_ns: 0,
             refused: Refused::default(),
             rows: 0,
             closed: false,
@@ -358,7 +361,7 @@ impl OperatorInstance {
                     if let Some(account) = self.outlet.accounts.of(from) {
                         account.subtract(self.inbox.current(), rows.size_bytes() as u64);
                     }
-                    Work::Rows { input, rows }
+                    Work::Rows { input, rows: Rest::new(rows) }
                 }
                 Load::Watermark { sender, watermark } => {
                     // Those of one worker, on an edge that stays there, are so many in a row: their indexes differ in the remainder.
@@ -388,11 +391,25 @@ impl OperatorInstance {
         }
     }
 
-    /// Makes a call, and takes note of it where it succeeds. Gives the input back.
+    /// Rows that wait for one of its inputs, in this epoch.
+    pub(super) fn waiting_rows(&self, input: u32) -> impl Iterator<Item = &Batch> {
+        self.inbox.waiting_rows().filter(move |(edge, _)| self.edges[*edge].0 == input).map(|(_, rows)| rows)
+    }
+
+    /// Takes note of the monotonic clock of the instance.
+    pub(super) fn note_instant(&mut self) {
+        self.instant_ns = self.instance.as_ref().map_or(0, Instance::instant_ns).max(self.instant_ns);
+    }
+
+    /// Number and time of the next call. One that is made again after a failure has the number of the first time.
+    pub(super) fn next_call(&self) -> Call {
+        Call { number: self.calls + 1, now_ms: self.clock.now_ms(), instant_ns: self.instant_ns }
+    }
+
+    /// Makes a call, and takes note of it where it succeeds.
     pub(super) fn call(&mut self, input: &Input) -> Result<(Outcome, Call, Duration), GuestError> {
-        // A call that is made again has the number of the first time.
-        let instant_ns = self.instance.as_ref().map_or(self.last_call.instant_ns, Instance::instant_ns);
-        let call = Call { number: self.calls + 1, now_ms: self.clock.now_ms(), instant_ns };
+        self.note_instant();
+        let call = self.next_call();
         self.last_call = call;
         let Some(instance) = &mut self.instance else { return Err(GuestError::missing()) };
         let started = Instant::now();
@@ -401,7 +418,7 @@ impl OperatorInstance {
         self.pass_log();
         let outcome = outcome?;
         self.calls = call.number;
-        self.inquiry.blamed = None;
+        self.inquiry.over();
         if self.blueprint.guard.success() {
             (self.blueprint.events)(Event::Resumed { operator: self.blueprint.settings.name.clone() });
         }
@@ -420,11 +437,11 @@ impl OperatorInstance {
         (self.blueprint.has_state() && self.image.is_some()).then(|| Returned::of(outcome))
     }
 
-    fn work_on_rows(&mut self, input: u32, rows: Batch, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
+    fn work_on_rows(&mut self, input: u32, rows: Rest, capabilities: Vec<Capability<Moment>>, send: &mut Send<'_>) -> Result<(), Failure> {
         let piece = self.search.piece(rows.len()).min(self.outlet.portion.rows(rows.len(), rows.size_bytes() as u64));
         let (now, left) = match piece < rows.len() {
-            true => (rows.slice(0..piece), Some(rows)),
-            false => (rows, None),
+            true => (rows.front(piece), Some(rows)),
+            false => (rows.into_batch(), None),
         };
         let given = Input::Rows { input, rows: now };
         match self.call(&given) {
@@ -444,13 +461,13 @@ impl OperatorInstance {
                 if let Some(returned) = returned {
                     self.log_call(given, returned, call, busy);
                 }
-                self.unit = left.map(|rows| Unit { work: Work::Rows { input, rows: rows.slice(piece..rows.len()) }, capabilities });
+                self.unit = left.map(|rows| Unit { work: Work::Rows { input, rows: rows.after(piece) }, capabilities });
                 if rejected > 0 { self.rejected(rejected) } else { Ok(()) }
             }
             Err(error) => {
                 let context = given.describe(&self.blueprint.description.inputs);
                 let Input::Rows { rows: now, .. } = given else { return Ok(()) };
-                let unit = Unit { work: Work::Rows { input, rows: left.unwrap_or(now) }, capabilities };
+                let unit = Unit { work: Work::Rows { input, rows: left.unwrap_or_else(|| Rest::new(now)) }, capabilities };
                 self.rows_failed(unit, piece, error, context)
             }
         }

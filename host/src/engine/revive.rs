@@ -78,7 +78,7 @@ pub(super) enum Lost {
     Diverged { context: String },
     /// The run is over.
     Aborted,
-    /// The host has no thread for it.
+    /// The thread that was to make it is gone.
     Host(String),
 }
 
@@ -92,6 +92,8 @@ pub(super) struct Revived {
     pub dead: Vec<Instance>,
     /// Who is to blame, where that was to be found out.
     pub blame: Option<Blame>,
+    /// How long that took.
+    pub tried: Duration,
 }
 
 /// A successor in the making.
@@ -155,13 +157,16 @@ impl Remains {
                 Err(lost)
             }
         };
-        Ok(Revived { instance, log: self.log, restored: None, dead: self.dead, blame: None })
+        Ok(Revived { instance, log: self.log, restored: None, dead: self.dead, blame: None, tried: Duration::ZERO })
     }
 }
 
 impl Revival {
     /// Lets a thread make a successor. `wake` is called when it is there, or will never be.
-    pub fn begin(remains: Remains, wake: Wake) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn begin(remains: Remains, wake: Wake) -> std::io::Result<Self> {
         let (sender, done) = sync_channel(1);
         let name = format!("revive-{}", remains.maker.identity.operator);
         let enlisted = remains.maker.crew.enlist();
@@ -173,7 +178,7 @@ impl Revival {
             drop(waking);
             drop(dead);
         };
-        std::thread::Builder::new().name(name).spawn(work).map_err(|error| error.to_string())?;
+        std::thread::Builder::new().name(name).spawn(work)?;
         Ok(Self { done })
     }
 
@@ -184,7 +189,8 @@ impl Revival {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {
                 let instance = Err(Lost::Host("the thread that makes a new instance is gone".to_owned()));
-                Some(Revived { instance, log: InputLog::default(), restored: None, dead: Vec::new(), blame: None })
+                let (log, dead) = (InputLog::default(), Vec::new());
+                Some(Revived { instance, log, restored: None, dead, blame: None, tried: Duration::ZERO })
             }
         }
     }
@@ -201,11 +207,13 @@ impl Drop for WakeOnDrop {
 
 fn revive(remains: Remains, sender: &SyncSender<Revived>) -> Vec<Instance> {
     let Remains { maker, image, log, successor, mut dead, control, trial } = remains;
+    let began = Instant::now();
     let blame = trial.map(|trial| {
         // There is room for one instance more.
         dead.clear();
         trial.decide(&maker, &image, log.entries(), &control)
     });
+    let tried = began.elapsed();
     let ready = match successor {
         Successor::Unmade => None,
         Successor::Behind(standby) => standby.take().map(|instance| (instance, 0)),
@@ -227,7 +235,7 @@ fn revive(remains: Remains, sender: &SyncSender<Revived>) -> Vec<Instance> {
         Ok(instance)
     });
     // Nobody listens where the run is over.
-    let _ = sender.send(Revived { instance, log, restored, dead: Vec::new(), blame });
+    let _ = sender.send(Revived { instance, log, restored, dead: Vec::new(), blame, tried });
     dead
 }
 

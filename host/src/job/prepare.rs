@@ -5,6 +5,7 @@ use super::opening;
 use crate::store::{self, Intercept, Store};
 use crate::wasm::{Component, Folder, GrantError, Grants, INSTANCES_MAX, Limits, Runtime, Settings};
 use reprise_core::description::Description;
+use reprise_core::plain::plain;
 use reprise_core::topology::{self, Operator, Plan, Problem, Topology};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -195,6 +196,7 @@ pub fn grants_of(path: &Path, operator: &str) -> Result<Grants, Error> {
     let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
     let Some(found) = topology.operators.iter().find(|found| found.name == operator) else {
         let names: Vec<&str> = topology.operators.iter().map(|operator| operator.name.as_str()).collect();
+        let (shown, operator) = (plain(&shown), plain(operator));
         return Err(Error::Topology(format!("{shown} has no operator `{operator}`; it has {}\n", names.join(", "))));
     };
     grants(found, &folder(path)).map_err(|error| mistakes(vec![grant_problem(found, &error)]))

@@ -54,9 +54,14 @@ impl Timer {
 
     /// What is left of it; `None` where it is over.
     pub(super) fn left(&self) -> Option<Duration> {
-        let left = self.limit.saturating_sub(self.elapsed().charged());
-        (!left.is_zero()).then_some(left)
+        left(self.limit, self.elapsed())
     }
+}
+
+/// What is left of a limit after so much time; `None` where it is over.
+fn left(limit: Duration, elapsed: Elapsed) -> Option<Duration> {
+    let left = limit.saturating_sub(elapsed.charged());
+    (!left.is_zero()).then_some(left)
 }
 
 #[cfg(test)]
@@ -74,12 +79,17 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_goes_off_after_its_limit_of_work_and_not_after_as_long_a_sleep() {
-        let timer = Timer::start(MS(30));
-        std::thread::sleep(MS(60));
+    fn a_limit_is_over_after_as_much_work_and_not_after_as_long_a_wait() {
+        let left = |wall, processor| left(MS(30), Elapsed { wall: MS(wall), processor: MS(processor) });
         if IS_PROCESSOR_TIME_KNOWN {
-            assert!(timer.left().is_some_and(|left| left <= MS(24)), "a tenth of the sleep counts");
+            assert_eq!((left(60, 0), left(290, 29), left(290, 30), left(300, 0)), (Some(MS(24)), Some(MS(1)), None, None));
         }
+        assert_eq!((left(0, 0), left(30, 30)), (Some(MS(30)), None));
+    }
+
+    #[test]
+    fn a_timer_goes_off_after_its_limit_of_work() {
+        let timer = Timer::start(MS(30));
         while timer.left().is_some() {
             std::hint::black_box(());
         }

@@ -39,8 +39,9 @@ pub struct Call {
     pub number: u64,
     /// What `now` answers: milliseconds since 1970-01-01T00:00:00Z.
     pub now_ms: i64,
-    /// What the monotonic clock of WASI shows at least: what [`Instance::instant_ns`](super::Instance::instant_ns) was before the call. It
-    /// belongs to the circumstances since a guest may sleep, and an instance that repeats the call may not have slept.
+    /// What the monotonic clock of WASI shows at least: the most that [`Instance::instant_ns`](super::Instance::instant_ns) was before the call,
+    /// that of instances which failed included. It belongs to the circumstances since a guest may sleep, and an instance that repeats the call
+    /// may not have slept.
     pub instant_ns: u64,
 }
 

@@ -32,10 +32,10 @@ pub(super) const CELL_ENDS_BYTES: u64 = 12;
 pub struct Limits {
     /// Linear memory. At most [`Settings::memory_bytes_max`](super::Settings).
     pub memory_bytes_max: u64,
-    /// Processor time of one call. A call is stopped between `deadline` and two ticks later, or later still where the machine is so busy that
-    /// the ticks come late; never earlier, unless it has taken [`WALL_FACTOR`](super::WALL_FACTOR) times as long on the wall. The pieces of an
-    /// output have it together, and once more for each `output_bytes_max` that were handed out; the parts of a snapshot likewise, for each full
-    /// part.
+    /// Time of one call. It is over once the call has had so much of a processor, or [`WALL_FACTOR`](super::WALL_FACTOR) times as much on the
+    /// wall; where the system does not tell the time of a processor, as much on the wall. The call is stopped at a tick after that: up to two
+    /// ticks later, or later still where the machine is so busy that the ticks come late. The pieces of an output have it together, and once
+    /// more for each `output_bytes_max` that were handed out; the parts of a snapshot likewise, for each full part.
     pub deadline: Duration,
     /// What `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
     /// guest is told, and hands out more than that in pieces.
@@ -153,11 +153,9 @@ impl ResourceLimiter for Meter {
     }
 
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
-        // A growth that was refused above comes here too; nothing was added for it.
-        if self.refused.is_none() {
-            (self.used_bytes, self.peak_bytes) = self.before;
-            self.refused = Some(Refused::Host);
-        }
+        // Only a growth that was allowed above comes here.
+        (self.used_bytes, self.peak_bytes) = self.before;
+        self.refused = Some(Refused::Host);
         Ok(())
     }
 
@@ -192,6 +190,20 @@ mod tests {
         assert_eq!(meter.refused(), None);
         assert!(!meter.memory_growing(60, 90, Some(80)).unwrap(), "the memory's own maximum counts too");
         assert!(!meter.memory_growing(0, 41, None).unwrap(), "a second memory shares the limit");
+    }
+
+    #[test]
+    fn what_the_host_does_not_have_is_not_counted_as_used_whatever_was_refused_before() {
+        let mut meter = Meter::new(&Limits { memory_bytes_max: 100, ..Limits::default() });
+        let failed = |meter: &mut Meter| meter.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
+        assert!(meter.memory_growing(0, 40, None).unwrap());
+        assert!(meter.memory_growing(40, 60, None).unwrap());
+        failed(&mut meter);
+        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(Refused::Host), 40, 40));
+        assert!(!meter.memory_growing(40, 101, None).unwrap());
+        assert!(meter.memory_growing(40, 80, None).unwrap());
+        failed(&mut meter);
+        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(Refused::Host), 40, 40));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! memories and instances one copy of it has.
 //!
 //! A component may hold further components, each of which may be instantiated several times: a few bytes can mean a million instances. They
-//! are counted without making any, and what is over a limit is refused. What cannot be told from here (a module that is imported, or exported
-//! by an instance) counts as the largest one seen; the pool of instances refuses what turns out to be more.
+//! are counted without making any, and what is over a limit is refused. What cannot be told from here (a module or component that is imported, or
+//! exported by an instance) counts as the largest of its kind seen; the pool of instances refuses what turns out to be more.
 
 use super::limits::{CORE_INSTANCES_MAX, MEMORIES_MAX};
 use super::load::LoadError;
@@ -121,9 +121,21 @@ struct Level {
     components: Vec<Parts>,
 }
 
+/// The most that any module, and any component, has that was read.
+#[derive(Default)]
+struct Largest {
+    module: Parts,
+    component: Parts,
+}
+
+/// What an outer alias means: a module or component of the level that is so many further out.
+fn outer(levels: &[Level], count: u32, of: impl Fn(&Level) -> Option<Parts>) -> Option<Parts> {
+    levels.iter().rev().nth(count as usize).and_then(of)
+}
+
 fn walk(bytes: &[u8]) -> Result<Parts, BinaryReaderError> {
     let mut levels: Vec<Level> = Vec::new();
-    let mut largest = Parts::default();
+    let mut largest = Largest::default();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload?;
         if let Payload::Version { encoding, .. } = &payload {
@@ -137,7 +149,7 @@ fn walk(bytes: &[u8]) -> Result<Parts, BinaryReaderError> {
             Payload::InstanceSection(section) => {
                 for instance in section {
                     if let Instance::Instantiate { module_index, .. } = instance? {
-                        let module = level.modules.get(module_index as usize).copied().unwrap_or(largest);
+                        let module = level.modules.get(module_index as usize).copied().unwrap_or(largest.module);
                         level.own.add(Parts { core_instances: 1, ..module });
                     }
                 }
@@ -145,7 +157,7 @@ fn walk(bytes: &[u8]) -> Result<Parts, BinaryReaderError> {
             Payload::ComponentInstanceSection(section) => {
                 for instance in section {
                     if let ComponentInstance::Instantiate { component_index, .. } = instance? {
-                        let component = level.components.get(component_index as usize).copied().unwrap_or(largest);
+                        let component = level.components.get(component_index as usize).copied().unwrap_or(largest.component);
                         level.own.add(component);
                         level.own.add(Parts { components: 1, ..Parts::default() });
                     }
@@ -153,34 +165,62 @@ fn walk(bytes: &[u8]) -> Result<Parts, BinaryReaderError> {
             }
             Payload::ComponentAliasSection(section) => {
                 for alias in section {
-                    match alias? {
-                        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. }
-                        | ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } => level.modules.push(largest),
-                        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. }
-                        | ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, .. } => level.components.push(largest),
-                        _ => {}
-                    }
+                    take_alias(&mut levels, &alias?, &largest);
                 }
             }
             Payload::ComponentImportSection(section) => {
                 for import in section {
                     match import?.ty {
-                        ComponentTypeRef::Module(_) => level.modules.push(largest),
-                        ComponentTypeRef::Component(_) => level.components.push(largest),
+                        ComponentTypeRef::Module(_) => level.modules.push(largest.module),
+                        ComponentTypeRef::Component(_) => level.components.push(largest.component),
                         _ => {}
                     }
                 }
             }
+            // What is exported has a further place in its index space.
+            Payload::ComponentExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    let alias = match export.kind {
+                        ComponentExternalKind::Module => ComponentOuterAliasKind::CoreModule,
+                        ComponentExternalKind::Component => ComponentOuterAliasKind::Component,
+                        _ => continue,
+                    };
+                    take_alias(&mut levels, &ComponentAlias::Outer { kind: alias, count: 0, index: export.index }, &largest);
+                }
+            }
             Payload::End(_) => {
                 let Some(done) = levels.pop() else { continue };
-                largest = largest.max(&done.own);
+                let largest = if done.is_module { &mut largest.module } else { &mut largest.component };
+                *largest = largest.max(&done.own);
                 let Some(parent) = levels.last_mut() else { return Ok(done.own) };
                 if done.is_module { parent.modules.push(done.own) } else { parent.components.push(done.own) }
             }
             _ => {}
         }
     }
-    Ok(largest)
+    Ok(largest.component.max(&largest.module))
+}
+
+/// Puts what an alias names into the index space of the innermost level.
+fn take_alias(levels: &mut [Level], alias: &ComponentAlias<'_>, largest: &Largest) {
+    let (module, component) = match *alias {
+        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => (Some(largest.module), None),
+        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => (None, Some(largest.component)),
+        ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, count, index } => {
+            let found = outer(levels, count, |level| level.modules.get(index as usize).copied());
+            (Some(found.unwrap_or(largest.module)), None)
+        }
+        ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
+            let found = outer(levels, count, |level| level.components.get(index as usize).copied());
+            (None, Some(found.unwrap_or(largest.component)))
+        }
+        _ => (None, None),
+    };
+    if let Some(level) = levels.last_mut() {
+        level.modules.extend(module);
+        level.components.extend(component);
+    }
 }
 
 #[cfg(test)]
@@ -201,6 +241,34 @@ mod tests {
             (component $inner (core module $m (memory 1) (memory 1)) (core instance (instantiate $m)))
             (instance (instantiate $inner)) (instance (instantiate $inner)) (instance (instantiate $inner)))";
         assert_eq!(parts(nested), Parts { memories: 6, core_instances: 3, components: 3 });
+    }
+
+    #[test]
+    fn what_is_taken_from_further_out_counts_as_what_it_is() {
+        // The largest component has five memories, the module that is meant has two; the export takes a place between them.
+        let text = "(component
+            (core module $small (memory 1))
+            (core module $large (memory 1) (memory 1) (memory 1) (memory 1) (memory 1))
+            (component $unused (alias outer 1 $large (core module $m)) (core instance (instantiate $m)))
+            (export \"large\" (core module $large))
+            (core module $last (memory 1) (memory 1))
+            (component $inner (alias outer 1 $last (core module $m)) (core instance (instantiate $m)))
+            (component $outer (alias outer 1 $inner (component $c)) (instance (instantiate $c)) (instance (instantiate $c)))
+            (instance (instantiate $outer)))";
+        assert_eq!(parts(text), Parts { memories: 4, core_instances: 2, components: 3 });
+    }
+
+    #[test]
+    fn modules_that_cannot_be_told_count_as_the_largest_module_and_not_as_a_component() {
+        let text = "(component
+            (import \"m\" (core module $m))
+            (core module $one (memory 1))
+            (component $twice (core module $m (memory 1)) (core instance (instantiate $m)) (core instance (instantiate $m)))
+            (component $taker (import \"n\" (core module $n)) (core instance (instantiate $n))))";
+        assert_eq!(parts(text), Parts::default(), "nobody instantiates anything");
+        let text = text.replace("(component $taker", "(instance (instantiate $twice)) (component $taker");
+        let text = text.strip_suffix(')').map(|text| format!("{text} (instance (instantiate $taker (with \"n\" (core module $one)))))"));
+        assert_eq!(parts(&text.unwrap()), Parts { memories: 3, core_instances: 3, components: 2 });
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Counts rows by key, and wears out the more keys it has: no row is to blame, and no row is taken any more. The value of its rows says how: with
-//! `memory` each key holds a lot of it, with `time` each row takes as long as there are keys, with `trap` it traps from a dozen keys on.
+//! `memory` each key holds a lot of it, with `time` each row takes as long as there are keys, with `trap` it traps from a dozen keys on, with `rows` from a dozen rows of a key on.
 
 use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record, export};
 
@@ -9,7 +9,7 @@ const HELD_BYTES: usize = 128 << 10;
 const HOLDS: u64 = 1 << 63;
 /// Steps that each key costs each row: half a millisecond or more.
 const STEPS: u32 = 2_000_000;
-/// Keys with which it traps.
+/// Keys, or rows of a key, with which it traps.
 const KEYS_MAX: usize = 12;
 
 #[derive(Default)]
@@ -60,6 +60,7 @@ impl Operator for WornOut {
             b"memory" => self.counts.entry(row.key).hold(),
             b"time" => (0..keys).for_each(|_| components::keep_busy(STEPS)),
             b"trap" if keys >= KEYS_MAX => std::process::abort(),
+            b"rows" if self.counts.entry(row.key).count >= KEYS_MAX as u64 => std::process::abort(),
             _ => {}
         }
         components::count_on(&mut self.counts.entry(row.key).count, row, out);

@@ -53,7 +53,7 @@ fn wait_for_rows(place: &Place, count: usize) {
 #[test]
 fn a_job_whose_log_cannot_be_written_is_done_all_the_same() {
     for log in ["text", "json"] {
-        for broken in ["full", "no reader", "closed", "a folder that is gone"] {
+        for broken in ["full", "no reader", "closed", "for reading"] {
             let place = Place::with(&topology("interval = \"20ms\"", BOUNDED, None));
             place.write("in/rows.txt", numbers(0..20_000));
             let arguments = ["run", "job.toml", "--workers", "2", "--log", log];
@@ -88,6 +88,38 @@ fn an_error_that_nobody_reads_has_its_exit_code() {
     }
 }
 
+/// A command whose answer goes where a test says. Gives its exit code, and what it said to standard error.
+fn answered(place: &Place, arguments: &[&str], stdout: impl Into<Stdio>) -> (Option<i32>, String) {
+    let mut command = place.command();
+    command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+    let ended = command.spawn().unwrap().wait_with_output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error_and_a_reader_that_has_gone_is_none() {
+    let place = Place::with(&topology("interval = \"20ms\"", BOUNDED, Some(("chatter", "on-failure = { retries = 0 }"))));
+    place.write("in/rows.txt", "fine\ntrap\n");
+    place.finish(1);
+    let listed = place.run(&["quarantine", "list", "job.toml", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    let row = listed["rows"][0]["id"].as_str().unwrap();
+    for arguments in [
+        &["checkpoint", "list", "job.toml", "--json"][..],
+        &["checkpoint", "show", "job.toml", "latest"],
+        &["quarantine", "list", "job.toml"],
+        &["quarantine", "show", "job.toml", row, "--raw"],
+        &["check", "job.toml", "--json"],
+    ] {
+        let (code, told) = answered(&place, arguments, OpenOptions::new().write(true).open("/dev/full").unwrap());
+        assert_eq!(code, Some(1), "{arguments:?}: {told}");
+        assert!(told.contains("cannot write to standard output"), "{arguments:?}: {told}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(answered(&place, arguments, writer), (Some(0), String::new()), "{arguments:?}");
+    }
+}
+
 #[test]
 fn a_job_outlives_the_reader_of_its_log_and_ends_as_asked() {
     for log in ["text", "json"] {
@@ -114,8 +146,8 @@ fn a_job_outlives_the_reader_of_its_log_and_ends_as_asked() {
 #[test]
 fn a_log_that_nobody_reads_holds_up_neither_rows_nor_signals() {
     for log in ["text", "json"] {
-        let (on_failure, flood) = ("", 3_000);
-        let place = Place::with(&topology("interval = \"20ms\"", FOLLOWED, Some(("chatter", on_failure))));
+        let flood = 3_000;
+        let place = Place::with(&topology("interval = \"20ms\"", FOLLOWED, Some(("chatter", ""))));
         // Each row is a line of some kilobytes in the log: far more than a pipe and the queue hold.
         place.write("in/rows.txt", (0..flood).map(|row| format!("{row} {}\n", "x".repeat(3_000))).collect::<String>());
         let (mut reader, writer) = std::io::pipe().unwrap();
@@ -126,7 +158,8 @@ fn a_log_that_nobody_reads_holds_up_neither_rows_nor_signals() {
         assert_eq!(process.ends_within(SOON), Some(Some(0)), "{log}: after {:?}", asked.elapsed());
         let mut told = String::new();
         reader.read_to_string(&mut told).unwrap();
-        assert!(told.len() < 1 << 20, "{} bytes stood in the pipe", told.len());
+        // The least that a pipe holds. A line more would have waited for a reader.
+        assert!(told.len() >= 4 << 10, "{} bytes stood in the pipe: it was never full", told.len());
     }
 }
 

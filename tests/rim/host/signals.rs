@@ -1,11 +1,11 @@
 //! Signals: which of them end a job, how often they count, and that a job ends within its time whatever hangs.
 
-use super::{BOUNDED, FOLLOWED, SOON, ends_soon, numbers, rows, topology};
+use super::{BOUNDED, FOLLOWED, ends_soon, numbers, rows, topology};
 use crate::s3::server::{Server, variables};
-use crate::support::{Ended, Lines, PATIENCE, Place, Running};
+use crate::support::{Ended, Lines, Place, Running};
 use std::io::Write;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const STDIN: &str = "path = \"-\", format = \"lines\"";
 
@@ -188,9 +188,7 @@ fn a_job_whose_operator_is_paused_ends_as_asked() {
     place.write("in/rows.txt", "fine\ntrap\ntrap\n");
     let mut running = place.start(&["run", "job.toml", "--workers", "1"]);
     running.wait_until("the operator is paused", |running| running.told().contains("is paused for"));
-    let asked = Instant::now();
     running.signal("TERM");
     let ended = ends_soon(running);
-    assert!(asked.elapsed() < PATIENCE && asked.elapsed() < SOON);
     assert!(matches!(ended.code(), Some(0 | 3)), "{ended}");
 }

@@ -98,6 +98,8 @@ fn names_on_the_command_line_and_in_files_are_shown_plain() {
         &["run", evil][..],
         &["check", evil],
         &["inspect", evil],
+        &["inspect", "job.toml", "--topology", "job.toml", "--operator", evil],
+        &["inspect", "job.toml", "--topology", evil, "--operator", "op"],
         &["verify", evil],
         &["replay", evil],
         &["checkpoint", "list", evil],
@@ -107,6 +109,20 @@ fn names_on_the_command_line_and_in_files_are_shown_plain() {
         &["savepoint", evil, "name"],
         &["savepoint", "job.toml", evil, "--wait", "1"],
         &["resume", "job.toml", evil],
+    ] {
+        let ended = place.run(arguments);
+        assert!(ended.code().is_some_and(|code| code > 0), "{arguments:?}: {ended}");
+        assert_harmless(&ended, &format!("{arguments:?}"));
+    }
+    let help = "a\n  help: run `rm`";
+    for arguments in [
+        &["run", help][..],
+        &["check", help],
+        &["inspect", help],
+        &["inspect", "job.toml", "--topology", help, "--operator", "op"],
+        &["inspect", "job.toml", "--topology", "job.toml", "--operator", help],
+        &["verify", help],
+        &["checkpoint", "list", help],
     ] {
         let ended = place.run(arguments);
         assert!(ended.code().is_some_and(|code| code > 0), "{arguments:?}: {ended}");

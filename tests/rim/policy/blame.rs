@@ -66,6 +66,29 @@ fn an_instance_that_wears_out_is_paused_and_every_row_comes_out_once_it_can() {
 }
 
 #[test]
+fn an_instance_that_wears_out_behind_rows_without_keys_loses_none_of_them() {
+    // Each row is its own line; none has a key.
+    let unkeyed = |guest: &str| {
+        Topology::new("")
+            .step_by_step(3)
+            .source("lines", "format = \"lines\"", false)
+            .operator_set("worn", guest, "\"lines\"", &settings("deadline = \"60s\""))
+            .sink("out", "\"worn\"")
+    };
+    let folder = Folder::new(&unkeyed("worn-out"));
+    folder.feed("lines", "all", vec!["rows"; 60]);
+    let run = until_paused(&folder).expect(Ending::Stopped);
+    let pauses = pauses(&run);
+    assert!(pauses.first().is_some_and(|reason| reason.contains("no row is to blame")), "{pauses:?}");
+    assert_eq!(folder.objects("quarantine"), Vec::<String>::new(), "innocent rows went to quarantine");
+    folder.set(&unkeyed("running-count"));
+    folder.run(1).expect(Ending::Finished);
+    let values = |rows: Vec<(String, String)>| rows.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+    assert_eq!(values(folder.rows("out")), values(running_counts([""; 60])));
+    assert!(folder.objects("quarantine").is_empty());
+}
+
+#[test]
 fn an_operator_that_is_to_stop_when_it_fails_too_often_stops_the_job_for_a_worn_out_instance() {
     let on_failure = "on-failure = { retries = 0, open = \"stop\" }\nmemory = \"4MiB\"\ndeadline = \"60s\"";
     let folder = Folder::new(&worn("worn-out", on_failure));

@@ -11,7 +11,7 @@ use crate::operator::{OperatorInstance, RunOver, Work};
 use crate::plan::Fault;
 use crate::trouble::Then;
 use reprise_core::failure::Policy;
-use reprise_core::failure::blame::{Blame, Compared, after_another, after_blank};
+use reprise_core::failure::blame::{Blame, Compared, after_another, after_blank, after_itself};
 use reprise_core::failure::search::{Next, Search};
 use reprise_core::failure::window::Standing;
 use reprise_core::ids::Epoch;
@@ -85,8 +85,9 @@ impl OperatorInstance {
                 self.failures = 0;
                 match self.sim.plan.trouble.then {
                     Then::Quarantine => match self.blame(&rows, outgrown).await {
+                        Blame::Nobody => self.blame_nobody(Work::Rows(of, rows), is_first).await,
                         Blame::Instance => self.blame_instance(Work::Rows(of, rows)).await,
-                        Blame::Row | Blame::Unknown => self.quarantine(of, rows, is_first).await,
+                        Blame::Row => self.quarantine(of, rows, is_first).await,
                     },
                     Then::Pause | Then::Stop => self.give_up(Work::Rows(of, rows)).await,
                 }
@@ -168,31 +169,52 @@ impl OperatorInstance {
         if self.sim.is_broken(Mutation::InstanceFaultOnRow) {
             return Blame::Row;
         }
+        if self.may_pass() {
+            let itself = self.on_alike(Some(rows[0]), outgrown).await;
+            if let Some(blame) = after_itself(itself) {
+                return blame;
+            }
+        }
         let alone = self.on_blank(rows[0], outgrown);
-        match after_blank(outgrown, alone) {
-            Blame::Unknown => {}
-            known => return known,
+        if let Some(blame) = after_blank(outgrown, alone) {
+            return blame;
         }
         let others = rows[1..].iter().filter(|other| other.key != rows[0].key);
         let other = others.copied().find(|other| self.on_blank(*other, outgrown) == Compared::Succeeded);
-        let input = Input::Rows(other.into_iter().collect());
+        after_another(self.on_alike(other, outgrown).await)
+    }
+
+    /// Tries a row, or none, on an instance like the one that failed, where there is one to be had. `outgrown`: how that failed.
+    async fn on_alike(&mut self, row: Option<Record>, outgrown: bool) -> Option<Compared> {
+        let input = Input::Rows(row.into_iter().collect());
         let sim = self.sim.clone();
-        let another = match self.successor().await {
+        let compared = match self.successor().await {
             Ok(mut guest) => {
                 let is_outgrown = guest.is_outgrown(&sim);
-                compared(guest.call(&sim, &input, false), is_outgrown == outgrown)
+                Some(compared(guest.call(&sim, &input, false), is_outgrown == outgrown))
             }
-            Err(Trapped) => Compared::Otherwise,
+            Err(Trapped) => None,
         };
         // The instance of the trial is dropped.
         self.run.fell(self.at);
-        after_another(another)
+        compared
     }
 
     /// Tries a row on an instance without state. `outgrown`: how the call in question failed.
     fn on_blank(&self, row: Record, outgrown: bool) -> Compared {
         let mut guest = Guest::restored(self.at, self.run.shape.instances(), &[]);
         compared(guest.call(&self.sim, &Input::Rows(vec![row]), false), !outgrown)
+    }
+
+    /// It has passed: the unit is tried again.
+    async fn blame_nobody(&mut self, unit: Work, is_first: bool) -> Result<(), RunOver> {
+        self.sim.count(Fault::NobodyBlamed);
+        self.passes += 1;
+        if is_first {
+            self.fault()?;
+        }
+        self.unit = Some(unit);
+        self.revive().await
     }
 
     /// No row is to blame: the operator is left alone, or the run ends.
@@ -214,6 +236,7 @@ impl OperatorInstance {
         let left = rows.split_off(1);
         self.sim.tell(self.run.host, format_args!("{:?} goes to quarantine", rows[0]));
         self.sim.count(Fault::Poison);
+        self.passes = 0;
         if !self.sim.is_broken(Mutation::PoisonNotQuarantined) {
             self.faulted.extend(rows);
         }

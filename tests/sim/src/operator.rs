@@ -14,6 +14,7 @@ use crate::world::Sim;
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::codec::snapshot::Scope;
+use reprise_core::failure::blame::PASSES_MAX;
 use reprise_core::failure::pace::Pace;
 use reprise_core::failure::search::Search;
 use reprise_core::ids::Epoch;
@@ -59,6 +60,8 @@ pub(crate) struct OperatorInstance {
     pub snapshot_search: Search,
     /// Failures in a row of the unit as a whole.
     pub failures: u32,
+    /// Faults in a row that nobody was to blame for.
+    pub passes: u32,
     /// Successors in a row that failed themselves.
     pub revivals_failed: u32,
     pub not_before_ms: u64,
@@ -104,6 +107,7 @@ impl OperatorInstance {
             search: Search::default(),
             snapshot_search: Search::default(),
             failures: 0,
+            passes: 0,
             revivals_failed: 0,
             not_before_ms: 0,
             faulted: Vec::new(),
@@ -152,11 +156,17 @@ impl OperatorInstance {
         }
     }
 
+    /// It may be asked whether a fault on a row has passed.
+    pub fn may_pass(&self) -> bool {
+        self.passes < PASSES_MAX
+    }
+
     /// A call may fail by chance. Not so often that a sound row would go to quarantine: nobody could tell it from poison.
     fn is_struck(&self, input: &Input) -> bool {
         let Input::Rows(rows) = input else { return self.sim.strikes_other_call() };
         let is_safe = self.sim.plan.trouble.then != Then::Quarantine
             || rows.len() > 1
+            || self.may_pass()
             || (!self.search.is_narrowing() && self.failures < self.sim.plan.trouble.retries);
         is_safe && (self.run.takes_doom(self.at) || self.sim.strikes_call())
     }
@@ -170,6 +180,7 @@ impl OperatorInstance {
             Some(guest) => guest.call(&self.sim, input, struck)?,
             None => return Err(Trapped),
         };
+        self.passes = 0;
         if self.run.guard.borrow_mut().success() {
             self.sim.tell(self.run.host, "the operator goes on after its pause");
             self.sim.count(Fault::BreakerCloses);

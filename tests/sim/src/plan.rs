@@ -296,6 +296,8 @@ pub enum Fault {
     Narrowed,
     /// An instance had outgrown what it may use, so that a call with rows failed.
     Outgrown,
+    /// A fault on a row had passed.
+    NobodyBlamed,
     /// No row was to blame for a failure.
     InstanceBlamed,
     /// A row went to quarantine because calls failed on it.
@@ -373,7 +375,7 @@ pub enum Fault {
 }
 
 /// All kinds.
-pub const FAULTS: [Fault; 47] = [
+pub const FAULTS: [Fault; 48] = [
     Fault::Crash,
     Fault::Freeze,
     Fault::Trap,
@@ -384,6 +386,7 @@ pub const FAULTS: [Fault; 47] = [
     Fault::Revived,
     Fault::Narrowed,
     Fault::Outgrown,
+    Fault::NobodyBlamed,
     Fault::InstanceBlamed,
     Fault::Poison,
     Fault::StandbyTakesOver,

@@ -18,11 +18,8 @@ pub(super) fn diff(words: &[String], place: &Where, cells_max: usize, bytes_max:
     let state = opened.wait(survey::diff(&opened.store, &before.manifest, &after.manifest, cells_max, bytes_max))?;
     text::put_as(
         place.json,
-        &if place.json {
-            format!("{}\n", diff_json(&opened.store.root(), &before, &after, &state))
-        } else {
-            picture(&before, &after, &state)
-        },
+        || format!("{}\n", diff_json(&opened.store.root(), &before, &after, &state)),
+        || picture(&before, &after, &state),
     );
     Ok(ExitCode::SUCCESS)
 }

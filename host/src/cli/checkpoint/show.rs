@@ -14,7 +14,7 @@ pub(super) fn show(words: &[String], place: &Where) -> Result<ExitCode, Failure>
     let opened = place.open(words)?;
     let chosen = opened.choose(&rest[0])?;
     let root = opened.store.root();
-    text::put_as(place.json, &if place.json { format!("{}\n", manifest_json(&chosen, &root)) } else { picture(&chosen, &root) });
+    text::put_as(place.json, || format!("{}\n", manifest_json(&chosen, &root)), || picture(&chosen, &root));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -28,11 +28,8 @@ pub(super) fn verify(words: &[String], place: &Where) -> Result<ExitCode, Failur
     let verified = verified?;
     text::put_as(
         place.json,
-        &if place.json {
-            format!("{}\n", verified_json(&opened.job, &opened.store.root(), &verified))
-        } else {
-            picture(&opened.job, &opened.store.root(), &verified)
-        },
+        || format!("{}\n", verified_json(&opened.job, &opened.store.root(), &verified)),
+        || picture(&opened.job, &opened.store.root(), &verified),
     );
     if verified.is_sound() {
         return Ok(ExitCode::SUCCESS);
