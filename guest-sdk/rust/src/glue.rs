@@ -3,7 +3,8 @@
 use crate::bindings::exports::reprise::operator::operator as wit_operator;
 use crate::bindings::exports::reprise::operator::state as wit_state;
 use crate::bindings::reprise::operator::data as wit;
-use crate::operator::{Context, Declared, Encoding, Port};
+use crate::encoding::Encoding;
+use crate::operator::{Context, Declared, Port};
 use crate::output::{Emitted, Outcome};
 use crate::rows::Batch;
 use crate::runner::{Runner, SlotDescription};

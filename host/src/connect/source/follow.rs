@@ -18,13 +18,14 @@
 mod copies;
 mod known;
 
+#[cfg(test)]
+pub use copies::COPY_WAIT;
 pub use known::{Change, Decision, Facts, Followed, Tracked, file_name, stem};
 
-use super::identity::{Look, stamp};
+use super::identity::stamp;
 use super::listing::Found;
-use super::marks::{MARKS_MAX, Mark, Marks, name_hash};
+use super::marks::{MARKS_MAX, Mark, name_hash};
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::time::Duration;
 
 impl Followed {

@@ -4,7 +4,7 @@ use super::decoder::Format;
 use super::disk::Disk;
 use super::event_time::Horizon;
 use super::follow::{Change, Decision, Followed};
-use super::listing::{Found, Listed, Listing};
+use super::listing::{Listed, Listing};
 use super::position::FilePosition;
 use crate::clock::Clock;
 use crate::connect::{BatchLimits, ConnectError};
@@ -47,7 +47,7 @@ pub(super) struct Plan {
     pub idle_after: Option<Duration>,
     pub horizon: Horizon,
     pub clock: Clock,
-    pub(super) began: Instant,
+    began: Instant,
     readers: AtomicUsize,
     /// Held by the reader that looks: two looks side by side would each hold an old list against the findings of the other.
     looking: Mutex<()>,
@@ -119,6 +119,11 @@ impl Plan {
 
     pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Time since the source was opened.
+    pub(super) fn now(&self) -> Duration {
+        self.began.elapsed().saturating_add(skipped())
     }
 
     /// Files that one reader may have open.
@@ -212,7 +217,7 @@ impl Plan {
     pub(super) fn decide(&self, listed: &Listed, room: usize) -> Vec<Decision> {
         let mut disk = Disk::new(&self.listing, &listed.blind);
         let mut shared = self.shared();
-        let now = self.began.elapsed();
+        let now = self.now();
         let decided = shared.followed.look(&listed.files, listed.folder, (now, room), &mut disk);
         let warnings = std::mem::take(&mut shared.followed.warnings);
         shared.warnings.extend(warnings);
@@ -239,7 +244,7 @@ impl Plan {
                         .to_owned(),
             });
         }
-        shared.followed.cut(key, self.began.elapsed());
+        shared.followed.cut(key, self.now());
         let why = if is_copied { "a copy of what it was is there" } else { "`on-lost` is \"skip\"" };
         tracing::warn!("`{}` does not hold what was read of it, and {why}: it is read from its start", position.path);
         Ok(())
@@ -281,4 +286,20 @@ impl Plan {
         let warnings = std::mem::take(&mut self.shared().warnings);
         warnings.iter().for_each(|warning| tracing::warn!("input: {warning}"));
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Time that a test does not wait for.
+    pub(super) static SKIPPED: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
+}
+
+#[cfg(test)]
+fn skipped() -> Duration {
+    SKIPPED.get()
+}
+
+#[cfg(not(test))]
+fn skipped() -> Duration {
+    Duration::ZERO
 }

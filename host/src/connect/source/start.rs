@@ -409,7 +409,7 @@ impl Plan {
         let Some(id) = position.file else { return Ok(()) };
         let mut tracked = Tracked::new(&position.path, None, position.offset, position.print());
         (tracked.ino, tracked.len, tracked.folder) = (Some(id.ino), position.seen.unwrap_or(0), folder);
-        tracked = tracked.cut_at(position.cuts.iter().filter_map(CutPosition::parts), self.began.elapsed());
+        tracked = tracked.cut_at(position.cuts.iter().filter_map(CutPosition::parts), self.now());
         tracked.outside = !self.listing.covers(&position.path) && listed.files.iter().all(|found| found.name != position.path);
         self.shared().followed.adopt(id.key(), tracked);
         live.insert(id.key(), position);

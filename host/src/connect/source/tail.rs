@@ -22,7 +22,7 @@ use super::position::FilePosition;
 use super::split::{OpenSplit, Opened, packed_is_not_followed};
 use super::start::free_name;
 use super::watermark::Quiet;
-use crate::connect::{ConnectError, SplitPosition};
+use crate::connect::ConnectError;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};

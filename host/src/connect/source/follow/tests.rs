@@ -2,7 +2,7 @@
 
 use super::copies::{COPY_WAIT, CUT_KEPT};
 use super::*;
-use crate::connect::source::identity::FileId;
+use crate::connect::source::identity::{FileId, Look};
 use crate::connect::source::position::CutPosition;
 
 /// Inode, name, contents.

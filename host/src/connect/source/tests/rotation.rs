@@ -146,6 +146,7 @@ impl Host<'_> {
 
 /// Names the seed and the steps of a world in which something failed.
 impl Drop for World<'_> {
+    #[expect(clippy::print_stdout, reason = "a test that fails says what it did")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("seed {}: {:#?}", self.seed, self.steps);
