@@ -1,6 +1,7 @@
 //! `reprise check`: every mistake of a topology at once, or its plan.
 
-use super::{CheckArguments, exit, text};
+use super::arguments::CheckArguments;
+use super::{exit, text};
 use crate::job::{Error, prepare};
 use std::collections::BTreeMap;
 use std::process::ExitCode;

@@ -1,7 +1,8 @@
 //! `reprise inspect`: what a component is, and what each of its imports gets, without running a job.
 
+use super::arguments::InspectArguments;
 use super::text::plain;
-use super::{InspectArguments, exit, outlet, text};
+use super::{exit, outlet, text};
 use crate::job::{Kind, grants_of};
 use crate::wasm::{self, Answer, Gift, Grants, Inspection, Runtime, Settings};
 use reprise_core::description::Description;

@@ -1,5 +1,6 @@
 //! The command line: the rim that parses arguments, prints, and turns errors into exit codes.
 
+mod arguments;
 mod check;
 mod checkpoint;
 mod exit;
@@ -19,11 +20,9 @@ mod text;
 mod verify;
 mod warden;
 
-use crate::job::Start;
 use crate::panics;
-use clap::{Parser, Subcommand, ValueEnum};
-use reprise_core::ids::Epoch;
-use std::path::PathBuf;
+use arguments::{CheckArguments, InspectArguments, ResumeArguments, RunArguments, SavepointArguments};
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Runs stream operators compiled to WebAssembly, keeps their state in checkpoints, and takes up again.
@@ -83,135 +82,6 @@ enum Command {
     /// Look at the state in a checkpoint. Nothing is changed, and no component is needed.
     #[command(subcommand)]
     State(state::Command),
-}
-
-#[derive(Debug, clap::Args)]
-struct RunArguments {
-    /// The topology file.
-    file: PathBuf,
-    /// Worker threads; each runs one instance of everything, and as many of an operator as its `parallelism` asks for. Default: the number of processors, at most 8.
-    #[arg(long, short, value_parser = clap::value_parser!(u32).range(1..=256))]
-    workers: Option<u32>,
-    /// Begin with this checkpoint instead of the newest one: an epoch, or the name of a savepoint. Output of later epochs is taken back and
-    /// produced again; a restart with the same option goes back once more.
-    #[arg(long, value_name = "NAME|EPOCH", value_parser = start)]
-    from: Option<Start>,
-    /// Take over the places of sinks that hold output which the store does not know. Visible output after the checkpoint that is taken up (without
-    /// one, all of it) is moved to `.reprise/SINK/taken-back`; what is before it stays, and counts as output of this job.
-    #[arg(long)]
-    adopt: bool,
-    /// How to tell what goes on.
-    #[arg(long, value_enum, default_value_t = Log::Auto)]
-    log: Log,
-    #[command(flatten)]
-    cache: Cache,
-}
-
-#[derive(Debug, clap::Args)]
-struct SavepointArguments {
-    /// The topology file.
-    file: PathBuf,
-    /// Name of the savepoint: up to 64 of the characters a-z, A-Z, 0-9, `-`, `_` and `.`.
-    name: String,
-    /// Stop the job: the savepoint is its last checkpoint.
-    #[arg(long, conflicts_with_all = ["offline", "drop"])]
-    stop: bool,
-    /// No host runs the job: make the savepoint here, of the newest checkpoint. A host that runs the job after all is stopped.
-    #[arg(long, conflicts_with = "drop")]
-    offline: bool,
-    /// Remove the savepoint.
-    #[arg(long)]
-    drop: bool,
-    /// How long to wait for the host that runs the job, in seconds.
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    wait: u64,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    cache: Cache,
-}
-
-#[derive(Debug, clap::Args)]
-struct ResumeArguments {
-    /// The topology file.
-    file: PathBuf,
-    /// The operator. That it is not paused is an error.
-    #[arg(required_unless_present = "all")]
-    operator: Option<String>,
-    /// All operators that are paused.
-    #[arg(long, conflicts_with = "operator")]
-    all: bool,
-    /// How long to wait for the host that runs the job, in seconds.
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    wait: u64,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-struct CheckArguments {
-    /// The topology file.
-    file: PathBuf,
-    /// Worker threads to show the plan for.
-    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
-    workers: u32,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    cache: Cache,
-}
-
-#[derive(Debug, clap::Args)]
-struct InspectArguments {
-    /// A component, or a core module that carries component metadata.
-    component: PathBuf,
-    /// Show what this topology file grants it.
-    #[arg(long, value_name = "FILE", requires = "operator")]
-    topology: Option<PathBuf>,
-    /// The operator of the topology that it would be.
-    #[arg(long, value_name = "NAME", requires = "topology")]
-    operator: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    cache: Cache,
-}
-
-#[derive(Debug, clap::Args)]
-struct Cache {
-    /// Folder for compiled components. Default: `reprise` in the user's cache folder. Whoever may write there may run code as this user.
-    #[arg(long, env = "REPRISE_CACHE", value_name = "DIR")]
-    cache: Option<PathBuf>,
-}
-
-impl Cache {
-    fn dir(&self) -> Option<PathBuf> {
-        let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let default = || Some(var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")))?.join("reprise"));
-        self.cache.clone().or_else(default)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Log {
-    /// A live line on a terminal, plain lines elsewhere.
-    Auto,
-    /// Plain lines.
-    Text,
-    /// One JSON object a line, at least one a second.
-    Json,
-}
-
-/// A number is an epoch; anything else is the name of a savepoint.
-fn start(text: &str) -> Result<Start, String> {
-    if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-        return text.parse().map(|epoch| Start::Epoch(Epoch(epoch))).map_err(|error| error.to_string());
-    }
-    Ok(Start::Savepoint(text.to_owned()))
 }
 
 /// Parses the arguments of the process and does as they say. A panic of any library on the way ends as an error.

@@ -1,6 +1,7 @@
 //! What a running job shows: one live line on a terminal, plain lines elsewhere, or JSON lines for scripts. All of it on standard error.
 
 use super::outlet;
+use super::text::{count, thousands};
 use crate::engine::{Control, Event, Guard, NodeCounters};
 use crate::job::{CheckpointNotice, Notice};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -191,15 +192,12 @@ impl Display {
                 self.line("new-input", &text, json!({ "source": source, "what": what }));
             }
             Notice::Replays { rows } => {
-                let text =
-                    format!("{} of the quarantine {} sent again", super::text::count(*rows, "row"), if *rows == 1 { "is" } else { "are" });
+                let text = format!("{} of the quarantine {} sent again", count(*rows, "row"), if *rows == 1 { "is" } else { "are" });
                 self.line("replays", &text, json!({ "rows": rows }));
             }
             Notice::Expired { what, objects, bytes } => {
-                let text = format!(
-                    "{what}: {} with {bytes} bytes deleted, as `keep` and `bytes-max` say",
-                    super::text::count(*objects as u64, "object")
-                );
+                let text =
+                    format!("{what}: {} with {bytes} bytes deleted, as `keep` and `bytes-max` say", count(*objects as u64, "object"));
                 self.line("expired", &text, json!({ "what": what, "objects": objects, "bytes": bytes }));
             }
             Notice::Swept { manifests, objects } => {
@@ -512,19 +510,6 @@ fn recovery(guard: &Guard) -> serde_json::Value {
         "p50_us": us(times.within(500)), "p99_us": us(times.within(990)), "max_us": us(times.max()),
         "predicted_us": us(guard.predicted()), "quarantined": load(&guard.quarantined), "is_paused": guard.is_open(),
     })
-}
-
-/// A number with a comma between thousands.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// A number of bytes with a binary unit.

@@ -1,6 +1,7 @@
 //! `reprise resume`: asks the running host to end the pause of an operator, or of all.
 
-use super::{ResumeArguments, exit, text};
+use super::arguments::ResumeArguments;
+use super::{exit, text};
 use crate::clock::Clock;
 use crate::job::{self, By, Error, Resumed};
 use serde_json::json;

@@ -1,8 +1,9 @@
 //! `reprise run`: runs a job and shows how it goes.
 
+use super::arguments::{Log, RunArguments};
 use super::progress::Display;
 use super::warden::Warden;
-use super::{Log, RunArguments, exit, log, system};
+use super::{exit, log, system};
 use crate::clock::Clock;
 use crate::connect::ConnectError;
 use crate::engine::Failure;

@@ -1,6 +1,7 @@
 //! `reprise savepoint`: asks the running host for a savepoint, makes one where no host runs, or removes one.
 
-use super::{SavepointArguments, exit, system, text};
+use super::arguments::SavepointArguments;
+use super::{exit, system, text};
 use crate::clock::Clock;
 use crate::job::{self, Error};
 use reprise_core::checkpoint::manifest::Request;

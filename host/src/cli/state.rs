@@ -1,9 +1,8 @@
 //! `reprise state show`: the cells of an operator, decoded as their slots declare.
 
 use super::checkpoint::{CHECKPOINT, Memory};
-use super::progress::thousands;
 use super::site::{self, Failure, Where, which_json};
-use super::text::{self, count, plain, word};
+use super::text::{self, count, plain, thousands, word};
 use crate::job::survey::{self, Chosen, Filter, Folded, FoldedSlot, Held, Place, decode};
 use reprise_core::description::Slot;
 use serde_json::{Value, json};

@@ -70,7 +70,7 @@ pub(super) fn watermark(ms: i64) -> String {
 /// A number and what it counts.
 pub(super) fn count(number: u64, one: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
-    format!("{} {one}{plural}", super::progress::thousands(number))
+    format!("{} {one}{plural}", thousands(number))
 }
 
 /// The word that a topology or a contract has for it: `u64-le`, `keyed`.
@@ -79,6 +79,19 @@ pub(super) fn word(value: impl serde::Serialize) -> String {
         Ok(Value::String(word)) => word,
         _ => String::new(),
     }
+}
+
+/// A number with a comma between thousands.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// A key or item: a string where it is text, else hexadecimal.

@@ -2,9 +2,9 @@
 
 mod told;
 
-use super::text::{self, plain};
-use super::{Cache, exit, outlet};
-use crate::cli::progress::thousands;
+use super::arguments::Cache;
+use super::text::{self, plain, thousands};
+use super::{exit, outlet};
 use crate::job::Kind;
 use crate::verify::{self, Given, INSTANCES_MAX, InputFormat, Progress, ROUNDS, ROUNDS_MAX, RUN_OUTPUT_BYTES_MAX, Settings};
 use crate::wasm::{self, Limits, Runtime};

@@ -8,7 +8,8 @@
 //! The highest number counts. Names are made whole or not at all, in a folder as in a bucket, so that two hosts that start at one moment see
 //! each other: both make a name first and look then. No I/O is done here.
 
-use super::{ConnectError, Recovery};
+use super::ConnectError;
+use super::recovery::Recovery;
 use reprise_core::ids::Life;
 
 /// Digits of the number in names; more where it needs more.

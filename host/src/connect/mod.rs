@@ -17,21 +17,22 @@ pub mod contract;
 pub mod error;
 pub mod holding;
 pub(crate) mod json_text;
+pub mod recovery;
 pub mod sink;
 pub mod source;
+mod surroundings;
 
 pub use contract::{
-    BatchLimits, Recovered, Recovery, Rejected, RowEncoding, Sink, SinkWriter, Source, SourceBatch, SourceReader, SplitPosition, Staged,
-    Step,
+    BatchLimits, Recovered, Rejected, RowEncoding, Sink, SinkWriter, Source, SourceBatch, SourceReader, SplitPosition, Staged, Step,
 };
 pub use error::ConnectError;
+pub use recovery::Recovery;
+pub use surroundings::Surroundings;
 
 use crate::clock::Clock;
-use crate::store;
 use reprise_core::description::Encoding;
 use reprise_core::topology::{self, FileSource, SinkKind, SourceFormat, SourceKind};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 /// Opens a source of a topology. Relative paths start at `base_dir`, the folder of the topology file. `clock` tells which event times are
 /// too far ahead.
@@ -56,23 +57,6 @@ pub fn source_encoding(kind: &SourceKind) -> RowEncoding {
             RowEncoding { key: Encoding::Utf8, value: Encoding::Json }
         }
     }
-}
-
-/// What is around a sink: whose it is, where it is, and what its storage calls need.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
-    /// The folder of the topology file; relative paths start here.
-    pub base_dir: PathBuf,
-    /// Name of the job.
-    pub job: String,
-    /// Name of the sink.
-    pub sink: String,
-    /// Runs storage calls, which are asynchronous.
-    pub runtime: tokio::runtime::Handle,
-    /// Limits of storage calls.
-    pub storage: store::Limits,
-    /// May interfere with storage calls.
-    pub intercept: Option<Arc<dyn store::Intercept>>,
 }
 
 /// Where a sink writes, for people.

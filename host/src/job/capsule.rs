@@ -1,6 +1,6 @@
 //! Capsules: written beside the quarantine, read back and tried again by `reprise replay`.
 
-use super::recorder::blocking;
+use super::blocking::blocking;
 use crate::engine::{Attempt, Case, Entry, Evidence, Failing, Failure, Input, Returned, Versioned, reproduce};
 use crate::store::Store;
 use crate::wasm::{self, Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};

@@ -2,11 +2,11 @@
 //! chains at a time as have [`TURNS`] MiB together, and a larger one alone, so that the memory for it is bounded. Sixteen at most. They wait
 //! for the store side by side, and compute one after the other: processors are for the operators.
 
+use super::blocking::blocking;
 use super::error::Error;
 use super::objects::verify;
 use super::opening::failed;
 use super::patience::Patience;
-use super::recorder::blocking;
 use crate::store::{Created, Creation, Store};
 use bytes::Bytes;
 use reprise_core::checkpoint::chain;

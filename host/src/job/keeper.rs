@@ -5,7 +5,7 @@ use super::compact::{self, Compaction};
 use super::error::Error;
 use super::notice::{CheckpointNotice, Notice, Watch};
 use super::patience::Patience;
-use super::publisher::{Calls, Publisher};
+use super::publisher::{Calls, NamedSink, Publisher};
 use super::recorder::Told;
 use super::replay::Lookout;
 use super::requests::Desk;
@@ -13,7 +13,6 @@ use super::resume::Resumer;
 use super::sweep::{self, Halt};
 use super::tidy::{self, Tidy};
 use crate::clock::Clock;
-use crate::connect::Sink;
 use crate::engine::Control;
 use crate::store::Store;
 use reprise_core::checkpoint::coordinator::Participant;
@@ -38,12 +37,6 @@ const SWEEP_END_MAX: Duration = Duration::from_secs(5);
 
 /// Time between two looks whether sources wait for storage.
 const FULL_LOOK: Duration = Duration::from_millis(500);
-
-/// A sink of the job, with its name in the topology.
-pub(super) struct NamedSink {
-    pub name: String,
-    pub sink: Arc<dyn Sink>,
-}
 
 /// What a keeper is made of.
 pub(super) struct Keeper {

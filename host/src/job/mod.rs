@@ -6,6 +6,7 @@
 //!                      └──────────────── wait, at most `retries` times in a row ─┘
 //! ```
 
+mod blocking;
 mod capsule;
 mod compact;
 mod deal;

@@ -227,7 +227,11 @@ fn load(runtime: &Runtime, base_dir: &Path, operator: &Operator) -> Result<(Comp
         problem(text, "`reprise inspect` shows what a component imports and exports")
     })?;
     let description = component.describe().map_err(|error| {
-        problem(format!("component `{}` {error}", path.display()), "the operator's `describe` must return a legal description")
+        let help = match error.call {
+            "instantiate" => "where memory or address space is what it lacks, raise the limit (`ulimit -v`, the memory of the container)",
+            _ => "the operator's `describe` must return a legal description",
+        };
+        problem(format!("component `{}` {error}", path.display()), help)
     })?;
     let granted = grants(operator, base_dir).and_then(|grants| component.granted(grants));
     let component = granted.map_err(|error| grant_problem(operator, &error))?;

@@ -11,9 +11,8 @@
 //! [`Calls`].
 
 use super::error::Error;
-use super::keeper::NamedSink;
 use super::notice::{Notice, Watch};
-use crate::connect::{ConnectError, Staged};
+use crate::connect::{ConnectError, Sink, Staged};
 use crate::engine::Failure;
 use reprise_core::checkpoint::manifest::{Manifest, StagedRef};
 use reprise_core::ids::Epoch;
@@ -77,6 +76,12 @@ impl Calls {
             call()
         })
     }
+}
+
+/// A sink of the job, with its name in the topology.
+pub(super) struct NamedSink {
+    pub name: String,
+    pub sink: Arc<dyn Sink>,
 }
 
 /// Output of one sink in one epoch; there may be none.

@@ -1,6 +1,7 @@
 //! Makes durable what instances report, and passes it on: one task for each participant, so that its reports stay in order while those of
 //! others overtake them.
 
+use super::blocking::blocking;
 use super::capsule::{Origin, Shared};
 use super::compact;
 use super::error::Error;
@@ -274,11 +275,6 @@ impl Recorder {
 fn size(row: &FaultedRow) -> usize {
     let texts = row.backtrace.iter().chain(&row.log_tail).map(String::len).sum::<usize>();
     row.row.value.len() + row.row.key.len() + row.row.reason.len() + texts
-}
-
-/// Runs work that takes processor time off the threads that wait for I/O.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("a task failed: {error}")))
 }
 
 #[cfg(test)]

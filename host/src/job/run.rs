@@ -2,16 +2,17 @@
 
 mod again;
 mod inputs;
+mod look;
 mod outputs;
 
 use super::capsule::{self, Origin};
 use super::error::Error;
-use super::keeper::{Keeper, NamedSink, RunEnd};
+use super::keeper::{Keeper, RunEnd};
 use super::notice::{Notice, Watch};
 use super::opening::{self, Checkpoint, Opened, Opener, Start};
 use super::patience::Patience;
 use super::prepare::{self, Prepared};
-use super::publisher::Calls;
+use super::publisher::{Calls, NamedSink};
 use super::recorder::{self, Recorded, Recorder};
 use super::replay::{self, Replays};
 use super::resume::Resumer;
@@ -23,7 +24,7 @@ use crate::connect::{self, ConnectError, RowEncoding, SourceReader};
 use crate::engine::{self, Accounts, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
 use crate::store::{Intercept, Store};
 use crate::wasm;
-use outputs::Look;
+use look::Look;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Coordinator, Layout, OperatorLayout};
 use reprise_core::checkpoint::manifest::{self, Manifest};

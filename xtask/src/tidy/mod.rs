@@ -7,8 +7,10 @@
 //! | words that name nothing | names of files, modules and types |
 //! | one layer a library; imports point left; the core has no I/O, clock or threads | the host |
 //! | `unsafe` in one file only | all but the bad guests |
+//! | no two files import each other, nor does a longer circle | every crate's product code |
 //! | no test is switched off; every bad guest is used by a test | tests |
 
+mod circles;
 mod rules;
 mod source;
 
@@ -50,6 +52,7 @@ type Files = Vec<(String, String)>;
 fn check(files: &Files) -> Vec<Complaint> {
     let mut complaints: Vec<Complaint> = files.iter().flat_map(|(path, text)| rules::file(path, text)).collect();
     complaints.extend(rules::unused_guests(files));
+    complaints.extend(circles::circles(files).into_iter().map(rules::circle));
     complaints
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::circles::Circle;
 use super::source;
 
 /// Lines of a file.
@@ -201,6 +202,12 @@ fn switches(file: &File, complaints: &mut Vec<Complaint>) {
     for offset in source::words(&file.code, "unsafe") {
         complaints.push(file.at(offset, format!("`unsafe` belongs into {UNSAFE_FILE} alone")));
     }
+}
+
+/// Files that import each other.
+pub fn circle(circle: Circle) -> Complaint {
+    let text = format!("files import each other in a circle: give what both need a file of its own\n    {}", circle.imports.join("\n    "));
+    Complaint { path: circle.path, line: 1, text }
 }
 
 /// Bad guests that no test of `tests/*.rs` names.

@@ -1,7 +1,8 @@
 //! `reprise checkpoint diff`: what changed from one checkpoint to another.
 
-use crate::cli::progress::{bytes, thousands};
+use crate::cli::progress::bytes;
 use crate::cli::site::{Failure, Where, which_json};
+use crate::cli::text::thousands;
 use crate::cli::text::{self, plain, word};
 use crate::job::survey::decode;
 use crate::job::survey::{self, CellChange, Chosen, Held, OperatorDiff, Pair, SlotDiff, StateDiff, Tally, moved_splits, paired};

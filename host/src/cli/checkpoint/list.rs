@@ -1,8 +1,9 @@
 //! `reprise checkpoint list`: a line for each checkpoint and savepoint.
 
-use crate::cli::progress::{bytes, thousands};
+use crate::cli::progress::bytes;
 use crate::cli::site::{Failure, Where, which_json};
 use crate::cli::text;
+use crate::cli::text::thousands;
 use crate::job::survey::{self, Catalog, Entry, Summary, Which};
 use serde_json::{Value, json};
 use std::process::ExitCode;

@@ -1,7 +1,8 @@
 //! `reprise checkpoint show`: everything that a manifest says.
 
-use crate::cli::progress::{bytes, thousands};
+use crate::cli::progress::bytes;
 use crate::cli::site::{Failure, Where, which_json};
+use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain, time, watermark, word};
 use crate::job::survey::{Chosen, Summary};
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState, SinkState, SourceState};

@@ -1,7 +1,8 @@
 //! `reprise checkpoint verify`: every object that checkpoints need, read and checked.
 
-use crate::cli::progress::{bytes, thousands};
+use crate::cli::progress::bytes;
 use crate::cli::site::{self, Failure, Where, which_json};
+use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain};
 use crate::cli::{exit, outlet};
 use crate::job::Kind;

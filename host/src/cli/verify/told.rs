@@ -1,6 +1,7 @@
 //! What came of all checks, as text and as JSON.
 
-use crate::cli::progress::{bytes, thousands};
+use crate::cli::progress::bytes;
+use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain};
 use crate::job::survey::decode;
 use crate::verify::{Coverage, Report, Settings};

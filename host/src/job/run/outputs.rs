@@ -1,42 +1,19 @@
 //! The sinks of a job at the start of a run: whether their places are this job's, and what they put in order.
 
+use super::super::blocking::blocking;
 use super::super::error::Error;
 use super::super::identity;
-use super::super::keeper::NamedSink;
 use super::super::notice::Notice;
 use super::super::opening::{self, failed};
+use super::super::publisher::NamedSink;
+use super::look::Look;
 use super::{Job, cannot_start};
 use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, Staged};
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::paths;
-use reprise_core::ids::{Epoch, Generation, Life};
+use reprise_core::ids::{Epoch, Generation};
 use reprise_core::topology::Node;
 use std::sync::Arc;
-
-/// What was seen of the places of all sinks before the job was claimed.
-pub(super) struct Look {
-    /// The run begins after this epoch: there is output up to it that does not count.
-    pub after: Epoch,
-    life: Life,
-    writer: u64,
-    /// For each sink, see [`Recovery::adopt`].
-    adopt: Vec<Option<u64>>,
-    now_ms: i64,
-}
-
-impl Look {
-    /// How sinks recover for a run that took over with a manifest of the epoch `taken`. What is adopted is set for each.
-    fn recovery(&self, recovered: Option<Epoch>, taken: Epoch, generation: Generation) -> Recovery {
-        let Self { life, writer, now_ms, .. } = *self;
-        let recovered = recovered.map(|epoch| epoch.0);
-        Recovery { recovered, taken: taken.0, generation: generation.0, life, writer, adopt: None, now_ms }
-    }
-}
-
-/// Runs something on a thread that may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(format!("a task failed: {error}")))
-}
 
 impl Job {
     /// Opens the sinks and looks at their places, before anything is claimed or written but the identity of the job.

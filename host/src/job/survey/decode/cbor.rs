@@ -10,7 +10,7 @@
 //! | true, false, null | the same |
 //! | other simple values | `{"simple":number}` |
 
-use super::{DEPTH_MAX, Input, Map};
+use super::pieces::{DEPTH_MAX, Input, Map};
 use crate::connect::json_text;
 
 /// Ends an item of indefinite length.

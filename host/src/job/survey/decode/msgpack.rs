@@ -9,7 +9,7 @@
 //! | map | object, or `{"map":[[key,value],..]}` where keys are not text or not different |
 //! | ext | `{"ext":type,"base64":".."}` |
 
-use super::{DEPTH_MAX, Input, Map, plain};
+use super::pieces::{DEPTH_MAX, Input, Map, plain};
 use crate::connect::json_text;
 
 /// Appends the JSON of one value; `None` where the bytes are anything else.
