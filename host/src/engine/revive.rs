@@ -257,7 +257,10 @@ pub(super) fn repeat(
         if until.is_some_and(|until| Instant::now() >= until) {
             return Ok(index);
         }
-        let outcome = entry.input.make(instance, entry.call).map_err(|error| {
+        instance.set_repeating(true);
+        let repeated = entry.input.make(instance, entry.call);
+        instance.set_repeating(false);
+        let outcome = repeated.map_err(|error| {
             let context = format!("while its calls were repeated: {}", entry.input.describe(inputs));
             Lost::Guest { error, context }
         })?;

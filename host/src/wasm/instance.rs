@@ -90,6 +90,9 @@ pub struct Part {
     pub done: bool,
 }
 
+/// Deadlines that a call has which is repeated: it came to its end within one of them the first time, and no two runs take the same time.
+const REPEATED_DEADLINES: u32 = 2;
+
 /// One running copy of a component.
 pub struct Instance {
     store: Store<Guest>,
@@ -103,6 +106,8 @@ pub struct Instance {
     index: u32,
     /// The call that killed it.
     dead: Option<&'static str>,
+    /// The calls that it gets were made before.
+    is_repeating: bool,
     /// Keeps the runtime, and with it the ticks, alive.
     component: Component,
 }
@@ -117,13 +122,29 @@ impl Instance {
         limits: Limits,
     ) -> Self {
         let allowance = Allowance::new(limits.deadline, limits.output_bytes_max);
-        Self { store, exports, description, limits, allowance, reached: Reached::default(), index, dead: None, component }
+        Self {
+            store,
+            exports,
+            description,
+            limits,
+            allowance,
+            reached: Reached::default(),
+            index,
+            dead: None,
+            is_repeating: false,
+            component,
+        }
     }
 
     /// The component it is a copy of.
     #[must_use]
     pub fn component(&self) -> &Component {
         &self.component
+    }
+
+    /// Says whether the calls from here on were made before, by an instance like this: they have more time, in case it was just enough.
+    pub fn set_repeating(&mut self, is_repeating: bool) {
+        self.is_repeating = is_repeating;
     }
 
     /// What the component says it is.
@@ -340,7 +361,9 @@ impl Instance {
         }
         self.store.set_hostcall_fuel(handover_bytes_max);
         if !matches!(begin, Begin::Resumed) {
-            (self.allowance, self.reached) = (Allowance::new(self.limits.deadline, self.limits.output_bytes_max), Reached::default());
+            let deadlines = if self.is_repeating { REPEATED_DEADLINES } else { 1 };
+            let deadline = self.limits.deadline.saturating_mul(deadlines);
+            (self.allowance, self.reached) = (Allowance::new(deadline, self.limits.output_bytes_max), Reached::default());
         }
         let allowance = if let Begin::Among(allowance) = &begin { allowance } else { &self.allowance };
         let deadline = allowance.limit();

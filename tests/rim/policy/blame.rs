@@ -72,7 +72,7 @@ fn an_instance_that_wears_out_behind_rows_without_keys_loses_none_of_them() {
         Topology::new("")
             .step_by_step(3)
             .source("lines", "format = \"lines\"", false)
-            .operator_set("worn", guest, "\"lines\"", &settings("deadline = \"60s\""))
+            .operator_set("worn", guest, r#"{ from = "lines", by = "key" }"#, &settings("deadline = \"60s\""))
             .sink("out", "\"worn\"")
     };
     let folder = Folder::new(&unkeyed("worn-out"));

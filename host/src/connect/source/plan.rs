@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub const SPLITS_MAX: usize = 100_000;
 /// Files that are open at a time, over all readers of a source; each reader has one at least.
 pub const HANDLES_MAX: usize = 64;
+/// Of these, what a look at the folder opens for a moment.
+const LOOK_HANDLES: usize = 2;
 /// New followed files that are begun at one look. Others wait for a later one.
 pub const NEW_MAX: usize = 4_096;
 /// Pause after a look for each file that was seen, so that looking at many takes a small part of a processor.
@@ -128,7 +130,7 @@ impl Plan {
 
     /// Files that one reader may have open.
     pub(super) fn handles(&self) -> usize {
-        (HANDLES_MAX / self.readers.load(Ordering::Acquire).max(1)).max(1)
+        ((HANDLES_MAX - LOOK_HANDLES) / self.readers.load(Ordering::Acquire).max(1)).max(1)
     }
 
     /// True once, for the reader that gets new files.
