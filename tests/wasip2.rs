@@ -179,7 +179,7 @@ fn a_guest_of_wasip2_that_asks_without_end_is_ended_at_its_limit_of_host_calls()
     let mut instance = probe().instantiate(&limits, identity).unwrap();
     instance.open("{}", 2, call(0)).unwrap();
     let error = try_ask(&mut instance, call(1), "storm").unwrap_err();
-    assert_eq!(error.to_string(), "stopped in `process`: over its limit of 10000 calls of the host");
+    assert_eq!(error.to_string(), "stopped in `process`: over its limit of 10000 calls of the host (`limits.host-calls` of the operator)");
     assert!(!error.backtrace.is_empty(), "it ends where it asks");
     assert!(instance.is_dead());
 }

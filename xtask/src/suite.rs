@@ -36,7 +36,8 @@ pub fn test() -> Result<()> {
     phase(&mut phases, "format", format);
     phase(&mut phases, "tidy", || tidy::check_repository().map(passed));
     let guests = phase(&mut phases, "guests", || guests::build().map(|_| Outcome::Passed));
-    let binary = phase(&mut phases, "release binary", || cargo(&["build", "--release", "--workspace"]));
+    // With the tests: without them some packages have other features, and everything is compiled once more.
+    let binary = phase(&mut phases, "binary and tests", || cargo(&["build", "--release", "--workspace", "--bins", "--tests"]));
     let server = phase(&mut phases, "S3 server of the tests", || servers::build().and_then(|()| servers::test()).map(passed));
     if guests && binary && server {
         let arguments = ["test", "--release", "--workspace", "--no-fail-fast", "--", "--skip", REAL_SERVER, "--skip", WASIP2];

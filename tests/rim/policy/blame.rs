@@ -67,16 +67,9 @@ fn an_instance_that_wears_out_is_paused_and_every_row_comes_out_once_it_can() {
 
 #[test]
 fn an_instance_that_wears_out_behind_rows_without_keys_loses_none_of_them() {
-    // Each row is its own line; none has a key.
-    let unkeyed = |guest: &str| {
-        Topology::new("")
-            .step_by_step(3)
-            .source("lines", "format = \"lines\"", false)
-            .operator_set("worn", guest, r#"{ from = "lines", by = "key" }"#, &settings("deadline = \"60s\""))
-            .sink("out", "\"worn\"")
-    };
+    let unkeyed = |guest: &str| worn(guest, &settings("deadline = \"60s\""));
     let folder = Folder::new(&unkeyed("worn-out"));
-    folder.feed("lines", "all", vec!["rows"; 60]);
+    folder.feed("lines", "all", vec![",rows,7"; 60]);
     let run = until_paused(&folder).expect(Ending::Stopped);
     let pauses = pauses(&run);
     assert!(pauses.first().is_some_and(|reason| reason.contains("no row is to blame")), "{pauses:?}");
