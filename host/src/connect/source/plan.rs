@@ -199,8 +199,9 @@ impl Plan {
             }
         };
         self.tell_troubles(&listed);
-        let decided = self.decide(&listed, NEW_MAX);
+        // Under one lock: no reader begins with a file about which something is decided that it cannot hear of yet.
         let mut shared = self.shared();
+        let decided = self.decide_in(&mut shared, &listed, NEW_MAX);
         let finder = shared.finder;
         for Decision { owner, key, change } in decided {
             let owner = owner.filter(|owner| !shared.ended.contains(owner));
@@ -217,10 +218,12 @@ impl Plan {
 
     /// Holds what was listed against what is known.
     pub(super) fn decide(&self, listed: &Listed, room: usize) -> Vec<Decision> {
+        self.decide_in(&mut self.shared(), listed, room)
+    }
+
+    fn decide_in(&self, shared: &mut Shared, listed: &Listed, room: usize) -> Vec<Decision> {
         let mut disk = Disk::new(&self.listing, &listed.blind);
-        let mut shared = self.shared();
-        let now = self.now();
-        let decided = shared.followed.look(&listed.files, listed.folder, (now, room), &mut disk);
+        let decided = shared.followed.look(&listed.files, listed.folder, (self.now(), room), &mut disk);
         let warnings = std::mem::take(&mut shared.followed.warnings);
         shared.warnings.extend(warnings);
         decided
