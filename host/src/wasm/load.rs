@@ -239,7 +239,7 @@ fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Makes a core module with component metadata a component.
 pub(super) fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadError> {
     guard(|| {
-        let mut encoder = ComponentEncoder::default();
+        let encoder = ComponentEncoder::default();
         encoder.validate(true).module(module).map_err(show)?.encode().map_err(show)
     })
     .map_err(LoadError::Componentise)

@@ -86,9 +86,9 @@ fn component(is_loaded: bool, describe: &str, data: &[(u32, Vec<u8>)]) -> Vec<u8
     let (package, _) = resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit")).expect("the contract is well-formed");
     let world = resolve.select_world(&[package], Some("stateful")).expect("the contract has this world");
     let mut module = wat::parse_str(text(is_loaded, describe, data)).expect("the text is well-formed");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).expect("the world can be embedded");
-    let mut encoder = ComponentEncoder::default();
-    encoder.validate(true).module(&module).and_then(|encoder| encoder.encode()).expect("the module fits its world")
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("the world can be embedded");
+    let encoder = ComponentEncoder::default();
+    encoder.validate(true).module(&module).and_then(|mut encoder| encoder.encode()).expect("the module fits its world")
 }
 
 fn text(is_loaded: bool, describe: &str, data: &[(u32, Vec<u8>)]) -> String {

@@ -160,7 +160,7 @@ impl Wat {
 /// A core module with the metadata of a world.
 pub fn embed(mut module: Vec<u8>, resolve: &Resolve, package: wit_parser::PackageId, world: &str) -> Vec<u8> {
     let world = resolve.select_world(&[package], Some(world)).unwrap();
-    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, false).unwrap();
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8).unwrap();
     module
 }
 
