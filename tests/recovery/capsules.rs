@@ -2,7 +2,7 @@
 
 use super::jobs::{Folder, Run, Then, Topology};
 use reprise::clock::Clock;
-use reprise::engine::Attempt;
+use reprise::engine::Reproduction;
 use reprise::job::{Beside, Ending, Notice, Tried, replay};
 use reprise_core::checkpoint::capsule::{Capsule, Given};
 use reprise_core::checkpoint::faulted::FaultedRows;
@@ -48,7 +48,7 @@ fn run_and_feed(folder: &Folder, late: &[&str]) -> Run {
 fn all_reproduced(folder: &Folder, about: &str) -> Vec<Tried> {
     let all: Vec<Tried> = folder.objects("capsules").iter().map(|path| tried(folder, path)).collect();
     for tried in &all {
-        let Attempt::Failed(error) = &tried.attempt else { panic!("{about}: {:?}", tried.attempt) };
+        let Reproduction::Failed(error) = &tried.attempt else { panic!("{about}: {:?}", tried.attempt) };
         assert!(tried.is_reproduced(), "{about}: {error}, and not {:?}", tried.capsule.fault);
         assert_eq!(error.to_string(), tried.capsule.fault.message, "{about}");
         let guests_own = ["trap", "stack", "deadline"].contains(&tried.capsule.fault.kind.as_str());
@@ -91,7 +91,7 @@ fn a_capsule_has_the_stack_and_the_counting_of_its_job() {
         let other = folder.path("other.capsule");
         fs::write(&other, record::encode(&capsule).unwrap()).unwrap();
         let other = replay(&other, &Beside::default()).unwrap();
-        let Attempt::Failed(error) = &other.attempt else { panic!("{:?}", other.attempt) };
+        let Reproduction::Failed(error) = &other.attempt else { panic!("{:?}", other.attempt) };
         assert_eq!((error.fault.kind(), other.is_reproduced()), ("trap", false));
     }
 }
@@ -183,7 +183,7 @@ fn an_instance_that_cannot_come_back_is_a_capsule() {
     assert_eq!(starts.len(), 2);
     assert!(starts.iter().all(|tried| tried.is_reproduced() && tried.capsule.fault.call == "restore" && tried.cells == 2));
     // The row with the poison does not get its turn.
-    assert!(matches!(&rows[..], [row] if matches!(row.attempt, Attempt::Before { .. })));
+    assert!(matches!(&rows[..], [row] if matches!(row.attempt, Reproduction::Before { .. })));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::jobs::{Folder, Run, Then, Topology};
 use crate::support;
-use reprise::engine::{Attempt, Control, Event};
+use reprise::engine::{Control, OperatorEvent, Reproduction};
 use reprise::job::{Beside, Ending, Error, Kind, Notice, replay};
 use reprise_core::checkpoint::capsule::Capsule;
 use reprise_core::checkpoint::faulted::FaultedRows;
@@ -51,7 +51,7 @@ fn run(folder: &Folder, first: usize, second: Vec<String>) -> Run {
                     folder.feed("lines", "second", second.into_iter().chain(["k0,poison,0".to_owned()]));
                 }
             }
-            Notice::Operator(Event::Quarantined { .. }) => return Then::Stop,
+            Notice::Operator(OperatorEvent::Quarantined { .. }) => return Then::Stop,
             _ => {}
         }
         Then::GoOn
@@ -114,11 +114,11 @@ fn a_capsule_whose_calls_return_something_else_is_not_reproduced() {
     // Another component, which counts all rows where this one counts those of a key.
     let other = Beside { component: Some(support::guest("hidden-total")), ..Beside::default() };
     let tried = replay(&path, &other).unwrap();
-    assert_eq!((&tried.attempt, tried.is_reproduced()), (&Attempt::Diverged { call: second }, false));
+    assert_eq!((&tried.attempt, tried.is_reproduced()), (&Reproduction::Diverged { call: second }, false));
     // The same one, where what it returned on the other machine was not this.
     capsule.calls[1].digest ^= 1;
     let changed = folder.path("changed.capsule");
     fs::write(&changed, record::encode(&capsule).unwrap()).unwrap();
     let tried = replay(&changed, &Beside::default()).unwrap();
-    assert_eq!((&tried.attempt, tried.is_reproduced()), (&Attempt::Diverged { call: second }, false));
+    assert_eq!((&tried.attempt, tried.is_reproduced()), (&Reproduction::Diverged { call: second }, false));
 }

@@ -1,7 +1,7 @@
 //! Ends: that of the input, told to each operator once, whatever stops in between; and that of old checkpoints.
 
 use super::jobs::{Folder, Then, Topology, counting, keys, running_counts};
-use reprise::engine::Event;
+use reprise::engine::OperatorEvent;
 use reprise::job::{Ending, Notice};
 use reprise_core::checkpoint::manifest::Manifest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,7 +107,8 @@ fn who_asks_to_stop_while_an_operator_fails_gets_a_last_checkpoint() {
     };
     let folder = Folder::new(&job("trap-unreachable").patient());
     folder.feed("lines", "a", ["good", "poison", "good"]);
-    let stopped = folder.run_with(2, |notice| if let Notice::Operator(Event::Failed { .. }) = notice { Then::Stop } else { Then::GoOn });
+    let stopped =
+        folder.run_with(2, |notice| if let Notice::Operator(OperatorEvent::Failed { .. }) = notice { Then::Stop } else { Then::GoOn });
     let stopped = stopped.expect(Ending::Stopped);
     assert_eq!(stopped.checkpoints().last().map(|made| (made.rows, made.finished)), Some((0, false)));
     assert!(folder.rows("out").is_empty(), "the row that fails was not read again");

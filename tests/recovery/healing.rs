@@ -3,7 +3,7 @@
 use super::jobs::{Folder, Run, Then, Topology, running_counts};
 use crate::{guests, support};
 use reprise::clock::Clock;
-use reprise::engine::{Attempt, Control, Event};
+use reprise::engine::{Control, OperatorEvent, Reproduction};
 use reprise::job::{Beside, Ending, Notice, replay};
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::codec::record;
@@ -64,7 +64,7 @@ fn starts(run: &Run) -> usize {
 }
 
 /// How many of these events were told.
-fn events(run: &Run, wanted: fn(&Event) -> bool) -> usize {
+fn events(run: &Run, wanted: fn(&OperatorEvent) -> bool) -> usize {
     run.notices.iter().filter(|notice| matches!(notice, Notice::Operator(event) if wanted(event))).count()
 }
 
@@ -72,7 +72,7 @@ fn events(run: &Run, wanted: fn(&Event) -> bool) -> usize {
 fn failures(run: &Run) -> BTreeMap<&str, usize> {
     let mut failures = BTreeMap::new();
     for notice in &run.notices {
-        if let Notice::Operator(Event::Failed { operator, .. }) = notice {
+        if let Notice::Operator(OperatorEvent::Failed { operator, .. }) = notice {
             *failures.entry(operator.as_str()).or_default() += 1;
         }
     }
@@ -96,17 +96,17 @@ fn a_thousand_traps_change_nothing_and_no_neighbour_notices() {
         folder.feed("lines", "all", &lines);
         let (run, control) = run(&folder, 2);
         let failures = failures(&run);
-        println!("{failures:?}, {:?}", control.guards[1].recoveries);
+        println!("{failures:?}, {:?}", control.breakers[1].recoveries);
         assert!(failures["a"] >= 1_000 && failures.len() == 1, "{failures:?}");
-        assert_eq!(control.guards[1].recoveries.count(), failures["a"] as u64);
+        assert_eq!(control.breakers[1].recoveries.count(), failures["a"] as u64);
         // There is none for a moment after the first snapshot, a full one.
         let [by_standby, at_once] =
-            [&control.guards[1].by_standby, &control.guards[1].at_once].map(|count| count.load(Ordering::Relaxed) as usize);
+            [&control.breakers[1].by_standby, &control.breakers[1].at_once].map(|count| count.load(Ordering::Relaxed) as usize);
         let expected = if standby.is_empty() { 0..=0 } else { failures["a"] * 9 / 10..=failures["a"] };
         assert!(expected.contains(&by_standby), "a standby took over {by_standby} times of {}", failures["a"]);
         println!("{by_standby} by a standby, {at_once} at once");
         assert!(at_once <= by_standby && (at_once > 0) == (by_standby > 0), "{at_once} of {by_standby} at once");
-        assert_eq!((starts(&run), control.guards[2].recoveries.count()), (1, 0), "neither the job nor the neighbour began anew");
+        assert_eq!((starts(&run), control.breakers[2].recoveries.count()), (1, 0), "neither the job nor the neighbour began anew");
         assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
         assert!(folder.objects("quarantine").is_empty());
     }
@@ -119,7 +119,7 @@ fn a_share_of_the_state_that_takes_too_long_to_restore_is_told_once() {
         folder.feed("lines", "all", lines(60_000, 0, 60_000));
         let (run, _) = run(&folder, 2);
         let told = run.notices.iter().filter_map(|notice| match notice {
-            Notice::Operator(Event::TooSlow { operator, instances, takes, within, .. }) => {
+            Notice::Operator(OperatorEvent::TooSlow { operator, instances, takes, within, .. }) => {
                 Some((operator.as_str(), *instances, takes > within))
             }
             _ => None,
@@ -198,7 +198,7 @@ fn repeat_slowly(topology: &Topology, before: usize) -> u64 {
     lines.insert(before, "k0,poison,7".to_owned());
     folder.feed("lines", "all", &lines);
     let (run, control) = run(&folder, 1);
-    let [by_standby, at_once] = [&control.guards[1].by_standby, &control.guards[1].at_once].map(|count| count.load(Ordering::Relaxed));
+    let [by_standby, at_once] = [&control.breakers[1].by_standby, &control.breakers[1].at_once].map(|count| count.load(Ordering::Relaxed));
     assert_eq!((starts(&run), by_standby), (1, 1));
     assert_eq!(folder.rows("out"), expected);
     assert_eq!(faulted(&folder, "again").iter().map(|object| object.rows.len()).sum::<usize>(), 1);
@@ -255,14 +255,14 @@ fn poison_of_every_kind_goes_to_quarantine_and_everything_else_stands() {
         let other = Beside { component: Some(support::guest("running-count")), ..Beside::default() };
         let mended = replay(&folder.store().join(rows[0].capsule.as_ref().unwrap()), &other).unwrap();
         assert!(mended.is_other_component && !mended.is_reproduced(), "{guest}");
-        assert!(matches!(mended.attempt, Attempt::Succeeded), "{guest}: {:?}", mended.attempt);
+        assert!(matches!(mended.attempt, Reproduction::Succeeded), "{guest}: {:?}", mended.attempt);
         for row in &rows {
             let tried = replay(&folder.store().join(row.capsule.as_ref().unwrap()), &Beside::default()).unwrap();
             assert!(tried.is_reproduced() && !tried.is_other_component, "{guest}: {:?}", tried.attempt);
             assert_eq!(tried.capsule.fault.message, row.row.reason, "{guest}");
         }
         assert_eq!(rows.iter().any(|row| !row.backtrace.is_empty()), ["trap", "stack", "memory"].contains(kind), "{guest}");
-        assert_eq!(control.guards[place + 1].quarantined.load(Ordering::Relaxed), 7, "{guest}");
+        assert_eq!(control.breakers[place + 1].quarantined.load(Ordering::Relaxed), 7, "{guest}");
     }
     let newest = folder.newest();
     assert!(newest.operators[1..].iter().all(|operator| operator.instances.iter().map(|i| i.rejected).sum::<u64>() == 7));
@@ -293,7 +293,7 @@ fn an_operator_with_too_many_faults_is_paused_and_nothing_is_lost() {
     folder.feed("lines", "all", &lines);
     let (run, _) = run(&folder, 2);
     let count = |wanted| events(&run, wanted);
-    let (paused, resumed) = (count(|e| matches!(e, Event::Paused { .. })), count(|e| matches!(e, Event::Resumed { .. })));
+    let (paused, resumed) = (count(|e| matches!(e, OperatorEvent::Paused { .. })), count(|e| matches!(e, OperatorEvent::Resumed { .. })));
     assert!(paused > 0 && resumed > 0 && resumed <= paused, "{paused} pauses, {resumed} ends of pauses");
     assert_eq!(folder.rows("out"), running_counts(lines.iter().filter(|line| !line.contains("poison")).map(|line| key(line))));
     assert_eq!(faulted(&folder, "a").iter().map(|object| object.rows.len()).sum::<usize>(), 20);
@@ -307,11 +307,13 @@ fn a_fault_that_depends_on_the_batch_is_told_and_written_down_without_retries() 
     folder.feed("lines", "all", &lines);
     let (run, control) = run(&folder, 1);
     let count = |wanted| events(&run, wanted);
-    let (failed, back) =
-        (count(|e| matches!(e, Event::Failed { attempt: 0, retries: 0, .. })), count(|e| matches!(e, Event::Recovered { .. })));
+    let (failed, back) = (
+        count(|e| matches!(e, OperatorEvent::Failed { attempt: 0, retries: 0, .. })),
+        count(|e| matches!(e, OperatorEvent::Recovered { .. })),
+    );
     assert!(failed > 0 && failures(&run) == [("a", failed)].into(), "{failed} failures");
     assert_eq!(back, failed, "each failure is followed by a recovery");
-    assert!(control.guards[1].recoveries.count() > failed as u64, "pieces failed as well");
+    assert!(control.breakers[1].recoveries.count() > failed as u64, "pieces failed as well");
     let capsules = folder.objects("capsules");
     assert_eq!(capsules.len(), failed, "those of the pieces say nothing new");
     for path in &capsules {
@@ -332,7 +334,7 @@ fn faults_that_pass_in_smaller_calls_open_the_breaker() {
     let folder = Folder::new(&chain("trap-together", &settings("pause = \"10ms\"")).step_by_step(16));
     folder.feed("lines", "all", &lines);
     let (run, _) = run(&folder, 1);
-    assert!(run.notices.iter().any(|notice| matches!(notice, Notice::Operator(Event::Paused { .. }))));
+    assert!(run.notices.iter().any(|notice| matches!(notice, Notice::Operator(OperatorEvent::Paused { .. }))));
     assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
 }
 
@@ -416,7 +418,7 @@ fn an_instance_with_too_much_state_to_be_kept_takes_the_whole_job_up_again() {
         },
     );
     let ended = ended.expect(Ending::Stopped);
-    assert!(ended.notices.iter().any(|notice| matches!(notice, Notice::Operator(Event::TooLarge { .. }))));
+    assert!(ended.notices.iter().any(|notice| matches!(notice, Notice::Operator(OperatorEvent::TooLarge { .. }))));
     assert!(starts(&ended) > 1);
     assert_eq!(folder.rows("out"), running_counts(fed.iter().map(|line| key(line))));
 }

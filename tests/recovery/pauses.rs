@@ -2,7 +2,7 @@
 
 use super::jobs::{Folder, JOB, Run, Then, Topology, running_counts};
 use reprise::clock::Clock;
-use reprise::engine::Event;
+use reprise::engine::OperatorEvent;
 use reprise::job::{self, By, Ending, Error, Notice, Resumed};
 use reprise::store::{Limits, Store};
 use reprise_core::checkpoint::faulted::FaultedRows;
@@ -57,7 +57,7 @@ fn run(folder: &Folder) -> Run {
         2,
         |options| options.clock = Clock::Stepping(Arc::new(AtomicI64::new(0))),
         |notice| {
-            if let Notice::Operator(Event::Paused { operator, pause, .. }) = notice {
+            if let Notice::Operator(OperatorEvent::Paused { operator, pause, .. }) = notice {
                 assert_eq!((operator.as_str(), *pause), ("a", Duration::from_secs(3_600)));
                 assert_eq!(ask(folder, &["a"], LONG).unwrap(), [resumed("a", true)]);
             }
@@ -65,9 +65,10 @@ fn run(folder: &Folder) -> Run {
         },
     );
     let run = run.expect(Ending::Finished);
-    let count = |wanted: fn(&Event) -> bool| run.notices.iter().filter(|n| matches!(n, Notice::Operator(event) if wanted(event))).count();
-    let (paused, ended) = (count(|e| matches!(e, Event::Paused { .. })), count(|e| matches!(e, Event::PauseEnded { .. })));
-    let works_again = count(|e| matches!(e, Event::Resumed { .. }));
+    let count =
+        |wanted: fn(&OperatorEvent) -> bool| run.notices.iter().filter(|n| matches!(n, Notice::Operator(event) if wanted(event))).count();
+    let (paused, ended) = (count(|e| matches!(e, OperatorEvent::Paused { .. })), count(|e| matches!(e, OperatorEvent::PauseEnded { .. })));
+    let works_again = count(|e| matches!(e, OperatorEvent::Resumed { .. }));
     assert!(
         paused > 0 && paused == ended && works_again > 0 && works_again <= ended,
         "{paused} pauses, {ended} ended, {works_again} for good"
@@ -131,7 +132,7 @@ fn who_asks_about_an_operator_that_is_not_paused_is_told_so() {
         Then::Stop
     });
     let run = run.expect(Ending::Stopped);
-    assert!(asked && !run.notices.iter().any(|notice| matches!(notice, Notice::Operator(Event::PauseEnded { .. }))));
+    assert!(asked && !run.notices.iter().any(|notice| matches!(notice, Notice::Operator(OperatorEvent::PauseEnded { .. }))));
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn an_operator_that_rejects_too_many_rows_is_paused_and_nothing_is_lost() {
     folder.feed("lines", "all", &lines);
     let run = folder.run(2).expect(Ending::Finished);
     let reasons = run.notices.iter().filter_map(|notice| match notice {
-        Notice::Operator(Event::Paused { operator, reason, .. }) => Some((operator.as_str(), reason.as_str())),
+        Notice::Operator(OperatorEvent::Paused { operator, reason, .. }) => Some((operator.as_str(), reason.as_str())),
         _ => None,
     });
     let reasons: Vec<_> = reasons.collect();

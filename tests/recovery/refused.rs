@@ -1,7 +1,7 @@
 //! What is refused: lies of guests, which stop the job with its state intact, and rows, which go to quarantine once each.
 
 use super::jobs::{Folder, JOB, Then, Topology, running_counts};
-use reprise::engine::Event;
+use reprise::engine::OperatorEvent;
 use reprise::job::{Ending, Error, Kind, Notice};
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, Quarantine};
 use reprise_core::codec::{checksum, record};
@@ -43,7 +43,7 @@ fn what_a_lying_guest_returns_is_refused_with_its_name() {
         for expected in ["operator `suspect` instance", call, words, "help: "] {
             assert!(text.contains(expected), "{guest}: no {expected} in {text}");
         }
-        assert!(run.notices.iter().any(|notice| matches!(notice, Notice::Operator(Event::Failed { attempt: 1, .. }))), "{guest}");
+        assert!(run.notices.iter().any(|notice| matches!(notice, Notice::Operator(OperatorEvent::Failed { attempt: 1, .. }))), "{guest}");
         assert_eq!(folder.rows("out"), running_counts([""; 20]), "{guest}: nothing of the failed epoch is published");
         // The state is intact: an honest component with the same slot takes it up.
         folder.set(&through("running-count", false));

@@ -1,7 +1,7 @@
 //! What an operator takes of the time of its worker: a neighbour there gets its turns, whatever the operator does.
 
 use super::jobs::{Folder, Then, Topology, running_counts};
-use reprise::engine::{Control, Event, NodeCounters};
+use reprise::engine::{Control, NodeCounters, OperatorEvent};
 use reprise::job::{Ending, Notice};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -139,7 +139,7 @@ fn a_neighbour_works_on_while_calls_run_into_their_deadlines() {
     let job = Job::new(("endless-loop", failure), "running-count", poisoned);
     let mut at_quarantine = None;
     job.run(|notice| {
-        if matches!(notice, Notice::Operator(Event::Quarantined { .. })) {
+        if matches!(notice, Notice::Operator(OperatorEvent::Quarantined { .. })) {
             at_quarantine = job.counters(|_, neighbour| rows_in(neighbour));
         }
     });

@@ -14,6 +14,7 @@ pub mod description;
 pub mod failure;
 pub mod ids;
 pub mod keying;
+pub mod operator;
 pub mod plain;
 pub mod portion;
 pub mod topology;

@@ -2,7 +2,7 @@
 
 use super::outlet;
 use super::text::{count, thousands};
-use crate::engine::{Control, Event, Guard, NodeCounters};
+use crate::engine::{Control, NodeCounters, OperatorEvent, SharedCircuitBreaker};
 use crate::job::{CheckpointNotice, Notice};
 use indicatif::{ProgressBar, ProgressStyle};
 use reprise_core::keying::KEY_GROUPS;
@@ -136,7 +136,7 @@ impl Display {
         if let Some(control) = control.filter(|_| !self.json) {
             outlet::say(&status);
             names.iter().zip(&control.operators).for_each(|(name, counters)| outlet::say(&usage(name, counters)));
-            for (name, guard) in names.iter().zip(&control.guards).filter(|(_, guard)| guard.recoveries.count() > 0) {
+            for (name, guard) in names.iter().zip(&control.breakers).filter(|(_, guard)| guard.recoveries.count() > 0) {
                 outlet::say(&recoveries(name, guard));
             }
         }
@@ -215,9 +215,9 @@ impl Display {
     }
 
     /// What an operator goes through.
-    fn operator(&self, event: &Event) {
+    fn operator(&self, event: &OperatorEvent) {
         match event {
-            Event::Failed { operator, instance, report, attempt, retries, wait } => {
+            OperatorEvent::Failed { operator, instance, report, attempt, retries, wait } => {
                 let wait = wait.as_millis() as u64;
                 let next = match attempt {
                     0 => "and its rows are tried in smaller calls".to_owned(),
@@ -229,17 +229,17 @@ impl Display {
                 });
                 self.line("operator-failed", &text, members);
             }
-            Event::Recovered { operator, instance, took } => {
+            OperatorEvent::Recovered { operator, instance, took } => {
                 let us = took.as_micros() as u64;
                 let text = format!("operator `{operator}` instance {instance} is back after {:.1} ms", us as f64 / 1e3);
                 self.line("operator-recovered", &text, json!({ "operator": operator, "instance": instance, "took_us": us }));
             }
-            Event::Quarantined { operator, instance, epoch, report } => {
+            OperatorEvent::Quarantined { operator, instance, epoch, report } => {
                 let text = format!("{report}\n  help: the row is in quarantine with epoch {epoch}, and the operator goes on");
                 let members = json!({ "operator": operator, "instance": instance, "epoch": epoch, "report": report });
                 self.line("quarantined", &text, members);
             }
-            Event::Paused { operator, pause, reason } => {
+            OperatorEvent::Paused { operator, pause, reason } => {
                 let seconds = pause.as_secs_f64();
                 let text = format!(
                     "operator `{operator}` is paused for {seconds:.1} s, its rows wait: {reason}\n  help: `reprise resume FILE {operator}` ends the pause, FILE being the topology"
@@ -247,20 +247,20 @@ impl Display {
                 let members = json!({ "operator": operator, "pause_ms": pause.as_millis() as u64, "reason": reason });
                 self.line("operator-paused", &text, members);
             }
-            Event::PauseEnded { operator } => {
+            OperatorEvent::PauseEnded { operator } => {
                 let text = format!("the pause of operator `{operator}` is ended as asked: its next call decides");
                 self.line("operator-pause-ended", &text, json!({ "operator": operator }));
             }
-            Event::Resumed { operator } => {
+            OperatorEvent::Resumed { operator } => {
                 self.line("operator-resumed", &format!("operator `{operator}` works again"), json!({ "operator": operator }));
             }
-            Event::TooLarge { operator, instance, bytes } => {
+            OperatorEvent::TooLarge { operator, instance, bytes } => {
                 let text = format!(
                     "operator `{operator}` instance {instance} has {bytes} bytes of state, over `snapshot-copy-max`\n  help: after a failure the whole job is taken up again from its last checkpoint"
                 );
                 self.line("operator-too-large", &text, json!({ "operator": operator, "instance": instance, "bytes": bytes }));
             }
-            Event::TooSlow { operator, instance, instances, takes, within } => {
+            OperatorEvent::TooSlow { operator, instance, instances, takes, within } => {
                 let [takes_us, within_us] = [takes, within].map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
                 let shares = takes_us.div_ceil(within_us.max(1)).saturating_mul((*instances).into());
                 let smaller = if shares <= KEY_GROUPS.into() {
@@ -407,7 +407,7 @@ impl Display {
             epoch,
             age.map_or("none yet".into(), |age| format!("{:.1} s ago", age.as_secs_f64())),
             bytes(state.max(0) as u64),
-            control.guards.iter().map(|guard| guard.predicted()).max().unwrap_or_default().as_millis(),
+            control.breakers.iter().map(|guard| guard.predicted()).max().unwrap_or_default().as_millis(),
             paused(&board.operators, &control),
         );
         let names = |names: &[String], nodes: &[NodeCounters]| -> serde_json::Value {
@@ -459,7 +459,7 @@ fn usage(name: &str, c: &NodeCounters) -> String {
 
 /// The operators: counters, and what came of their failures.
 fn operators(names: &[String], control: &Control) -> serde_json::Value {
-    let all = names.iter().zip(&control.operators).zip(&control.guards);
+    let all = names.iter().zip(&control.operators).zip(&control.breakers);
     let each = all.map(|((name, c), guard)| {
         let mut members = counters(c);
         for (key, counter) in [
@@ -482,13 +482,13 @@ fn operators(names: &[String], control: &Control) -> serde_json::Value {
 
 /// The operators that are paused, as the end of a line; empty where none is.
 fn paused(names: &[String], control: &Control) -> String {
-    let paused = names.iter().zip(&control.guards).filter(|(_, guard)| guard.is_open());
+    let paused = names.iter().zip(&control.breakers).filter(|(_, guard)| guard.is_open());
     let names: Vec<String> = paused.map(|(name, _)| format!("`{name}`")).collect();
     if names.is_empty() { String::new() } else { format!(" · paused: {}", names.join(", ")) }
 }
 
 /// How often instances of an operator were replaced, and how long it took.
-fn recoveries(name: &str, guard: &Guard) -> String {
+fn recoveries(name: &str, guard: &SharedCircuitBreaker) -> String {
     let ms = |took: Duration| took.as_secs_f64() * 1e3;
     let times = &guard.recoveries;
     format!(
@@ -502,7 +502,7 @@ fn recoveries(name: &str, guard: &Guard) -> String {
     )
 }
 
-fn recovery(guard: &Guard) -> serde_json::Value {
+fn recovery(guard: &SharedCircuitBreaker) -> serde_json::Value {
     let us = |took: Duration| took.as_micros() as u64;
     let times = &guard.recoveries;
     json!({

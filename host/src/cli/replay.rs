@@ -2,7 +2,7 @@
 
 use super::exit;
 use super::text::{plain, put, put_json};
-use crate::engine::Attempt;
+use crate::engine::Reproduction;
 use crate::job::{self, Beside, Tried};
 use reprise_core::checkpoint::capsule::{Capsule, Given};
 use reprise_core::codec::snapshot::Scope;
@@ -50,19 +50,19 @@ pub(super) fn replay(arguments: &ReplayArguments) -> ExitCode {
 }
 
 /// What happened now, in a line.
-fn found(attempt: &Attempt) -> String {
+fn found(attempt: &Reproduction) -> String {
     match attempt {
-        Attempt::Failed(error) => error.to_string(),
-        Attempt::Succeeded => "the call succeeded".to_owned(),
-        Attempt::Before { call, error } => format!("call {call}, before it, {error}"),
-        Attempt::Diverged { call } => format!("call {call}, before it, returned something else than the first time"),
+        Reproduction::Failed(error) => error.to_string(),
+        Reproduction::Succeeded => "the call succeeded".to_owned(),
+        Reproduction::Before { call, error } => format!("call {call}, before it, {error}"),
+        Reproduction::Diverged { call } => format!("call {call}, before it, returned something else than the first time"),
     }
 }
 
-fn backtrace(attempt: &Attempt) -> &[String] {
+fn backtrace(attempt: &Reproduction) -> &[String] {
     match attempt {
-        Attempt::Failed(error) | Attempt::Before { error, .. } => &error.backtrace,
-        Attempt::Succeeded | Attempt::Diverged { .. } => &[],
+        Reproduction::Failed(error) | Reproduction::Before { error, .. } => &error.backtrace,
+        Reproduction::Succeeded | Reproduction::Diverged { .. } => &[],
     }
 }
 
@@ -96,7 +96,7 @@ fn text(tried: &Tried) -> String {
     let verdict = match (tried.is_reproduced(), tried.is_other_component) {
         (true, false) => "reproduced: the same call fails in the same way at the same place",
         (true, true) => "the other component fails in the same way",
-        (false, true) if tried.attempt == Attempt::Succeeded => "mended: the other component does not fail",
+        (false, true) if tried.attempt == Reproduction::Succeeded => "mended: the other component does not fail",
         (false, _) => "not reproduced",
     };
     format!(
@@ -127,6 +127,6 @@ fn json(tried: &Tried) -> serde_json::Value {
         "epoch": capsule.epoch, "component": capsule.component.to_string(), "other_component": tried.is_other_component,
         "cells": tried.cells, "calls": tried.calls, "call": capsule.failed.number, "given": given, "scope": scope(capsule), "reproduced": tried.is_reproduced(),
         "expected": { "call": capsule.fault.call, "kind": capsule.fault.kind, "message": capsule.fault.message, "backtrace": capsule.fault.backtrace },
-        "found": { "failed": matches!(tried.attempt, Attempt::Failed(_)), "message": found(&tried.attempt), "backtrace": backtrace(&tried.attempt) },
+        "found": { "failed": matches!(tried.attempt, Reproduction::Failed(_)), "message": found(&tried.attempt), "backtrace": backtrace(&tried.attempt) },
     })
 }

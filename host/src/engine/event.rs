@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Something that happened to an instance of an operator.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum OperatorEvent {
     /// A call failed; a new instance takes the place of the one that failed, and the call is made again. Each retry is told, and where there is
     /// none the first failure.
     Failed {
@@ -43,7 +43,7 @@ pub enum Event {
         /// What happened, for people: several lines.
         report: String,
     },
-    /// The operator is left alone; its rows wait.
+    /// The circuit breaker of the operator has opened; its rows wait.
     Paused {
         /// The operator's name in the topology.
         operator: String,
@@ -87,4 +87,4 @@ pub enum Event {
 }
 
 /// Takes events. Must not block for long.
-pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
+pub type OperatorEvents = Arc<dyn Fn(OperatorEvent) + Send + Sync>;

@@ -2,153 +2,126 @@
 //!
 //! Only this module names `timely`. It knows nothing of storage: what instances have to say at the end of an epoch goes out as an
 //! [`EpochReport`]; what they begin with comes in as [`Restored`]. A run ends when its input does, when it is asked to
-//! stop, or at the first failure.
+//! stop, or at the first failure. What an instance of an operator does, turn by turn, is [`reprise_core::operator`]; here is what it stands on.
 //!
 //! | file | what |
 //! |---|---|
-//! | `moment` | timestamps: (epoch, step) |
-//! | `frame` | what travels on an edge |
-//! | `distribute` | which instance gets which rows |
-//! | `account` | how much is under way between operators |
-//! | `inbox` | what has arrived, epoch by epoch |
-//! | `source`, `operator`, `sink` | one instance of each |
-//! | `snapshots` | when an operator's state is read, and where it goes |
-//! | `heal`, `revive` | what becomes of an operator's instance that fails; its successor |
-//! | `trial` | whether a row is to blame for a failure, or the instance |
-//! | `image`, `replay` | what a successor is made of: the last snapshot, the calls since |
-//! | `rest` | the rows of a unit of work that are not done yet |
-//! | `returned` | digests of what a call returned, to compare its repetition with |
-//! | `capsule` | a failed call with what led to it |
-//! | `guard`, `event` | what instances share when things go wrong; what they tell of it |
+//! | `spec`, `assignment` | what all workers share; what one of them runs |
 //! | `dataflow` | one worker's share, built from the plan |
-//! | `control`, `report` | what threads share; what they tell the job |
-//! | `crew` | the threads beside the workers, counted |
+//! | `source`, `sink` | one instance of each |
+//! | `environment` | one instance of an operator: what its driver needs of the engine |
+//! | `guest`, `instance_factory`, `standby` | Wasm instances: called, made, kept beside another one |
+//! | `timestamp`, `stream_element` | timestamps: (epoch, step); what travels on an edge |
+//! | `partitioner` | which instance gets which rows |
+//! | `arrival` | what has arrived, handed to an instance |
+//! | `in_flight` | bytes between operators: backpressure |
+//! | `circuit_breaker`, `durations`, `event` | what instances share when calls fail; what they tell of it |
+//! | `reproduction` | a crash dump made to fail again |
+//! | `control`, `counters`, `failure`, `report` | what threads share; what they tell the job |
+//! | `wait_group`, `wake`, `abort_on_panic` | the threads beside the workers |
 
-mod account;
-mod capsule;
+mod abort_on_panic;
+mod arrival;
+mod assignment;
+mod circuit_breaker;
 mod control;
-mod crew;
+mod counters;
 mod dataflow;
-mod distribute;
+mod durations;
+mod environment;
 mod event;
-mod frame;
-mod guard;
-mod heal;
-mod image;
-mod inbox;
-mod moment;
-mod operator;
-mod replay;
+mod failure;
+mod guest;
+mod in_flight;
+mod instance_factory;
+mod partitioner;
 mod report;
-mod rest;
-mod returned;
-mod revive;
+mod reproduction;
 mod sink;
-mod snapshots;
 mod source;
-mod trial;
+mod spec;
+mod standby;
+mod stream_element;
+mod timestamp;
+mod wait_group;
+mod wake;
 
-pub use account::Accounts;
-pub use capsule::{Attempt, Case, Evidence, Failing, reproduce};
-use control::Alarm;
-pub use control::{Control, Failure, NodeCounters};
-pub use event::{Event, Events};
-pub use frame::{Frame, Load};
-pub use guard::{Durations, Guard};
-pub use image::Versioned;
-pub use moment::EPOCH_MAX;
-use moment::Moment;
-pub use operator::{OperatorBlueprint, Restored};
-pub use replay::{Entry, Input};
-pub use report::{EpochContent, EpochReport, Faulted, ReportLost, Reporter};
-pub use returned::Returned;
-pub use sink::SinkSeat;
-pub use source::{SourceLimits, SourceSeat};
+pub use assignment::WorkerAssignment;
+pub use circuit_breaker::SharedCircuitBreaker;
+pub use control::Control;
+pub use counters::NodeCounters;
+pub use durations::Durations;
+pub use event::{OperatorEvent, OperatorEvents};
+pub use failure::{CrashDumps, Failure};
+pub use guest::{GuestCall, GuestDump};
+pub use in_flight::InFlight;
+pub use report::{EpochContent, EpochReport, ReportLost, Reporter};
+pub use reproduction::{Reproduction, reproduce};
+pub use sink::SinkAssignment;
+pub use source::{SourceAssignment, SourceLimits};
+pub use spec::{DataflowSpec, OperatorSpec};
+pub use stream_element::{Payload, StreamElement};
+pub use timestamp::EPOCH_MAX;
 
-use crate::clock::Clock;
-use account::{Outlet, copies};
-use dataflow::Parts;
-use operator::{OperatorInstance, Place};
+use crate::wasm::{Call, Identity};
+use abort_on_panic::AbortOnPanic;
+use dataflow::{Instances, WasmOperator};
+use environment::{WasmEnvironment, failure};
+use in_flight::copies;
+use instance_factory::WasmFactory;
+use reprise_core::checkpoint::coordinator::{self, Participant};
 use reprise_core::ids::Epoch;
 use reprise_core::keying::of_worker;
-use reprise_core::topology::{Edge, Exchange, Node, Plan};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use reprise_core::operator::{EdgeEnd, OperatorInstance, Restored};
+use reprise_core::topology::{Edge, Exchange, Node};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use timely::dataflow::operators::probe;
 use timely::worker::Worker;
+use timestamp::Timestamp;
 
 /// Longest rest of a worker without work. It is woken earlier by whatever gives it work.
 const REST_MAX: Duration = Duration::from_millis(50);
 /// Most workers of one host.
 pub const WORKERS_MAX: usize = 256;
 
-/// What all workers of a run share.
-pub struct Blueprint {
-    /// The dataflow.
-    pub plan: Plan,
-    /// The first epoch of this run.
-    pub first_epoch: Epoch,
-    /// The operators, in the order of the topology file.
-    pub operators: Vec<Arc<OperatorBlueprint>>,
-    /// Limits of the sources.
-    pub source_limits: SourceLimits,
-    /// What is under way between operators.
-    pub accounts: Arc<Accounts>,
-    /// Switches and counters.
-    pub control: Arc<Control>,
-    /// Takes the reports.
-    pub reporter: Reporter,
-    /// Processing time.
-    pub clock: Clock,
-}
-
-/// What one worker brings along.
-#[derive(Default)]
-pub struct Seat {
-    /// Its source instances.
-    pub sources: Vec<SourceSeat>,
-    /// Its sink instances.
-    pub sinks: Vec<SinkSeat>,
-    /// State of its instances of each operator, in the order of the topology file.
-    pub restored: Vec<Vec<Restored>>,
-}
-
-/// Runs the dataflow to its end. One seat a worker. Blocks; call it from a thread that may.
+/// Runs the dataflow to its end. One assignment a worker. Blocks; call it from a thread that may.
 ///
 /// # Errors
 /// The first failure of an operator, source or sink, or a fault of the host. A run that was aborted through
 /// [`Control::abort`] without a failure ends without an error.
-pub fn run(blueprint: Blueprint, seats: Vec<Seat>) -> Result<(), Failure> {
-    let workers = seats.len();
+pub fn run(spec: DataflowSpec, assignments: Vec<WorkerAssignment>) -> Result<(), Failure> {
+    let workers = assignments.len();
     if workers == 0 || workers > WORKERS_MAX {
         return Err(Failure::Limit(format!("{workers} workers were asked for; 1 to {WORKERS_MAX} are possible")));
     }
     let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
-    let control = Arc::clone(&blueprint.control);
-    let seats = Mutex::new(seats.into_iter().map(Some).collect::<Vec<_>>());
+    let control = Arc::clone(&spec.control);
+    let assignments = Mutex::new(assignments.into_iter().map(Some).collect::<Vec<_>>());
     let shared = Arc::clone(&control);
-    let guards = timely::execute(config, move |worker| {
-        let _alarm = Alarm(&shared, "a worker");
-        let seat = seats.lock().unwrap_or_else(PoisonError::into_inner).get_mut(worker.index()).and_then(Option::take);
-        if let Err(failure) = work(worker, &blueprint, seat.unwrap_or_default()) {
+    let workers = timely::execute(config, move |worker| {
+        let _abort = AbortOnPanic(&shared, "a worker");
+        let assignment = assignments.lock().unwrap_or_else(PoisonError::into_inner).get_mut(worker.index()).and_then(Option::take);
+        if let Err(failure) = work(worker, &spec, assignment.unwrap_or_default()) {
             shared.fail(failure);
         }
     });
-    let guards = guards.map_err(|error| {
-        // Those that were started give up by themselves, since the others never answer; whoever else waits must not.
+    let workers = workers.map_err(|error| {
+        // Those that were started give up by themselves, since the others never answer; all else that waits must not.
         control.abort();
         Failure::no_thread("the threads of all workers", &error)
     })?;
-    for result in guards.join() {
+    for result in workers.join() {
         if let Err(panic) = result {
             control.fail(Failure::Internal(format!("a worker gave up: {panic}")));
         }
     }
     let failure = control.take_failure();
-    // The next run needs the room that their instances take. None follows a fault of the host, which may leave instances to nobody.
+    // The next run needs the room that their instances take. None follows a fault of the host, which may leave instances without an owner.
     if !matches!(failure, Some(Failure::Internal(_))) {
-        control.crew.dismiss();
-        let threads = control.crew.rest(crew::REST_WAIT_MAX);
+        control.threads.dismiss();
+        let threads = control.threads.wait_disconnected(wait_group::DISCONNECT_WAIT_MAX);
         // After a good end all that they had to do is done.
         if threads > 0 && (failure.is_some() || control.aborted()) {
             tracing::warn!(threads, "threads that read or write have not ended; nothing that they do counts any more");
@@ -157,13 +130,13 @@ pub fn run(blueprint: Blueprint, seats: Vec<Seat>) -> Result<(), Failure> {
     failure.map_or(Ok(()), Err)
 }
 
-fn work(worker: &mut Worker, blueprint: &Blueprint, mut seat: Seat) -> Result<(), Failure> {
-    let control = &blueprint.control;
+fn work(worker: &mut Worker, spec: &DataflowSpec, mut assignment: WorkerAssignment) -> Result<(), Failure> {
+    let control = &spec.control;
     control.register();
-    let operators = open(worker, blueprint, std::mem::take(&mut seat.restored))?;
+    let operators = open(worker, spec, std::mem::take(&mut assignment.restored))?;
     let probe = probe::Handle::new();
-    let parts = Parts { operators, seat };
-    let activators = worker.dataflow(|scope| dataflow::build(scope, blueprint, parts, &probe))?;
+    let instances = Instances { operators, assignment };
+    let activators = worker.dataflow(|scope| dataflow::build(scope, spec, instances, &probe))?;
     let mut seen = Seen::default();
     while worker.has_dataflows() && !control.aborted() {
         worker.step_or_park(Some(REST_MAX));
@@ -183,7 +156,7 @@ fn work(worker: &mut Worker, blueprint: &Blueprint, mut seat: Seat) -> Result<()
 /// What sources wait for: where any of it has changed, they are activated.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
-    frontier: Option<Moment>,
+    frontier: Option<Timestamp>,
     nudges: u64,
     completed: Epoch,
     stopping: bool,
@@ -192,7 +165,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn look(probe: &probe::Handle<Moment>, control: &Control) -> Self {
+    fn look(probe: &probe::Handle<Timestamp>, control: &Control) -> Self {
         Self {
             frontier: probe.with_frontier(|frontier| frontier.first().copied()),
             nudges: control.nudges(),
@@ -205,33 +178,54 @@ impl Seen {
 }
 
 /// Opens this worker's instances of each operator and restores their state.
-fn open(worker: &Worker, blueprint: &Blueprint, restored: Vec<Vec<Restored>>) -> Result<Vec<Vec<OperatorInstance>>, Failure> {
+fn open(worker: &Worker, spec: &DataflowSpec, restored: Vec<Vec<Restored>>) -> Result<Vec<Vec<WasmOperator>>, Failure> {
     let (at, workers) = (worker.index() as u32, worker.peers() as u32);
     let count = |node| match node {
-        Node::Operator(index) => blueprint.operators.get(index).map_or(workers, |shape| shape.settings.instances(workers)),
+        Node::Operator(index) => spec.operators.get(index).map_or(workers, |operator| operator.settings.instances(workers)),
         Node::Source(_) | Node::Sink(_) => workers,
     };
     let senders = |edge: &Edge| match edge.exchange {
-        Exchange::Stay => of_worker(at, count(edge.from), workers).len(),
-        Exchange::Key | Exchange::RoundRobin | Exchange::All => count(edge.from) as usize,
+        Exchange::Stay => of_worker(at, count(edge.from), workers),
+        Exchange::Key | Exchange::RoundRobin | Exchange::All => 0..count(edge.from),
     };
     let mut restored = restored.into_iter();
-    let operators = blueprint.operators.iter().enumerate().map(|(index, shape)| {
-        let edges = |place| {
-            let to_it = move |edge: &&Edge| edge.to == Node::Operator(index) && edge.place.is_none_or(|of| of == place);
-            blueprint.plan.edges.iter().filter(to_it).map(|edge| (*edge, senders(edge))).collect()
-        };
-        let copies = copies(&blueprint.plan, Node::Operator(index), shape.description.outputs.len(), count);
-        let outlet = Outlet::new(Arc::clone(&blueprint.accounts), copies);
+    let operators = spec.operators.iter().enumerate().map(|(index, operator)| {
+        let node = Node::Operator(index);
+        let copies = copies(&spec.plan, node, operator.description.outputs.len(), count);
         let mut restored = restored.next().unwrap_or_default().into_iter();
-        let instances = count(Node::Operator(index));
-        let opened = of_worker(at, instances, workers).zip(0..).map(|(instance, place)| {
-            let place = Place { index, instance, instances, workers, edges: edges(place), outlet: outlet.clone() };
+        let opened = of_worker(at, count(node), workers).zip(0..).map(|(instance, place)| {
+            let to_it = |edge: &&Edge| edge.to == node && edge.place.is_none_or(|of| of == place);
+            let edges = || spec.plan.edges.iter().filter(to_it);
+            let identity = Identity { job: operator.job.clone(), operator: operator.settings.name.clone(), instance, seed: 0 };
+            let environment = WasmEnvironment {
+                factory: WasmFactory {
+                    spec: Arc::clone(operator),
+                    identity,
+                    parallelism: count(node),
+                    open: Call { number: spec.first_epoch.0 << 32, now_ms: spec.clock.now_ms(), instant_ns: 0 },
+                    control: Arc::clone(&spec.control),
+                    has_standby: Arc::default(),
+                },
+                at: Participant { node: coordinator::Node::Operator(index), instance },
+                place: index,
+                control: Arc::clone(&spec.control),
+                reporter: Arc::clone(&spec.reporter),
+                clock: spec.clock.clone(),
+                edges: edges().map(|edge| edge.from).collect(),
+                in_flight: Arc::clone(&spec.in_flight),
+                copies: copies.clone(),
+                wake: OnceLock::new(),
+                origin: Instant::now(),
+            };
+            let ends = edges().map(|edge| EdgeEnd { input: edge.input, senders: senders(edge) }).collect();
             let state = restored.next().unwrap_or(Restored { watermark: i64::MIN, ..Restored::default() });
-            let (control, reporter) = (Arc::clone(&blueprint.control), Arc::clone(&blueprint.reporter));
-            OperatorInstance::open(Arc::clone(shape), place, blueprint.first_epoch, state, control, reporter, blueprint.clock.clone())
+            let state_bytes: i64 = state.chunks.iter().map(|held| held.chunk.size_bytes() as i64).sum();
+            let opened = OperatorInstance::open(environment, ends, spec.first_epoch, state);
+            let opened = opened.map_err(|error| failure(operator.settings.name.clone(), index, instance, spec.first_epoch, error))?;
+            spec.control.operators[index].state_bytes.fetch_add(state_bytes, Ordering::Relaxed);
+            Ok(opened)
         });
-        opened.collect()
+        opened.collect::<Result<Vec<_>, _>>()
     });
     operators.collect()
 }

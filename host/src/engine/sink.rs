@@ -2,29 +2,30 @@
 //!
 //! The channel between the two is bounded. When it is full the operator keeps what has arrived, the frontier stays, and the sources wait.
 
-use super::account::Accounts;
-use super::control::{Alarm, Control, Failure};
-use super::frame::Load;
-use super::inbox::{Arrival, Inbox};
-use super::moment::Moment;
+use super::abort_on_panic::AbortOnPanic;
+use super::control::Control;
+use super::failure::Failure;
+use super::in_flight::InFlight;
 use super::report::{EpochContent, EpochReport, Reporter};
+use super::timestamp::Timestamp;
 use crate::connect::{ConnectError, SinkWriter};
 use reprise_core::batch::Batch;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::StagedRef;
 use reprise_core::ids::Epoch;
+use reprise_core::operator::{Arrivals, Delivery, Frontier, Load};
 use reprise_core::topology;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use timely::progress::frontier::MutableAntichain;
+use timely::dataflow::operators::Capability;
 use timely::scheduling::SyncActivator;
 
 /// Batches that may wait for the writing thread.
 const WRITE_BEHIND_BATCHES: usize = 8;
 
 /// What one instance of a sink is made of.
-pub struct SinkSeat {
+pub struct SinkAssignment {
     /// Its name in the topology.
     pub name: String,
     /// Its place in the topology file.
@@ -38,47 +39,60 @@ enum Command {
     Seal { epoch: Epoch, closed: bool },
 }
 
-/// See the module.
+/// What a held command came with: the right to send keeps the frontier where it is.
+type Held = Option<Vec<Capability<Timestamp>>>;
+
+/// One instance of a sink.
 pub(super) struct SinkInstance {
     name: String,
     /// Where each edge comes from.
     edges: Vec<topology::Node>,
-    accounts: Arc<Accounts>,
+    in_flight: Arc<InFlight>,
     control: Arc<Control>,
     out: SyncSender<Command>,
-    held: Option<(Command, Option<Arrival>)>,
-    pub inbox: Inbox,
+    held: Option<(Command, Held)>,
+    arrivals: Arrivals<Vec<Capability<Timestamp>>>,
     closed: bool,
 }
 
 impl SinkInstance {
     /// Starts the writing thread. `wake` activates the dataflow operator.
     pub fn open(
-        seat: SinkSeat,
+        assignment: SinkAssignment,
         worker: u32,
         first: Epoch,
         control: Arc<Control>,
         reporter: Reporter,
-        (edges, accounts): (Vec<topology::Node>, Arc<Accounts>),
+        (edges, in_flight): (Vec<topology::Node>, Arc<InFlight>),
         wake: SyncActivator,
     ) -> Result<Self, Failure> {
         let (out, commands) = sync_channel(WRITE_BEHIND_BATCHES);
-        let at = Participant { node: Node::Sink(seat.index), instance: worker };
-        let (watched, name, writer) = (Arc::clone(&control), seat.name.clone(), seat.writer);
-        let connected = control.crew.connect();
+        let at = Participant { node: Node::Sink(assignment.index), instance: worker };
+        let (watched, name, writer) = (Arc::clone(&control), assignment.name.clone(), assignment.writer);
+        let connected = control.threads.connect();
         let thread = move || {
             let _connected = connected;
-            let _alarm = Alarm(&watched, "a writing thread");
+            let _abort = AbortOnPanic(&watched, "a writing thread");
             if let Err(failure) = write(writer, &commands, at, &name, &watched, &reporter, &wake) {
                 watched.fail(failure);
             }
         };
         std::thread::Builder::new()
-            .name(format!("write-{}", seat.name))
+            .name(format!("write-{}", assignment.name))
             .spawn(thread)
-            .map_err(|error| Failure::no_thread(&format!("a thread for sink `{}`", seat.name), &error))?;
-        let (name, inbox) = (seat.name, Inbox::new(first, 1));
-        Ok(Self { name, edges, accounts, control, out, held: None, inbox, closed: false })
+            .map_err(|error| Failure::no_thread(&format!("a thread for sink `{}`", assignment.name), &error))?;
+        let (name, arrivals) = (assignment.name, Arrivals::new(first));
+        Ok(Self { name, edges, in_flight, control, out, held: None, arrivals, closed: false })
+    }
+
+    /// Its name in the topology.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Takes a delivery in.
+    pub fn put(&mut self, epoch: Epoch, delivery: Delivery<Vec<Capability<Timestamp>>>) {
+        self.arrivals.put(epoch, delivery);
     }
 
     /// True once the end of the last epoch was handed to the thread.
@@ -87,35 +101,31 @@ impl SinkInstance {
     }
 
     /// One turn. What could not be sent is held, with its capability, until the thread wakes us.
-    pub fn work(&mut self, frontiers: &[MutableAntichain<Moment>]) -> Result<(), Failure> {
+    pub fn work(&mut self, frontier: &impl Frontier) -> Result<(), Failure> {
         loop {
             if self.control.aborted() {
                 return Ok(());
             }
-            if let Some((command, arrival)) = self.held.take()
-                && !self.try_send(command, arrival)
+            if let Some((command, right)) = self.held.take()
+                && !self.try_send(command, right)
             {
                 return Ok(());
             }
             if self.closed {
                 return Ok(());
             }
-            if let Some(mut arrival) = self.inbox.next() {
-                match std::mem::replace(&mut arrival.load, Load::Damaged) {
-                    Load::Rows(batch) => {
-                        if let Some(account) = self.edges.get(arrival.edge).and_then(|from| self.accounts.of(*from)) {
-                            account.subtract(self.inbox.current(), batch.size_bytes() as u64);
-                        }
-                        let command = Command::Write { epoch: self.inbox.current(), input: arrival.edge as u32, rows: batch };
-                        self.held = Some((command, Some(arrival)));
+            let epoch = self.arrivals.current();
+            if let Some(Delivery { edge, right, load }) = self.arrivals.next() {
+                if let Load::Rows(rows) = load {
+                    if let Some(upstream) = self.edges.get(edge).and_then(|from| self.in_flight.of(*from)) {
+                        upstream.subtract(epoch, rows.size_bytes() as u64);
                     }
-                    Load::Watermark { .. } => {}
-                    Load::Damaged => return Err(Failure::Internal(format!("a damaged frame reached sink `{}`", self.name))),
+                    self.held = Some((Command::Write { epoch, input: edge as u32, rows }, Some(right)));
                 }
-            } else if self.inbox.epoch_is_over(frontiers) {
-                self.closed = self.inbox.is_at_its_end(frontiers);
-                self.held = Some((Command::Seal { epoch: self.inbox.current(), closed: self.closed }, None));
-                self.inbox.advance();
+            } else if self.arrivals.is_over(frontier) {
+                self.closed = self.arrivals.is_last(frontier);
+                self.held = Some((Command::Seal { epoch, closed: self.closed }, None));
+                self.arrivals.next_epoch();
             } else {
                 return Ok(());
             }
@@ -123,11 +133,11 @@ impl SinkInstance {
     }
 
     /// False where the channel is full; the command is held then.
-    fn try_send(&mut self, command: Command, arrival: Option<Arrival>) -> bool {
+    fn try_send(&mut self, command: Command, right: Held) -> bool {
         match self.out.try_send(command) {
             Ok(()) => true,
             Err(TrySendError::Full(command)) => {
-                self.held = Some((command, arrival));
+                self.held = Some((command, right));
                 false
             }
             // The thread has failed, and said so to the control.

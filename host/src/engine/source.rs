@@ -15,14 +15,18 @@
 //!    └────────────────stop asked────────────────────────────┘
 //! ```
 
-use super::control::{Alarm, Control, Failure};
-use super::frame::{AWAKE, Frame, IDLE};
-use super::moment::{EPOCH_MAX, Moment, STEPS_MAX, epoch_of, moment};
-use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
+use super::abort_on_panic::AbortOnPanic;
+use super::control::Control;
+use super::failure::Failure;
+use super::guest::GuestDump;
+use super::report::{EpochContent, EpochReport, Reporter};
+use super::stream_element::StreamElement;
+use super::timestamp::{EPOCH_MAX, STEPS_MAX, Timestamp, epoch_of, timestamp};
 use crate::connect::{SourceBatch, SourceReader, Step};
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::{QuarantinedRow, SplitPosition};
 use reprise_core::ids::{Epoch, Instance};
+use reprise_core::operator::{AWAKE, IDLE, REJECTED_BYTES_MAX, RefusedRows};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -59,7 +63,7 @@ pub struct SourceLimits {
 }
 
 /// What one instance of a source is made of.
-pub struct SourceSeat {
+pub struct SourceAssignment {
     /// Its name in the topology.
     pub name: String,
     /// Its place in the topology file.
@@ -127,35 +131,63 @@ enum State {
     Closed,
 }
 
-struct SourceInstance {
+/// What an instance of a source shares with the rest of its run.
+struct SourceContext {
     name: String,
     at: Participant,
     peers: u32,
     limits: SourceLimits,
     control: Arc<Control>,
     reporter: Reporter,
-    input: Receiver<Read>,
-    probe: probe::Handle<Moment>,
+    probe: probe::Handle<Timestamp>,
     activator: Activator,
-    capability: Option<Capability<Moment>>,
-    state: State,
+}
+
+/// Where an instance of a source is in its epochs.
+struct EpochProgress {
     epoch: Epoch,
     step: u64,
-    epoch_began: Instant,
-    ahead: VecDeque<(Moment, u64)>,
-    ahead_bytes: u64,
-    /// Bytes let in by epoch, of those that are in no stored checkpoint.
-    unstored: VecDeque<(Epoch, u64)>,
+    began: Instant,
+}
+
+/// What an instance of a source let in and the dataflow has not worked off.
+#[derive(Default)]
+struct Ahead {
+    steps: VecDeque<(Timestamp, u64)>,
+    bytes: u64,
+}
+
+/// What the present epoch of a source amounts to.
+#[derive(Default)]
+struct SourceTally {
     moved: BTreeMap<String, String>,
-    refused: Refused,
+    refused: RefusedRows<GuestDump>,
     rows: u64,
-    watermark: i64,
-    idle_after: Option<Duration>,
+    /// A watermark was sent without rows since the last epoch: what came of it is to be kept.
+    has_spoken: bool,
+}
+
+/// Whether an instance of a source is idle.
+struct Idleness {
+    after: Option<Duration>,
     /// Since then it could have let rows in, and had none.
     quiet_since: Instant,
     is_idle: bool,
-    /// A watermark was sent without rows since the last epoch: what came of it is to be kept.
-    has_spoken: bool,
+}
+
+/// One instance of a source.
+struct SourceInstance {
+    context: SourceContext,
+    input: Receiver<Read>,
+    capability: Option<Capability<Timestamp>>,
+    state: State,
+    progress: EpochProgress,
+    ahead: Ahead,
+    /// Bytes let in by epoch, of those that are in no stored checkpoint.
+    unstored: VecDeque<(Epoch, u64)>,
+    tally: SourceTally,
+    watermark: i64,
+    idleness: Idleness,
     /// Others were asked to follow since the last batch was sent.
     waiting: bool,
     /// When the timer that was set last goes off.
@@ -164,86 +196,80 @@ struct SourceInstance {
 
 /// Builds a source into the dataflow and starts its reading thread.
 pub(super) fn build<'scope>(
-    scope: Scope<'scope, Moment>,
-    seat: SourceSeat,
+    scope: Scope<'scope, Timestamp>,
+    assigned: SourceAssignment,
     first: Epoch,
     limits: SourceLimits,
     control: &Arc<Control>,
     reporter: &Reporter,
-    probe: &probe::Handle<Moment>,
-) -> Result<(Stream<'scope, Moment, Frame>, Activator), Failure> {
-    let mut builder = OperatorBuilder::new(seat.name.clone(), scope);
-    let (output, stream) = builder.new_output::<Frame>();
-    let mut output = OutputBuilder::<_, NoopBuilder<Frame>>::from(output);
+    probe: &probe::Handle<Timestamp>,
+) -> Result<(Stream<'scope, Timestamp, StreamElement>, Activator), Failure> {
+    let mut builder = OperatorBuilder::new(assigned.name.clone(), scope);
+    let (output, stream) = builder.new_output::<StreamElement>();
+    let mut output = OutputBuilder::<_, NoopBuilder<StreamElement>>::from(output);
     let worker = scope.worker();
     let address = builder.operator_info().address;
     let wake = Arc::new(OnceLock::from(worker.sync_activator_for(address.to_vec())));
     let (sender, input) = sync_channel(READ_AHEAD_BATCHES);
-    let (name, reader, watched) = (seat.name.clone(), seat.reader, Arc::clone(control));
+    let (name, reader, watched) = (assigned.name.clone(), assigned.reader, Arc::clone(control));
     // The thread ends when the channel closes, at the latest at its next batch; a read from standard input may never return.
-    let connected = reader.ends().then(|| control.crew.connect());
+    let connected = reader.ends().then(|| control.threads.connect());
     std::thread::Builder::new()
-        .name(format!("read-{}", seat.name))
+        .name(format!("read-{}", assigned.name))
         .spawn(move || {
             let _connected = connected;
-            let _alarm = Alarm(&watched, "a reading thread");
+            let _abort = AbortOnPanic(&watched, "a reading thread");
             read(reader, &sender, &wake, &watched);
         })
         .map_err(|error| Failure::no_thread(&format!("a thread for source `{name}`"), &error))?;
     let activator = worker.activator_for(Rc::clone(&address));
     let mut instance = SourceInstance {
-        name: seat.name,
-        at: Participant { node: Node::Source(seat.index), instance: worker.index() as u32 },
-        peers: worker.peers() as u32,
-        limits,
-        control: Arc::clone(control),
-        reporter: Arc::clone(reporter),
+        context: SourceContext {
+            name: assigned.name,
+            at: Participant { node: Node::Source(assigned.index), instance: worker.index() as u32 },
+            peers: worker.peers() as u32,
+            limits,
+            control: Arc::clone(control),
+            reporter: Arc::clone(reporter),
+            probe: probe.clone(),
+            activator: worker.activator_for(Rc::clone(&address)),
+        },
         input,
-        probe: probe.clone(),
-        activator: worker.activator_for(Rc::clone(&address)),
         capability: None,
         state: State::Running,
-        epoch: first,
-        step: 0,
-        epoch_began: Instant::now(),
-        ahead: VecDeque::new(),
-        ahead_bytes: 0,
+        progress: EpochProgress { epoch: first, step: 0, began: Instant::now() },
+        ahead: Ahead::default(),
         unstored: VecDeque::new(),
-        moved: BTreeMap::new(),
-        refused: Refused::default(),
-        rows: 0,
+        tally: SourceTally::default(),
         watermark: i64::MIN,
-        idle_after: seat.idle_after,
-        quiet_since: Instant::now(),
-        is_idle: false,
-        has_spoken: false,
+        idleness: Idleness { after: assigned.idle_after, quiet_since: Instant::now(), is_idle: false },
         waiting: false,
         alarm: None,
     };
     builder.build(move |mut capabilities| {
-        instance.capability = capabilities.pop().map(|c| c.delayed(&moment(first, 0)));
+        instance.capability = capabilities.pop().map(|c| c.delayed(&timestamp(first, 0)));
         move |_| {
             let mut session = output.activate();
             if let Err(failure) = instance.work(&mut |capability, frame| session.session_with_builder(capability).give_container(frame)) {
                 instance.state = State::Closed;
                 instance.capability = None;
-                instance.control.fail(failure);
+                instance.context.control.fail(failure);
             }
         }
     });
     Ok((stream, activator))
 }
 
-type Send<'a> = dyn FnMut(&Capability<Moment>, &mut Frame) + 'a;
+type Send<'a> = dyn FnMut(&Capability<Timestamp>, &mut StreamElement) + 'a;
 
 impl SourceInstance {
     fn work(&mut self, send: &mut Send<'_>) -> Result<(), Failure> {
         while self.state != State::Closed {
-            if self.control.aborted() {
+            if self.context.control.aborted() {
                 return Ok(());
             }
             self.release_stored();
-            if self.control.stopping() || (self.state == State::Ended && self.control.all_ended()) {
+            if self.context.control.stopping() || (self.state == State::Ended && self.context.control.all_ended()) {
                 return self.close();
             }
             if self.epoch_is_due() {
@@ -254,7 +280,7 @@ impl SourceInstance {
                 break;
             }
             if !self.may_go_on() {
-                self.quiet_since = Instant::now();
+                self.idleness.quiet_since = Instant::now();
                 break;
             }
             match self.input.try_recv() {
@@ -265,9 +291,9 @@ impl SourceInstance {
                     self.rest(send);
                     break;
                 }
-                Err(TryRecvError::Disconnected) if self.control.stopping() || self.control.aborted() => break,
+                Err(TryRecvError::Disconnected) if self.context.control.stopping() || self.context.control.aborted() => break,
                 Err(TryRecvError::Disconnected) => {
-                    return Err(Failure::Internal(format!("the reader of source `{}` is gone", self.name)));
+                    return Err(Failure::Internal(format!("the reader of source `{}` is gone", self.context.name)));
                 }
             }
         }
@@ -281,95 +307,103 @@ impl SourceInstance {
     /// Asks to be activated at the end of the epoch. Once it is over only other events can end it, and they activate by themselves.
     fn set_alarm(&mut self) {
         let now = Instant::now();
-        let epoch = Some(self.epoch_began + self.limits.interval);
-        let rest = self.idle_after.filter(|_| !self.is_idle && self.state == State::Running).map(|after| self.quiet_since + after);
+        let epoch = Some(self.progress.began + self.context.limits.interval);
+        let rest = self
+            .idleness
+            .after
+            .filter(|_| !self.idleness.is_idle && self.state == State::Running)
+            .map(|after| self.idleness.quiet_since + after);
         let Some(due) = [epoch, rest].into_iter().flatten().filter(|due| *due > now).min() else { return };
         if self.alarm.is_none_or(|alarm| alarm <= now || due < alarm) {
             self.alarm = Some(due);
-            self.activator.activate_after(due - now + Duration::from_millis(1));
+            self.context.activator.activate_after(due - now + Duration::from_millis(1));
         }
     }
 
     /// Tells those downstream not to wait, where there have been no rows for long.
     fn rest(&mut self, send: &mut Send<'_>) {
-        if !self.is_idle && self.idle_after.is_some_and(|after| self.quiet_since.elapsed() >= after) {
-            (self.is_idle, self.has_spoken) = (true, true);
-            self.send(&mut Frame::watermark(self.at.instance, IDLE, self.peers), 0, send);
+        if !self.idleness.is_idle && self.idleness.after.is_some_and(|after| self.idleness.quiet_since.elapsed() >= after) {
+            (self.idleness.is_idle, self.tally.has_spoken) = (true, true);
+            self.send(&mut StreamElement::watermark(self.context.at.instance, IDLE, self.context.peers), 0, send);
         }
     }
 
     fn failed(&self, error: crate::connect::ConnectError) -> Failure {
-        Failure::Connect { kind: "source", name: self.name.clone(), instance: self.at.instance, error }
+        Failure::Connect { kind: "source", name: self.context.name.clone(), instance: self.context.at.instance, error }
     }
 
     fn epoch_is_due(&self) -> bool {
-        let under_way = self.epoch.0.saturating_sub(self.control.completed().0);
+        let under_way = self.progress.epoch.0.saturating_sub(self.context.control.completed().0);
         // Who lags behind follows, so that rows of a later epoch do not wait for this clock.
-        let behind = epoch_of(self.control.furthest()) > self.epoch;
-        let full = (self.state == State::Running && self.step + FRAMES_A_BATCH >= STEPS_MAX) || self.refused.bytes() > REJECTED_BYTES_SOFT;
+        let behind = epoch_of(self.context.control.furthest()) > self.progress.epoch;
+        let full = (self.state == State::Running && self.progress.step + FRAMES_A_BATCH >= STEPS_MAX)
+            || self.tally.refused.bytes() > REJECTED_BYTES_SOFT;
         // Only a checkpoint makes room; one that somebody waits for is made whatever there is to keep.
-        let asked = (self.control.is_full() && self.has_news()) || self.control.wanted() >= self.epoch;
-        under_way <= u64::from(self.limits.epochs_in_flight_max)
-            && (full || behind || asked || (self.has_news() && self.epoch_began.elapsed() >= self.limits.interval))
+        let asked = (self.context.control.is_full() && self.has_news()) || self.context.control.wanted() >= self.progress.epoch;
+        under_way <= u64::from(self.context.limits.epochs_in_flight_max)
+            && (full || behind || asked || (self.has_news() && self.progress.began.elapsed() >= self.context.limits.interval))
     }
 
     /// There is something to keep: an idle source ends no epoch, so that an idle job writes nothing.
     fn has_news(&self) -> bool {
-        self.rows > 0 || !self.moved.is_empty() || self.refused.bytes() > 0 || self.has_spoken
+        self.tally.rows > 0 || !self.tally.moved.is_empty() || self.tally.refused.bytes() > 0 || self.tally.has_spoken
     }
 
     /// Gives back what it read that is in a stored checkpoint by now. An instance at its end does so too: others share the room.
     fn release_stored(&mut self) {
-        while let Some((_, bytes)) = self.unstored.pop_front_if(|(epoch, _)| *epoch <= self.control.completed()) {
-            self.control.subtract_unstored(bytes);
+        while let Some((_, bytes)) = self.unstored.pop_front_if(|(epoch, _)| *epoch <= self.context.control.completed()) {
+            self.context.control.subtract_unstored(bytes);
         }
     }
 
     /// Backpressure: false while the dataflow has not worked off enough of what was let in.
     fn may_go_on(&mut self) -> bool {
-        while let Some(&(at, bytes)) = self.ahead.front() {
-            if self.probe.less_equal(&at) {
+        while let Some(&(at, bytes)) = self.ahead.steps.front() {
+            if self.context.probe.less_equal(&at) {
                 break;
             }
-            self.ahead_bytes -= bytes;
-            self.ahead.pop_front();
+            self.ahead.bytes -= bytes;
+            self.ahead.steps.pop_front();
         }
-        let room = self.ahead.len() < self.limits.steps_ahead_max as usize && self.ahead_bytes < self.limits.bytes_ahead_max;
-        room && self.step + FRAMES_A_BATCH < STEPS_MAX && self.refused.bytes() < REJECTED_BYTES_MAX && !self.control.is_full()
+        let room =
+            self.ahead.steps.len() < self.context.limits.steps_ahead_max as usize && self.ahead.bytes < self.context.limits.bytes_ahead_max;
+        room && self.progress.step + FRAMES_A_BATCH < STEPS_MAX
+            && self.tally.refused.bytes() < REJECTED_BYTES_MAX
+            && !self.context.control.is_full()
     }
 
-    fn send(&mut self, frame: &mut Frame, bytes: u64, send: &mut Send<'_>) {
+    fn send(&mut self, frame: &mut StreamElement, bytes: u64, send: &mut Send<'_>) {
         let Some(capability) = &mut self.capability else { return };
         send(capability, frame);
-        self.ahead.push_back((moment(self.epoch, self.step), bytes));
-        self.ahead_bytes += bytes;
-        self.step += 1;
-        let next = moment(self.epoch, self.step);
+        self.ahead.steps.push_back((timestamp(self.progress.epoch, self.progress.step), bytes));
+        self.ahead.bytes += bytes;
+        self.progress.step += 1;
+        let next = timestamp(self.progress.epoch, self.progress.step);
         capability.downgrade(&next);
-        self.control.reach(next);
+        self.context.control.reach(next);
         self.waiting = false;
     }
 
     /// Gives up moments at which nothing will be sent, and asks others to do the same where this one waits for them.
     fn follow(&mut self) {
-        let furthest = self.control.furthest();
+        let furthest = self.context.control.furthest();
         if self.state == State::Ended {
-            self.step = STEPS_MAX;
-        } else if epoch_of(furthest) == self.epoch {
-            self.step = self.step.max(furthest & STEPS_MAX);
+            self.progress.step = STEPS_MAX;
+        } else if epoch_of(furthest) == self.progress.epoch {
+            self.progress.step = self.progress.step.max(furthest & STEPS_MAX);
         }
-        let at = moment(self.epoch, self.step);
+        let at = timestamp(self.progress.epoch, self.progress.step);
         if let Some(capability) = self.capability.as_mut().filter(|capability| *capability.time() < at) {
             capability.downgrade(&at);
         }
-        if !self.ahead.is_empty() && !self.waiting && self.state == State::Running && !self.may_go_on() {
+        if !self.ahead.steps.is_empty() && !self.waiting && self.state == State::Running && !self.may_go_on() {
             self.waiting = true;
-            self.control.nudge();
+            self.context.control.nudge();
         }
     }
 
     fn let_in(&mut self, batch: SourceBatch, send: &mut Send<'_>) -> Result<(), Failure> {
-        let counters = &self.control.sources[place(self.at.node)];
+        let counters = &self.context.control.sources[place(self.context.at.node)];
         let (rows, bytes) = (batch.rows.len() as u64, batch.rows.size_bytes() as u64);
         counters.rows_in.fetch_add(rows + batch.rejected.len() as u64, Ordering::Relaxed);
         counters.rows_out.fetch_add(rows, Ordering::Relaxed);
@@ -378,75 +412,75 @@ impl SourceInstance {
         for row in batch.rejected {
             let origin = format!("{} at {}", row.split, row.offset);
             let row = QuarantinedRow { input: 0, origin, time: 0, key: vec![], value: row.bytes, reason: row.reason };
-            if !self.refused.push(row) {
-                let text = format!("source `{}` refused over {REJECTED_BYTES_MAX} bytes of rows in one epoch", self.name);
+            if !self.tally.refused.push(row) {
+                let text = format!("source `{}` refused over {REJECTED_BYTES_MAX} bytes of rows in one epoch", self.context.name);
                 return Err(Failure::Limit(format!("{text}\n  help: check `format`, or lower `checkpoint.interval`")));
             }
         }
-        self.rows += rows;
-        self.moved.extend(batch.positions.into_iter().map(|p| (p.split, p.position)));
+        self.tally.rows += rows;
+        self.tally.moved.extend(batch.positions.into_iter().map(|p| (p.split, p.position)));
         if rows > 0 {
-            self.quiet_since = Instant::now();
-            if std::mem::take(&mut self.is_idle) {
-                self.send(&mut Frame::watermark(self.at.instance, self.watermark.max(AWAKE), self.peers), 0, send);
+            self.idleness.quiet_since = Instant::now();
+            if std::mem::take(&mut self.idleness.is_idle) {
+                self.send(&mut StreamElement::watermark(self.context.at.instance, self.watermark.max(AWAKE), self.context.peers), 0, send);
             }
-            self.send(&mut Frame::rows(batch.rows), bytes, send);
+            self.send(&mut StreamElement::rows(batch.rows), bytes, send);
         }
         if batch.watermark > self.watermark {
             self.watermark = batch.watermark;
             // Where there were no rows, this wakes those downstream for nothing: they are told again at once.
-            self.is_idle = false;
-            self.has_spoken = true;
-            self.send(&mut Frame::watermark(self.at.instance, batch.watermark, self.peers), 0, send);
+            self.idleness.is_idle = false;
+            self.tally.has_spoken = true;
+            self.send(&mut StreamElement::watermark(self.context.at.instance, batch.watermark, self.context.peers), 0, send);
         }
         Ok(())
     }
 
     fn count_unstored(&mut self, bytes: u64) {
-        self.control.add_unstored(bytes);
+        self.context.control.add_unstored(bytes);
         match self.unstored.back_mut() {
-            Some((epoch, so_far)) if *epoch == self.epoch => *so_far += bytes,
-            _ => self.unstored.push_back((self.epoch, bytes)),
+            Some((epoch, so_far)) if *epoch == self.progress.epoch => *so_far += bytes,
+            _ => self.unstored.push_back((self.progress.epoch, bytes)),
         }
     }
 
     fn end(&mut self, send: &mut Send<'_>) {
-        self.send(&mut Frame::watermark(self.at.instance, i64::MAX, self.peers), 0, send);
+        self.send(&mut StreamElement::watermark(self.context.at.instance, i64::MAX, self.context.peers), 0, send);
         self.state = State::Ended;
         // The others may wait for what this one is now ready to give up.
         self.follow();
-        self.control.source_ended();
+        self.context.control.source_ended();
     }
 
     fn end_epoch(&mut self, closed: bool) -> Result<(), Failure> {
-        self.has_spoken = false;
-        let splits = std::mem::take(&mut self.moved);
-        let instance = Instance(self.at.instance);
+        self.tally.has_spoken = false;
+        let splits = std::mem::take(&mut self.tally.moved);
+        let instance = Instance(self.context.at.instance);
         let content = EpochContent::Source {
             splits: splits.into_iter().map(|(split, position)| SplitPosition { split, position, instance }).collect(),
-            rows: std::mem::take(&mut self.rows),
-            rejected: self.refused.take().0,
+            rows: std::mem::take(&mut self.tally.rows),
+            rejected: self.tally.refused.take().0,
             ended: closed && self.state == State::Ended,
         };
-        let report = EpochReport { from: self.at, epoch: self.epoch, closed, content };
-        (self.reporter)(report).map_err(|error| Failure::Internal(error.to_string()))
+        let report = EpochReport { from: self.context.at, epoch: self.progress.epoch, closed, content };
+        (self.context.reporter)(report).map_err(|error| Failure::Internal(error.to_string()))
     }
 
     fn next_epoch(&mut self) -> Result<(), Failure> {
-        if self.epoch.0 >= EPOCH_MAX {
+        if self.progress.epoch.0 >= EPOCH_MAX {
             return Err(Failure::Limit(format!("epoch {EPOCH_MAX} is the last one a job can have")));
         }
-        self.epoch = self.epoch.next();
-        self.step = 0;
-        self.epoch_began = Instant::now();
-        let first = epoch_of(self.control.furthest()) < self.epoch;
-        self.control.reach(moment(self.epoch, 0));
+        self.progress.epoch = self.progress.epoch.next();
+        self.progress.step = 0;
+        self.progress.began = Instant::now();
+        let first = epoch_of(self.context.control.furthest()) < self.progress.epoch;
+        self.context.control.reach(timestamp(self.progress.epoch, 0));
         if first {
             // Those with nothing to read would stay in the epoch before, and rows of this one would wait for them.
-            self.control.nudge();
+            self.context.control.nudge();
         }
         if let Some(capability) = &mut self.capability {
-            capability.downgrade(&moment(self.epoch, 0));
+            capability.downgrade(&timestamp(self.progress.epoch, 0));
         }
         Ok(())
     }

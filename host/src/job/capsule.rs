@@ -1,14 +1,15 @@
 //! Capsules: written beside the quarantine, read back and tried again by `reprise replay`.
 
 use super::blocking::blocking;
-use crate::engine::{Attempt, Case, Entry, Evidence, Failing, Failure, Input, Returned, Versioned, reproduce};
+use crate::engine::{CrashDumps, Failure, GuestCall, GuestDump, Reproduction, reproduce};
 use crate::store::Store;
 use crate::wasm::{self, Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
 use bytes::Bytes;
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::checkpoint::paths;
-use reprise_core::codec::{record, snapshot};
+use reprise_core::codec::record;
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
+use reprise_core::operator::{CallInput, FailedCall, OutputDigest, VersionedChunk};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,12 +40,12 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// About how many bytes a capsule of a case would have.
-    fn estimate(&self, case: &Case) -> u64 {
-        let state: u64 = case.state.iter().map(|held| held.chunk.size_bytes() as u64 + 12 * held.chunk.len() as u64).sum();
-        let calls: u64 = case.calls.iter().map(|entry| bytes(&entry.input)).sum();
-        let failing = if let Failing::Input(input) = &case.failing { bytes(input) } else { 0 };
-        state + calls + failing + self.attached().map_or(0, |bytes| bytes.len() as u64)
+    /// About how many bytes a capsule of a dump would have.
+    fn estimate(&self, dump: &GuestDump) -> u64 {
+        let state: u64 = dump.state.iter().map(|held| held.chunk.size_bytes() as u64 + 12 * held.chunk.len() as u64).sum();
+        let calls: u64 = dump.calls.iter().map(|entry| bytes(&entry.input)).sum();
+        let failed = if let FailedCall::Input(input) = &dump.failed { bytes(input) } else { 0 };
+        state + calls + failed + self.attached().map_or(0, |bytes| bytes.len() as u64)
     }
 
     fn attached(&self) -> Option<&Vec<u8>> {
@@ -77,8 +78,8 @@ impl Origin {
     }
 
     /// The bytes of a capsule; `None` where it would be larger than it may be.
-    pub fn encode(&self, case: &Case, instance: Instance, epoch: Epoch) -> Option<Vec<u8>> {
-        if self.estimate(case) > self.bytes_max {
+    pub fn encode(&self, dump: &GuestDump, instance: Instance, epoch: Epoch) -> Option<Vec<u8>> {
+        if self.estimate(dump) > self.bytes_max {
             return None;
         }
         let capsule = Capsule {
@@ -86,7 +87,7 @@ impl Origin {
             operator: self.operator.clone(),
             line: self.line,
             instance,
-            parallelism: case.parallelism,
+            parallelism: dump.parallelism,
             epoch,
             config: self.config.clone(),
             component: self.digest,
@@ -94,22 +95,20 @@ impl Origin {
             limits: self.limits_out(),
             variables: self.grants.0.clone(),
             folders: self.grants.1.clone(),
-            open: numbered(case.open),
-            state: case.state.iter().map(|held| Cells::new(held.version, &held.chunk)).collect(),
-            calls: case
+            open: numbered(dump.open),
+            state: dump.state.iter().map(|held| Cells::new(held.version, &held.chunk)).collect(),
+            calls: dump
                 .calls
                 .iter()
                 .map(|e| Done { call: numbered(e.call), given: given(&e.input), digest: e.returned.digest() })
                 .collect(),
-            failed: numbered(case.call),
-            given: match &case.failing {
-                Failing::Input(input) => given(input),
-                Failing::Snapshot { scope, part_bytes_max } => {
-                    Given::Snapshot { scope: scope_out(*scope), part_bytes_max: *part_bytes_max }
-                }
-                Failing::Start => Given::Start,
+            failed: numbered(dump.call),
+            given: match &dump.failed {
+                FailedCall::Input(input) => given(input),
+                FailedCall::Snapshot { scope, part_bytes_max } => Given::Snapshot { scope: *scope, part_bytes_max: *part_bytes_max },
+                FailedCall::Start => Given::Start,
             },
-            fault: fault(&case.error),
+            fault: fault(&dump.fault),
         };
         record::encode(&capsule).ok().filter(|bytes| bytes.len() as u64 <= self.bytes_max)
     }
@@ -117,34 +116,34 @@ impl Origin {
 
 /// Stores the capsules of a failure that ends an attempt, whose epoch is never reported. The failure is what it is where that cannot be done.
 pub(super) async fn keep(store: &Store, origin: Origin, generation: Generation, failure: &mut Failure) {
-    let Failure::Guest { instance, epoch, error, evidence, .. } = failure else { return };
-    let Evidence::Cases(cases) = std::mem::take(evidence) else { return };
+    let Failure::Guest { instance, epoch, error, dumps: kept, .. } = failure else { return };
+    let CrashDumps::Unwritten(dumps) = std::mem::take(kept) else { return };
     let (origin, instance, epoch) = (Arc::new(origin), Instance(*instance), *epoch);
-    if let Some((path, bytes)) = origin.beside().filter(|_| !cases.is_empty())
+    if let Some((path, bytes)) = origin.beside().filter(|_| !dumps.is_empty())
         && let Err(cause) = store.create(&path, Bytes::from_owner(Shared(bytes))).await
     {
         tracing::warn!(path, %cause, "the component that capsules name cannot be stored");
     }
     let mut number = 0;
-    for case in cases {
+    for dump in dumps {
         let path = paths::capsule(&origin.operator, instance, epoch, generation, number);
         // Others of the epoch are stored, too.
-        let is_its = case.error.call == error.call && case.error.fault == error.fault;
+        let is_its = dump.fault.call == error.call && dump.fault.fault == error.fault;
         let encoder = Arc::clone(&origin);
-        let Ok(Some(bytes)) = blocking(move || encoder.encode(&case, instance, epoch)).await else { continue };
+        let Ok(Some(bytes)) = blocking(move || encoder.encode(&dump, instance, epoch)).await else { continue };
         if let Err(cause) = store.create(&path, bytes.into()).await {
             tracing::warn!(path, %cause, "a capsule cannot be stored");
             return;
         }
         number += 1;
         if is_its {
-            *evidence = Evidence::Capsule(path);
+            *kept = CrashDumps::Capsule(path);
         }
     }
 }
 
-fn bytes(input: &Input) -> u64 {
-    if let Input::Rows { rows, .. } = input { rows.size_bytes() as u64 } else { 16 }
+fn bytes(input: &CallInput) -> u64 {
+    if let CallInput::Rows { rows, .. } = input { rows.size_bytes() as u64 } else { 16 }
 }
 
 fn numbered(call: Call) -> Numbered {
@@ -156,24 +155,10 @@ fn call(numbered: Numbered) -> Call {
     Call { number: numbered.number, now_ms: numbered.now_ms, instant_ns: 0 }
 }
 
-fn given(input: &Input) -> Given {
+fn given(input: &CallInput) -> Given {
     match input {
-        Input::Rows { input, rows } => Given::Rows { input: *input, rows: Rows::new(rows) },
-        Input::Watermark(watermark) => Given::Watermark(*watermark),
-    }
-}
-
-fn scope_out(scope: wasm::Scope) -> snapshot::Scope {
-    match scope {
-        wasm::Scope::Full => snapshot::Scope::Full,
-        wasm::Scope::Changes => snapshot::Scope::Delta,
-    }
-}
-
-fn scope_in(scope: snapshot::Scope) -> wasm::Scope {
-    match scope {
-        snapshot::Scope::Full => wasm::Scope::Full,
-        snapshot::Scope::Delta => wasm::Scope::Changes,
+        CallInput::Rows { input, rows } => Given::Rows { input: *input, rows: Rows::new(rows) },
+        CallInput::Watermark(watermark) => Given::Watermark(*watermark),
     }
 }
 
@@ -271,7 +256,7 @@ pub struct Tried {
     /// Calls repeated before the one that failed.
     pub calls: usize,
     /// What happened now.
-    pub attempt: Attempt,
+    pub attempt: Reproduction,
 }
 
 impl Tried {
@@ -284,7 +269,7 @@ impl Tried {
             let is_between = fault.kind == "deadline" && (backtrace.is_empty() || fault.backtrace.is_empty());
             is_between || backtrace == fault.backtrace
         };
-        matches!(&self.attempt, Attempt::Failed(error)
+        matches!(&self.attempt, Reproduction::Failed(error)
             if error.call == fault.call && error.fault.kind() == fault.kind && is_same_place(&error.backtrace))
     }
 }
@@ -333,16 +318,16 @@ pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
         (None, Some(bytes)) => bytes,
         (None, None) => find_beside(path, capsule.component).ok_or(CapsuleError::Missing { digest: capsule.component })?,
     };
-    let case = case(&mut capsule).map_err(damaged)?;
+    let dump = dump(&mut capsule).map_err(damaged)?;
     let (limits, settings) = limits_in(&capsule.limits);
     let settings = settings.with_memories(crate::wasm::memories(&bytes));
     let loaded = Runtime::new(&settings)?.load(&bytes)?.granted(grants)?;
     let identity = Identity { job: capsule.job.clone(), operator: capsule.operator.clone(), instance: capsule.instance.0, seed: 0 };
-    let attempt = reproduce(&loaded, &capsule.config, &limits, identity, &case);
+    let attempt = reproduce(&loaded, &capsule.config, &limits, identity, &dump);
     Ok(Tried {
         is_other_component: loaded.digest() != capsule.component,
-        cells: case.state.iter().map(|held| held.chunk.len()).sum(),
-        calls: case.calls.len(),
+        cells: dump.state.iter().map(|held| held.chunk.len()).sum(),
+        calls: dump.calls.len(),
         attempt,
         capsule,
     })
@@ -373,34 +358,35 @@ impl AsRef<[u8]> for Shared {
     }
 }
 
-fn input(given: Given) -> Result<Input, String> {
+fn input(given: Given) -> Result<CallInput, String> {
     match given {
-        Given::Rows { input, rows } => Ok(Input::Rows { input, rows: rows.batch()? }),
-        Given::Watermark(watermark) => Ok(Input::Watermark(watermark)),
+        Given::Rows { input, rows } => Ok(CallInput::Rows { input, rows: rows.batch()? }),
+        Given::Watermark(watermark) => Ok(CallInput::Watermark(watermark)),
         Given::Snapshot { .. } | Given::Start => Err("a call that succeeded was given neither rows nor a watermark".to_owned()),
     }
 }
 
 /// Takes state and calls out of a capsule.
-fn case(capsule: &mut Capsule) -> Result<Case, String> {
+fn dump(capsule: &mut Capsule) -> Result<GuestDump, String> {
     let versioned = |cells: Cells| {
         let version = cells.version;
-        cells.chunk().map(|chunk| Arc::new(Versioned { version, chunk }))
+        cells.chunk().map(|chunk| Arc::new(VersionedChunk { version, chunk }))
     };
-    let done =
-        |done: Done| Ok(Arc::new(Entry { input: input(done.given)?, call: call(done.call), returned: Returned::known_by(done.digest) }));
-    Ok(Case {
+    let done = |done: Done| {
+        Ok(Arc::new(GuestCall { input: input(done.given)?, call: call(done.call), returned: OutputDigest::known_by(done.digest) }))
+    };
+    Ok(GuestDump {
         parallelism: capsule.parallelism,
         open: call(capsule.open),
         state: std::mem::take(&mut capsule.state).into_iter().map(versioned).collect::<Result<_, String>>()?,
         calls: std::mem::take(&mut capsule.calls).into_iter().map(done).collect::<Result<_, String>>()?,
-        failing: match capsule.given.clone() {
-            Given::Snapshot { scope, part_bytes_max } => Failing::Snapshot { scope: scope_in(scope), part_bytes_max },
-            Given::Start => Failing::Start,
-            given => Failing::Input(input(given)?),
+        failed: match capsule.given.clone() {
+            Given::Snapshot { scope, part_bytes_max } => FailedCall::Snapshot { scope, part_bytes_max },
+            Given::Start => FailedCall::Start,
+            given => FailedCall::Input(input(given)?),
         },
         call: call(capsule.failed),
-        error: GuestError::missing(),
+        fault: GuestError::missing(),
     })
 }
 

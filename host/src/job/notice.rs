@@ -1,7 +1,7 @@
 //! What a job tells whoever watches it. The command line turns it into lines; tests look at it directly.
 
 use crate::connect::Recovered;
-use crate::engine::{Control, Event};
+use crate::engine::{Control, OperatorEvent};
 use reprise_core::ids::{Epoch, Generation};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,7 @@ pub enum Notice {
         wait: Duration,
     },
     /// Something happened to an operator; the job goes on.
-    Operator(Event),
+    Operator(OperatorEvent),
     /// The store does not answer. The job goes on with what it can, and tries again.
     StorageOut {
         /// What was tried.

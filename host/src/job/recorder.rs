@@ -6,7 +6,7 @@ use super::capsule::{Origin, Shared};
 use super::compact;
 use super::error::Error;
 use super::patience::Patience;
-use crate::engine::{Case, EpochContent, EpochReport, Faulted, ReportLost, Reporter, Versioned};
+use crate::engine::{EpochContent, EpochReport, GuestDump, ReportLost, Reporter};
 use crate::store::{Creation, Store};
 use bytes::Bytes;
 use reprise_core::cells::merge_neighbours;
@@ -17,6 +17,7 @@ use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::{checksum, record, snapshot};
 use reprise_core::ids::{Epoch, Generation, Instance};
+use reprise_core::operator::{FailedRow, VersionedChunk};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{OnceCell, mpsc, watch};
@@ -122,10 +123,10 @@ impl Recorder {
                 let quarantine = self.quarantine(from, epoch, rejected).await?;
                 Content::Source { splits, rows, rejected: count, quarantine, ended }
             }
-            EpochContent::Operator { snapshot, watermark, rows, rejected, faulted, cases } => {
+            EpochContent::Operator { snapshot, watermark, rows, rejected, faulted, dumps } => {
                 let count = (rejected.len() + faulted.len()) as u64;
                 let mut quarantine = self.quarantine(from, epoch, rejected).await?;
-                let faulted = self.capsules(from, epoch, faulted, cases).await?;
+                let faulted = self.capsules(from, epoch, faulted, dumps).await?;
                 self.faulted(from, epoch, faulted, &mut quarantine).await?;
                 let snapshot = match snapshot {
                     Some((scope, chunks)) => Some(self.snapshot(from, epoch, scope, chunks).await?),
@@ -152,7 +153,7 @@ impl Recorder {
         from: Participant,
         epoch: Epoch,
         scope: snapshot::Scope,
-        chunks: Vec<Arc<Versioned>>,
+        chunks: Vec<Arc<VersionedChunk>>,
     ) -> Result<ObjectRef, Error> {
         let (operator, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
         let path = paths::snapshot(&operator, instance, epoch, self.generation, scope == snapshot::Scope::Full);
@@ -193,16 +194,22 @@ impl Recorder {
     }
 
     /// Stores the capsules of an epoch. Gives the rows with the names of theirs.
-    async fn capsules(&self, from: Participant, epoch: Epoch, faulted: Vec<Faulted>, cases: Vec<Case>) -> Result<Vec<FaultedRow>, Error> {
+    async fn capsules(
+        &self,
+        from: Participant,
+        epoch: Epoch,
+        faulted: Vec<FailedRow<GuestDump>>,
+        dumps: Vec<GuestDump>,
+    ) -> Result<Vec<FaultedRow>, Error> {
         let Node::Operator(place) = from.node else { return Ok(Vec::new()) };
         let mut number = 0;
-        for case in cases {
-            self.capsule(from, place, epoch, &mut number, case).await?;
+        for dump in dumps {
+            self.capsule(from, place, epoch, &mut number, dump).await?;
         }
         let mut rows = Vec::with_capacity(faulted.len());
-        for Faulted { mut row, case } in faulted {
-            if let Some(case) = case {
-                row.capsule = self.capsule(from, place, epoch, &mut number, case).await?;
+        for FailedRow { mut row, dump } in faulted {
+            if let Some(dump) = dump {
+                row.capsule = self.capsule(from, place, epoch, &mut number, dump).await?;
             }
             rows.push(row);
         }
@@ -216,12 +223,12 @@ impl Recorder {
         place: usize,
         epoch: Epoch,
         number: &mut usize,
-        case: Case,
+        dump: GuestDump,
     ) -> Result<Option<String>, Error> {
         let Some(origin) = self.origins.get(place).cloned() else { return Ok(None) };
         let instance = Instance(from.instance);
         let path = paths::capsule(&origin.operator, instance, epoch, self.generation, *number);
-        let Some(bytes) = blocking(move || origin.encode(&case, instance, epoch)).await? else { return Ok(None) };
+        let Some(bytes) = blocking(move || origin.encode(&dump, instance, epoch)).await? else { return Ok(None) };
         *number += 1;
         self.component(place).await?;
         compact::put(&self.store, &self.patience, &path, bytes, false).await?;

@@ -12,7 +12,7 @@ use super::error::Error;
 use super::notice::{Notice, Watch};
 use super::opening::{self, failed};
 use super::replay::By;
-use crate::engine::{Control, Event, Guard};
+use crate::engine::{Control, OperatorEvent, SharedCircuitBreaker};
 use crate::store::{Created, Store, StoreError};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::Resume;
@@ -29,7 +29,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Ends the pauses of a run that somebody asks it to end.
 pub(super) struct Resumer {
-    /// In the order of the topology file, as the guards are.
+    /// In the order of the topology file, as the breakers are.
     operators: Vec<String>,
     generation: Generation,
     control: Arc<Control>,
@@ -88,7 +88,7 @@ impl Resumer {
         // First the answer: a request that is made after the next pause has begun is another one.
         let answered = store.delete(&path).await;
         if guard.resume() {
-            (self.watch)(Notice::Operator(Event::PauseEnded { operator: request.operator.clone() }));
+            (self.watch)(Notice::Operator(OperatorEvent::PauseEnded { operator: request.operator.clone() }));
         }
         if answered.is_err() {
             self.done.insert(request);
@@ -96,9 +96,9 @@ impl Resumer {
         answered
     }
 
-    fn guard(&self, operator: &str) -> Option<Arc<Guard>> {
+    fn guard(&self, operator: &str) -> Option<Arc<SharedCircuitBreaker>> {
         let at = self.operators.iter().position(|name| name == operator)?;
-        self.control.guards.get(at).cloned()
+        self.control.breakers.get(at).cloned()
     }
 }
 

@@ -21,7 +21,10 @@ use super::take_up;
 use super::tidy;
 use crate::clock::Clock;
 use crate::connect::{self, ConnectError, RowEncoding, SourceReader};
-use crate::engine::{self, Accounts, Blueprint, Control, Failure, Guard, OperatorBlueprint, Seat, SinkSeat, SourceLimits, SourceSeat};
+use crate::engine::{
+    self, Control, DataflowSpec, Failure, InFlight, OperatorSpec, SharedCircuitBreaker, SinkAssignment, SourceAssignment, SourceLimits,
+    WorkerAssignment,
+};
 use crate::store::{Intercept, Store};
 use crate::wasm;
 use look::Look;
@@ -313,8 +316,8 @@ impl Job {
     /// Lets engine and keeper work side by side; when one fails, the other is stopped.
     async fn drive(
         &self,
-        blueprint: Blueprint,
-        seats: Vec<Seat>,
+        blueprint: DataflowSpec,
+        seats: Vec<WorkerAssignment>,
         keeper: Keeper,
         Recorded { events, lanes }: Recorded,
         control: &Arc<Control>,
@@ -427,21 +430,21 @@ impl Job {
         sinks: &[NamedSink],
         generation: Generation,
         mut checkpoint: Option<&mut Checkpoint>,
-    ) -> Result<Vec<Seat>, Error> {
+    ) -> Result<Vec<WorkerAssignment>, Error> {
         let (topology, workers) = (&self.plan().topology, self.options.workers);
-        let mut seats: Vec<Seat> = (0..workers).map(|_| Seat::default()).collect();
+        let mut seats: Vec<WorkerAssignment> = (0..workers).map(|_| WorkerAssignment::default()).collect();
         for (index, (name, readers)) in self.sources(replays).zip(readers).enumerate() {
             for (seat, reader) in seats.iter_mut().zip(readers) {
                 let idle_after = topology.sources.get(index).and_then(|source| match &source.kind {
                     SourceKind::File(file) => file.idle_after,
                 });
-                seat.sources.push(SourceSeat { name: name.clone(), index, reader, idle_after });
+                seat.sources.push(SourceAssignment { name: name.clone(), index, reader, idle_after });
             }
         }
         for (index, NamedSink { name, sink }) in sinks.iter().enumerate() {
             for (instance, seat) in seats.iter_mut().enumerate() {
                 let writer = sink.writer(instance as u32, generation.0).map_err(cannot_start("sink", name))?;
-                seat.sinks.push(SinkSeat { name: name.clone(), index, writer });
+                seat.sinks.push(SinkAssignment { name: name.clone(), index, writer });
             }
         }
         if let Some(checkpoint) = checkpoint.as_mut() {
@@ -460,9 +463,9 @@ impl Job {
     fn control(&self, first_epoch: Epoch, replays: &Replays) -> Arc<Control> {
         let (topology, workers) = (&self.plan().topology, self.options.workers);
         let nodes = (topology.sources.len() + replays.len(), topology.sinks.len());
-        let guard = |operator: &Operator| Guard::new(window(&operator.on_failure), operator.instances(workers) as usize);
-        let guards = topology.operators.iter().map(|operator| Arc::new(guard(operator))).collect();
-        Arc::new(Control::new(first_epoch, workers as usize, topology.checkpoint.uncheckpointed_bytes_max, nodes, guards))
+        let guard = |operator: &Operator| SharedCircuitBreaker::new(window(&operator.on_failure), operator.instances(workers) as usize);
+        let breakers = topology.operators.iter().map(|operator| Arc::new(guard(operator))).collect();
+        Arc::new(Control::new(first_epoch, workers as usize, topology.checkpoint.uncheckpointed_bytes_max, nodes, breakers))
     }
 
     fn recorder(&self, layout: &Layout, patience: &Arc<Patience>, replays: &Replays) -> (engine::Reporter, Recorded) {
@@ -504,12 +507,12 @@ impl Job {
         }
     }
 
-    fn blueprint(&self, first_epoch: Epoch, control: &Arc<Control>, reporter: engine::Reporter, replays: &Replays) -> Blueprint {
+    fn blueprint(&self, first_epoch: Epoch, control: &Arc<Control>, reporter: engine::Reporter, replays: &Replays) -> DataflowSpec {
         let topology = &self.plan().topology;
         let watch = Arc::clone(&self.options.watch);
-        let events: engine::Events = Arc::new(move |event| watch(Notice::Operator(event)));
+        let events: engine::OperatorEvents = Arc::new(move |event| watch(Notice::Operator(event)));
         let operators = topology.operators.iter().enumerate().map(|(index, operator)| {
-            Arc::new(OperatorBlueprint {
+            Arc::new(OperatorSpec {
                 job: topology.name.clone(),
                 settings: operator.clone(),
                 component: self.prepared.components[index].clone(),
@@ -517,11 +520,11 @@ impl Job {
                 limits: prepare::limits_of(operator),
                 part_bytes_max: u32::try_from(topology.checkpoint.part_bytes_max).unwrap_or(u32::MAX),
                 chain_length_max: topology.checkpoint.chain_length_max,
-                guard: Arc::clone(&control.guards[index]),
+                breaker: Arc::clone(&control.breakers[index]),
                 events: Arc::clone(&events),
             })
         });
-        Blueprint {
+        DataflowSpec {
             plan: replays.extend(self.plan().clone()),
             first_epoch,
             operators: operators.collect(),
@@ -531,7 +534,7 @@ impl Job {
                 steps_ahead_max: topology.flow.steps_ahead_max,
                 bytes_ahead_max: topology.flow.bytes_ahead_max,
             },
-            accounts: Arc::new(Accounts::new(topology.operators.len(), self.options.workers, topology.flow.emitted_ahead_bytes_max)),
+            in_flight: Arc::new(InFlight::new(topology.operators.len(), self.options.workers, topology.flow.emitted_ahead_bytes_max)),
             control: Arc::clone(control),
             reporter,
             clock: self.options.clock.clone(),

@@ -2,12 +2,12 @@
 
 use super::error::Error;
 use super::opening::Checkpoint;
-use crate::engine::{Restored, Versioned};
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::manifest::{InstanceState, OperatorState};
 use reprise_core::description::{Description, Slot, SlotKind};
 use reprise_core::ids::Epoch;
 use reprise_core::keying;
+use reprise_core::operator::{Restored, VersionedChunk};
 
 impl Checkpoint {
     /// The state of every instance of one operator, for so many instances of a component that describes itself so. Takes the chunks
@@ -90,8 +90,8 @@ pub(super) struct Moved {
 
 impl Moved {
     /// A chunk as it is to be restored.
-    fn of(&self, chunk: Chunk) -> Versioned {
-        Versioned { version: self.version, chunk: chunk.with_slot(self.to) }
+    fn of(&self, chunk: Chunk) -> VersionedChunk {
+        VersionedChunk { version: self.version, chunk: chunk.with_slot(self.to) }
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
         let mut cells = 0;
         for (instance, restored) in dealt.iter().enumerate() {
             assert_eq!((restored.watermark, restored.continues), (7, false));
-            for Versioned { version, chunk } in &restored.chunks {
+            for VersionedChunk { version, chunk } in &restored.chunks {
                 assert_eq!((*version, chunk.slot()), (2, 3));
                 assert!(chunk.cells().all(|c| keying::owner(keying::group(c.key), 3) == instance as u32));
                 cells += chunk.len();
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn broadcast_cells_are_copied_and_instance_cells_cannot_move() {
         let dealt = spread([vec![keyed(0..2)], vec![keyed(0..2)]].into_iter(), &moved(0, SlotKind::Broadcast), 0, 3).unwrap();
-        assert!(dealt.iter().all(|restored| restored.chunks == [Versioned { version: 2, chunk: keyed(0..2) }]));
+        assert!(dealt.iter().all(|restored| restored.chunks == [VersionedChunk { version: 2, chunk: keyed(0..2) }]));
         assert_eq!(spread([vec![keyed(0..2)]].into_iter(), &moved(0, SlotKind::Instance), 0, 2).unwrap_err(), 0);
     }
 }

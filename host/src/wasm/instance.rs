@@ -18,6 +18,7 @@ use super::usage::{self, Usage};
 use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
 use reprise_core::description::Description;
+use reprise_core::operator::{Outcome, Rejection};
 use std::collections::BTreeMap;
 use wasmtime::Store;
 
@@ -52,24 +53,6 @@ pub(super) struct Piece {
     pub(super) outputs: Vec<(u32, Batch)>,
     /// There is more.
     pub(super) more: bool,
-}
-
-/// A row that the operator refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// Index into the batch that was given.
-    pub row: u32,
-    /// What is wrong with it; at most 4 KiB.
-    pub reason: String,
-}
-
-/// What a call of `process` did, checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Rows by output port, in the order in which the guest returned them; none is empty.
-    pub outputs: Vec<(u32, Batch)>,
-    /// Rows refused, in the order in which the guest named them; each at most once.
-    pub rejected: Vec<Rejection>,
 }
 
 /// Which cells a snapshot is to hold.

@@ -34,7 +34,7 @@ pub use component::Component;
 pub use deadline::{Elapsed, WALL_FACTOR};
 pub use fault::{FRAMES_MAX, Fault, GuestError, Reached};
 pub use guest::{Call, Identity, LOG_LINES_MAX, LOG_TAIL_LINES, Level, LogLine};
-pub use instance::{Instance, Outcome, Part, Rejection, Scope};
+pub use instance::{Instance, Part, Scope};
 pub use limits::{
     CELL_BYTES_MAX, CHUNKS_PER_PART_MAX, CORE_INSTANCES_MAX, COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, MEMORIES_MAX,
     OUTPUTS_PER_PIECE_MAX, TABLE_ELEMENTS_MAX, TEXT_BYTES_MAX,
@@ -42,6 +42,7 @@ pub use limits::{
 pub use load::{COMPONENT_BYTES_MAX, Inspection, Kind, LoadError, World, inspect};
 pub use parts::{COMPONENTS_MAX, memories};
 pub use pieces::{BATCH_BYTES, EMPTY_PIECES_MAX, PIECES_MAX};
+pub use reprise_core::operator::{Outcome, Rejection};
 pub use runtime::{INSTANCES_MAX, Runtime, Settings};
 pub use snapshot::{EMPTY_PARTS_MAX, PARTS_MAX, RESTORED_BYTES_PER_DEADLINE, Reading, SnapshotSize};
 pub use usage::Usage;

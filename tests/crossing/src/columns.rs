@@ -2,7 +2,7 @@
 
 use crate::bytes::Bytes;
 use crate::law;
-use reprise::engine::{Frame, Load};
+use reprise::engine::{Payload, StreamElement};
 use reprise_core::batch::{Batch, Columns};
 use reprise_core::cells::{Chunk, ChunkColumns};
 use reprise_core::codec::snapshot::{self, Head, Scope};
@@ -84,11 +84,11 @@ pub fn description(bytes: &mut Bytes<'_>) {
 }
 
 pub fn frame(bytes: &[u8]) {
-    let Some(frame) = Frame::from_wire(bytes) else { return };
-    if let Load::Rows(rows) = &frame.load {
+    let Some(frame) = StreamElement::from_wire(bytes) else { return };
+    if let Payload::Rows(rows) = &frame.payload {
         assert!(law::is_batch(&rows.clone().into_columns()), "accepted: {rows:?}");
     }
-    assert_eq!(Frame::from_wire(&frame.to_wire()), Some(frame));
+    assert_eq!(StreamElement::from_wire(&frame.to_wire()), Some(frame));
 }
 
 /// A good one of each kind.
@@ -97,12 +97,12 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     for (time, key, value) in [(1, &b"k"[..], &b"value"[..]), (2, b"", b"v")] {
         rows.push(reprise_core::batch::Row { time, key, value }).expect("two rows fit");
     }
-    let framed = |frame: Frame| [b"f".to_vec(), frame.to_wire()].concat();
+    let framed = |frame: StreamElement| [b"f".to_vec(), frame.to_wire()].concat();
     vec![
         ("batch", b"b\x02\x02\x01\x03\x02\x00\x02\x03abc\x02de".to_vec()),
         ("chunk", b"c\x01\x02\x01\x02\x02\x00\x01\x02\x02\x02\x01\x01\x02ab\x01i\x02vw".to_vec()),
         ("description", b"n\x01\x01\x01\x01\x04name\x011\x02in\x03out\x05slots\x01\x00\x00\x00".to_vec()),
-        ("frame-rows", framed(Frame::rows(rows))),
-        ("frame-watermark", framed(Frame::watermark(3, -5, 2))),
+        ("frame-rows", framed(StreamElement::rows(rows))),
+        ("frame-watermark", framed(StreamElement::watermark(3, -5, 2))),
     ]
 }

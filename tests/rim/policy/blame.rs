@@ -2,7 +2,7 @@
 //! somebody has raised the limit or mended the component. Rows that no instance can take go to quarantine as ever.
 
 use crate::recovery::jobs::{Folder, Run, Then, Topology, running_counts};
-use reprise::engine::Event;
+use reprise::engine::OperatorEvent;
 use reprise::job::{Ending, Notice};
 
 /// Lines `key,value,7`, which a guest takes by key.
@@ -30,14 +30,15 @@ fn counted(lines: &[String]) -> Vec<(String, String)> {
 
 /// Why the operator was paused, each time.
 fn pauses(run: &Run) -> Vec<&str> {
-    let reason = |notice| if let &Notice::Operator(Event::Paused { ref reason, .. }) = notice { Some(reason.as_str()) } else { None };
+    let reason =
+        |notice| if let &Notice::Operator(OperatorEvent::Paused { ref reason, .. }) = notice { Some(reason.as_str()) } else { None };
     run.notices.iter().filter_map(reason).collect()
 }
 
 /// Runs until the operator is paused, and asks to stop then.
 fn until_paused(folder: &Folder) -> Run {
     folder.run_with(1, |notice| match notice {
-        Notice::Operator(Event::Paused { .. }) => Then::Stop,
+        Notice::Operator(OperatorEvent::Paused { .. }) => Then::Stop,
         _ => Then::GoOn,
     })
 }
@@ -103,7 +104,7 @@ fn a_pause_that_ends_with_the_instance_as_worn_out_as_before_puts_no_row_into_qu
     folder.feed("lines", "all", lines(60, "memory"));
     let mut paused = 0;
     let run = folder.run_with(1, |notice| match notice {
-        Notice::Operator(Event::Paused { .. }) => {
+        Notice::Operator(OperatorEvent::Paused { .. }) => {
             paused += 1;
             if paused < 4 { Then::GoOn } else { Then::Stop }
         }
@@ -132,7 +133,7 @@ fn rows_in_a_row_that_no_instance_can_take_all_go_to_quarantine() {
         let run = folder.run(1).expect(Ending::Finished);
         assert_eq!(pauses(&run), Vec::<&str>::new(), "{guest}");
         assert_eq!(folder.rows("out"), counted(&good), "{guest}");
-        let quarantined = |notice: &&Notice| matches!(notice, Notice::Operator(Event::Quarantined { .. }));
+        let quarantined = |notice: &&Notice| matches!(notice, Notice::Operator(OperatorEvent::Quarantined { .. }));
         assert_eq!(run.notices.iter().filter(quarantined).count(), poison.len(), "{guest}");
     }
 }

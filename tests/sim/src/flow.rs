@@ -39,8 +39,8 @@ enum Item<T> {
 pub(crate) enum Taken<T> {
     /// Rows of one epoch and one sender, in their order.
     Rows(Epoch, Vec<T>),
-    /// The watermark of a sender.
-    Watermark(usize, i64),
+    /// The watermark of a sender, in one epoch.
+    Watermark(Epoch, usize, i64),
 }
 
 /// What comes to one instance, sender by sender.
@@ -91,7 +91,7 @@ impl<T> Inbox<T> {
         let waiting = &mut self.senders[from].waiting;
         let (of, mut rows) = match waiting.pop_front()? {
             Item::Row(of, row) => (of, vec![row]),
-            Item::Watermark(_, watermark) => return Some(Taken::Watermark(from, watermark)),
+            Item::Watermark(of, watermark) => return Some(Taken::Watermark(of, from, watermark)),
             Item::End(_) | Item::Closed(_) => return None,
         };
         let rows_max = sim.between(1, rows_max) as usize;

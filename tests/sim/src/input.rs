@@ -8,6 +8,7 @@
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::shape::Shape;
+use reprise_core::batch::{self, Batch};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Slot of the counts: one cell a key.
@@ -42,6 +43,31 @@ pub struct Row {
     pub count: u64,
     /// The offset that was remembered for its key and split.
     pub last: Option<u32>,
+}
+
+impl Row {
+    /// Adds the row to a batch, as the operator emits it.
+    ///
+    /// # Panics
+    /// The batch is full, which those of a simulation never are.
+    pub fn push_to(&self, rows: &mut Batch) {
+        let mut value = vec![self.record.split];
+        value.extend(self.record.offset.to_le_bytes());
+        value.extend(self.count.to_le_bytes());
+        self.last.into_iter().for_each(|last| value.extend(last.to_le_bytes()));
+        rows.push(batch::Row { time: 0, key: &[self.record.key], value: &value }).expect("the rows of a simulation are few");
+    }
+
+    /// Reads a row of a batch.
+    ///
+    /// # Panics
+    /// It is no row of the operator.
+    #[must_use]
+    pub fn of_row(row: batch::Row<'_>) -> Self {
+        let count = u64::from_le_bytes(row.value[5..13].try_into().expect("eight bytes"));
+        let last = row.value[13..].try_into().ok().map(u32::from_le_bytes);
+        Self { record: Record::of_row(row), count, last }
+    }
 }
 
 /// The records of all splits.
@@ -167,6 +193,32 @@ impl Record {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.offset % 11 == 7
+    }
+
+    /// Adds the record to a batch, as the source sends it.
+    ///
+    /// # Panics
+    /// The batch is full, which those of a simulation never are.
+    pub fn push_to(&self, rows: &mut Batch) {
+        let mut value = vec![self.split];
+        value.extend(self.offset.to_le_bytes());
+        rows.push(batch::Row { time: 0, key: &[self.key], value: &value }).expect("the rows of a simulation are few");
+    }
+
+    /// The record of a row.
+    #[must_use]
+    pub fn of_row(row: batch::Row<'_>) -> Self {
+        Self::of_parts(row.key, row.value)
+    }
+
+    /// The record of the key and the value of a row; more bytes may follow.
+    ///
+    /// # Panics
+    /// It is the row of no record.
+    #[must_use]
+    pub fn of_parts(key: &[u8], value: &[u8]) -> Self {
+        let offset = value[1..5].try_into().expect("four bytes");
+        Self { split: value[0], offset: u32::from_le_bytes(offset), key: key[0] }
     }
 
     fn forgets(&self) -> bool {

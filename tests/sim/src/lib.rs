@@ -4,7 +4,7 @@
 //! seed ──> Plan, Input ──> supervisor: starts hosts, strikes them          oracle: looks on, at every effect and at the end
 //!                              │
 //!          host: take_up (Opening) ──> flow ──> run (lanes) ──> keeper (Tenure) ──> publish, sweep, compact
-//!                              │        └─ operator <──> heal (Search, Pace, WindowBreaker)
+//!                              │        └─ operator (OperatorInstance) <──> guest, standby
 //!                              │                                   │
 //!                           client ──> store: late, lost, slow     outbox: rename by rename
 //! ```
@@ -18,10 +18,8 @@
 pub mod client;
 pub mod clockwork;
 pub mod flow;
-pub mod guest;
-mod heal;
+mod guest;
 pub mod host;
-pub mod image;
 pub mod input;
 pub mod keeper;
 pub mod mutation;
@@ -34,6 +32,7 @@ pub mod run;
 pub mod seeds;
 pub mod shape;
 pub mod snapshot;
+mod standby;
 pub mod store;
 pub mod supervisor;
 pub mod sweep;

@@ -1,6 +1,8 @@
 //! Mutations: ways to break the protocol, or what it stands on. The simulation must notice each of them; that is the test of the test.
 //!
-//! They are broken executors. The machines of the core have no switches for tests.
+//! Some are broken executors; those of an operator are switches of the product's driver, see [`Mutation::in_product`].
+
+use reprise_core::operator as product;
 
 /// What is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,6 +153,29 @@ impl Mutation {
     #[must_use]
     pub fn name(self) -> &'static str {
         ALL.iter().find(|(mutation, _)| *mutation == self).map_or("unknown", |(_, name)| name)
+    }
+
+    /// The mutation of the product's driver of operators that it is, where it is one.
+    #[must_use]
+    pub fn in_product(self) -> Option<product::Mutation> {
+        Some(match self {
+            Self::NextEpochTouchesState => product::Mutation::NextEpochTouchesState,
+            Self::LogNotCleared => product::Mutation::LogNotCleared,
+            Self::LogClearedTooSoon => product::Mutation::LogClearedTooSoon,
+            Self::LocalChangesNotReported => product::Mutation::LocalChangesNotReported,
+            Self::FullForgetsChanges => product::Mutation::FullForgetsChanges,
+            Self::FailedCallLogged => product::Mutation::FailedCallLogged,
+            Self::WatermarksNotLogged => product::Mutation::WatermarksNotLogged,
+            Self::FailedUnitDropped => product::Mutation::FailedUnitDropped,
+            Self::PoisonNotQuarantined => product::Mutation::PoisonNotQuarantined,
+            Self::InstanceFaultOnRow => product::Mutation::InstanceFaultOnRow,
+            Self::RowsAfterPoisonDropped => product::Mutation::RowsAfterPoisonDropped,
+            Self::FaultedReportedAgain => product::Mutation::FaultedReportedAgain,
+            Self::StandbyMissesSnapshot => product::Mutation::StandbyMissesSnapshot,
+            Self::FoldLosesNewer => product::Mutation::FoldLosesNewer,
+            Self::RetryOnDeadInstance => product::Mutation::RetryOnDeadInstance,
+            _ => return None,
+        })
     }
 
     /// The mutation of that name.

@@ -1,373 +1,410 @@
-//! One instance of the operator in the dataflow, as `host/src/engine/operator.rs` has it: a unit of work at a time, which stays until all of it
-//! was done. What becomes of one that fails is in [`crate::heal`].
+//! One instance of the operator in the dataflow: the driver of the product, over guests, a clock and a dataflow of the simulation.
 
 use crate::flow::Taken;
-use crate::guest::{Guest, Input, Trapped};
-use crate::image::{Entry, Image, InputLog, Standby};
+use crate::guest::{SimFactory, SimGuest, Trapped};
 use crate::input::{Record, Row};
 use crate::mutation::Mutation;
 use crate::plan::Fault;
 use crate::run::{EpochContent, EpochReport, Run};
-use crate::snapshot::{self, Restored};
-use crate::trouble::Then;
+use crate::snapshot::{self, OPERATOR, Restored};
+use crate::standby::SimStandby;
 use crate::world::Sim;
-use reprise_core::cells::Chunk;
+use reprise_core::batch::Batch;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
-use reprise_core::codec::snapshot::Scope;
-use reprise_core::failure::blame::PASSES_MAX;
-use reprise_core::failure::pace::Pace;
-use reprise_core::failure::search::Search;
+use reprise_core::description::{Description, Encoding, Port};
+use reprise_core::failure::blame::Blame;
+use reprise_core::failure::window::Standing;
 use reprise_core::ids::Epoch;
+use reprise_core::operator::{
+    self as product, CircuitBreaker, CrashDump, Delivery, EdgeEnd, Environment, EpochTally, FailoverWork, FoldWork, Frontier, Incident,
+    Load, OperatorFailure, OperatorInstance, Outlet, Turn, VersionedChunk,
+};
+use reprise_core::topology::Operator;
+use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Work that has to be done before anything else.
-#[derive(Debug, Clone)]
-pub(crate) enum Work {
-    /// Rows of an epoch.
-    Rows(Epoch, Vec<Record>),
-    /// A watermark.
-    Watermark(i64),
-    /// The snapshot of the epoch.
-    EndOfEpoch,
-}
+/// So often somebody looks whether a pause is to end.
+const LOOK_MS: u64 = 400;
+/// Of 1000 looks, so many end it.
+const RESUMED: u64 = 60;
+/// Deliveries that reach an instance before a turn, at most.
+const DELIVERIES: u64 = 6;
+/// Bytes that a chunk of a few cells counts in a backup, about.
+const CHUNK_BYTES: u64 = 300;
 
-/// The run is over: the instance cannot come back alone.
-pub(crate) struct RunOver;
-
-/// See the module.
-pub(crate) struct OperatorInstance {
+/// The place of an instance: what its driver and its guests share.
+pub struct Place {
+    /// The world.
     pub sim: Sim,
+    /// Its run.
     pub run: Rc<Run>,
+    /// Its index.
     pub at: u32,
-    pub epoch: Epoch,
-    /// `None` while a successor is being made.
-    pub guest: Option<Guest>,
-    /// The watermark of each sender, and the one that the guest was told.
-    watermarks: Vec<i64>,
-    told: i64,
-    pub unit: Option<Work>,
-    /// There is a chain that deltas may be added to.
-    continues: bool,
-    /// The state as of the last snapshot. `None` where it is too large to be kept.
-    pub image: Option<Image>,
-    pub log: InputLog,
-    /// Changes that are in the image and in no report yet.
-    unreported: Vec<Rc<Chunk>>,
-    pub pace: Pace,
-    pub standby: Option<Standby>,
-    pub search: Search,
-    pub snapshot_search: Search,
-    /// Failures in a row of the unit as a whole.
-    pub failures: u32,
-    /// Faults in a row that nobody was to blame for.
-    pub passes: u32,
-    /// Successors in a row that failed themselves.
-    pub revivals_failed: u32,
-    pub not_before_ms: u64,
-    pub faulted: Vec<Record>,
-    pub rows: u64,
-    closed: bool,
+    /// Guests are called for a failover.
+    pub fails_over: Cell<bool>,
+    /// Calls with a single row that failed by chance since one succeeded.
+    pub struck_alone: Cell<u32>,
+    /// The epoch that is being worked on.
+    pub epoch: Cell<Epoch>,
+    /// Time that calls took since the clock was moved, in milliseconds.
+    spent_ms: Cell<u64>,
 }
 
-/// Runs an instance to its end, or to that of its run.
-pub(crate) async fn operator(sim: Sim, run: Rc<Run>, at: u32, first: Epoch, restored: Restored) {
-    let mut instance = OperatorInstance::open(sim, run, at, first, restored);
-    while !instance.closed {
-        if let Err(RunOver) = instance.work().await {
-            instance.run.give_up(&instance.sim);
-            return;
-        }
-    }
-}
-
-fn millis(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-impl OperatorInstance {
-    fn open(sim: Sim, run: Rc<Run>, at: u32, first: Epoch, restored: Restored) -> Self {
-        let Restored { cells, continues, watermark } = restored;
-        let chunks: Vec<Rc<Chunk>> = snapshot::chunks(&cells, cells.keys()).into_iter().map(Rc::new).collect();
-        run.born(&sim, at);
-        let pace = Pace::new(millis(sim.plan.trouble.recover_within_ms), sim.plan.trouble.log_bytes_max);
-        let mut opened = Self {
-            at,
-            epoch: first,
-            guest: Some(Guest::restored(at, run.shape.instances(), &chunks)),
-            watermarks: vec![i64::MIN; run.shape.workers as usize],
-            told: watermark,
-            unit: None,
-            continues,
-            image: Some(Image::new(chunks)),
-            log: InputLog::default(),
-            unreported: Vec::new(),
-            pace,
-            standby: None,
-            search: Search::default(),
-            snapshot_search: Search::default(),
-            failures: 0,
-            passes: 0,
-            revivals_failed: 0,
-            not_before_ms: 0,
-            faulted: Vec::new(),
-            rows: 0,
-            closed: false,
-            sim,
-            run,
-        };
-        opened.hold_image_to_its_limit();
-        opened.start_standby();
-        opened
+impl Place {
+    /// A call takes so long.
+    pub fn spend(&self, low: u64, high: u64) {
+        self.spent_ms.set(self.spent_ms.get() + self.sim.between(low, high));
     }
 
-    async fn work(&mut self) -> Result<(), RunOver> {
-        self.wait().await;
-        let Some(unit) = self.unit.take().or_else(|| self.next()) else {
-            self.run.changed.wait(&self.sim).await;
-            return Ok(());
-        };
-        match unit {
-            Work::Rows(of, rows) => self.work_on_rows(of, rows).await?,
-            Work::Watermark(watermark) => self.advance(watermark).await?,
-            Work::EndOfEpoch => self.end_epoch().await?,
-        }
-        self.sim.pause(0, 2).await;
-        Ok(())
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.sim.now() + self.spent_ms.get())
     }
 
-    /// What has to be done next.
-    fn next(&mut self) -> Option<Work> {
-        let horizon = if self.sim.is_broken(Mutation::NextEpochTouchesState) { Epoch(u64::MAX) } else { self.epoch };
-        let mut flow = self.run.flow.borrow_mut();
-        let inbox = &mut flow.to_operators[self.at as usize];
-        loop {
-            match inbox.take(&self.sim, horizon, self.sim.plan.trouble.unit_rows) {
-                Some(Taken::Rows(of, rows)) => return Some(Work::Rows(of, rows)),
-                Some(Taken::Watermark(sender, watermark)) => {
-                    self.watermarks[sender] = self.watermarks[sender].max(watermark);
-                    let all = self.watermarks.iter().copied().min().unwrap_or(i64::MIN);
-                    if all > self.told {
-                        return Some(Work::Watermark(all));
-                    }
-                }
-                None => return inbox.is_past(self.epoch).then_some(Work::EndOfEpoch),
-            }
-        }
-    }
-
-    /// It may be asked whether a fault on a row has passed.
-    pub fn may_pass(&self) -> bool {
-        self.passes < PASSES_MAX
-    }
-
-    /// A call may fail by chance. Not so often that a sound row would go to quarantine: nobody could tell it from poison.
-    fn is_struck(&self, input: &Input) -> bool {
-        let Input::Rows(rows) = input else { return self.sim.strikes_other_call() };
-        let is_safe = self.sim.plan.trouble.then != Then::Quarantine
-            || rows.len() > 1
-            || self.may_pass()
-            || (!self.search.is_narrowing() && self.failures < self.sim.plan.trouble.retries);
-        is_safe && (self.run.takes_doom(self.at) || self.sim.strikes_call())
-    }
-
-    /// Makes a call. Gives what it returned, and how long it took.
-    async fn call(&mut self, input: &Input) -> Result<(Vec<Row>, Duration), Trapped> {
-        let busy = self.sim.between(0, 3);
-        self.sim.sleep(busy).await;
-        let struck = self.is_struck(input);
-        let outputs = match &mut self.guest {
-            Some(guest) => guest.call(&self.sim, input, struck)?,
-            None => return Err(Trapped),
-        };
-        self.passes = 0;
-        if self.run.guard.borrow_mut().success() {
-            self.sim.tell(self.run.host, "the operator goes on after its pause");
-            self.sim.count(Fault::BreakerCloses);
-        }
-        Ok((outputs, millis(busy)))
-    }
-
-    fn log_call(&mut self, input: Input, outputs: Vec<Row>, busy: Duration) {
-        let is_forgotten = self.sim.is_broken(Mutation::WatermarksNotLogged) && matches!(input, Input::Watermark(_));
-        if self.image.is_some() && !is_forgotten {
-            self.log.push(Entry { input, outputs: Some(outputs) }, busy);
-        }
-    }
-
-    async fn work_on_rows(&mut self, of: Epoch, mut rows: Vec<Record>) -> Result<(), RunOver> {
-        if self.snapshot_if_due(Input::Rows(rows.clone()).bytes()).await.is_err() {
-            return self.snapshot_failed(Work::Rows(of, rows)).await;
-        }
-        let piece = self.search.piece(rows.len());
-        let given = Input::Rows(rows[..piece].to_vec());
-        match self.call(&given).await {
-            Ok((outputs, busy)) => {
-                self.search.succeeded(piece);
-                if !self.search.is_narrowing() {
-                    self.failures = 0;
-                }
-                self.rows += piece as u64;
-                self.send(of, &outputs);
-                self.log_call(given, outputs, busy);
-                let left = rows.split_off(piece);
-                self.unit = (!left.is_empty()).then_some(Work::Rows(of, left));
-                Ok(())
-            }
-            Err(Trapped) => self.rows_failed(of, rows, given).await,
-        }
+    /// A guest of the instance fails.
+    pub fn fails(&self, fault: Fault) {
+        self.sim.tell(self.run.host, format_args!("instance {} fails: {fault:?}", self.at));
+        self.sim.count(fault);
     }
 
     /// Sends rows to the sinks.
-    pub fn send(&self, of: Epoch, outputs: &[Row]) {
+    pub fn send(&self, of: Epoch, rows: &Batch) {
         let mut flow = self.run.flow.borrow_mut();
-        for row in outputs {
+        for row in rows.rows().map(Row::of_row) {
             let to = row.record.sink(self.run.shape.workers) as usize;
-            flow.to_sinks[to].push_row(self.at as usize, of, *row);
+            flow.to_sinks[to].push_row(self.at as usize, of, row);
         }
         drop(flow);
         self.run.changed.notify(&self.sim);
     }
+}
 
-    async fn advance(&mut self, watermark: i64) -> Result<(), RunOver> {
-        let given = Input::Watermark(watermark);
-        match self.call(&given).await {
-            Ok((outputs, busy)) => {
-                self.search.succeeded(0);
-                self.told = watermark;
-                self.log_call(given, outputs, busy);
-                Ok(())
+/// The environment of an instance.
+struct SimEnvironment {
+    place: Rc<Place>,
+    factory: SimFactory,
+    settings: Operator,
+}
+
+/// Runs an instance to its end, or to that of its run.
+pub(crate) async fn operator(sim: Sim, run: Rc<Run>, at: u32, first: Epoch, restored: Restored) {
+    let place = Rc::new(Place {
+        sim: sim.clone(),
+        run: Rc::clone(&run),
+        at,
+        fails_over: Cell::new(false),
+        struck_alone: Cell::new(0),
+        epoch: Cell::new(first),
+        spent_ms: Cell::new(0),
+    });
+    let workers = run.shape.workers;
+    let output = Port { name: "rows".into(), key: Encoding::Bytes, value: Encoding::Bytes };
+    let description = Description {
+        name: OPERATOR.into(),
+        version: "1".into(),
+        inputs: vec!["records".into()],
+        outputs: vec![output],
+        slots: snapshot::slots(),
+    };
+    let factory = SimFactory { place: Rc::clone(&place), description: Rc::new(description), open: first.0 << 32 };
+    let environment = SimEnvironment { place: Rc::clone(&place), factory, settings: sim.plan.trouble.settings() };
+    let Restored { cells, continues, watermark } = restored;
+    let chunks = snapshot::chunks(&cells, cells.keys()).into_iter().map(|chunk| VersionedChunk { version: 1, chunk }).collect();
+    run.born(&sim, at);
+    let edges = vec![EdgeEnd { input: 0, senders: 0..workers }];
+    let opened = OperatorInstance::open(environment, edges, first, product::Restored { chunks, watermark, continues });
+    let Ok(mut instance) = opened else {
+        sim.fail("an instance cannot be opened");
+        return;
+    };
+    while !instance.is_closed() {
+        let is_served = deliver(&place, &mut instance);
+        place.epoch.set(instance.epoch());
+        let frontier = SimFrontier { run: &run, at: at as usize };
+        let turn = instance.turn(&frontier, &mut SimOutlet { place: &place });
+        let spent = place.spent_ms.take();
+        match turn {
+            Err(failure) => {
+                if let OperatorFailure::Diverged { context } | OperatorFailure::Internal(context) = failure {
+                    sim.fail(format!("instance {at}: {context}"));
+                }
+                run.give_up(&sim);
+                return;
             }
-            Err(Trapped) => self.watermark_failed(watermark).await,
+            Ok(Turn::Again) => sim.sleep(spent).await,
+            Ok(Turn::Later(wait)) => {
+                let ms = (wait.as_millis() as u64).clamp(1, LOOK_MS);
+                sim.sleep(spent + ms).await;
+                let is_paused = matches!(place.standing(), Standing::Open { .. });
+                if is_paused && sim.chance(RESUMED) {
+                    sim.count(Fault::BreakerResumed);
+                    place.resume();
+                }
+            }
+            Ok(Turn::Rest) if is_served => sim.sleep(spent).await,
+            Ok(Turn::Rest) => run.changed.wait(&sim).await,
+        }
+    }
+}
+
+/// Lets some of what was sent arrive. False where there was nothing.
+fn deliver(place: &Place, instance: &mut OperatorInstance<SimEnvironment>) -> bool {
+    let sim = &place.sim;
+    let mut is_served = false;
+    for _ in 0..sim.between(1, DELIVERIES) {
+        let taken = place.run.flow.borrow_mut().to_operators[place.at as usize].take(sim, Epoch(u64::MAX), sim.plan.trouble.unit_rows);
+        let (epoch, load) = match taken {
+            None => break,
+            Some(Taken::Rows(of, records)) => {
+                let mut rows = Batch::new();
+                records.iter().for_each(|record| record.push_to(&mut rows));
+                (of, Load::Rows(rows))
+            }
+            Some(Taken::Watermark(of, sender, watermark)) => (of, Load::Watermark { sender: sender as u32, watermark }),
+        };
+        instance.put(epoch, Delivery { edge: 0, right: (), load });
+        is_served = true;
+    }
+    is_served
+}
+
+struct SimFrontier<'a> {
+    run: &'a Run,
+    at: usize,
+}
+
+impl Frontier for SimFrontier<'_> {
+    fn is_past(&self, epoch: Epoch) -> bool {
+        self.run.flow.borrow().to_operators[self.at].is_past(epoch)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.run.flow.borrow().to_operators[self.at].last().is_some()
+    }
+}
+
+struct SimOutlet<'a> {
+    place: &'a Place,
+}
+
+impl Outlet<()> for SimOutlet<'_> {
+    fn rows(&mut self, (): &(), _: u32, rows: Batch) {
+        self.place.send(self.place.epoch.get(), &rows);
+    }
+
+    fn watermark(&mut self, (): &(), _: i64) {}
+}
+
+impl Place {
+    fn standing(&self) -> Standing {
+        self.run.breaker.borrow_mut().standing(Duration::from_millis(self.sim.now()))
+    }
+
+    fn pause_left(&self, opened: bool) -> Option<Duration> {
+        let now = Duration::from_millis(self.sim.now());
+        opened.then(|| if let Standing::Open { until } = self.standing() { until - now } else { Duration::ZERO })
+    }
+}
+
+impl CircuitBreaker for Place {
+    fn shut_for(&self) -> Option<Duration> {
+        let now = Duration::from_millis(self.sim.now());
+        if let Standing::Open { until } = self.standing() { Some(until - now) } else { None }
+    }
+
+    fn resume(&self) -> bool {
+        self.run.breaker.borrow_mut().resume(Duration::from_millis(self.sim.now()))
+    }
+
+    fn fault(&self) -> Option<Duration> {
+        let opened = self.run.breaker.borrow_mut().fault(Duration::from_millis(self.sim.now()));
+        self.pause_left(opened)
+    }
+
+    fn rejected(&self, rows: u64) -> Option<Duration> {
+        let opened = self.run.breaker.borrow_mut().rejected(Duration::from_millis(self.sim.now()), rows);
+        self.pause_left(opened)
+    }
+
+    fn trip(&self) -> Option<Duration> {
+        let opened = self.run.breaker.borrow_mut().trip(Duration::from_millis(self.sim.now()));
+        self.pause_left(opened)
+    }
+
+    fn success(&self) -> bool {
+        self.run.breaker.borrow_mut().success()
+    }
+}
+
+impl Environment for SimEnvironment {
+    type Guest = SimGuest;
+    type Factory = SimFactory;
+    type Standby = SimStandby;
+    type Breaker = Place;
+    type Right = ();
+
+    fn settings(&self) -> &Operator {
+        &self.settings
+    }
+
+    fn chain_length_max(&self) -> u32 {
+        self.place.sim.plan.chain_length_max
+    }
+
+    fn part_bytes_max(&self) -> u32 {
+        1 << 20
+    }
+
+    fn fold_bytes_min(&self) -> u64 {
+        self.place.sim.plan.trouble.fold_after as u64 * CHUNK_BYTES
+    }
+
+    fn call_bytes(&self) -> u64 {
+        1 << 20
+    }
+
+    fn factory(&self) -> &SimFactory {
+        &self.factory
+    }
+
+    fn breaker(&self) -> &Place {
+        &self.place
+    }
+
+    fn now(&self) -> Duration {
+        self.place.now()
+    }
+
+    fn jitter(&self) -> u64 {
+        self.place.sim.random.borrow_mut().number()
+    }
+
+    fn call(&self, number: u64, _: u64) -> u64 {
+        number
+    }
+
+    fn is_aborted(&self) -> bool {
+        false
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.place.run.flow.borrow().stop
+    }
+
+    fn takes_full(&self) -> bool {
+        self.place.run.flow.borrow_mut().ask_full.remove(&self.place.at)
+    }
+
+    fn ask_full(&self) {
+        self.place.run.flow.borrow_mut().ask_full.insert(self.place.at);
+    }
+
+    fn has_room(&self, _: Epoch) -> bool {
+        true
+    }
+
+    fn took(&self, _: usize, _: Epoch, _: u64) {}
+
+    fn emits(&self, _: u32, epoch: Epoch, _: &Batch) {
+        self.place.epoch.set(epoch);
+    }
+
+    fn after_call(&self, _: &mut SimGuest) {}
+
+    fn tell(&self, _: Epoch, incident: Incident<'_, Trapped>) {
+        let (sim, host, run) = (&self.place.sim, self.place.run.host, &self.place.run);
+        match incident {
+            Incident::Replaced { by_standby, is_told, .. } => {
+                run.born(sim, self.place.at);
+                sim.count(Fault::Revived);
+                if by_standby {
+                    sim.count(Fault::StandbyTakesOver);
+                }
+                if !is_told {
+                    sim.count(Fault::Narrowed);
+                }
+            }
+            Incident::Quarantined { .. } => {
+                sim.tell(host, "a row goes to quarantine");
+                sim.count(Fault::Poison);
+            }
+            Incident::Paused { .. } => {
+                sim.tell(host, "the operator pauses");
+                sim.count(Fault::BreakerOpens);
+            }
+            Incident::Resumed => {
+                sim.tell(host, "the operator goes on after its pause");
+                sim.count(Fault::BreakerCloses);
+            }
+            Incident::LocalSnapshot => {
+                sim.tell(host, format_args!("takes a snapshot of instance {} between two checkpoints", self.place.at));
+                sim.count(Fault::LocalSnapshot);
+            }
+            Incident::TooLarge { .. } => sim.count(Fault::ImageTooLarge),
+            Incident::Blamed(Blame::Nobody) => sim.count(Fault::NobodyBlamed),
+            Incident::Blamed(Blame::Instance) => sim.count(Fault::InstanceBlamed),
+            Incident::Blamed(Blame::Row)
+            | Incident::Failed { .. }
+            | Incident::ReplacedAtOnce
+            | Incident::RowsIn { .. }
+            | Incident::TooSlow { .. }
+            | Incident::Predicted(_)
+            | Incident::SnapshotTook(_) => {}
         }
     }
 
-    async fn end_epoch(&mut self) -> Result<(), RunOver> {
-        let Ok(snapshot) = self.snapshot().await else {
-            return self.snapshot_failed(Work::EndOfEpoch).await;
-        };
-        self.snapshot_search.succeeded(0);
-        let (sim, run) = (&self.sim, &self.run);
-        let me = self.at as usize;
-        let mut flow = run.flow.borrow_mut();
-        self.closed = flow.to_operators[me].last().is_some_and(|last| self.epoch >= last);
-        flow.end_operator_epoch(me, self.epoch, self.closed);
-        drop(flow);
-        let faulted = match sim.is_broken(Mutation::FaultedReportedAgain) {
-            true => self.faulted.clone(),
-            false => std::mem::take(&mut self.faulted),
-        };
-        let content = EpochContent::Operator { snapshot, watermark: self.told, rows: std::mem::take(&mut self.rows), faulted };
-        let from = Participant { node: Node::Operator(0), instance: self.at };
-        run.report(sim, EpochReport { from, epoch: self.epoch, closed: self.closed, content });
+    fn describe(&self, _: Epoch, fault: &Trapped, context: &str) -> String {
+        format!("{fault}\n  {context}")
+    }
+
+    fn report(&self, tally: EpochTally<CrashDump<u64, Trapped>>) -> Result<(), String> {
+        let (run, sim, at) = (&self.place.run, &self.place.sim, self.place.at);
+        let EpochTally { epoch, is_last, snapshot, watermark, rows, faulted, .. } = tally;
+        run.flow.borrow_mut().end_operator_epoch(at as usize, epoch, is_last);
+        let faulted = faulted.iter().map(|failed| Record::of_parts(&failed.row.row.key, &failed.row.row.value)).collect();
+        let content = EpochContent::Operator { snapshot, watermark, rows, faulted };
+        let from = Participant { node: Node::Operator(0), instance: at };
+        run.report(sim, EpochReport { from, epoch, closed: is_last, content });
         run.changed.notify(sim);
-        self.epoch = self.epoch.next();
         Ok(())
     }
 
-    async fn read_snapshot(&mut self, scope: Scope) -> Result<Vec<Rc<Chunk>>, Trapped> {
-        self.sim.pause(0, 2).await;
-        let struck = self.sim.strikes_other_call();
-        match &mut self.guest {
-            Some(guest) => guest.read(&self.sim, scope, struck),
-            None => Err(Trapped),
-        }
+    fn start_standby(&self, state: Vec<Arc<VersionedChunk>>, _: Vec<SimGuest>) -> Option<SimStandby> {
+        Some(SimStandby::start(&self.place, state))
     }
 
-    /// The snapshot of an epoch.
-    async fn snapshot(&mut self) -> Result<Option<(Scope, Vec<Rc<Chunk>>)>, Trapped> {
-        let is_asked = self.run.flow.borrow().ask_full.contains(&self.at);
-        if self.continues && !is_asked {
-            self.save_changes().await?;
-            if self.unreported.is_empty() {
-                return Ok(None);
+    fn start_failover(&self, work: FailoverWork<Self>) -> Result<(), String> {
+        let place = Rc::clone(&self.place);
+        let (sim, run) = (place.sim.clone(), Rc::clone(&place.run));
+        if sim.is_broken(Mutation::NeighbourReplaced) && run.shape.instances() > 1 {
+            run.born(&sim, (place.at + 1) % run.shape.instances());
+        }
+        let settled = work.standby().map(SimStandby::settled);
+        sim.clone().spawn(run.host, run.engine, async move {
+            sim.pause(0, 5).await;
+            if let Some(settled) = settled {
+                settled.await;
             }
-            if self.sim.plan.chain_length_max > 0 {
-                return Ok(Some((Scope::Delta, std::mem::take(&mut self.unreported))));
-            }
-            if self.sim.is_broken(Mutation::FullForgetsChanges) {
-                self.unreported.clear();
-            }
-        }
-        let full = self.read_snapshot(Scope::Full).await?;
-        self.run.flow.borrow_mut().ask_full.remove(&self.at);
-        self.unreported.clear();
-        self.log.clear();
-        if self.image.is_some() {
-            self.image = Some(Image::new(full.clone()));
-            // Cells that are gone are in no full snapshot: the standby would keep them.
-            self.dismiss_standby();
-        }
-        self.hold_image_to_its_limit();
-        self.start_standby();
-        if full.is_empty() && !self.continues {
-            return Ok(None);
-        }
-        self.continues = true;
-        Ok(Some((Scope::Full, full)))
-    }
-
-    /// Reads what has changed since the last snapshot into the image.
-    async fn save_changes(&mut self) -> Result<(), Trapped> {
-        if self.sim.is_broken(Mutation::LogClearedTooSoon) {
-            self.log.clear();
-        }
-        let began = self.sim.now();
-        let changes = self.read_snapshot(Scope::Delta).await?;
-        self.pace.note_snapshot(millis(self.sim.now() - began));
-        if !self.sim.is_broken(Mutation::LogNotCleared) {
-            self.log.clear();
-        }
-        self.unreported.extend(changes.iter().cloned());
-        let Some(image) = &mut self.image else { return Ok(()) };
-        image.append(&self.sim, &changes);
-        let misses = self.sim.is_broken(Mutation::StandbyMissesSnapshot);
-        if !changes.is_empty() && !misses && self.standby.as_ref().is_some_and(|standby| !standby.apply(&self.sim, changes)) {
-            self.sim.count(Fault::StandbyBehind);
-            self.dismiss_standby();
-        }
-        self.hold_image_to_its_limit();
-        self.start_standby();
+            place.fails_over.set(true);
+            drop(work.run(&|| place.now()));
+            place.fails_over.set(false);
+            sim.sleep(place.spent_ms.take()).await;
+            run.changed.notify(&sim);
+        });
         Ok(())
     }
 
-    /// Reads a snapshot where making the calls since the last one again would take too long, or too much memory.
-    async fn snapshot_if_due(&mut self, more: u64) -> Result<(), Trapped> {
-        let Some(image) = &self.image else { return Ok(()) };
-        if !self.pace.is_due(image.bytes(), self.log.logged, more, self.standby.is_some()) {
-            return Ok(());
-        }
-        let reported = self.unreported.len();
-        self.save_changes().await?;
-        if self.sim.is_broken(Mutation::LocalChangesNotReported) {
-            self.unreported.truncate(reported);
-        }
-        self.sim.tell(self.run.host, format_args!("takes a snapshot of instance {} between two checkpoints", self.at));
-        self.sim.count(Fault::LocalSnapshot);
-        self.snapshot_search.succeeded(0);
-        Ok(())
+    fn start_fold(&self, work: FoldWork) {
+        let sim = self.place.sim.clone();
+        sim.clone().spawn(self.place.run.host, self.place.run.engine, async move {
+            sim.pause(0, 60).await;
+            work.run();
+            sim.count(Fault::ImageFolded);
+        });
     }
 
-    /// Gives the image up where it is too large.
-    fn hold_image_to_its_limit(&mut self) {
-        if self.image.as_ref().is_some_and(|image| image.bytes() > self.sim.plan.trouble.copy_bytes_max) {
-            self.sim.count(Fault::ImageTooLarge);
-            self.image = None;
-            self.dismiss_standby();
-            self.log.clear();
-        }
-    }
-
-    /// Starts a standby where there should be one.
-    pub fn start_standby(&mut self) {
-        if let Some(image) = self.image.as_ref().filter(|_| self.sim.plan.trouble.standby && self.standby.is_none()) {
-            self.standby = Some(Standby::start(&self.sim, &self.run, self.at, image.chunks().to_vec()));
-        }
-    }
-
-    fn dismiss_standby(&mut self) {
-        if let Some(standby) = self.standby.take() {
-            standby.dismiss(&self.sim);
-        }
+    fn breaks(&self, mutation: product::Mutation) -> bool {
+        self.place.sim.plan.mutation.and_then(Mutation::in_product) == Some(mutation)
     }
 }

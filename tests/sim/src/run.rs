@@ -24,9 +24,11 @@ use reprise_core::codec::snapshot as format;
 use reprise_core::codec::{checksum, record};
 use reprise_core::failure::window::WindowBreaker;
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
+use reprise_core::operator::VersionedChunk;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What a participant has to say of an epoch, before it is durable.
 pub struct EpochReport {
@@ -56,7 +58,7 @@ pub enum EpochContent {
     /// From an operator.
     Operator {
         /// Its snapshot.
-        snapshot: Option<(format::Scope, Vec<Rc<Chunk>>)>,
+        snapshot: Option<(format::Scope, Vec<Arc<VersionedChunk>>)>,
         /// The watermark that it was told last.
         watermark: i64,
         /// Records worked on, poison among them.
@@ -96,7 +98,7 @@ pub struct Run {
     open_lanes: Cell<usize>,
     failed: Cell<bool>,
     /// The circuit breaker of the operator.
-    pub guard: RefCell<WindowBreaker>,
+    pub breaker: RefCell<WindowBreaker>,
     /// Instances whose next call with rows fails.
     doomed: RefCell<BTreeSet<u32>>,
     /// For each instance of the operator how often one was made, and how often one failed.
@@ -128,7 +130,7 @@ impl Run {
             open_lanes: Cell::new(lanes.len()),
             lanes,
             failed: Cell::new(false),
-            guard: RefCell::new(WindowBreaker::new(sim.plan.trouble.breaker)),
+            breaker: RefCell::new(WindowBreaker::new(sim.plan.trouble.breaker)),
             doomed: RefCell::default(),
             lives: RefCell::default(),
             retention: RefCell::new(retention),
@@ -231,7 +233,8 @@ impl Run {
                 (Content::Source { splits, rows, rejected, quarantine, ended }, object.into_iter().collect())
             }
             EpochContent::Operator { snapshot, watermark, rows, faulted } => {
-                let encode = |(scope, chunks): (format::Scope, Vec<Rc<Chunk>>)| {
+                let encode = |(scope, held): (format::Scope, Vec<Arc<VersionedChunk>>)| {
+                    let chunks: Vec<&Chunk> = held.iter().map(|held| &held.chunk).collect();
                     snapshot::encode(from.instance, epoch, self.generation, scope, &chunks).expect("the cells of a simulation are few")
                 };
                 let object = snapshot.map(encode);

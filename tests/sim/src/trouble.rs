@@ -2,18 +2,8 @@
 
 use crate::random::Random;
 use reprise_core::failure::window::Window;
+use reprise_core::topology::{self, Capsules, OnFailure, Open, Operator, Then};
 use std::time::Duration;
-
-/// What becomes of a unit of work on which an operator fails for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// The row goes to quarantine; where there is none to blame, the run ends.
-    Quarantine,
-    /// The operator pauses.
-    Pause,
-    /// The run ends.
-    Stop,
-}
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -78,12 +68,61 @@ impl Trouble {
             stops_when_open: !has_poison && r.chance(200),
             breaker,
             recover_within_ms: r.between(10, 150),
-            log_bytes_max: r.between(100, 3_000),
-            copy_bytes_max: if !has_poison && r.chance(150) { r.between(100, 600) } else { u64::MAX },
+            log_bytes_max: r.between(300, 9_000),
+            copy_bytes_max: if !has_poison && r.chance(150) { r.between(600, 3_000) } else { u64::MAX },
             fold_after: r.between(2, 10) as usize,
             standby: r.chance(450),
             standby_behind_max: r.between(1, 3) as usize,
             cells_max: r.chance(300).then(|| r.between(2, 12) as usize),
         }
     }
+
+    /// The settings of the operator.
+    ///
+    /// # Panics
+    /// The topology of the simulation is not one.
+    #[must_use]
+    pub fn settings(&self) -> Operator {
+        let parsed = topology::parse(TOPOLOGY, &|_| None).expect("the topology is one");
+        let operator = parsed.operators.into_iter().next().expect("it has an operator");
+        let backoff_min = Duration::from_millis(self.backoff_ms);
+        Operator {
+            recover_within: Duration::from_millis(self.recover_within_ms),
+            standby: self.standby,
+            replay_log_bytes_max: self.log_bytes_max,
+            snapshot_copy_bytes_max: self.copy_bytes_max,
+            on_failure: OnFailure {
+                retries: self.retries,
+                backoff_min,
+                backoff_max: backoff_min * 8,
+                then: self.then,
+                faults_max: self.breaker.faults_max,
+                rejections_max: self.breaker.rejections_max,
+                window: self.breaker.window,
+                pause: self.breaker.pause,
+                open: if self.stops_when_open { Open::Stop } else { Open::Pause },
+                capsules: Capsules::Never,
+                ..operator.on_failure
+            },
+            ..operator
+        }
+    }
 }
+
+/// A topology, for what the trouble does not set.
+const TOPOLOGY: &str = r#"
+name = "simulated"
+[checkpoint]
+store = "memory:"
+[[source]]
+name = "records"
+file = { path = "in", format = "lines" }
+[[operator]]
+name = "count"
+component = "count.wasm"
+input = "records"
+[[sink]]
+name = "out"
+input = "count"
+stdout = {}
+"#;

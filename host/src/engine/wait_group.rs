@@ -1,4 +1,4 @@
-//! The threads beside the workers. Those that make successors and those that keep standbys hold instances, of which there is room for
+//! The wait group of the threads beside the workers. Those that make replacements and those that keep standbys hold instances, of which there is room for
 //! one run alone, so a run is over only when they have ended. Those that read and write are waited for as well, so that a run which follows
 //! finds files and staged output at rest; but a device that hangs may hold them for ever, so the wait has an end.
 
@@ -7,11 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long threads that read or write are waited for.
-pub(super) const REST_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const DISCONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The threads of one run, counted.
 #[derive(Debug, Default)]
-pub(super) struct Crew {
+pub(super) struct WaitGroup {
     at_work: Mutex<usize>,
     left: Condvar,
     /// Reads and writes.
@@ -20,21 +20,21 @@ pub(super) struct Crew {
     is_dismissed: AtomicBool,
 }
 
-impl Crew {
+impl WaitGroup {
     /// Counts one more thread, until what is returned is dropped: by the thread, after all else that it holds.
-    pub fn enlist(self: &Arc<Self>) -> Enlisted {
+    pub fn join(self: &Arc<Self>) -> Member {
         *self.at_work.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        Enlisted(Arc::clone(self))
+        Member(Arc::clone(self))
     }
 
     /// Counts one more thread that reads or writes, likewise.
-    pub fn connect(self: &Arc<Self>) -> Connected {
+    pub fn connect(self: &Arc<Self>) -> Connection {
         *self.connected.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        Connected(Arc::clone(self))
+        Connection(Arc::clone(self))
     }
 
     /// Waits until no thread reads or writes, or for so long. How many still do.
-    pub fn rest(&self, within: Duration) -> usize {
+    pub fn wait_disconnected(&self, within: Duration) -> usize {
         let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.disconnected.wait_timeout_while(connected, within, |connected| *connected > 0);
         *waited.unwrap_or_else(PoisonError::into_inner).0
@@ -55,9 +55,9 @@ impl Crew {
 
 /// One thread that counts.
 #[derive(Debug)]
-pub(super) struct Enlisted(Arc<Crew>);
+pub(super) struct Member(Arc<WaitGroup>);
 
-impl Drop for Enlisted {
+impl Drop for Member {
     fn drop(&mut self) {
         *self.0.at_work.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.left.notify_all();
@@ -66,9 +66,9 @@ impl Drop for Enlisted {
 
 /// One thread that reads or writes.
 #[derive(Debug)]
-pub(super) struct Connected(Arc<Crew>);
+pub(super) struct Connection(Arc<WaitGroup>);
 
-impl Drop for Connected {
+impl Drop for Connection {
     fn drop(&mut self) {
         *self.0.connected.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.disconnected.notify_all();
@@ -81,28 +81,28 @@ mod tests {
 
     #[test]
     fn threads_that_read_or_write_are_waited_for_within_a_bound() {
-        let crew = Arc::new(Crew::default());
-        let (quick, stuck) = (crew.connect(), crew.connect());
+        let threads = Arc::new(WaitGroup::default());
+        let (quick, stuck) = (threads.connect(), threads.connect());
         let thread = std::thread::spawn(move || drop(quick));
-        assert_eq!(crew.rest(Duration::from_millis(30)), 1, "one of them hangs");
+        assert_eq!(threads.wait_disconnected(Duration::from_millis(30)), 1, "one of them hangs");
         thread.join().unwrap();
         let thread = std::thread::spawn(move || drop(stuck));
-        assert_eq!(crew.rest(Duration::from_secs(3_600)), 0);
+        assert_eq!(threads.wait_disconnected(Duration::from_secs(3_600)), 0);
         thread.join().unwrap();
-        crew.dismiss();
+        threads.dismiss();
     }
 
     #[test]
     fn who_dismisses_the_threads_waits_for_the_last_of_them() {
-        let crew = Arc::new(Crew::default());
-        let (first, second) = (crew.enlist(), crew.enlist());
+        let threads = Arc::new(WaitGroup::default());
+        let (first, second) = (threads.join(), threads.join());
         let are_gone = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| {
-                crew.dismiss();
+                threads.dismiss();
                 are_gone.load(Ordering::Acquire)
             });
-            while !crew.is_dismissed() {
+            while !threads.is_dismissed() {
                 std::thread::yield_now();
             }
             drop(first);
@@ -110,20 +110,20 @@ mod tests {
             drop(second);
             assert!(waiter.join().unwrap(), "it went on while a thread was at work");
         });
-        crew.dismiss();
+        threads.dismiss();
     }
 
     #[test]
     fn a_thread_that_panics_or_never_starts_is_not_waited_for() {
-        let crew = Arc::new(Crew::default());
-        let enlisted = crew.enlist();
+        let threads = Arc::new(WaitGroup::default());
+        let enlisted = threads.join();
         let panicked = std::thread::spawn(move || {
             let _enlisted = enlisted;
             panic!("as if the thread had failed");
         });
         assert!(panicked.join().is_err());
-        let enlisted = crew.enlist();
+        let enlisted = threads.join();
         drop(move || drop(enlisted));
-        crew.dismiss();
+        threads.dismiss();
     }
 }

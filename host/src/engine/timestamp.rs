@@ -2,25 +2,25 @@
 
 use reprise_core::ids::Epoch;
 
-/// A dataflow timestamp. See the module.
-pub type Moment = u64;
+/// A timestamp of the dataflow.
+pub type Timestamp = u64;
 
 /// Steps that fit into one epoch.
 pub const STEPS_MAX: u64 = u32::MAX as u64;
 /// Largest epoch that fits: 49 days of epochs of one millisecond, 136 years of epochs of one second.
 pub const EPOCH_MAX: u64 = u32::MAX as u64 - 1;
 
-/// The moment of a step.
+/// The timestamp of a step.
 #[must_use]
-pub fn moment(epoch: Epoch, step: u64) -> Moment {
+pub fn timestamp(epoch: Epoch, step: u64) -> Timestamp {
     debug_assert!(epoch.0 <= EPOCH_MAX && step <= STEPS_MAX);
     epoch.0 << 32 | step
 }
 
-/// The epoch of a moment.
+/// The epoch of a timestamp.
 #[must_use]
-pub fn epoch_of(moment: Moment) -> Epoch {
-    Epoch(moment >> 32)
+pub fn epoch_of(at: Timestamp) -> Epoch {
+    Epoch(at >> 32)
 }
 
 #[cfg(test)]
@@ -28,9 +28,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_ordered_by_epoch_and_then_by_step() {
-        assert!(moment(Epoch(1), STEPS_MAX) < moment(Epoch(2), 0));
-        assert!(moment(Epoch(2), 0) < moment(Epoch(2), 1));
-        assert_eq!(epoch_of(moment(Epoch(7), 9)), Epoch(7));
+    fn timestamps_are_ordered_by_epoch_and_then_by_step() {
+        assert!(timestamp(Epoch(1), STEPS_MAX) < timestamp(Epoch(2), 0));
+        assert!(timestamp(Epoch(2), 0) < timestamp(Epoch(2), 1));
+        assert_eq!(epoch_of(timestamp(Epoch(7), 9)), Epoch(7));
     }
 }

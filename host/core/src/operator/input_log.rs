@@ -1,12 +1,11 @@
-//! The calls of an instance since its last snapshot: what its successor has to repeat, and what came of each.
+//! The calls of an instance since its last snapshot: what a replacement has to repeat, and what came of each.
 //!
 //! A call that is repeated gets the same rows, the same number and the same time. What it returns was sent when it was made, and is dropped;
-//! it must be what [`super::returned`] noted the first time.
+//! its digest must be that of the first time.
 
-use super::returned::Returned;
-use crate::wasm::{Call, GuestError, Instance, Outcome};
-use reprise_core::batch::Batch;
-use reprise_core::failure::pace::Logged;
+use super::output_digest::OutputDigest;
+use crate::batch::Batch;
+use crate::failure::pace::Logged;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ pub(super) const ENTRY_BYTES: u64 = 128;
 
 /// What a call is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
+pub enum CallInput {
     /// Rows of one of the operator's inputs.
     Rows {
         /// Its index.
@@ -27,17 +26,10 @@ pub enum Input {
     Watermark(i64),
 }
 
-impl Input {
-    /// Makes the call.
-    pub(super) fn make(&self, instance: &mut Instance, call: Call) -> Result<Outcome, GuestError> {
-        match self {
-            Self::Rows { input, rows } => instance.process(*input, rows, call),
-            Self::Watermark(watermark) => instance.advance(*watermark, call).map(|outputs| Outcome { outputs, rejected: Vec::new() }),
-        }
-    }
-
+impl CallInput {
     /// What the call was working on, for a message.
-    pub(super) fn describe(&self, inputs: &[String]) -> String {
+    #[must_use]
+    pub fn describe(&self, inputs: &[String]) -> String {
         match self {
             Self::Rows { input, rows } => {
                 let name = inputs.get(*input as usize).map_or("?", String::as_str);
@@ -58,27 +50,51 @@ impl Input {
     }
 }
 
+/// A row that the operator refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Index into the batch that was given.
+    pub row: u32,
+    /// What is wrong with it; at most 4 KiB.
+    pub reason: String,
+}
+
+/// The outcome of a call, checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Rows by output port, in the order in which the guest returned them; none is empty.
+    pub outputs: Vec<(u32, Batch)>,
+    /// Rows refused, in the order in which the guest named them; each at most once.
+    pub rejected: Vec<Rejection>,
+}
+
 /// A call that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct LoggedCall<Call> {
     /// What it was given.
-    pub input: Input,
+    pub input: CallInput,
     /// Its number and time.
     pub call: Call,
     /// Digests of what it returned.
-    pub returned: Returned,
+    pub returned: OutputDigest,
 }
 
-/// See the module.
-#[derive(Debug, Default)]
-pub(super) struct InputLog {
-    entries: Vec<Arc<Entry>>,
+/// The calls of an instance since its last snapshot.
+#[derive(Debug)]
+pub(super) struct InputLog<Call> {
+    entries: Vec<Arc<LoggedCall<Call>>>,
     logged: Logged,
 }
 
-impl InputLog {
+impl<Call> Default for InputLog<Call> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), logged: Logged::default() }
+    }
+}
+
+impl<Call> InputLog<Call> {
     /// Adds a call that took so long.
-    pub fn push(&mut self, entry: Entry, busy: Duration) {
+    pub fn push(&mut self, entry: LoggedCall<Call>, busy: Duration) {
         self.logged.bytes += entry.input.bytes() + entry.returned.size_bytes();
         self.logged.busy += busy;
         self.entries.push(Arc::new(entry));
@@ -90,7 +106,7 @@ impl InputLog {
         self.logged = Logged::default();
     }
 
-    pub fn entries(&self) -> &[Arc<Entry>] {
+    pub fn entries(&self) -> &[Arc<LoggedCall<Call>>] {
         &self.entries
     }
 
@@ -102,18 +118,18 @@ impl InputLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reprise_core::batch::Row;
+    use crate::batch::Row;
 
     #[test]
     fn a_log_knows_its_size_and_forgets() {
         let mut log = InputLog::default();
-        let returned = Returned::of(&Outcome::default());
+        let returned = OutputDigest::of(&Outcome::default());
         let digests = returned.size_bytes();
-        let entry = |input| Entry { input, call: Call::default(), returned: returned.clone() };
-        log.push(entry(Input::Watermark(5)), Duration::from_millis(2));
+        let entry = |input| LoggedCall { input, call: 7, returned: returned.clone() };
+        log.push(entry(CallInput::Watermark(5)), Duration::from_millis(2));
         let mut rows = Batch::new();
         rows.push(Row { time: 1, key: b"a", value: b"bc" }).unwrap();
-        log.push(entry(Input::Rows { input: 0, rows }), Duration::from_millis(3));
+        log.push(entry(CallInput::Rows { input: 0, rows }), Duration::from_millis(3));
         assert!(digests > 0);
         assert_eq!(log.logged(), Logged { bytes: 2 * (ENTRY_BYTES + digests) + 19, busy: Duration::from_millis(5) });
         log.clear();

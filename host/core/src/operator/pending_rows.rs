@@ -1,16 +1,17 @@
 //! The rows of a unit of work that are not done yet. They stay where they are while pieces at their front are done, so that a batch which takes
 //! many calls is not copied for each of them.
 
-use reprise_core::batch::Batch;
+use crate::batch::Batch;
 
-/// See the module.
-pub(super) struct Rest {
+/// The rows of a unit of work that are not done yet.
+#[derive(Debug)]
+pub struct PendingRows {
     rows: Batch,
     /// So many of them are done.
     done: usize,
 }
 
-impl Rest {
+impl PendingRows {
     /// All of a batch.
     pub fn new(rows: Batch) -> Self {
         Self { rows, done: 0 }
@@ -46,7 +47,7 @@ impl Rest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reprise_core::batch::Row;
+    use crate::batch::Row;
 
     #[test]
     fn pieces_at_the_front_leave_the_rest_as_it_was() {
@@ -54,7 +55,7 @@ mod tests {
         for row in 0..10 {
             all.push(Row { time: row, key: &[b'k'; 3][..row as usize % 4], value: &vec![b'v'; row as usize] }).unwrap();
         }
-        let (mut rest, mut done) = (Rest::new(all.clone()), 0);
+        let (mut rest, mut done) = (PendingRows::new(all.clone()), 0);
         for piece in [1, 3, 0, 2] {
             assert_eq!((rest.len(), rest.size_bytes()), (10 - done, all.slice(done..10).size_bytes()));
             assert_eq!(rest.front(piece), all.slice(done..done + piece));
@@ -63,7 +64,7 @@ mod tests {
             done += piece;
         }
         assert_eq!(rest.into_batch(), all.slice(6..10));
-        assert_eq!(Rest::new(all.clone()).into_batch(), all);
-        assert_eq!(Rest::new(all).after(11).len(), 0);
+        assert_eq!(PendingRows::new(all.clone()).into_batch(), all);
+        assert_eq!(PendingRows::new(all).after(11).len(), 0);
     }
 }

@@ -4,10 +4,10 @@
 //! A block has [`BLOCK_ROWS`] rows; an output of no more rows than that has blocks of one row, so that a small call names the very row. Keys and
 //! values of a block lie side by side in their columns, so a block costs a handful of hashes.
 
-use crate::wasm::{Outcome, Rejection};
-use reprise_core::batch::Batch;
-use reprise_core::codec::{Checksum, checksum};
-use reprise_core::description::Port;
+use super::input_log::{Outcome, Rejection};
+use crate::batch::Batch;
+use crate::codec::{Checksum, checksum};
+use crate::description::Port;
 use std::collections::BTreeMap;
 
 /// Rows of a block, and the most rows that an output may have for its blocks to have one.
@@ -17,17 +17,19 @@ const KEY_BYTES_SHOWN: usize = 64;
 /// The odd multiplier of the sums below: 2^64 divided by the golden ratio.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// See the module.
+/// The digests of what a call returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Returned {
+pub struct OutputDigest {
     digest: u64,
     /// Of the rejected rows; then for each piece of output its port, its number of rows, and its blocks. Empty where all but the digest is
     /// unknown.
     sums: Box<[u64]>,
 }
 
-impl Returned {
-    pub(super) fn of(outcome: &Outcome) -> Self {
+impl OutputDigest {
+    /// The digests of an outcome.
+    #[must_use]
+    pub fn of(outcome: &Outcome) -> Self {
         let length = outcome.outputs.iter().map(|(_, rows)| 2 + rows.len().div_ceil(block_rows(rows.len()))).sum::<usize>();
         let mut sums = Vec::with_capacity(1 + length);
         sums.push(rejections(&outcome.rejected));
@@ -52,12 +54,12 @@ impl Returned {
     }
 
     /// Bytes that the digests hold.
-    pub(super) fn size_bytes(&self) -> u64 {
+    pub fn size_bytes(&self) -> u64 {
         size_of_val(&*self.sums) as u64
     }
 
     /// Where a repetition of the call returned something else; `None` where it did not.
-    pub(super) fn difference(&self, again: &Outcome) -> Option<Difference> {
+    pub fn difference(&self, again: &Outcome) -> Option<Difference> {
         (Self::of(again).digest != self.digest).then(|| self.find(again))
     }
 
@@ -83,7 +85,7 @@ impl Returned {
         }
         if let Some((port, rows)) = outputs.next() {
             let before = earlier.get(port).copied().unwrap_or_default();
-            let place = Place { rows: 0..0, then: 0, now: rows.len(), found: Some(Found::of(rows, 0)) };
+            let place = DifferencePlace { rows: 0..0, then: 0, now: rows.len(), found: Some(FoundRow::of(rows, 0)) };
             return Difference::Rows { port: *port, before, place };
         }
         if rejections(&again.rejected) == *rejected { Difference::Somewhere } else { Difference::Rejected }
@@ -91,7 +93,7 @@ impl Returned {
 }
 
 /// The first block of a piece of output in which a repetition has other rows, or none.
-fn first_difference(then: usize, blocks: &[u64], now: Option<&Batch>) -> Option<Place> {
+fn first_difference(then: usize, blocks: &[u64], now: Option<&Batch>) -> Option<DifferencePlace> {
     let count = now.map_or(0, Batch::len);
     let size = block_rows(then);
     let span = |at: usize| at * size..((at + 1) * size).min(then);
@@ -104,13 +106,13 @@ fn first_difference(then: usize, blocks: &[u64], now: Option<&Batch>) -> Option<
         None if count > then => then..then,
         None => return None,
     };
-    let found = now.filter(|now| rows.start < now.len()).map(|now| Found::of(now, rows.start));
-    Some(Place { rows, then, now: count, found })
+    let found = now.filter(|now| rows.start < now.len()).map(|now| FoundRow::of(now, rows.start));
+    Some(DifferencePlace { rows, then, now: count, found })
 }
 
 /// How a repetition differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Difference {
+pub enum Difference {
     /// In the rows of an output.
     Rows {
         /// Its index.
@@ -118,7 +120,7 @@ pub(super) enum Difference {
         /// Rows of the output in earlier pieces, which are the same.
         before: u64,
         /// Where, in the piece that differs.
-        place: Place,
+        place: DifferencePlace,
     },
     /// In the outputs that its rows are for, or in their order.
     Ports,
@@ -130,7 +132,7 @@ pub(super) enum Difference {
 
 /// Where a piece of output differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct DifferencePlace {
     /// The rows of the first block with a difference; empty where all rows of the first time are there and others follow.
     rows: std::ops::Range<usize>,
     /// How many rows there were the first time.
@@ -138,17 +140,17 @@ pub(super) struct Place {
     /// How many there were now.
     now: usize,
     /// The first of the rows now.
-    found: Option<Found>,
+    found: Option<FoundRow>,
 }
 
 /// A row of a repetition, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
+struct FoundRow {
     key: String,
     time: i64,
 }
 
-impl Found {
+impl FoundRow {
     fn of(rows: &Batch, at: usize) -> Self {
         Self { key: shown(rows.key(at)), time: rows.times()[at] }
     }
@@ -176,7 +178,7 @@ impl Difference {
             Self::Somewhere => return "where it differs was not written down".to_owned(),
         };
         let name = outputs.get(*port as usize).map_or("?", |port| port.name.as_str());
-        let Place { rows, then, now, found } = place;
+        let DifferencePlace { rows, then, now, found } = place;
         let first = before + rows.start as u64;
         let found = found.as_ref().map(|found| format!("row {first} now has the key `{}` and the event time {} ms", found.key, found.time));
         let what = match (then == now, rows.len()) {
@@ -242,8 +244,8 @@ fn fold<T>(numbers: &[T], number: impl Fn(&T) -> u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reprise_core::batch::Row;
-    use reprise_core::description::Encoding;
+    use crate::batch::Row;
+    use crate::description::Encoding;
 
     fn batch(rows: &[(i64, &str, &str)]) -> Batch {
         let mut batch = Batch::new();
@@ -268,12 +270,12 @@ mod tests {
     }
 
     fn of(outputs: Vec<(u32, Batch)>) -> u64 {
-        Returned::of(&outcome(outputs)).digest()
+        OutputDigest::of(&outcome(outputs)).digest()
     }
 
     fn told(then: Vec<(u32, Batch)>, now: Vec<(u32, Batch)>) -> String {
         let ports = ["counts", "late"].map(|name| Port { name: name.to_owned(), key: Encoding::Utf8, value: Encoding::Utf8 });
-        let returned = Returned::of(&outcome(then.clone()));
+        let returned = OutputDigest::of(&outcome(then.clone()));
         assert_eq!(returned.difference(&outcome(then)), None);
         returned.difference(&outcome(now)).expect("they differ").describe(&ports)
     }
@@ -291,7 +293,7 @@ mod tests {
             of(vec![(0, batch(&[(3, "a", "bc"), rows[1]]))]),
             of(vec![(0, batch(&[rows[0]])), (0, batch(&[rows[1]]))]),
             of(vec![]),
-            Returned::of(&rejected).digest(),
+            OutputDigest::of(&rejected).digest(),
         ];
         for (at, other) in others.iter().enumerate() {
             assert_ne!(*other, plain, "{at}");
@@ -358,8 +360,8 @@ mod tests {
         let ports = told(vec![(0, many(1, &[])), (1, many(1, &[]))], vec![(1, many(1, &[])), (0, many(1, &[]))]);
         assert_eq!(ports, "its rows are for other outputs, or for the same ones in another order");
         let rejecting = |row| Outcome { outputs: vec![(0, many(2, &[]))], rejected: vec![Rejection { row, reason: "x".into() }] };
-        assert_eq!(Returned::of(&rejecting(0)).difference(&rejecting(1)), Some(Difference::Rejected));
-        let known = Returned::known_by(Returned::of(&rejecting(0)).digest());
+        assert_eq!(OutputDigest::of(&rejecting(0)).difference(&rejecting(1)), Some(Difference::Rejected));
+        let known = OutputDigest::known_by(OutputDigest::of(&rejecting(0)).digest());
         assert_eq!((known.difference(&rejecting(0)), known.difference(&rejecting(1))), (None, Some(Difference::Somewhere)));
     }
 
@@ -367,7 +369,7 @@ mod tests {
     fn the_digests_are_small_beside_the_rows() {
         let rows = many(4096, &[]);
         let bytes = rows.size_bytes() as u64;
-        let returned = Returned::of(&outcome(vec![(0, rows)]));
+        let returned = OutputDigest::of(&outcome(vec![(0, rows)]));
         assert_eq!(returned.size_bytes(), 8 * (1 + 2 + 256));
         assert!(returned.size_bytes() * 16 < bytes);
     }

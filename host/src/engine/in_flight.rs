@@ -9,21 +9,20 @@
 //! it waits for room in turn; the last one on the way to the sinks waits for nobody. Without that rule an instance which is ahead could keep
 //! its neighbour from ending the epoch that everybody downstream waits for.
 
-use super::operator::Wake;
+use super::wake::Wake;
 use reprise_core::ids::Epoch;
-use reprise_core::portion::Portion;
 use reprise_core::topology::{Exchange, Node, Plan};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// Epochs of which rows may be under way at the same time: more than sources begin (`epochs-in-flight-max` is at most 64).
 const EPOCHS_MAX: u64 = 100;
 /// Epochs that are counted apart.
 const SLOTS: usize = 256;
 
-/// One operator's. See the module.
-pub(super) struct Account {
+/// The bytes that the instances of one operator have in flight.
+pub(super) struct OperatorInFlight {
     bytes_max: i64,
     all: AtomicI64,
     by_epoch: Box<[AtomicI64]>,
@@ -33,7 +32,7 @@ pub(super) struct Account {
     waiting: Mutex<BTreeMap<u32, (Epoch, Wake)>>,
 }
 
-impl Account {
+impl OperatorInFlight {
     fn new(bytes_max: u64) -> Self {
         Self {
             bytes_max: i64::try_from(bytes_max).unwrap_or(i64::MAX),
@@ -97,9 +96,9 @@ impl Account {
     }
 }
 
-/// The accounts of all operators of a run, in the order of the topology file.
-pub struct Accounts {
-    operators: Vec<Account>,
+/// The bytes in flight of all operators of a run, in the order of the topology file.
+pub struct InFlight {
+    operators: Vec<OperatorInFlight>,
     /// How much one call should emit at most, in bytes.
     call_bytes: u64,
 }
@@ -107,34 +106,22 @@ pub struct Accounts {
 /// Calls whose output together may be under way, about.
 const CALLS_AHEAD: u64 = 4;
 
-impl Accounts {
+impl InFlight {
     /// For so many operators. `bytes_max`: what the instances of one of them on one worker may have under way.
     #[must_use]
     pub fn new(operators: usize, workers: u32, bytes_max: u64) -> Self {
-        let account = |_| Account::new(bytes_max.saturating_mul(workers.into()));
+        let account = |_| OperatorInFlight::new(bytes_max.saturating_mul(workers.into()));
         Self { operators: (0..operators).map(account).collect(), call_bytes: (bytes_max / CALLS_AHEAD).max(1) }
     }
 
-    /// That of the node where rows come from; sources have bounds of their own.
-    pub(super) fn of(&self, from: Node) -> Option<&Account> {
-        if let Node::Operator(place) = from { self.operators.get(place) } else { None }
+    /// How much one call should emit at most, in bytes.
+    pub(super) fn call_bytes(&self) -> u64 {
+        self.call_bytes
     }
-}
 
-/// Where what an instance emits goes.
-#[derive(Clone)]
-pub(super) struct Outlet {
-    /// What is under way between operators.
-    pub accounts: Arc<Accounts>,
-    /// For each of its outputs how many copies of the rows go out.
-    pub copies: Vec<u64>,
-    /// How much one call is given.
-    pub portion: Portion,
-}
-
-impl Outlet {
-    pub fn new(accounts: Arc<Accounts>, copies: Vec<u64>) -> Self {
-        Self { portion: Portion::new(accounts.call_bytes), accounts, copies }
+    /// That of the node where rows come from; sources have bounds of their own.
+    pub(super) fn of(&self, from: Node) -> Option<&OperatorInFlight> {
+        if let Node::Operator(place) = from { self.operators.get(place) } else { None }
     }
 }
 
@@ -152,6 +139,7 @@ pub(super) fn copies(plan: &Plan, from: Node, outputs: usize, instances: impl Fn
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
 
     fn wake(woken: &Arc<AtomicUsize>) -> Wake {
@@ -161,7 +149,7 @@ mod tests {
 
     #[test]
     fn who_has_emitted_too_much_waits_until_somebody_takes_it() {
-        let (account, woken) = (Account::new(100), Arc::default());
+        let (account, woken) = (OperatorInFlight::new(100), Arc::default());
         let wake = wake(&woken);
         account.add(Epoch(7), 100);
         assert!(!account.holds(0, Epoch(7), &wake), "it is full, and not over");
@@ -177,7 +165,7 @@ mod tests {
 
     #[test]
     fn rows_of_a_later_epoch_hold_up_nobody_who_is_still_in_an_earlier_one() {
-        let (account, wake) = (Account::new(100), wake(&Arc::default()));
+        let (account, wake) = (OperatorInFlight::new(100), wake(&Arc::default()));
         account.add(Epoch(1_000), 500);
         assert!(!account.holds(0, Epoch(999), &wake));
         assert!(account.holds(0, Epoch(1_000), &wake) && account.holds(0, Epoch(1_064), &wake));
@@ -190,7 +178,7 @@ mod tests {
 
     #[test]
     fn only_those_are_woken_whose_epoch_has_room() {
-        let (account, woken) = (Account::new(100), [Arc::default(), Arc::default()]);
+        let (account, woken) = (OperatorInFlight::new(100), [Arc::default(), Arc::default()]);
         account.add(Epoch(7), 150);
         account.add(Epoch(9), 150);
         assert!(account.holds(0, Epoch(7), &wake(&woken[0])) && account.holds(1, Epoch(9), &wake(&woken[1])));
@@ -207,7 +195,7 @@ mod tests {
 
     #[test]
     fn nobody_sleeps_through_what_is_taken_at_the_same_moment() {
-        let (account, woken) = (Arc::new(Account::new(0)), Arc::default());
+        let (account, woken) = (Arc::new(OperatorInFlight::new(0)), Arc::default());
         let wake = wake(&woken);
         for round in 1..2_000 {
             account.add(Epoch(3), 1);

@@ -1,0 +1,38 @@
+//! A snapshot that is read over several turns.
+
+use super::environment::Guest;
+use super::state_backup::VersionedChunk;
+use crate::codec::snapshot::Scope;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A snapshot that was read, and how long that took without pauses.
+pub(super) struct Snapshot {
+    pub chunks: Vec<Arc<VersionedChunk>>,
+    pub took: Duration,
+}
+
+/// A snapshot that is being read.
+pub(super) struct UnderWay<Reading> {
+    pub reading: Reading,
+    pub scope: Scope,
+    pub snapshot: Snapshot,
+    /// A full one that was asked for.
+    pub is_asked: bool,
+}
+
+/// The reading of snapshots of an instance.
+pub(super) struct SnapshotReading<G: Guest> {
+    /// The last snapshot that was asked for.
+    pub scope: Scope,
+    /// It is not at its end yet.
+    pub under_way: Option<UnderWay<G::Reading>>,
+    /// When the present epoch was worked off, and its snapshot begun.
+    pub ending_since: Option<Duration>,
+}
+
+impl<G: Guest> Default for SnapshotReading<G> {
+    fn default() -> Self {
+        Self { scope: Scope::Full, under_way: None, ending_since: None }
+    }
+}
