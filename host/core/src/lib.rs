@@ -16,5 +16,6 @@ pub mod ids;
 pub mod keying;
 pub mod plain;
 pub mod portion;
+pub mod random;
 pub mod topology;
 pub mod verify;
