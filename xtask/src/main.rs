@@ -51,6 +51,8 @@ cargo xtask COMMAND
            --minimise       take what was found over into tests/fuzz/corpus, as few inputs as take the same branches
   golden   run the tests with UPDATE_GOLDEN=1: accept the present output as the golden files
   tidy     rules of the source tree that no compiler checks
+           --all            complain of rules too that the tree does not hold to yet
+           --glossary       print the rows that the table of types in docs/glossary.md lacks
   help     this text
 ";
 
@@ -84,7 +86,11 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "sim" => sim::sim(rest),
         "fuzz" => fuzz::fuzz(rest),
         "golden" => options(rest, &[]).and_then(|_| suite::golden()),
-        "tidy" => options(rest, &[]).and_then(|_| tidy::check_repository()),
+        "tidy" => match rest {
+            [word] if word == "--all" => tidy::check_repository(true),
+            [word] if word == "--glossary" => tidy::print_missing_rows(),
+            _ => options(rest, &[]).and_then(|_| tidy::check_repository(false)),
+        },
         "demo" => {
             let values = options(rest, &["--times"])?;
             demo::demo(values[0].unwrap_or(demo::TIMES_DEFAULT))
