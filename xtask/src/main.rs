@@ -7,6 +7,7 @@
 
 mod bench;
 mod demo;
+mod deny;
 mod fuzz;
 mod guests;
 mod paths;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use bench::recovery::Load;
+use deny::Checked;
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -50,6 +52,7 @@ cargo xtask COMMAND
            --minutes N      how long (default 10)
            --minimise       take what was found over into tests/fuzz/corpus, as few inputs as take the same branches
   golden   run the tests with UPDATE_GOLDEN=1: accept the present output as the golden files
+  deny     licences, sources, versions and advisories of the libraries, by deny.toml; installs cargo-deny once (some minutes)
   tidy     rules of the source tree that no compiler checks
            --all            complain of rules too that the tree does not hold to yet
            --glossary       print the rows that the table of types in docs/glossary.md lacks
@@ -86,6 +89,14 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "sim" => sim::sim(rest),
         "fuzz" => fuzz::fuzz(rest),
         "golden" => options(rest, &[]).and_then(|_| suite::golden()),
+        "deny" => {
+            options(rest, &[])?;
+            match deny::deny()? {
+                Checked::All => println!("the libraries are as deny.toml allows"),
+                Checked::WithoutAdvisories(reason) | Checked::Nothing(reason) => println!("SKIPPED: {reason}"),
+            }
+            Ok(())
+        }
         "tidy" => match rest {
             [word] if word == "--all" => tidy::check_repository(true),
             [word] if word == "--glossary" => tidy::print_missing_rows(),
