@@ -1,7 +1,7 @@
 //! The corpus of the fuzz target, through the function that it fuzzes: each input of it, and neighbours of each that differ in a few bytes.
 
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;

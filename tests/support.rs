@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "not every suite uses all of it")]
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;

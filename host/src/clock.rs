@@ -19,6 +19,7 @@ pub enum Clock {
 impl Clock {
     /// Milliseconds since 1970-01-01T00:00:00Z; 0 where the machine's clock stands before that.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn now_ms(&self) -> i64 {
         match self {
             Self::System => {
@@ -32,6 +33,7 @@ impl Clock {
 
     /// A number that no other run of a host is likely to have. Not for secrets.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "chance of the system is what makes the number unlikely")]
     pub fn unlikely_number() -> u64 {
         use std::hash::{BuildHasher, Hasher};
         let mut hasher = std::hash::RandomState::new().build_hasher();

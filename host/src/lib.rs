@@ -2,7 +2,7 @@
 //!
 //! Layers, each of which knows only what stands to its left: `core -> store | wasm -> connect -> verify | engine -> job -> cli`. See
 //! `ARCHITECTURE.md`.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::disallowed_methods))]
 
 pub mod cli;
 pub mod clock;

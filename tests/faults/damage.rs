@@ -7,7 +7,7 @@ use super::calls::{At, Fault, Trap};
 use super::reference::{Image, Outcome, Reference, Run, reference, visible};
 use super::strike::{Damage, Place, Stroke, strike_all_manifests, strike_some, targets};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use reprise::connect::ConnectError;
 use reprise::engine::Failure;
 use reprise::job::{Ending, Error, Kind, Notice, Start};

@@ -2,7 +2,7 @@
 
 use super::reference::Image;
 use bytes::Bytes;
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::StdRng;
 use reprise_core::checkpoint::paths;
 use std::collections::{BTreeMap, BTreeSet};

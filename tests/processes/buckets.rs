@@ -6,7 +6,7 @@ use crate::s3::proxy::{FAULTS, Fault, Proxy};
 use crate::s3::server::{Server, variables};
 use crate::support::{Counting, Input, Place};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::Duration;

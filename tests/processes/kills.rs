@@ -4,7 +4,7 @@ use super::moments::{INTERVAL_MS, freeze_and_replace, kill_again_and_again, kill
 use super::{of_kind, rows_checkpointed};
 use crate::support::{Counting, Input, Lines};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use std::time::Duration;
 
 /// The seed of the moments, unless `REPRISE_SEED` is set to another one.

@@ -2,7 +2,7 @@
 
 use super::{events, of_kind, rows_checkpointed};
 use crate::support::{Counting, Ended, Input, Place, Running};
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::StdRng;
 use std::fmt;
 use std::time::Duration;

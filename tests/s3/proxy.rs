@@ -5,6 +5,7 @@
 //! many requests came before; since clients send several at a time, two runs with one seed are alike, not equal.
 
 use super::http::{Message, read_answer, read_request};
+use reprise_core::random::{mix, nth};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -111,8 +112,7 @@ fn place(fault: Fault) -> usize {
 impl Inside {
     /// What befalls the next request, and a random word.
     fn draw(&self) -> (Option<Fault>, u64) {
-        let mut word = self.seed.wrapping_add(self.requests.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        word = mix(word);
+        let word = nth(self.seed, self.requests.fetch_add(1, Ordering::Relaxed));
         let fault = word.is_multiple_of(self.one_in).then(|| self.faults[usize::from((word >> 32) as u16) % self.faults.len()]);
         if let Some(fault) = fault {
             self.fired[place(fault)].fetch_add(1, Ordering::Relaxed);
@@ -208,11 +208,4 @@ fn trickle(to: &mut TcpStream, bytes: &[u8], mut word: u64) -> std::io::Result<(
 /// A place below `end`, or 0.
 fn at(word: u64, end: usize) -> usize {
     usize::try_from(word % (end as u64).max(1)).expect("it is below a length")
-}
-
-/// SplitMix64's output function (Steele, Lea, Flood 2014): neighbours in, unrelated numbers out.
-fn mix(mut word: u64) -> u64 {
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
 }

@@ -27,6 +27,8 @@ const TRY_GROWTH: u64 = 3;
 const RUN_LIMIT: Duration = Duration::from_secs(600);
 /// Between two looks at a run.
 const POLL: Duration = Duration::from_millis(2);
+/// Of the host and the operators, where nothing is built yet.
+const FIRST_BUILD_MINUTES: u32 = 7;
 const SIGKILL: i32 = 9;
 const WORKERS: &str = "2";
 
@@ -46,8 +48,13 @@ enum End {
 /// # Errors
 /// The counts differ, a run fails, or no kill hit a run on its way.
 pub fn demo(times: u64) -> Result<()> {
-    guests::build()?;
-    run::run(run::cargo().args(["build", "--release", "--package", "reprise"]))?;
+    if !paths::release("reprise").is_file() {
+        println!(
+            "The first build takes about {FIRST_BUILD_MINUTES} minutes on 2 cores: the host, with its compiler for Wasm, and two operators."
+        );
+    }
+    guests::build_examples()?;
+    run::run(run::cargo().args(["build", "--release", "--package", "reprise", "--bin", "reprise"]))?;
     let mut times = times;
     for _ in 0..TRIES_MAX {
         let stage = Stage { folder: paths::target().join("demo") };

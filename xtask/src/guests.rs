@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::toolchain::{self, TARGET, WASIP2, Way};
 use crate::{paths, run};
 
-/// The workspaces that hold guests.
+/// The workspaces that hold guests, that of the examples first.
 const WORKSPACES: [&str; 2] = ["examples", "tests/components"];
 /// The workspace of those that import WASI.
 const WASIP2_WORKSPACE: &str = "tests/components/wasip2";
@@ -35,21 +35,8 @@ struct Guest {
 /// # Errors
 /// No toolchain can build them, one does not compile, or two have the same name.
 pub fn build() -> Result<usize> {
-    let way = toolchain::find()?;
-    println!("guests are built with {}", way.description());
-    let mut made: BTreeMap<String, &'static str> = BTreeMap::new();
-    for workspace in WORKSPACES {
-        let folder = paths::root().join(workspace);
-        if !folder.join("Cargo.toml").is_file() {
-            println!("{workspace} has no Cargo.toml: no guests there");
-            continue;
-        }
-        let guests = list(way, &folder, workspace, &mut made)?;
-        compile(way.build(), &folder, &["--workspace", "--lib", "--examples"])?;
-        for guest in &guests {
-            place(guest, TARGET)?;
-        }
-    }
+    let mut made = BTreeMap::new();
+    let way = build_workspaces(&WORKSPACES, &mut made)?;
     match toolchain::wasip2() {
         Ok(command) => {
             let folder = paths::root().join(WASIP2_WORKSPACE);
@@ -64,6 +51,32 @@ pub fn build() -> Result<usize> {
     remove_others(&made)?;
     println!("{} guests in {}", made.len(), paths::shown(&paths::guests()));
     Ok(made.len())
+}
+
+/// Builds the operators of the examples, and no guest of a test.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_examples() -> Result<()> {
+    build_workspaces(&WORKSPACES[..1], &mut BTreeMap::new()).map(drop)
+}
+
+fn build_workspaces(workspaces: &[&'static str], made: &mut BTreeMap<String, &'static str>) -> Result<Way> {
+    let way = toolchain::find()?;
+    println!("guests are built with {}", way.description());
+    for workspace in workspaces {
+        let folder = paths::root().join(workspace);
+        if !folder.join("Cargo.toml").is_file() {
+            println!("{workspace} has no Cargo.toml: no guests there");
+            continue;
+        }
+        let guests = list(way, &folder, workspace, made)?;
+        compile(way.build(), &folder, &["--workspace", "--lib", "--examples"])?;
+        for guest in &guests {
+            place(guest, TARGET)?;
+        }
+    }
+    Ok(way)
 }
 
 fn build_folder() -> PathBuf {

@@ -3,8 +3,11 @@
 //! Each command does all its set-up itself, so that it works on a fresh clone. This crate depends on next to nothing: it has to
 //! compile in seconds, before anything else is built.
 
+#![allow(clippy::disallowed_methods, reason = "the commands wait for processes, and the library that is told the time is not theirs")]
+
 mod bench;
 mod demo;
+mod deny;
 mod fuzz;
 mod guests;
 mod paths;
@@ -19,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use bench::recovery::Load;
+use deny::Checked;
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -48,7 +52,10 @@ cargo xtask COMMAND
            --minutes N      how long (default 10)
            --minimise       take what was found over into tests/fuzz/corpus, as few inputs as take the same branches
   golden   run the tests with UPDATE_GOLDEN=1: accept the present output as the golden files
+  deny     licences, sources, versions and advisories of the libraries, by deny.toml; installs cargo-deny once (some minutes)
   tidy     rules of the source tree that no compiler checks
+           --all            complain of rules too that the tree does not hold to yet
+           --glossary       print the rows that the table of types in docs/glossary.md lacks
   help     this text
 ";
 
@@ -82,7 +89,19 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "sim" => sim::sim(rest),
         "fuzz" => fuzz::fuzz(rest),
         "golden" => options(rest, &[]).and_then(|_| suite::golden()),
-        "tidy" => options(rest, &[]).and_then(|_| tidy::check_repository()),
+        "deny" => {
+            options(rest, &[])?;
+            match deny::deny()? {
+                Checked::All => println!("the libraries are as deny.toml allows"),
+                Checked::WithoutAdvisories(reason) | Checked::Nothing(reason) => println!("SKIPPED: {reason}"),
+            }
+            Ok(())
+        }
+        "tidy" => match rest {
+            [word] if word == "--all" => tidy::check_repository(true),
+            [word] if word == "--glossary" => tidy::print_missing_rows(),
+            _ => options(rest, &[]).and_then(|_| tidy::check_repository(false)),
+        },
         "demo" => {
             let values = options(rest, &["--times"])?;
             demo::demo(values[0].unwrap_or(demo::TIMES_DEFAULT))

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::deny::{self, Checked};
 use crate::servers::{self, VERSITYGW};
 use crate::{guests, paths, run, tidy, toolchain};
 
@@ -34,7 +35,7 @@ struct Phase {
 pub fn test() -> Result<()> {
     let mut phases = Vec::new();
     phase(&mut phases, "format", format);
-    phase(&mut phases, "tidy", || tidy::check_repository().map(passed));
+    phase(&mut phases, "tidy", || tidy::check_repository(false).map(passed));
     let guests = phase(&mut phases, "guests", || guests::build().map(|_| Outcome::Passed));
     // With the tests: without them some packages have other features, and everything is compiled once more.
     let binary = phase(&mut phases, "binary and tests", || cargo(&["build", "--release", "--workspace", "--bins", "--tests"]));
@@ -48,6 +49,7 @@ pub fn test() -> Result<()> {
         skip(&mut phases, "tests", "they need the guests, the binary and the S3 server");
     }
     phase(&mut phases, "native tests of operators", native_operators);
+    phase(&mut phases, "libraries", libraries);
     if binary {
         phase(&mut phases, "lints", lints);
     } else {
@@ -121,6 +123,15 @@ fn wasip2_guests() -> Result<Outcome> {
     cargo(&["test", "--release", "--workspace", "--test", "all", "--", WASIP2])
 }
 
+/// What the libraries are allowed to be. A machine that cannot have cargo-deny, or the list of advisories, says so.
+fn libraries() -> Result<Outcome> {
+    Ok(match deny::deny()? {
+        Checked::All => Outcome::Passed,
+        Checked::WithoutAdvisories(reason) => Outcome::PassedWith(reason),
+        Checked::Nothing(reason) => Outcome::Skipped(reason),
+    })
+}
+
 /// The operators' own tests, on this machine and without Wasm, as their authors run them.
 fn native_operators() -> Result<Outcome> {
     let folder = paths::root().join("examples");
@@ -154,7 +165,7 @@ fn summary(phases: &[Phase]) -> Result<()> {
     for phase in phases {
         let (mark, note) = match &phase.outcome {
             Outcome::Passed => ("passed", String::new()),
-            Outcome::PassedWith(what) => ("passed", format!("  {what}")),
+            Outcome::PassedWith(what) => ("passed", format!("  {}", what.lines().next().unwrap_or_default())),
             Outcome::Skipped(reason) => ("skipped", format!("  {reason}")),
             Outcome::Failed(reason) => {
                 failed.push(phase.name);

@@ -180,12 +180,6 @@ impl Description {
         }
         Ok(())
     }
-
-    /// True where some slot is keyed, so that the input must be exchanged by key.
-    #[must_use]
-    pub fn has_keyed_state(&self) -> bool {
-        self.slots.iter().any(|slot| slot.kind == SlotKind::Keyed)
-    }
 }
 
 #[cfg(test)]
@@ -205,7 +199,6 @@ mod tests {
     #[test]
     fn a_good_description_passes() {
         sample().check(true).unwrap();
-        assert!(sample().has_keyed_state());
     }
 
     #[test]

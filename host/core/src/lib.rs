@@ -17,5 +17,6 @@ pub mod keying;
 pub mod operator;
 pub mod plain;
 pub mod portion;
+pub mod random;
 pub mod topology;
 pub mod verify;

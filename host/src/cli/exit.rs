@@ -93,6 +93,7 @@ pub(super) fn fail_threads(error: &std::io::Error, json: bool) -> ExitCode {
 }
 
 /// Prints the text of an error and ends the process, whatever its threads do.
+#[expect(clippy::disallowed_methods, reason = "the threads of a run may never come back, and the log is flushed")]
 pub(super) fn end_now(code: u8, kind: &str, text: &str, json: bool) -> ! {
     say(code, kind, text, false, json);
     outlet::flush();

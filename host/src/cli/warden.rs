@@ -64,6 +64,7 @@ impl Warden {
         Duration::from_millis(self.bound_ms.load(Ordering::Acquire))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a second signal asks for an end that waits for nothing")]
     async fn obey(&self, mut signals: Signals, ask: &watch::Sender<bool>, unfinished: &Unfinished, json: bool) {
         let name = signals.next().await;
         let first = Instant::now();

@@ -113,6 +113,7 @@ fn read(mut reader: Box<dyn SourceReader>, out: &SyncSender<Read>, wake: &OnceLo
 }
 
 /// Sleeps so long, or until the run is over.
+#[expect(clippy::disallowed_methods, reason = "the reading thread has nothing else to do, and looks for a stop after each short sleep")]
 fn rest(pause: Duration, control: &Control) {
     let end = Instant::now() + pause;
     loop {

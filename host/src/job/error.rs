@@ -3,7 +3,7 @@
 use crate::connect::ConnectError;
 use crate::engine::Failure;
 use crate::store::StoreError;
-use crate::wasm::{GuestError, LoadError};
+use crate::wasm::LoadError;
 use reprise_core::ids::{Epoch, Generation};
 use std::path::PathBuf;
 
@@ -43,16 +43,6 @@ pub enum Error {
     /// The topology has mistakes; the text lists them all.
     #[error("{0}")]
     Topology(String),
-    /// A component says something of itself that cannot be used.
-    #[error("operator `{operator}`: component `{}` {error}", .path.display())]
-    Describe {
-        /// Its name in the topology.
-        operator: String,
-        /// The component.
-        path: PathBuf,
-        /// What happened.
-        error: Box<GuestError>,
-    },
     /// The Wasm runtime cannot start.
     #[error("the Wasm runtime cannot start")]
     Runtime(#[source] LoadError),
@@ -188,12 +178,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Read { .. }
-            | Self::Topology(_)
-            | Self::Describe { .. }
-            | Self::Misfit { .. }
-            | Self::Savepoint { .. }
-            | Self::Resume { .. } => Kind::Topology,
+            Self::Read { .. } | Self::Topology(_) | Self::Misfit { .. } | Self::Savepoint { .. } | Self::Resume { .. } => Kind::Topology,
             Self::Gave { .. } | Self::Refused { .. } => Kind::Guest,
             Self::Engine(failure) => match failure.as_ref() {
                 Failure::Guest { .. } | Failure::Diverged { .. } => Kind::Guest,

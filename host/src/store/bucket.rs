@@ -176,6 +176,8 @@ pub fn locate(rest: &str, environment: &Environment) -> Result<Location, String>
     for (key, value) in environment.settings(bucket)? {
         builder = builder.with_config(key, value);
     }
+    // It is an error that the process has one already: then that one serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = builder
         .with_bucket_name(bucket)
         .with_retry(retry)

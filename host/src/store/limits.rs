@@ -1,7 +1,6 @@
 //! How long, how often and how much: the limits of a store, and the wait between attempts.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use crate::clock::Clock;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -74,17 +73,9 @@ impl Limits {
 
 /// The next of a sequence of numbers that differs from process to process: for waits and unique names, not for secrets.
 pub(super) fn random() -> u64 {
-    static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+    static SEED: LazyLock<u64> = LazyLock::new(Clock::unlikely_number);
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    mix(SEED.wrapping_add(COUNTER.fetch_add(1, Ordering::Relaxed)))
-}
-
-/// SplitMix64's output function (Steele, Lea, Flood 2014): neighbours in, unrelated numbers out.
-fn mix(counter: u64) -> u64 {
-    let mut word = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
+    reprise_core::random::nth(*SEED, COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(test)]

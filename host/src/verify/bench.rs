@@ -183,7 +183,7 @@ pub(super) fn failed(error: &GuestError, at: Option<At>) -> Box<Finding> {
 }
 
 /// The cells of chunks, one a chunk or a few, in any order: a full snapshot means the same however it is cut.
-pub(super) fn cut_chunks(chunks: &[Chunk], cells_max: usize, random: &mut verify::Random) -> Vec<Chunk> {
+pub(super) fn cut_chunks(chunks: &[Chunk], cells_max: usize, random: &mut reprise_core::random::Random) -> Vec<Chunk> {
     let mut cells: Vec<(u32, Cell<'_>)> = chunks.iter().flat_map(|chunk| chunk.cells().map(|cell| (chunk.slot(), cell))).collect();
     random.shuffle(&mut cells);
     let mut cut: Vec<Chunk> = Vec::new();

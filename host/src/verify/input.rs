@@ -70,6 +70,7 @@ pub fn read(paths: &[String], format: &InputFormat) -> Result<Given, ConnectErro
     Ok(given)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the command has one thread, and bounded files are never idle for long")]
 fn read_file(settings: &FileSource, given: &mut Given) -> Result<Batch, ConnectError> {
     let limits = BatchLimits { rows_max: 4_096, bytes_max: 1 << 20 };
     let source = connect::source(&SourceKind::File(settings.clone()), Path::new("."), limits, Clock::System)?;
@@ -87,7 +88,6 @@ fn read_file(settings: &FileSource, given: &mut Given) -> Result<Batch, ConnectE
                     }
                 }
             }
-            // Bounded files are never idle for long.
             Step::Idle(pause) => std::thread::sleep(pause.min(PAUSE_MAX)),
             Step::End => return Ok(rows),
         }

@@ -4,7 +4,8 @@ use super::bench::{Life, Tried, failed, place};
 use super::outputs::same;
 use super::trial::Trial;
 use crate::wasm::{Fault, GuestError, Limits};
-use reprise_core::verify::{Cause, Finding, Random};
+use reprise_core::random::Random;
+use reprise_core::verify::{Cause, Finding};
 
 /// Memory beyond what the reference had at its most, with which everything must go as before.
 const ROOM_BYTES: u64 = 1 << 20;

@@ -29,7 +29,8 @@ pub use trial::Coverage;
 use crate::wasm::{Component, GuestError};
 use bench::{Bench, Life, Tried};
 use reprise_core::description::{Description, SlotKind};
-use reprise_core::verify::{Cause, Check, Finding, Random, Script, Verdict};
+use reprise_core::random::Random;
+use reprise_core::verify::{Cause, Check, Finding, Script, Verdict};
 use trial::Trial;
 
 /// Rounds of each check, unless more or fewer are asked for.

@@ -4,7 +4,8 @@ use super::bench::{Bench, Life, Live, PART_BYTES, Tried, failed, place};
 use super::trial::Trial;
 use crate::wasm::{Limits, Scope};
 use reprise_core::batch::Batch;
-use reprise_core::verify::{At, Call, Cause, Detail, Effect, Finding, OutputDifference, Pairing, Random, Script, State, Step, compare};
+use reprise_core::random::Random;
+use reprise_core::verify::{At, Call, Cause, Detail, Effect, Finding, OutputDifference, Pairing, Script, State, Step, compare};
 
 /// Rows of a batch where batches are to be long.
 const LONG_BATCH_ROWS: usize = 4_096;

@@ -7,7 +7,8 @@ use super::trial::Trial;
 use crate::wasm::Scope;
 use reprise_core::cells::{Chunk, merge_neighbours};
 use reprise_core::checkpoint::chain;
-use reprise_core::verify::{At, Call, Cause, Changes, Detail, Effect, Finding, Random, State};
+use reprise_core::random::Random;
+use reprise_core::verify::{At, Call, Cause, Changes, Detail, Effect, Finding, State};
 
 /// Places at which an instance is replaced in one round.
 const CUTS: usize = 4;

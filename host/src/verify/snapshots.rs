@@ -5,7 +5,8 @@ use super::outputs::snapshot_finding;
 use super::trial::Trial;
 use crate::wasm::Scope;
 use reprise_core::description::SlotKind;
-use reprise_core::verify::{Cause, CellDifference, Changes, Detail, Random, State, judge};
+use reprise_core::random::Random;
+use reprise_core::verify::{Cause, CellDifference, Changes, Detail, State, judge};
 
 /// Sizes of parts to try. The smallest holds one cell: a cell alone may always pass.
 const SMALL_PARTS_BYTES: [u32; 4] = [1, 64, 300, 4_096];

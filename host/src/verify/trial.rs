@@ -4,7 +4,8 @@ use super::bench::{Bench, Life, PART_BYTES, Tried};
 use super::settings::Settings;
 use crate::wasm::Scope;
 use reprise_core::description::SlotKind;
-use reprise_core::verify::{Check, Effect, Pairing, Random, Script, Shape, State, compare, generate};
+use reprise_core::random::Random;
+use reprise_core::verify::{Check, Effect, Pairing, Script, Shape, State, compare, generate};
 
 /// Rows of generated input, over all inputs.
 pub(super) const GENERATED_ROWS: usize = 1_200;

@@ -9,6 +9,7 @@ use super::fault::cut;
 use super::limits::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, Meter, TEXT_BYTES_MAX};
 use super::usage::Usage;
 use super::wasi::{Grants, Wasi};
+use reprise_core::random::{GOLDEN_GAMMA, Random, mix};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -89,7 +90,7 @@ pub(super) struct Guest {
     pub(super) wasi: Wasi,
     seed: u64,
     call: Call,
-    random: u64,
+    random: Random,
     log: VecDeque<LogLine>,
     tail: VecDeque<String>,
     host_calls: u64,
@@ -117,7 +118,7 @@ impl Guest {
             wasi: Wasi::new(grants),
             seed: seed(identity),
             call: Call::default(),
-            random: 0,
+            random: Random::new(0),
             log: VecDeque::new(),
             tail: VecDeque::with_capacity(LOG_TAIL_LINES),
             host_calls: 0,
@@ -138,7 +139,7 @@ impl Guest {
     pub(super) fn begin(&mut self, call: Option<Call>) {
         let stream = u64::from(call.is_none());
         self.call = call.unwrap_or(self.call);
-        self.random = mix(self.seed ^ mix(self.call.number)) ^ stream;
+        self.random = Random::new(mix(self.seed ^ mix(self.call.number)) ^ stream);
         self.lines_in_call = 0;
         self.host_calls = 0;
         let second = self.call.now_ms.div_euclid(1000);
@@ -224,9 +225,7 @@ impl Guest {
 
     /// The next random number, for every import that asks for one.
     pub(super) fn draw(&mut self) -> u64 {
-        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-        self.random = self.random.wrapping_add(GOLDEN_GAMMA);
-        mix(self.random)
+        self.random.number()
     }
 
     /// Logs a line, from whatever import it comes. Lines over the limit are counted and dropped.
@@ -309,16 +308,6 @@ impl Host for Guest {
         }
         Ok(())
     }
-}
-
-/// 2^64 divided by the golden ratio, made odd.
-const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The finaliser of SplitMix64: a bijection that spreads every bit.
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 fn seed(identity: &Identity) -> u64 {

@@ -3,7 +3,7 @@
 use super::{BOUNDED, numbers, topology};
 use crate::support::{Ended, Place, Running, guest};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use std::fs;
 use std::process::Stdio;
 

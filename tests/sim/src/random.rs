@@ -1,23 +1,19 @@
-//! Random numbers of a simulation: all of its chance comes from one seed. Not for anything that must not be guessed.
+//! Random numbers of a simulation, in the units of its plans: all of its chance comes from one seed.
 
-/// SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
+/// A sequence of random numbers.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(reprise_core::random::Random);
 
 impl Random {
     /// Of a seed always the same numbers.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(reprise_core::random::Random::new(seed))
     }
 
     /// The next number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0.number()
     }
 
     /// A number below `end`, which is above 0. The bias is far below what a simulation can notice.

@@ -42,6 +42,16 @@ struct Crate<'a> {
 
 /// The circles of every crate that these files (path and text) hold.
 pub fn circles(files: &[(String, String)]) -> Vec<Circle> {
+    crates(files).iter().flat_map(Crate::circles).collect()
+}
+
+/// The files that are compiled into a product, in the order of their paths, without comments, literals and tests.
+pub fn product(files: &[(String, String)]) -> BTreeMap<&str, String> {
+    let modules = crates(files).into_iter().flat_map(|one| one.modules.into_values());
+    modules.map(|module| (module.path, module.code)).collect()
+}
+
+fn crates(files: &[(String, String)]) -> Vec<Crate<'_>> {
     let texts: BTreeMap<&str, &str> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let is_root = |path: &str| {
         path.ends_with("src/lib.rs")
@@ -53,7 +63,7 @@ pub fn circles(files: &[(String, String)]) -> Vec<Circle> {
     for root in texts.keys().copied().filter(|path| is_root(path)) {
         let mut modules = BTreeMap::new();
         load(&texts, root, Vec::new(), &mut modules);
-        found.extend(Crate { modules }.circles());
+        found.push(Crate { modules });
     }
     found
 }

@@ -1,8 +1,9 @@
 //! Rows to try an operator with. The contract does not say what an input holds, so there are several shapes, and whoever tries them takes
 //! the one that the operator takes.
 
-use super::{Random, Script, Step};
+use super::{Script, Step};
 use crate::batch::{Batch, Row};
+use crate::random::Random;
 
 /// What the values of generated rows look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,14 +8,12 @@
 
 mod effect;
 mod generate;
-mod random;
 mod report;
 mod script;
 mod state;
 
 pub use effect::{Effect, OutputDifference, OwnedRow, Pairing, compare};
 pub use generate::{Shape, generate};
-pub use random::Random;
 pub use report::{At, Call, Cause, Check, Detail, Finding, Verdict};
 pub use script::{Script, Step};
 pub use state::{CellDifference, ChangeFault, Changes, State, judge};

@@ -1,8 +1,8 @@
 //! The input of a run as a list of calls, and the other lists that mean the same.
 
-use super::Random;
 use crate::batch::{Batch, Row};
 use crate::keying;
+use crate::random::Random;
 
 /// One call of an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]

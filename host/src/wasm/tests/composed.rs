@@ -5,6 +5,7 @@ use super::calls::ECHO;
 use super::wasi::packages;
 use crate::wasm::load::componentise;
 use crate::wasm::{Fault, LoadError, Settings, inspect, memories};
+use reprise_core::random::Random;
 
 /// The interface through which one component calls the other.
 const LIBRARY_WIT: &str = "package test:library; interface text { same: func(text: list<u8>) -> list<u8>; }";
@@ -140,34 +141,25 @@ fn a_guest_that_loops_while_the_host_hands_it_rows_has_its_deadline() {
     assert_eq!(error.fault.kind(), "deadline", "{error}");
 }
 
-/// SplitMix64.
-fn draw(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut x = *seed;
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
 #[test]
 fn no_bytes_whatever_make_more_than_an_error_of_a_component() {
     let good = [process(ECHO).bytes(), componentise(&process(ECHO).bytes()).unwrap(), composed()];
     let runtime = runtime(&Settings { instances_max: 2, ..Settings::default() }.with_memories(2));
-    let mut seed = 11;
+    let mut random = Random::new(11);
     let (mut refused, mut loaded) = (0, 0);
     for round in 0..300 {
         let mut bytes = good[round % good.len()].clone();
-        match draw(&mut seed) % 4 {
-            0 => bytes.truncate(draw(&mut seed) as usize % bytes.len()),
+        match random.number() % 4 {
+            0 => bytes.truncate(random.number() as usize % bytes.len()),
             1 => {
-                let (from, to) = (draw(&mut seed) as usize % bytes.len(), draw(&mut seed) as usize % bytes.len());
+                let (from, to) = (random.number() as usize % bytes.len(), random.number() as usize % bytes.len());
                 let piece: Vec<u8> = bytes[from..].iter().take(40).copied().collect();
                 bytes.splice(to..to, piece);
             }
             _ => {
-                for _ in 0..=draw(&mut seed) % 4 {
-                    let place = draw(&mut seed) as usize % bytes.len();
-                    bytes[place] = draw(&mut seed) as u8;
+                for _ in 0..=random.number() % 4 {
+                    let place = random.number() as usize % bytes.len();
+                    bytes[place] = random.number() as u8;
                 }
             }
         }

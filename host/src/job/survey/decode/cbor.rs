@@ -1,4 +1,5 @@
-//! CBOR (RFC 8949) to JSON.
+//! CBOR (RFC 8949), read by minicbor, as JSON. Not its diagnostic form: JSON goes into the answers of `--json`, and minicbor does not
+//! escape the quotes of a text there.
 //!
 //! | item | JSON |
 //! |---|---|
@@ -10,133 +11,96 @@
 //! | true, false, null | the same |
 //! | other simple values | `{"simple":number}` |
 
-use super::pieces::{DEPTH_MAX, Input, Map};
+use super::pieces::{DEPTH_MAX, Map};
 use crate::connect::json_text;
-
-/// Ends an item of indefinite length.
-const BREAK: u8 = 0xff;
+use minicbor::Decoder;
+use minicbor::data::Type;
 
 /// Appends the JSON of one item; `None` where the bytes are anything else.
 pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
-    let mut input = Input { rest: bytes };
-    item(out, &mut input, DEPTH_MAX)?;
-    input.rest.is_empty().then_some(())
+    let mut decoder = Decoder::new(bytes);
+    item(out, &mut decoder, DEPTH_MAX)?;
+    (decoder.position() == bytes.len()).then_some(())
 }
 
-/// Number of what follows; `None` inside for indefinite length.
-fn argument(input: &mut Input<'_>, low: u8) -> Option<Option<u64>> {
-    match low {
-        0..=23 => Some(Some(u64::from(low))),
-        24..=27 => input.number(1 << (low - 24)).map(Some),
-        31 => Some(None),
-        _ => None,
-    }
-}
-
-fn item(out: &mut Vec<u8>, input: &mut Input<'_>, depth: u32) -> Option<()> {
+fn item(out: &mut Vec<u8>, decoder: &mut Decoder<'_>, depth: u32) -> Option<()> {
     let depth = depth.checked_sub(1)?;
-    let first = input.byte()?;
-    let (major, low) = (first >> 5, first & 31);
-    if major == 7 {
-        return simple(out, input, low);
-    }
-    let count = argument(input, low)?;
-    match major {
-        0 => json_text::integer(out, count?),
-        1 => out.extend_from_slice((-1 - i128::from(count?)).to_string().as_bytes()),
-        2 => json_text::binary(out, &string(input, major, count)?),
-        3 => json_text::string(out, &String::from_utf8(string(input, major, count)?).ok()?),
-        4 => {
+    match decoder.datatype().ok()? {
+        Type::Bool => out.extend_from_slice(if decoder.bool().ok()? { b"true" } else { b"false" }),
+        Type::Null => {
+            decoder.null().ok()?;
+            out.extend_from_slice(b"null");
+        }
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::I8 | Type::I16 | Type::I32 | Type::I64 | Type::Int => {
+            out.extend_from_slice(decoder.int().ok()?.to_string().as_bytes());
+        }
+        Type::F16 => json_text::float(out, decoder.f16().ok()?.into()),
+        Type::F32 => json_text::float(out, decoder.f32().ok()?.into()),
+        Type::F64 => json_text::float(out, decoder.f64().ok()?),
+        Type::Bytes | Type::BytesIndef => {
+            let parts: Result<Vec<&[u8]>, _> = decoder.bytes_iter().ok()?.collect();
+            json_text::binary(out, &parts.ok()?.concat());
+        }
+        Type::String | Type::StringIndef => {
+            let text: Result<String, _> = decoder.str_iter().ok()?.collect();
+            json_text::string(out, &text.ok()?);
+        }
+        Type::Array | Type::ArrayIndef => {
+            let count = decoder.array().ok()?;
             out.push(b'[');
             let mut place = 0;
-            while !ends(input, count, place)? {
+            while !ends(decoder, count, place)? {
                 if place > 0 {
                     out.push(b',');
                 }
-                item(out, input, depth)?;
+                item(out, decoder, depth)?;
                 place += 1;
             }
             out.push(b']');
         }
-        5 => {
+        Type::Map | Type::MapIndef => {
+            let count = decoder.map().ok()?;
             let mut map = Map::default();
-            let mut place = 0;
-            while !ends(input, count, place)? {
+            while !ends(decoder, count, map.len())? {
                 let (mut key, mut value) = (Vec::new(), Vec::new());
-                let is_text = input.rest.first().is_some_and(|first| first >> 5 == 3);
-                item(&mut key, input, depth)?;
-                item(&mut value, input, depth)?;
+                let is_text = matches!(decoder.datatype(), Ok(Type::String | Type::StringIndef));
+                item(&mut key, decoder, depth)?;
+                item(&mut value, decoder, depth)?;
                 map.push(key, value, is_text);
-                place += 1;
             }
             map.write(out);
         }
-        _ => {
+        Type::Tag => {
             out.extend_from_slice(b"{\"tag\":");
-            json_text::integer(out, count?);
+            json_text::integer(out, decoder.tag().ok()?.as_u64());
             out.extend_from_slice(b",\"value\":");
-            item(out, input, depth)?;
+            item(out, decoder, depth)?;
             out.push(b'}');
         }
+        kind @ (Type::Simple | Type::Undefined) => {
+            let number = if kind == Type::Simple { decoder.simple() } else { decoder.undefined().map(|()| UNDEFINED) };
+            out.extend_from_slice(b"{\"simple\":");
+            json_text::integer(out, number.ok()?);
+            out.push(b'}');
+        }
+        Type::Break | Type::Unknown(_) => return None,
     }
     Some(())
 }
+
+/// Number of the simple value `undefined`.
+const UNDEFINED: u8 = 23;
 
 /// Whether a list of `count` items has all of its `place` items; the break after one of indefinite length is taken.
-fn ends(input: &mut Input<'_>, count: Option<u64>, place: u64) -> Option<bool> {
-    match count {
-        Some(count) => Some(place == count),
-        None if *input.rest.first()? == BREAK => input.byte().map(|_| true),
-        None => Some(false),
-    }
-}
-
-/// The bytes of a string; one of indefinite length is made of pieces of the same kind.
-fn string(input: &mut Input<'_>, major: u8, count: Option<u64>) -> Option<Vec<u8>> {
-    if let Some(count) = count {
-        return input.take(count).map(<[u8]>::to_vec);
-    }
-    let mut whole = Vec::new();
-    while !ends(input, None, 0)? {
-        let first = input.byte()?;
-        if first >> 5 != major {
-            return None;
-        }
-        let count = argument(input, first & 31)??;
-        whole.extend_from_slice(input.take(count)?);
-    }
-    Some(whole)
-}
-
-fn simple(out: &mut Vec<u8>, input: &mut Input<'_>, low: u8) -> Option<()> {
-    match low {
-        20 => out.extend_from_slice(b"false"),
-        21 => out.extend_from_slice(b"true"),
-        22 => out.extend_from_slice(b"null"),
-        25 => json_text::float(out, half(input.number(2)?)),
-        26 => json_text::float(out, f64::from(f32::from_bits(u32::try_from(input.number(4)?).ok()?))),
-        27 => json_text::float(out, f64::from_bits(input.number(8)?)),
-        0..=24 => {
-            let number = if low == 24 { input.number(1)? } else { u64::from(low) };
-            out.extend_from_slice(b"{\"simple\":");
-            json_text::integer(out, number);
-            out.push(b'}');
-        }
-        _ => return None,
-    }
-    Some(())
-}
-
-/// A float of 16 bits (IEEE 754 binary16).
-fn half(bits: u64) -> f64 {
-    let (exponent, fraction) = ((bits >> 10 & 31) as i32, (bits & 1023) as f64);
-    let size = match exponent {
-        0 => fraction * 2f64.powi(-24),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
+fn ends(decoder: &mut Decoder<'_>, count: Option<u64>, place: u64) -> Option<bool> {
+    let is_end = match count {
+        Some(count) => return Some(place == count),
+        None => decoder.datatype().ok()? == Type::Break,
     };
-    if bits >> 15 == 1 { -size } else { size }
+    if is_end {
+        decoder.set_position(decoder.position() + 1);
+    }
+    Some(is_end)
 }
 
 #[cfg(test)]

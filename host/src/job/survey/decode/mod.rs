@@ -5,7 +5,7 @@
 //! | `utf8` | string |
 //! | `json` | the value itself, as it was written |
 //! | `i64-le`, `u64-le`, `f64-le` | number; NaN and the infinities are strings |
-//! | `cbor`, `msgpack` | see [`cbor`] and [`msgpack`] |
+//! | `cbor`, `msgpack` | by the tables of [`cbor`] and [`msgpack`] |
 //! | `bytes` | string where it is UTF-8, else `{"base64":".."}` |
 //!
 //! Bytes that are not what is declared are shown as `bytes`, and [`Decoded::as_declared`] is false.

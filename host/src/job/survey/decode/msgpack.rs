@@ -1,4 +1,4 @@
-//! MessagePack to JSON.
+//! MessagePack, read by rmp, as JSON, value by value: a tree of a cell's values could take a hundred times the bytes of the cell.
 //!
 //! | value | JSON |
 //! |---|---|
@@ -9,94 +9,95 @@
 //! | map | object, or `{"map":[[key,value],..]}` where keys are not text or not different |
 //! | ext | `{"ext":type,"base64":".."}` |
 
-use super::pieces::{DEPTH_MAX, Input, Map, plain};
+use super::pieces::{DEPTH_MAX, Map, plain};
 use crate::connect::json_text;
+use rmp::Marker;
+use rmp::decode::{RmpRead as _, read_marker};
 
 /// Appends the JSON of one value; `None` where the bytes are anything else.
 pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
-    let mut input = Input { rest: bytes };
+    let mut input = bytes;
     value(out, &mut input, DEPTH_MAX)?;
-    input.rest.is_empty().then_some(())
+    input.is_empty().then_some(())
 }
 
-fn value(out: &mut Vec<u8>, input: &mut Input<'_>, depth: u32) -> Option<()> {
+fn value(out: &mut Vec<u8>, input: &mut &[u8], depth: u32) -> Option<()> {
     let depth = depth.checked_sub(1)?;
-    let first = input.byte()?;
-    match first {
-        0x00..=0x7f => json_text::integer(out, first),
-        0xe0..=0xff => json_text::integer(out, first.cast_signed()),
-        0x80..=0x8f => map(out, input, u64::from(first & 15), depth)?,
-        0x90..=0x9f => array(out, input, u64::from(first & 15), depth)?,
-        0xa0..=0xbf => plain(out, input.take(u64::from(first & 31))?),
-        0xc0 => out.extend_from_slice(b"null"),
-        0xc1 => return None,
-        0xc2 => out.extend_from_slice(b"false"),
-        0xc3 => out.extend_from_slice(b"true"),
-        0xc4..=0xc6 => {
-            let length = input.number(1 << (first - 0xc4))?;
-            json_text::binary(out, input.take(length)?);
+    let marker = read_marker(input).ok()?;
+    match marker {
+        Marker::Null => out.extend_from_slice(b"null"),
+        Marker::False => out.extend_from_slice(b"false"),
+        Marker::True => out.extend_from_slice(b"true"),
+        Marker::FixPos(number) => json_text::integer(out, number),
+        Marker::FixNeg(number) => json_text::integer(out, number),
+        Marker::U8 => json_text::integer(out, input.read_data_u8().ok()?),
+        Marker::U16 => json_text::integer(out, input.read_data_u16().ok()?),
+        Marker::U32 => json_text::integer(out, input.read_data_u32().ok()?),
+        Marker::U64 => json_text::integer(out, input.read_data_u64().ok()?),
+        Marker::I8 => json_text::integer(out, input.read_data_i8().ok()?),
+        Marker::I16 => json_text::integer(out, input.read_data_i16().ok()?),
+        Marker::I32 => json_text::integer(out, input.read_data_i32().ok()?),
+        Marker::I64 => json_text::integer(out, input.read_data_i64().ok()?),
+        Marker::F32 => json_text::float(out, input.read_data_f32().ok()?.into()),
+        Marker::F64 => json_text::float(out, input.read_data_f64().ok()?),
+        Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => plain(out, bytes(marker, input)?),
+        Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => json_text::binary(out, bytes(marker, input)?),
+        Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => {
+            out.push(b'[');
+            for place in 0..length(marker, input)? {
+                if place > 0 {
+                    out.push(b',');
+                }
+                value(out, input, depth)?;
+            }
+            out.push(b']');
         }
-        0xc7..=0xc9 => {
-            let length = input.number(1 << (first - 0xc7))?;
-            extension(out, input, length)?;
+        Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => {
+            let mut map = Map::default();
+            for _ in 0..length(marker, input)? {
+                let (mut key, mut held) = (Vec::new(), Vec::new());
+                let first = Marker::from_u8(*input.first()?);
+                value(&mut key, input, depth)?;
+                value(&mut held, input, depth)?;
+                map.push(key, held, matches!(first, Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32));
+            }
+            map.write(out);
         }
-        0xca => json_text::float(out, f64::from(f32::from_bits(u32::try_from(input.number(4)?).ok()?))),
-        0xcb => json_text::float(out, f64::from_bits(input.number(8)?)),
-        0xcc..=0xcf => json_text::integer(out, input.number(1 << (first - 0xcc))?),
-        0xd0 => json_text::integer(out, input.byte()?.cast_signed()),
-        0xd1 => json_text::integer(out, u16::try_from(input.number(2)?).ok()?.cast_signed()),
-        0xd2 => json_text::integer(out, u32::try_from(input.number(4)?).ok()?.cast_signed()),
-        0xd3 => json_text::integer(out, input.number(8)?.cast_signed()),
-        0xd4..=0xd8 => extension(out, input, 1 << (first - 0xd4))?,
-        0xd9..=0xdb => {
-            let length = input.number(1 << (first - 0xd9))?;
-            plain(out, input.take(length)?);
-        }
-        0xdc | 0xdd => {
-            let count = input.number(if first == 0xdc { 2 } else { 4 })?;
-            array(out, input, count, depth)?;
-        }
-        0xde | 0xdf => {
-            let count = input.number(if first == 0xde { 2 } else { 4 })?;
-            map(out, input, count, depth)?;
+        // An extension, or the reserved marker, which has no length.
+        _ => {
+            let length = length(marker, input)?;
+            out.extend_from_slice(b"{\"ext\":");
+            json_text::integer(out, input.read_data_i8().ok()?);
+            out.extend_from_slice(b",\"base64\":\"");
+            json_text::base64(out, input.split_off(..length)?);
+            out.extend_from_slice(b"\"}");
         }
     }
     Some(())
 }
 
-fn array(out: &mut Vec<u8>, input: &mut Input<'_>, count: u64, depth: u32) -> Option<()> {
-    out.push(b'[');
-    for place in 0..count {
-        if place > 0 {
-            out.push(b',');
+/// The bytes of a string.
+fn bytes<'a>(marker: Marker, input: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = length(marker, input)?;
+    input.split_off(..length)
+}
+
+/// Bytes, values or pairs that belong to a marker.
+fn length(marker: Marker, input: &mut &[u8]) -> Option<usize> {
+    match marker {
+        Marker::FixStr(length) | Marker::FixArray(length) | Marker::FixMap(length) => Some(length.into()),
+        Marker::FixExt1 => Some(1),
+        Marker::FixExt2 => Some(2),
+        Marker::FixExt4 => Some(4),
+        Marker::FixExt8 => Some(8),
+        Marker::FixExt16 => Some(16),
+        Marker::Str8 | Marker::Bin8 | Marker::Ext8 => input.read_data_u8().ok().map(usize::from),
+        Marker::Str16 | Marker::Bin16 | Marker::Ext16 | Marker::Array16 | Marker::Map16 => input.read_data_u16().ok().map(usize::from),
+        Marker::Str32 | Marker::Bin32 | Marker::Ext32 | Marker::Array32 | Marker::Map32 => {
+            input.read_data_u32().ok().and_then(|length| length.try_into().ok())
         }
-        value(out, input, depth)?;
+        _ => None,
     }
-    out.push(b']');
-    Some(())
-}
-
-fn map(out: &mut Vec<u8>, input: &mut Input<'_>, count: u64, depth: u32) -> Option<()> {
-    let mut map = Map::default();
-    for _ in 0..count {
-        let (mut key, mut held) = (Vec::new(), Vec::new());
-        let is_text = matches!(input.rest.first(), Some(0xa0..=0xbf | 0xd9..=0xdb));
-        value(&mut key, input, depth)?;
-        value(&mut held, input, depth)?;
-        map.push(key, held, is_text);
-    }
-    map.write(out);
-    Some(())
-}
-
-fn extension(out: &mut Vec<u8>, input: &mut Input<'_>, length: u64) -> Option<()> {
-    let kind = input.byte()?.cast_signed();
-    out.extend_from_slice(b"{\"ext\":");
-    json_text::integer(out, kind);
-    out.extend_from_slice(b",\"base64\":\"");
-    json_text::base64(out, input.take(length)?);
-    out.extend_from_slice(b"\"}");
-    Some(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pieces of JSON text that several encodings need, and the bytes that they are read from.
+//! JSON text that several encodings need: bytes, maps.
 
 use crate::connect::json_text;
 use std::collections::BTreeSet;
@@ -6,32 +6,11 @@ use std::collections::BTreeSet;
 /// Values within values; deeper ones count as not decodable. `serde_json` has a limit of its own, 128.
 pub(super) const DEPTH_MAX: u32 = 64;
 
+/// Appends a string where the bytes are UTF-8, else an object that holds them in Base64.
 pub(super) fn plain(out: &mut Vec<u8>, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => json_text::string(out, text),
         Err(_) => json_text::binary(out, bytes),
-    }
-}
-
-/// Takes bytes from the front, with the order of bytes that CBOR and MessagePack share: most significant first.
-pub(super) struct Input<'a> {
-    pub rest: &'a [u8],
-}
-
-impl<'a> Input<'a> {
-    pub fn take(&mut self, count: u64) -> Option<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(usize::try_from(count).ok()?)?;
-        self.rest = rest;
-        Some(taken)
-    }
-
-    pub fn byte(&mut self) -> Option<u8> {
-        self.take(1).map(|one| one[0])
-    }
-
-    /// An unsigned number of 1, 2, 4 or 8 bytes.
-    pub fn number(&mut self, bytes: u64) -> Option<u64> {
-        Some(self.take(bytes)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 }
 
@@ -43,6 +22,10 @@ pub(super) struct Map {
 }
 
 impl Map {
+    pub fn len(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
     /// Appends an entry, of JSON texts. `is_text`: the key is a string by its own encoding.
     pub fn push(&mut self, key: Vec<u8>, value: Vec<u8>, is_text: bool) {
         self.has_other_keys |= !is_text || !key.starts_with(b"\"");

@@ -1,6 +1,24 @@
-//! Numbers that look like chance and follow from a seed. Not for anything that must not be guessed.
+//! Random numbers that follow from a seed: SplitMix64, for verification, guests, waits and simulations. Not for anything that must not be
+//! guessed.
 
-/// SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
+/// 2^64 divided by the golden ratio, made odd.
+pub const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The output function of SplitMix64: a bijection that spreads every bit, so that neighbours give unrelated numbers.
+#[must_use]
+pub fn mix(mut word: u64) -> u64 {
+    word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    word ^ (word >> 31)
+}
+
+/// A random number of a seed, by its place in the sequence that [`Random`] draws; the first has place 1.
+#[must_use]
+pub fn nth(seed: u64, place: u64) -> u64 {
+    mix(seed.wrapping_add(place.wrapping_mul(GOLDEN_GAMMA)))
+}
+
+/// A sequence of random numbers: SplitMix64, <https://prng.di.unimi.it/splitmix64.c>.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -23,11 +41,8 @@ impl Random {
 
     /// The next number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0 = self.0.wrapping_add(GOLDEN_GAMMA);
+        mix(self.0)
     }
 
     /// A number below `end`; 0 where `end` is 0. The bias is far below what a check can notice.
@@ -80,6 +95,15 @@ mod tests {
         assert_eq!(draw(Random::of_round(1, 2, 3)), draw(Random::of_round(1, 2, 3)));
         let others = [Random::of_round(2, 2, 3), Random::of_round(1, 3, 3), Random::of_round(1, 2, 4), Random::of_round(1, 3, 2)];
         assert!(others.into_iter().all(|other| draw(other) != draw(Random::of_round(1, 2, 3))));
+    }
+
+    #[test]
+    fn the_numbers_are_those_of_the_reference() {
+        // splitmix64.c, seed 1234567.
+        let mut random = Random::new(1_234_567);
+        for (place, expect) in [(1, 6_457_827_717_110_365_317), (2, 3_203_168_211_198_807_973), (3, 9_817_491_932_198_370_423)] {
+            assert_eq!((random.number(), nth(1_234_567, place)), (expect, expect));
+        }
     }
 
     #[test]
