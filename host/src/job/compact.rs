@@ -11,9 +11,9 @@ use crate::store::{Created, Creation, Store};
 use bytes::Bytes;
 use reprise_core::checkpoint::chain;
 use reprise_core::checkpoint::coordinator::Participant;
+use reprise_core::checkpoint::fenced_committer::FencedEvent;
 use reprise_core::checkpoint::manifest::{ObjectRef, OperatorState};
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::{checksum, snapshot};
 use reprise_core::ids::{Epoch, Generation, Instance};
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Compaction {
     }
 
     /// Does it. An error ends the run: the store is out for too long, or the run was given up.
-    pub async fn run(self) -> Result<Fact, Error> {
+    pub async fn run(self) -> Result<FencedEvent, Error> {
         let at = self.at;
         // The semaphore is never closed.
         let _turns = self.turns.acquire_many(turns(&self.chain)).await;
@@ -79,7 +79,7 @@ impl Compaction {
                         reason,
                         "a snapshot is damaged; a new full one is made"
                     );
-                    return Ok(Fact::NotCompacted { at, damaged: true });
+                    return Ok(FencedEvent::NotCompacted { at, damaged: true });
                 }
             }
         }
@@ -104,7 +104,7 @@ impl Compaction {
         let object = ObjectRef { scope: snapshot::Scope::Full, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
         put(&self.store, &self.patience, &object.path, bytes, false).await?;
         let last = self.chain.last().map(|link| link.path.clone()).unwrap_or_default();
-        Ok(Fact::Compacted { at, last, object })
+        Ok(FencedEvent::Compacted { at, last, object })
     }
 }
 

@@ -16,11 +16,11 @@ use crate::clock::Clock;
 use crate::engine::Control;
 use crate::store::Store;
 use reprise_core::checkpoint::coordinator::Participant;
+use reprise_core::checkpoint::fenced_committer::{CommitterError, FencedAction, FencedCommitter, FencedEvent, SAVEPOINTS_WAITING_MAX};
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::is_replay_source;
 use reprise_core::checkpoint::retention::Retention;
-use reprise_core::checkpoint::tenure::{Deed, End, Fact, SAVEPOINTS_WAITING_MAX, Tenure};
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -45,7 +45,7 @@ pub(super) struct Keeper {
     pub generation: Generation,
     /// The epoch of the manifest with which this run took over.
     pub taken: Epoch,
-    pub tenure: Tenure,
+    pub tenure: FencedCommitter,
     pub control: Arc<Control>,
     pub sinks: Vec<NamedSink>,
     /// What sinks are publishing, also when the run is over.
@@ -142,10 +142,10 @@ impl Work {
     async fn run(&mut self, mut events: mpsc::Receiver<Told>, mut facts: mpsc::Receiver<Told>) -> Result<RunEnd, Error> {
         let (mut due, mut reports_come) = (VecDeque::new(), true);
         if let Some(name) = self.keeper.savepoint.take() {
-            due.push_back(Fact::Asked { name, epoch: Epoch(u64::MAX) });
+            due.push_back(FencedEvent::Asked { name, epoch: Epoch(u64::MAX) });
         }
-        for deed in self.keeper.tenure.begin() {
-            due.extend(self.carry_out(deed).await?);
+        for action in self.keeper.tenure.begin() {
+            due.extend(self.carry_out(action).await?);
         }
         self.sweep();
         let mut poll = tokio::time::interval(self.keeper.poll);
@@ -183,8 +183,8 @@ impl Work {
                 },
             };
             while self.tasks.try_join_next().is_some() {}
-            for deed in self.step(fact)? {
-                if let Deed::Done { finished } = deed {
+            for action in self.step(fact)? {
+                if let FencedAction::Done { finished } = action {
                     self.clear_up().await;
                     return Ok(match finished {
                         _ if self.again => RunEnd::Again,
@@ -192,59 +192,59 @@ impl Work {
                         false => RunEnd::Stopped,
                     });
                 }
-                due.extend(self.carry_out(deed).await?);
+                due.extend(self.carry_out(action).await?);
             }
         }
     }
 
-    fn step(&mut self, fact: Fact) -> Result<Vec<Deed>, Error> {
-        if let Fact::Compacted { object, .. } = &fact
+    fn step(&mut self, fact: FencedEvent) -> Result<Vec<FencedAction>, Error> {
+        if let FencedEvent::Compacted { object, .. } = &fact
             && let Some(made) = self.compactions.get_mut(&object.path)
         {
             // The manifest that is under way cannot name it yet; the one after it does.
             *made = Some(self.newest.unwrap_or(self.keeper.taken).next());
         }
-        let (ours, is_published) = (self.keeper.generation, matches!(fact, Fact::Published(_)));
-        let deeds = self.keeper.tenure.step(fact).map_err(|end| match end {
-            End::Fenced { theirs } => Error::Fenced { ours, theirs },
-            End::Overtaken { epoch } => Error::Overtaken { epoch },
-            End::Violation(violation) => Error::Internal(violation.to_string()),
+        let (ours, is_published) = (self.keeper.generation, matches!(fact, FencedEvent::Published(_)));
+        let actions = self.keeper.tenure.step(fact).map_err(|end| match end {
+            CommitterError::Fenced { theirs } => Error::Fenced { ours, theirs },
+            CommitterError::Overtaken { epoch } => Error::Overtaken { epoch },
+            CommitterError::Violation(violation) => Error::Internal(violation.to_string()),
         })?;
         if is_published {
             self.ahead = self.ahead.saturating_sub(1);
             self.sweep();
         }
-        Ok(deeds)
+        Ok(actions)
     }
 
-    async fn carry_out(&mut self, deed: Deed) -> Result<Vec<Fact>, Error> {
-        let fact = match deed {
-            Deed::Look => Some(Fact::Newest(compact::newest_generation(&self.keeper.store, &self.keeper.patience).await?)),
-            Deed::Create(manifest) => Some(Fact::Created(self.create(*manifest).await?)),
-            Deed::Publish { manifest, staged } => {
+    async fn carry_out(&mut self, action: FencedAction) -> Result<Vec<FencedEvent>, Error> {
+        let fact = match action {
+            FencedAction::Look => Some(FencedEvent::Newest(compact::newest_generation(&self.keeper.store, &self.keeper.patience).await?)),
+            FencedAction::Create(manifest) => Some(FencedEvent::Created(self.create(*manifest).await?)),
+            FencedAction::Publish { manifest, staged } => {
                 let epoch = manifest.epoch;
                 let published = self.publisher.publish(*manifest, staged);
                 self.compactions.retain(|_, made| made.is_none_or(|made| epoch <= made));
                 self.sweep();
                 return Ok(self.after_publishing(published));
             }
-            Deed::Completed(epoch) => {
+            FencedAction::Completed(epoch) => {
                 self.keeper.control.set_completed(epoch);
                 None
             }
-            Deed::Compact { at, epoch, operator, chain } => {
+            FencedAction::Compact { at, epoch, operator, chain } => {
                 self.compact(at, epoch, operator, chain);
                 None
             }
-            Deed::AskFull(at) => {
+            FencedAction::AskFull(at) => {
                 self.keeper.control.ask_full(at);
                 None
             }
-            Deed::Save { name, manifest } => {
+            FencedAction::Save { name, manifest } => {
                 self.save(name, *manifest).await?;
                 None
             }
-            Deed::Done { .. } => None,
+            FencedAction::Done { .. } => None,
         };
         Ok(fact.into_iter().collect())
     }
@@ -264,7 +264,7 @@ impl Work {
     }
 
     /// All output that these manifests name is published.
-    fn after_publishing(&mut self, published: Vec<Manifest>) -> Vec<Fact> {
+    fn after_publishing(&mut self, published: Vec<Manifest>) -> Vec<FencedEvent> {
         for manifest in &published {
             let is_time = self.keeper.lookout.as_ref().is_some_and(|lookout| lookout.is_time_for_the_rest(manifest));
             if is_time && !self.keeper.control.stopping() {
@@ -276,7 +276,7 @@ impl Work {
             }
             (self.keeper.watch)(Notice::Checkpoint(notice(manifest)));
         }
-        published.into_iter().map(|manifest| Fact::Published(manifest.epoch)).collect()
+        published.into_iter().map(|manifest| FencedEvent::Published(manifest.epoch)).collect()
     }
 
     fn compact(&mut self, at: Participant, epoch: Epoch, operator: OperatorState, chain: Vec<ObjectRef>) {
@@ -329,7 +329,7 @@ impl Work {
     }
 
     /// Answers requests to end pauses, and gives those for savepoints that were not there before. A store that does not answer is asked again later.
-    async fn look_for_requests(&mut self) -> Vec<Fact> {
+    async fn look_for_requests(&mut self) -> Vec<FencedEvent> {
         let found = match self.desk.look(&self.keeper.store).await {
             Ok(found) => found,
             Err(error) => {
@@ -352,7 +352,7 @@ impl Work {
             } else {
                 self.keeper.control.want_epoch()
             };
-            facts.push(Fact::Asked { name: request.name, epoch });
+            facts.push(FencedEvent::Asked { name: request.name, epoch });
         }
         facts
     }

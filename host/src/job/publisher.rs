@@ -233,7 +233,7 @@ mod tests {
     use crate::connect::holding::Holding;
     use crate::connect::{Recovered, Recovery, Sink, SinkWriter};
     use reprise_core::checkpoint::manifest::SinkState;
-    use reprise_core::ids::{Digest, Generation};
+    use reprise_core::ids::Generation;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Condvar, Mutex};
 
@@ -297,16 +297,9 @@ mod tests {
             job: "j".into(),
             epoch: Epoch(epoch),
             generation: Generation(1),
-            writer: 0,
-            parent: None,
-            written_ms: 0,
-            topology: Digest([0; 32]),
             workers: 1,
-            finished: false,
-            taken_over: false,
-            operators: vec![],
-            sources: vec![],
             sinks: vec![SinkState { name: "slow".into(), staged: vec![], rows: 0 }],
+            ..Manifest::default()
         }
     }
 

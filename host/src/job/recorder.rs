@@ -12,9 +12,9 @@ use bytes::Bytes;
 use reprise_core::cells::merge_neighbours;
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows, ROWS_MAX};
+use reprise_core::checkpoint::fenced_committer::FencedEvent;
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::{checksum, record, snapshot};
 use reprise_core::ids::{Epoch, Generation, Instance};
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ impl Lanes {
 }
 
 /// What the keeper is told.
-pub(super) type Told = Result<Fact, Error>;
+pub(super) type Told = Result<FencedEvent, Error>;
 
 /// Starts a task for each participant. `waiting`: reports of one participant that may wait for storage; more is a fault of the host, since
 /// sources do not begin more epochs than that.
@@ -92,7 +92,7 @@ pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting:
                     report = reports.recv() => report,
                 };
                 let Some(report) = report else { return };
-                let event = recorder.record(report).await.map(Fact::Reported);
+                let event = recorder.record(report).await.map(FencedEvent::Reported);
                 let failed = event.is_err();
                 if told.send(event).await.is_err() || failed {
                     return;

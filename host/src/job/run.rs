@@ -27,11 +27,11 @@ use crate::wasm;
 use look::Look;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Coordinator, Layout, OperatorLayout};
+use reprise_core::checkpoint::fenced_committer::FencedCommitter;
 use reprise_core::checkpoint::manifest::{self, Manifest};
-use reprise_core::checkpoint::opening::TakenUp;
 use reprise_core::checkpoint::quarantine::is_replay_source;
+use reprise_core::checkpoint::recovery::RecoveredJob;
 use reprise_core::checkpoint::retention::Retention;
-use reprise_core::checkpoint::tenure::Tenure;
 use reprise_core::failure::window::Window;
 use reprise_core::failure::{Decision, Failures, Policy};
 use reprise_core::ids::{Digest, Epoch, Generation};
@@ -234,7 +234,7 @@ impl Job {
             patience,
             generation: up.generation,
             taken: taken.epoch,
-            tenure: Tenure::new(coordinator, published),
+            tenure: FencedCommitter::new(coordinator, published),
             control: Arc::clone(&control),
             calls: Calls::new(sinks.len()),
             sinks,
@@ -277,7 +277,7 @@ impl Job {
     }
 
     /// What the checkpoints and savepoints there are need.
-    async fn retention(&self, up: &TakenUp) -> Result<Retention, Error> {
+    async fn retention(&self, up: &RecoveredJob) -> Result<Retention, Error> {
         let mut retention = Retention::new(&up.listed, &up.readable, up.taken.as_ref().map(|taken| taken.epoch));
         for (name, read) in opening::savepoints(&self.store, &self.plan().topology.name).await? {
             match read {

@@ -13,9 +13,9 @@ use crate::sweep::hold_savepoints;
 use crate::take_up::{self, Begin, NotTaken, Taken, layout, positions};
 use crate::world::Sim;
 use reprise_core::checkpoint::coordinator::Coordinator;
-use reprise_core::checkpoint::opening::Refusal;
+use reprise_core::checkpoint::fenced_committer::{CommitterError, FencedCommitter};
+use reprise_core::checkpoint::recovery::RecoveryRefusal;
 use reprise_core::checkpoint::retention::Retention;
-use reprise_core::checkpoint::tenure::{End, Tenure};
 use reprise_core::ids::Generation;
 
 /// How a process ended by itself.
@@ -74,15 +74,15 @@ async fn work(sim: &Sim, host: HostId, shape: Shape, mut begin: Begin) -> Exit {
     loop {
         let taken = match take_up::take_up(sim, host, shape, &begin, before).await {
             Ok(taken) => taken,
-            Err(NotTaken::Refused(Refusal::Fenced { .. })) => {
+            Err(NotTaken::Refused(RecoveryRefusal::Fenced { .. })) => {
                 sim.count(Fault::Fenced);
                 return Exit::Fenced;
             }
-            Err(NotTaken::Refused(Refusal::NoCheckpoint(reasons))) => {
+            Err(NotTaken::Refused(RecoveryRefusal::NoCheckpoint(reasons))) => {
                 sim.tell(host, format_args!("finds no checkpoint: {reasons:?}"));
                 return if begin == Begin::Newest { Exit::NoCheckpoint } else { Exit::Refused };
             }
-            Err(NotTaken::Refused(Refusal::Lost | Refusal::Exhausted)) => return Exit::Refused,
+            Err(NotTaken::Refused(RecoveryRefusal::Lost | RecoveryRefusal::Exhausted)) => return Exit::Refused,
             Err(NotTaken::Savepoint(reason)) => {
                 sim.tell(host, format_args!("cannot use the savepoint: {reason}"));
                 return Exit::Refused;
@@ -103,12 +103,12 @@ async fn work(sim: &Sim, host: HostId, shape: Shape, mut begin: Begin) -> Exit {
         match end {
             RunEnd::Done(true) => return Exit::Finished,
             RunEnd::Done(false) => return Exit::Stopped,
-            RunEnd::Ended(End::Fenced { .. }) => {
+            RunEnd::Ended(CommitterError::Fenced { .. }) => {
                 sim.count(Fault::Fenced);
                 return Exit::Fenced;
             }
-            RunEnd::Ended(End::Overtaken { .. }) => return Exit::Fenced,
-            RunEnd::Ended(End::Violation(violation)) => {
+            RunEnd::Ended(CommitterError::Overtaken { .. }) => return Exit::Fenced,
+            RunEnd::Ended(CommitterError::Violation(violation)) => {
                 sim.fail(violation.to_string());
                 return Exit::Refused;
             }
@@ -136,7 +136,7 @@ async fn run(sim: &Sim, host: HostId, shape: Shape, taken: Taken, reached: &mut 
     hold_savepoints(&Client::new(sim, host), &mut retention).await;
     let run = Run::begin(sim, host, shape, &layout, Flow::new(shape, first, at), retention);
     sim.hosts.borrow_mut()[host].run = Some(std::rc::Rc::clone(&run));
-    let tenure = Tenure::new(Coordinator::new(layout, first, Some(&base)), base);
+    let tenure = FencedCommitter::new(Coordinator::new(layout, first, Some(&base)), base);
     flow::start(sim, &run, first, states);
     let end = keeper::keep(sim, &run, tenure).await;
     *reached = Some(run.flow.borrow().positions.clone());

@@ -1,4 +1,4 @@
-//! Carries out the deeds of a tenure, as the keeper of a real job does.
+//! Carries out the actions of a tenure, as the keeper of a real job does.
 
 use crate::client::Created;
 use crate::clockwork::{Queue, WHOLE};
@@ -14,9 +14,9 @@ use crate::world::Sim;
 use reprise_core::cells::{Cell, Chunk};
 use reprise_core::checkpoint::chain;
 use reprise_core::checkpoint::coordinator::Participant;
+use reprise_core::checkpoint::fenced_committer::{CommitterError, FencedAction, FencedCommitter, FencedEvent};
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, StagedRef};
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::tenure::{Deed, End, Fact, Tenure};
 use reprise_core::codec::record;
 use reprise_core::codec::snapshot::Scope;
 use reprise_core::ids::Epoch;
@@ -31,7 +31,7 @@ pub enum RunEnd {
     /// An operator could not come back alone.
     Failed,
     /// Another host has the job.
-    Ended(End),
+    Ended(CommitterError),
     /// A sink gave up.
     Sink(SinkFault),
 }
@@ -42,8 +42,8 @@ type Due = (Epoch, Vec<StagedRef>);
 struct Keeper {
     sim: Sim,
     run: Rc<Run>,
-    /// Facts that deeds have brought about.
-    due: VecDeque<Fact>,
+    /// Facts that actions have brought about.
+    due: VecDeque<FencedEvent>,
     /// What the publisher beside the keeper has to do.
     aside: Option<Queue<Due>>,
     /// Checkpoints whose output is being published.
@@ -55,7 +55,7 @@ struct Keeper {
 }
 
 /// Keeps a run until it ends.
-pub async fn keep(sim: &Sim, run: &Rc<Run>, mut tenure: Tenure) -> RunEnd {
+pub async fn keep(sim: &Sim, run: &Rc<Run>, mut tenure: FencedCommitter) -> RunEnd {
     let mut keeper = Keeper {
         sim: sim.clone(),
         run: Rc::clone(run),
@@ -70,8 +70,8 @@ pub async fn keep(sim: &Sim, run: &Rc<Run>, mut tenure: Tenure) -> RunEnd {
         keeper.aside = Some(due.clone());
         sim.spawn(run.host, WHOLE, publisher(sim.clone(), Rc::clone(run), due));
     }
-    for deed in tenure.begin() {
-        if let Err(fault) = keeper.carry_out(deed).await {
+    for action in tenure.begin() {
+        if let Err(fault) = keeper.carry_out(action).await {
             return RunEnd::Sink(fault);
         }
     }
@@ -83,17 +83,17 @@ pub async fn keep(sim: &Sim, run: &Rc<Run>, mut tenure: Tenure) -> RunEnd {
                 None => return RunEnd::Failed,
             },
         };
-        let published = if let Fact::Published(epoch) = fact { Some(epoch) } else { None };
-        let deeds = match tenure.step(fact) {
-            Ok(deeds) => deeds,
+        let published = if let FencedEvent::Published(epoch) = fact { Some(epoch) } else { None };
+        let actions = match tenure.step(fact) {
+            Ok(actions) => actions,
             Err(end) => return RunEnd::Ended(end),
         };
         // Only now: what the tenure still takes for its newest checkpoint must not be retired.
         if let Some(epoch) = published {
             keeper.retain(epoch);
         }
-        for deed in deeds {
-            match keeper.carry_out(deed).await {
+        for action in actions {
+            match keeper.carry_out(action).await {
                 Ok(None) => {}
                 Ok(Some(end)) => return end,
                 Err(fault) => return RunEnd::Sink(fault),
@@ -107,7 +107,7 @@ async fn publisher(sim: Sim, run: Rc<Run>, due: Queue<Due>) {
     while let Some((epoch, staged)) = due.pop(&sim).await {
         sim.pause(0, 150).await;
         match publish(&sim, &run, &staged).await {
-            Ok(()) => run.tell(&sim, Fact::Published(epoch)),
+            Ok(()) => run.tell(&sim, FencedEvent::Published(epoch)),
             Err(fault) => {
                 // The process ends; its end is told like that of its keeper.
                 host::sink_failed(&sim, run.host, run.generation, fault);
@@ -134,16 +134,16 @@ impl Keeper {
         sweep(&self.sim, &self.run, self.ahead);
     }
 
-    async fn carry_out(&mut self, deed: Deed) -> Result<Option<RunEnd>, SinkFault> {
+    async fn carry_out(&mut self, action: FencedAction) -> Result<Option<RunEnd>, SinkFault> {
         let (sim, run) = (&self.sim, &self.run);
-        match deed {
-            Deed::Look => {
+        match action {
+            FencedAction::Look => {
                 let after = std::mem::take(&mut self.has_created);
                 let blind = sim.is_broken(Mutation::NoFence) || (after && sim.is_broken(Mutation::NoLookAfterManifest));
                 let newest = if blind { run.generation } else { run.client.newest_claim().await };
-                self.due.push_back(Fact::Newest(newest));
+                self.due.push_back(FencedEvent::Newest(newest));
             }
-            Deed::Create(manifest) => {
+            FencedAction::Create(manifest) => {
                 let noted = (*manifest).clone();
                 let created = self.create(*manifest).await?;
                 self.has_created = true;
@@ -151,9 +151,9 @@ impl Keeper {
                     self.run.retention.borrow_mut().note(&noted);
                     self.ahead += 1;
                 }
-                self.due.push_back(Fact::Created(created == Created::New));
+                self.due.push_back(FencedEvent::Created(created == Created::New));
             }
-            Deed::Publish { manifest, staged } => {
+            FencedAction::Publish { manifest, staged } => {
                 sim.check_completed(run.host, &manifest);
                 let staged: Vec<StagedRef> = staged.into_iter().map(|(_, staged)| staged).collect();
                 let epoch = manifest.epoch;
@@ -162,26 +162,26 @@ impl Keeper {
                     Some(aside) => aside.push(sim, (epoch, staged)),
                     None => {
                         publish(sim, run, &staged).await?;
-                        self.due.push_back(Fact::Published(epoch));
+                        self.due.push_back(FencedEvent::Published(epoch));
                     }
                 }
             }
-            Deed::Completed(epoch) => {
+            FencedAction::Completed(epoch) => {
                 run.flow.borrow_mut().completed = epoch;
                 run.changed.notify(sim);
             }
-            Deed::Compact { at, epoch, chain, .. } => {
+            FencedAction::Compact { at, epoch, chain, .. } => {
                 let path = paths::snapshot(snapshot::OPERATOR, reprise_core::ids::Instance(at.instance), epoch, run.generation, true);
                 run.spared.borrow_mut().insert(path);
                 sim.spawn(run.host, WHOLE, compact(sim.clone(), Rc::clone(run), at, epoch, chain));
             }
-            Deed::AskFull(at) => {
+            FencedAction::AskFull(at) => {
                 sim.tell(run.host, format_args!("asks instance {} for a full snapshot", at.instance));
                 sim.count(Fault::AskedFull);
                 run.flow.borrow_mut().ask_full.insert(at.instance);
             }
-            Deed::Save { name, manifest } => self.save(&name, &manifest).await,
-            Deed::Done { finished } => return Ok(Some(RunEnd::Done(finished))),
+            FencedAction::Save { name, manifest } => self.save(&name, &manifest).await,
+            FencedAction::Done { finished } => return Ok(Some(RunEnd::Done(finished))),
         }
         Ok(None)
     }
@@ -242,7 +242,7 @@ async fn compact(sim: Sim, run: Rc<Run>, at: Participant, epoch: Epoch, chain: V
             Ok(read) => chunks.extend(read),
             Err(reason) => {
                 sim.tell(run.host, format_args!("cannot compact the chain of instance {}: {reason}", at.instance));
-                return run.tell(&sim, Fact::NotCompacted { at, damaged: true });
+                return run.tell(&sim, FencedEvent::NotCompacted { at, damaged: true });
             }
         }
     }
@@ -262,7 +262,7 @@ async fn compact(sim: Sim, run: Rc<Run>, at: Participant, epoch: Epoch, chain: V
     sim.tell(run.host, format_args!("has compacted {} objects to {}", chain.len(), object.path));
     sim.count(Fault::Compaction);
     let last = chain.last().map(|object| object.path.clone()).unwrap_or_default();
-    run.tell(&sim, Fact::Compacted { at, last, object });
+    run.tell(&sim, FencedEvent::Compacted { at, last, object });
 }
 
 fn without_removals(chunk: &Chunk) -> Chunk {

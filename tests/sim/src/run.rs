@@ -16,10 +16,10 @@ use crate::world::Sim;
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::coordinator::{Content, Layout, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows};
+use reprise_core::checkpoint::fenced_committer::FencedEvent;
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow, SplitPosition, StagedRef};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::retention::Retention;
-use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::snapshot as format;
 use reprise_core::codec::{checksum, record};
 use reprise_core::failure::window::WindowBreaker;
@@ -90,7 +90,7 @@ pub struct Run {
     /// Its tasks.
     pub engine: Scope,
     /// What the keeper has not yet been told.
-    facts: RefCell<VecDeque<Fact>>,
+    facts: RefCell<VecDeque<FencedEvent>>,
     told: Signal,
     lanes: BTreeMap<Participant, Queue<EpochReport>>,
     open_lanes: Cell<usize>,
@@ -158,13 +158,13 @@ impl Run {
     }
 
     /// Tells the keeper.
-    pub fn tell(&self, sim: &Sim, fact: Fact) {
+    pub fn tell(&self, sim: &Sim, fact: FencedEvent) {
         self.facts.borrow_mut().push_back(fact);
         self.told.notify(sim);
     }
 
     /// The next fact; `None` once the run has failed and everything that was reported before is told.
-    pub async fn fact(&self, sim: &Sim) -> Option<Fact> {
+    pub async fn fact(&self, sim: &Sim) -> Option<FencedEvent> {
         loop {
             if let Some(fact) = self.facts.borrow_mut().pop_front() {
                 return Some(fact);
@@ -244,7 +244,7 @@ impl Run {
             }
             EpochContent::Sink { staged, rows } => (Content::Sink { staged, rows }, vec![]),
         };
-        let fact = Fact::Reported(Report { from, epoch, closed, content });
+        let fact = FencedEvent::Reported(Report { from, epoch, closed, content });
         let early = sim.is_broken(Mutation::ReportBeforeUpload);
         if early {
             self.tell(sim, fact.clone());

@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 use serde::Serialize;
 
 /// A checkpoint. See the module.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Manifest {
     /// The job.
     pub job: String,

@@ -8,9 +8,9 @@ use crate::job::opening::{failed, glance};
 use crate::store::{Creation, Store, StoreError};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{Manifest, SplitPosition};
-use reprise_core::checkpoint::opening::TakenUp;
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::{History, ObjectName, Replayed, RowsOf, replay_source};
+use reprise_core::checkpoint::recovery::RecoveredJob;
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation, Instance};
 use reprise_core::topology::{Edge, Exchange, Node, Plan};
@@ -192,7 +192,7 @@ async fn read_dropped(store: &Store, book: &mut Book) -> Result<BTreeSet<ObjectN
 }
 
 /// Finds out what is to be sent again from the checkpoint that was taken up, and notes what that has sent.
-pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan, workers: u32) -> Result<Replays, Error> {
+pub(in crate::job) async fn take_up(store: &Store, up: &RecoveredJob, plan: &Plan, workers: u32) -> Result<Replays, Error> {
     let Some(base) = &up.base else { return Ok(Replays::default()) };
     let history = History::new(base, &up.listed, &up.readable);
     let mut book = Book::read(store, base, &history).await?;
