@@ -141,6 +141,7 @@ impl Opener<'_> {
                 reasons: passed_over.iter().map(|(epoch, reason)| format!("\n  checkpoint {epoch}: {reason}")).collect(),
             },
             RecoveryRefusal::Lost => Error::Internal("claims or manifests were lost to other hosts, one after another".into()),
+            RecoveryRefusal::Broken(broken) => Error::Internal(broken.to_string()),
             RecoveryRefusal::Exhausted => {
                 let text = format!("numbers have come to their end: a job has at most {} epochs", self.epoch_max);
                 let help = "start a new job under another `name`";

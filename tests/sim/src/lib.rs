@@ -17,13 +17,13 @@
 
 pub mod client;
 pub mod clockwork;
+pub mod committer;
 pub mod flow;
 pub mod guest;
 mod heal;
 pub mod host;
 pub mod image;
 pub mod input;
-pub mod keeper;
 pub mod mutation;
 mod operator;
 pub mod oracle;

@@ -3,8 +3,8 @@
 
 use crate::client::{Client, Created};
 use crate::clockwork::HostId;
+use crate::committer::encoded;
 use crate::input::Cells;
-use crate::keeper::encoded;
 use crate::mutation::Mutation;
 use crate::outbox::SinkFault;
 use crate::plan::{Fault, Point};
@@ -13,6 +13,7 @@ use crate::snapshot::{self, JOB, OPERATOR, Restored, SINK, SOURCE};
 use crate::world::Sim;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Layout, OperatorLayout};
+use reprise_core::checkpoint::invariants;
 use reprise_core::checkpoint::manifest::{Claim, InstanceState, Manifest, SplitPosition, StagedRef};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::recovery::{
@@ -180,7 +181,7 @@ impl TakingUp<'_> {
         let path = paths::savepoint(name).ok_or("not a name")?;
         let bytes = self.client.get(&path).await.ok_or("there is none of that name")?;
         let manifest = record::decode::<Manifest>(&bytes).map_err(|error| error.to_string())?;
-        manifest.check(JOB, manifest.epoch)?;
+        invariants::check_read(&manifest, JOB, manifest.epoch)?;
         self.states = self.read(&manifest).await?;
         Ok(RecoverFrom::Savepoint(Box::new(manifest)))
     }
@@ -251,7 +252,7 @@ impl TakingUp<'_> {
                 Some(bytes) => record::decode::<Manifest>(&bytes).map_err(|error| error.to_string()),
                 None => Err("it is missing".to_owned()),
             };
-            let checked = read.and_then(|manifest| manifest.check(JOB, epoch).map(|()| manifest));
+            let checked = read.and_then(|manifest| invariants::check_read(&manifest, JOB, epoch).map(|()| manifest));
             self.manifests.insert(epoch, checked);
         }
         self.manifests.clone()

@@ -17,6 +17,7 @@
 //! very output that the other host found in that manifest and published itself, and sinks publish idempotently.
 
 use super::coordinator::{Action, Coordinator, Event, Participant, Report, Violation};
+use super::invariants::{self, BrokenInvariant};
 use super::manifest::{Manifest, ObjectRef, OperatorState, StagedRef};
 use crate::ids::{Epoch, Generation};
 use std::collections::VecDeque;
@@ -121,6 +122,9 @@ pub enum CommitterError {
     /// A fault of this host.
     #[error(transparent)]
     Violation(#[from] Violation),
+    /// Likewise: a manifest that must not be written.
+    #[error(transparent)]
+    Broken(#[from] BrokenInvariant),
 }
 
 #[derive(Debug)]
@@ -162,10 +166,22 @@ impl FencedCommitter {
         }
     }
 
-    /// Name of the job.
+    /// The generation of the run.
     #[must_use]
-    pub fn job(&self) -> &str {
-        &self.published.job
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The newest checkpoint that is published.
+    #[must_use]
+    pub fn published(&self) -> &Manifest {
+        &self.published
+    }
+
+    /// The manifest that is being stored, if any.
+    #[must_use]
+    pub fn creating(&self) -> Option<&Manifest> {
+        if let Phase::Creating(manifest) = &self.phase { Some(manifest) } else { None }
     }
 
     /// What is to be done at the start, before the first fact.
@@ -189,6 +205,7 @@ impl FencedCommitter {
             FencedEvent::Newest(theirs) if theirs > self.generation => return Err(CommitterError::Fenced { theirs }),
             FencedEvent::Newest(_) => match std::mem::replace(&mut self.phase, Phase::Idle) {
                 Phase::Before(manifest) => {
+                    invariants::check(&manifest, Some(self.publishing.back().unwrap_or(&self.published)))?;
                     self.phase = Phase::Creating(manifest.clone());
                     actions.push(FencedAction::Create(manifest));
                     return Ok(actions);

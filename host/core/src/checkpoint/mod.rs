@@ -9,13 +9,16 @@
 pub mod candidates;
 pub mod capsule;
 pub mod chain;
+pub mod committer;
 pub mod coordinator;
 pub mod expiry;
 pub mod faulted;
 pub mod fenced_committer;
+pub mod invariants;
 pub mod lineage;
 pub mod manifest;
 pub mod paths;
+pub mod publishing;
 pub mod quarantine;
 pub mod recovery;
 pub mod retention;

@@ -21,6 +21,7 @@
 //! A host that restarts a run of its own claims the generation right after its own, or none: it never takes the job back from a successor.
 
 use super::candidates::{Candidates, NextCandidate};
+use super::invariants::{self, BrokenInvariant};
 use super::lineage;
 use super::manifest::Manifest;
 use crate::ids::{Epoch, Generation};
@@ -116,6 +117,8 @@ pub enum RecoveryRefusal {
     Lost,
     /// Numbers have come to their end.
     Exhausted,
+    /// A manifest that must not be written: a fault of this host.
+    Broken(BrokenInvariant),
 }
 
 #[derive(Debug)]
@@ -360,6 +363,9 @@ impl JobRecovery {
             Some(base) => base.take_over(epoch, self.generation, self.beginning.writer),
             None => Manifest { epoch, generation: self.generation, taken_over: true, ..self.beginning.clone() },
         };
+        if let Err(broken) = invariants::check(&taken, base.as_deref()) {
+            return RecoveryStep::Refused(RecoveryRefusal::Broken(broken));
+        }
         self.state = State::Creating(found, base, Box::new(taken.clone()));
         RecoveryStep::RecoveryRequest(RecoveryRequest::Create(Box::new(taken)))
     }

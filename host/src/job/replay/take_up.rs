@@ -29,19 +29,19 @@ const LOOKS_MAX: usize = 256;
 pub(in crate::job) struct Replays {
     targets: Vec<Target>,
     /// What the attempt is to look for.
-    pub lookout: Lookout,
+    pub watcher: ReplayWatcher,
 }
 
 /// What tells an attempt to end for rows that only the next one sends.
 #[derive(Debug, Default)]
-pub(in crate::job) struct Lookout {
+pub(in crate::job) struct ReplayWatcher {
     /// What was there, with its length: requests, and things that are none.
     known: BTreeMap<String, u64>,
     /// Where some of them wait for the next attempt: the rows of those that this one serves, by split.
     before_the_rest: Option<BTreeMap<String, usize>>,
 }
 
-impl Lookout {
+impl ReplayWatcher {
     /// There are requests that were not there when the attempt began. What is none is read once and no more.
     pub async fn sees_new(&mut self, store: &Store) -> Result<bool, Error> {
         let there = names(store).await.map_err(failed("list requests to send rows again"))?;
@@ -226,7 +226,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &RecoveredJob, plan: &Pla
             continue;
         }
         // One that is gone meanwhile, or another one by now, is looked at again.
-        replays.lookout.known.extend(there.get_key_value(&request.path).map(|(path, bytes)| (path.clone(), *bytes)));
+        replays.watcher.known.extend(there.get_key_value(&request.path).map(|(path, bytes)| (path.clone(), *bytes)));
         match operator_of(plan, request) {
             _ if waiting.is_empty() => {}
             Some(_) if served.len() == REQUESTS_MAX => is_all = false,
@@ -241,7 +241,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &RecoveredJob, plan: &Pla
         }
     }
     replays.targets = targets.into_values().collect();
-    replays.lookout.before_the_rest = (!is_all).then_some(served);
+    replays.watcher.before_the_rest = (!is_all).then_some(served);
     Ok(replays)
 }
 
