@@ -8,6 +8,7 @@ use reprise_core::batch::{Batch, Row};
 use reprise_core::cells::{Cell, Chunk};
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::checkpoint::faulted::{self, FaultedRow, FaultedRows};
+use reprise_core::checkpoint::invariants;
 use reprise_core::checkpoint::manifest::{
     Claim, Identity, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, Request, Resume, SinkState,
     SourceState, SplitPosition, StagedRef,
@@ -229,7 +230,7 @@ fn every_record_is_written_and_read_as_its_golden_file_has_it() {
     let bytes = frozen("claim-v1.bin", &record::encode(&claim()).unwrap());
     assert_eq!(record::decode::<Claim>(&bytes).unwrap(), claim());
     for (name, manifest) in [("manifest-v1.bin", manifest()), ("manifest-empty-v1.bin", empty_manifest())] {
-        manifest.check(&manifest.job, manifest.epoch).unwrap();
+        invariants::check_read(&manifest, &manifest.job, manifest.epoch).unwrap();
         let bytes = frozen(name, &record::encode(&manifest).unwrap());
         assert_eq!(record::decode::<Manifest>(&bytes).unwrap(), manifest);
     }

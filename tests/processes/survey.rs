@@ -106,8 +106,6 @@ pub(super) fn orders() -> Place {
         written_ms: 1_700_000_000_456,
         topology: Digest(std::array::from_fn(|place| place as u8)),
         workers: 2,
-        finished: false,
-        taken_over: false,
         operators: vec![OperatorState {
             name: "count".into(),
             component: Digest([0xcc; 32]),
@@ -122,6 +120,7 @@ pub(super) fn orders() -> Place {
             quarantine: vec![],
         }],
         sinks: vec![SinkState { name: "out".into(), staged: vec![], rows: 1_234 }],
+        ..Manifest::default()
     };
     let mut next = Manifest { epoch: Epoch(41), parent: Some(Epoch(40)), written_ms: 1_700_000_001_456, ..forty.clone() };
     next.operators[0].instances = vec![instance(vec![zero, change], i64::MAX, 1_003), instance(vec![one], i64::MAX, 234)];

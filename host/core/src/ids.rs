@@ -46,7 +46,7 @@ impl Epoch {
 }
 
 /// Random name of one life of a job: of what a store holds from its first run on. A store that was deleted and made anew has another one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
 pub struct Life(pub [u8; 16]);
 
 impl Life {
@@ -77,7 +77,7 @@ impl fmt::Debug for Life {
 }
 
 /// SHA-256 of a component, or of a topology.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
 pub struct Digest(pub [u8; 32]);
 
 impl fmt::Display for Digest {

@@ -5,45 +5,77 @@
 use super::blocking::blocking;
 use super::error::Error;
 use super::objects::verify;
-use super::opening::failed;
-use super::patience::Patience;
-use crate::store::{Created, Creation, Store};
-use bytes::Bytes;
+use super::store_retry::RetryingStore;
 use reprise_core::checkpoint::chain;
+use reprise_core::checkpoint::committer::CommitterEvent;
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::checkpoint::manifest::{ObjectRef, OperatorState};
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::{checksum, snapshot};
 use reprise_core::ids::{Epoch, Generation, Instance};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 /// MiB of the chains that are compacted at the same time, unless a single one has more.
-pub(super) const TURNS: u32 = 256;
+const TURNS: u32 = 256;
 /// What a small chain counts as, in MiB.
 const LEAST_TURNS: u32 = 16;
 
-/// What a compaction needs to know.
-pub(super) struct Compaction {
-    pub store: Store,
-    pub patience: Arc<Patience>,
-    pub job: String,
-    pub generation: Generation,
-    /// Has [`TURNS`] permits, one for each MiB.
-    pub turns: Arc<Semaphore>,
-    /// Has one permit: the right to compute.
-    pub computes: Arc<Semaphore>,
-    /// Name and slots of the operator; its instances do not matter.
-    pub operator: OperatorState,
-    pub at: Participant,
-    pub epoch: Epoch,
-    pub chain: Vec<ObjectRef>,
+/// The compactions of a run. They end with it.
+pub(super) struct Compactor {
+    context: Arc<Context>,
+    under_way: JoinSet<Result<CommitterEvent, Error>>,
 }
 
-/// Where the full snapshot of a compaction goes.
-pub(super) fn path(operator: &str, at: Participant, epoch: Epoch, generation: Generation) -> String {
-    paths::snapshot(operator, Instance(at.instance), epoch, generation, true)
+/// What all compactions of a run have in common.
+struct Context {
+    store: RetryingStore,
+    job: String,
+    generation: Generation,
+    /// Has [`TURNS`] permits, one for each MiB.
+    turns: Semaphore,
+    /// Has one permit: the right to compute.
+    computes: Semaphore,
+}
+
+/// One compaction.
+struct Compaction {
+    context: Arc<Context>,
+    /// Name and slots of the operator; its instances do not matter.
+    operator: OperatorState,
+    at: Participant,
+    epoch: Epoch,
+    chain: Vec<ObjectRef>,
+}
+
+impl Compactor {
+    pub fn new(store: RetryingStore, job: String, generation: Generation) -> Self {
+        let (turns, computes) = (Semaphore::new(TURNS as usize), Semaphore::new(1));
+        Self { context: Arc::new(Context { store, job, generation, turns, computes }), under_way: JoinSet::new() }
+    }
+
+    /// Begins to fold a chain into a full snapshot that is named after the epoch.
+    pub fn compact(&mut self, at: Participant, epoch: Epoch, operator: OperatorState, chain: Vec<ObjectRef>) {
+        self.under_way.spawn(Compaction { context: Arc::clone(&self.context), operator, at, epoch, chain }.run());
+    }
+
+    /// No compaction is under way.
+    pub fn is_idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// What the next compaction that ends has to tell; `None` where none is under way. An error ends the run: the store is out for too long, or
+    /// the run was given up.
+    pub async fn next(&mut self) -> Option<Result<CommitterEvent, Error>> {
+        let ended = self.under_way.join_next().await?;
+        Some(ended.unwrap_or_else(|error| Err(Error::Internal(format!("a compaction: {error}")))))
+    }
+
+    /// Ends the compactions under way, wherever they are.
+    pub async fn give_up(&mut self) {
+        self.under_way.shutdown().await;
+    }
 }
 
 /// The permits for a chain.
@@ -56,19 +88,18 @@ impl Compaction {
     /// Computes something while no other compaction does.
     async fn alone<T: Send + 'static>(&self, compute: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         // The semaphore is never closed.
-        let _computes = self.computes.acquire().await;
+        let _computes = self.context.computes.acquire().await;
         blocking(compute).await
     }
 
-    /// Does it. An error ends the run: the store is out for too long, or the run was given up.
-    pub async fn run(self) -> Result<Fact, Error> {
-        let at = self.at;
+    async fn run(self) -> Result<CommitterEvent, Error> {
+        let (at, Context { store, job, generation, .. }) = (self.at, &*self.context);
         // The semaphore is never closed.
-        let _turns = self.turns.acquire_many(turns(&self.chain)).await;
+        let _turns = self.context.turns.acquire_many(turns(&self.chain)).await;
         let mut chunks = Vec::new();
         for object in &self.chain {
-            let bytes = self.patience.insist("read a snapshot", || self.store.get(&object.path)).await?;
-            let (job, operator, link) = (self.job.clone(), self.operator.clone(), object.clone());
+            let bytes = store.until_deadline("read a snapshot", || store.store.get(&object.path)).await?;
+            let (job, operator, link) = (job.clone(), self.operator.clone(), object.clone());
             let read = self.alone(move || verify(bytes.as_deref(), &job, &operator, at.instance, &link)).await?;
             match read {
                 Ok(read) => chunks.extend(read),
@@ -79,16 +110,16 @@ impl Compaction {
                         reason,
                         "a snapshot is damaged; a new full one is made"
                     );
-                    return Ok(Fact::NotCompacted { at, damaged: true });
+                    return Ok(CommitterEvent::NotCompacted { at, damaged: true });
                 }
             }
         }
         let head = snapshot::Head {
-            job: self.job.clone(),
+            job: job.clone(),
             operator: self.operator.name.clone(),
             instance: Instance(at.instance),
             epoch: self.epoch,
-            generation: self.generation,
+            generation: *generation,
             scope: snapshot::Scope::Full,
         };
         let folded = self.alone(move || {
@@ -100,44 +131,11 @@ impl Compaction {
             Ok::<_, String>((writer.finish().map_err(|error| error.to_string())?, entries))
         });
         let (bytes, entries) = folded.await?.map_err(|error| Error::Internal(format!("a compaction: {error}")))?;
-        let path = path(&self.operator.name, at, self.epoch, self.generation);
+        let path = paths::snapshot(&self.operator.name, Instance(at.instance), self.epoch, *generation, true);
         let object = ObjectRef { scope: snapshot::Scope::Full, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
-        put(&self.store, &self.patience, &object.path, bytes, false).await?;
+        store.put(&object.path, bytes).await?;
         let last = self.chain.last().map(|link| link.path.clone()).unwrap_or_default();
-        Ok(Fact::Compacted { at, last, object })
-    }
-}
-
-/// Creates an object whose name is ours alone, however long it takes. False where another one is there.
-pub(super) async fn create(store: &Store, patience: &Patience, path: &str, bytes: Vec<u8>, whole: bool) -> Result<bool, Error> {
-    let bytes = Bytes::from(bytes);
-    let mut again = false;
-    let created = patience
-        .insist("store an object", || {
-            let how = Creation { again: std::mem::replace(&mut again, true), whole };
-            store.create_as(path, bytes.clone(), how)
-        })
-        .await?;
-    Ok(created == Created::New)
-}
-
-/// As [`create`], where the name cannot be taken.
-pub(super) async fn put(store: &Store, patience: &Patience, path: &str, bytes: Vec<u8>, whole: bool) -> Result<(), Error> {
-    match create(store, patience, path, bytes, whole).await? {
-        true => Ok(()),
-        false => Err(Error::Internal(format!("`{path}` exists already, though its name is ours alone"))),
-    }
-}
-
-/// The newest generation that anybody claimed, however long it takes to ask.
-pub(super) async fn newest_generation(store: &Store, patience: &Patience) -> Result<Generation, Error> {
-    patience.insist("list generations", || super::opening::newest_generation(store)).await
-}
-
-/// Removes an object; a failure is told by the log alone.
-pub(super) async fn remove(store: &Store, path: &str) {
-    if let Err(error) = store.delete(path).await.map_err(failed("remove an object")) {
-        tracing::warn!(path, cause = %error, "an object that is of no use any more stays");
+        Ok(CommitterEvent::Compacted { at, last, object })
     }
 }
 

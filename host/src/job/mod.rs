@@ -8,24 +8,22 @@
 
 mod blocking;
 mod capsule;
+mod committer;
 mod compact;
 mod deal;
 mod error;
 mod identity;
-mod keeper;
 mod notice;
 mod objects;
 mod opening;
 mod overlap;
-mod patience;
 mod prepare;
-mod publisher;
 mod recorder;
 mod replay;
-mod requests;
 mod resume;
 mod run;
 mod savepoint;
+mod store_retry;
 pub mod survey;
 mod sweep;
 mod take_up;

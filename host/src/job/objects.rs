@@ -5,6 +5,7 @@
 use super::error::Error;
 use crate::store::Store;
 use reprise_core::cells::Chunk;
+use reprise_core::checkpoint::invariants;
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState};
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::{CodecError, checksum, record, snapshot};
@@ -38,7 +39,7 @@ pub(super) async fn read_manifest_at(
         return Err(Error::Newer { path: path.to_owned(), error });
     }
     let manifest = decoded.map_err(|error| format!("`{path}`: {error}"));
-    Ok(Some(manifest.and_then(|manifest| match manifest.check(job, epoch.unwrap_or(manifest.epoch)) {
+    Ok(Some(manifest.and_then(|manifest| match invariants::check_read(&manifest, job, epoch.unwrap_or(manifest.epoch)) {
         Ok(()) => Ok(manifest),
         Err(reason) => Err(format!("`{path}`: {reason}")),
     })))

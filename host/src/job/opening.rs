@@ -1,4 +1,4 @@
-//! Carries out an opening ([`reprise_core::checkpoint::opening`]): what it asks of the store, one question after another.
+//! Carries out an opening ([`reprise_core::checkpoint::recovery`]): what it asks of the store, one question after another.
 
 use super::error::Error;
 use super::objects::{read_manifest, read_manifest_at, verify};
@@ -8,9 +8,11 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::manifest::{Claim, Manifest, ObjectRef, OperatorState};
-use reprise_core::checkpoint::opening::{Answer, Ask, From, Opening, Refusal, TakenUp, Turn};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::ObjectName;
+use reprise_core::checkpoint::recovery::{
+    JobRecovery, RecoverFrom, RecoveredJob, RecoveryAnswer, RecoveryRefusal, RecoveryRequest, RecoveryStep,
+};
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
 use std::collections::BTreeMap;
@@ -42,7 +44,7 @@ pub(super) type Chunks = BTreeMap<String, Vec<Chunk>>;
 /// A job that was taken up.
 pub(super) struct Opened {
     /// What was found and written.
-    pub up: TakenUp,
+    pub up: RecoveredJob,
     /// The base with its state.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -73,20 +75,20 @@ impl Opener<'_> {
     pub async fn open(&self, start: Option<&Start>, beginning: Manifest) -> Result<Opened, Error> {
         let mut chunks = None;
         let from = match start {
-            None => From::Newest,
-            Some(Start::Epoch(epoch)) => From::Epoch(*epoch),
+            None => RecoverFrom::Newest,
+            Some(Start::Epoch(epoch)) => RecoverFrom::Epoch(*epoch),
             Some(Start::Savepoint(name)) => {
                 let mut checkpoint = read_savepoint(self.store, self.job, name).await?;
                 let left = self.store.list(paths::SNAPSHOTS).await.map_err(failed("list snapshots"))?;
                 let newest = left.iter().filter_map(|entry| paths::snapshot_origin(&entry.path)).map(|(_, generation)| generation).max();
                 checkpoint.manifest.generation = newest.unwrap_or_default().max(checkpoint.manifest.generation);
                 chunks = Some(checkpoint.chunks);
-                From::Savepoint(Box::new(checkpoint.manifest))
+                RecoverFrom::Savepoint(Box::new(checkpoint.manifest))
             }
         };
         let writer = beginning.writer;
         let before = Some(Generation(self.own.load(Ordering::Acquire))).filter(|own| own.0 > 0);
-        let (mut opening, mut turn) = Opening::new(from, beginning, before, self.epoch_max);
+        let (mut opening, mut turn) = JobRecovery::new(from, beginning, before, self.epoch_max);
         if self.reopens {
             opening.reopen();
         }
@@ -94,28 +96,28 @@ impl Opener<'_> {
         let mut manifests = BTreeMap::new();
         loop {
             let ask = match turn {
-                Turn::Ask(ask) => ask,
-                Turn::Refused(refusal) => return Err(self.refused(refusal)),
-                Turn::TakenUp(up) => {
+                RecoveryStep::RecoveryRequest(ask) => ask,
+                RecoveryStep::Refused(refusal) => return Err(self.refused(refusal)),
+                RecoveryStep::RecoveredJob(up) => {
                     let manifest = up.base.clone();
                     let checkpoint = manifest.map(|manifest| Checkpoint { manifest, chunks: chunks.take().unwrap_or_default() });
                     return Ok(Opened { up: *up, checkpoint });
                 }
             };
             let answer = match ask {
-                Ask::Claims => Answer::Claims(newest_generation(self.store).await.map_err(failed("list generations"))?),
-                Ask::Claim(generation) => Answer::Claim(self.claim(generation, writer).await?),
-                Ask::Manifests => {
+                RecoveryRequest::Claims => RecoveryAnswer::Claims(newest_generation(self.store).await.map_err(failed("list generations"))?),
+                RecoveryRequest::Claim(generation) => RecoveryAnswer::Claim(self.claim(generation, writer).await?),
+                RecoveryRequest::Manifests => {
                     manifests = read_manifests(self.store, self.job).await?;
-                    Answer::Manifests(manifests.clone())
+                    RecoveryAnswer::Manifests(manifests.clone())
                 }
-                Ask::Verify(epoch) => Answer::Verify(match manifests.get(&epoch) {
+                RecoveryRequest::Verify(epoch) => RecoveryAnswer::Verify(match manifests.get(&epoch) {
                     Some(Ok(manifest)) => read_snapshots(self.store, self.job, manifest).await?.map(|read| chunks = Some(read)),
                     _ => Err("its manifest was not read".to_owned()),
                 }),
-                Ask::Create(mut manifest) => {
+                RecoveryRequest::Create(mut manifest) => {
                     manifest.written_ms = self.clock.now_ms();
-                    Answer::Create(put_manifest(self.store, &manifest).await?)
+                    RecoveryAnswer::Create(put_manifest(self.store, &manifest).await?)
                 }
             };
             turn = opening.step(answer);
@@ -132,14 +134,15 @@ impl Opener<'_> {
         Ok(created == Created::New)
     }
 
-    fn refused(&self, refusal: Refusal) -> Error {
+    fn refused(&self, refusal: RecoveryRefusal) -> Error {
         match refusal {
-            Refusal::Fenced { ours, theirs } => Error::Fenced { ours, theirs },
-            Refusal::NoCheckpoint(passed_over) => Error::NoCheckpoint {
+            RecoveryRefusal::Fenced { ours, theirs } => Error::Fenced { ours, theirs },
+            RecoveryRefusal::NoCheckpoint(passed_over) => Error::NoCheckpoint {
                 reasons: passed_over.iter().map(|(epoch, reason)| format!("\n  checkpoint {epoch}: {reason}")).collect(),
             },
-            Refusal::Lost => Error::Internal("claims or manifests were lost to other hosts, one after another".into()),
-            Refusal::Exhausted => {
+            RecoveryRefusal::Lost => Error::Internal("claims or manifests were lost to other hosts, one after another".into()),
+            RecoveryRefusal::Broken(broken) => Error::Internal(broken.to_string()),
+            RecoveryRefusal::Exhausted => {
                 let text = format!("numbers have come to their end: a job has at most {} epochs", self.epoch_max);
                 let help = "start a new job under another `name`";
                 Error::Engine(Box::new(crate::engine::Failure::Limit(format!("{text}\n  help: {help}"))))

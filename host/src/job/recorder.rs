@@ -3,18 +3,16 @@
 
 use super::blocking::blocking;
 use super::capsule::{Origin, Shared};
-use super::compact;
 use super::error::Error;
-use super::patience::Patience;
+use super::store_retry::RetryingStore;
 use crate::engine::{EpochContent, EpochReport, GuestDump, ReportLost, Reporter};
-use crate::store::{Creation, Store};
+use crate::store::Creation;
 use bytes::Bytes;
 use reprise_core::cells::merge_neighbours;
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows, ROWS_MAX};
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::{checksum, record, snapshot};
 use reprise_core::ids::{Epoch, Generation, Instance};
 use reprise_core::operator::{FailedRow, VersionedChunk};
@@ -25,13 +23,12 @@ use tokio::task::JoinHandle;
 
 /// Bytes of refused rows in one quarantine object; one row alone may have more.
 const QUARANTINE_BYTES: usize = 16 << 20;
-/// Events that may wait for the keeper.
-const EVENTS_WAITING: usize = 1024;
+/// Reports that may wait for the committer.
+const REPORTS_WAITING: usize = 1024;
 
 /// Where objects go, and under which names.
 pub(super) struct Recorder {
-    pub store: Store,
-    pub patience: Arc<Patience>,
+    pub store: RetryingStore,
     pub job: String,
     pub generation: Generation,
     /// Names of the sources, in the order of the topology file.
@@ -46,8 +43,8 @@ pub(super) struct Recorder {
 
 /// What comes of a recorder.
 pub(super) struct Recorded {
-    /// What the keeper is told.
-    pub events: mpsc::Receiver<Told>,
+    /// What the committer is told.
+    pub reports: mpsc::Receiver<Result<Report, Error>>,
     /// The tasks.
     pub lanes: Lanes,
 }
@@ -71,13 +68,10 @@ impl Lanes {
     }
 }
 
-/// What the keeper is told.
-pub(super) type Told = Result<Fact, Error>;
-
 /// Starts a task for each participant. `waiting`: reports of one participant that may wait for storage; more is a fault of the host, since
 /// sources do not begin more epochs than that.
 pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting: usize) -> (Reporter, Recorded) {
-    let (told, events) = mpsc::channel(EVENTS_WAITING);
+    let (told, recorded) = mpsc::channel(REPORTS_WAITING);
     let recorder = Arc::new(recorder);
     let (is_over, over) = watch::channel(false);
     let (mut lanes, mut tasks) = (BTreeMap::new(), Vec::new());
@@ -93,9 +87,9 @@ pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting:
                     report = reports.recv() => report,
                 };
                 let Some(report) = report else { return };
-                let event = recorder.record(report).await.map(Fact::Reported);
-                let failed = event.is_err();
-                if told.send(event).await.is_err() || failed {
+                let recorded = recorder.record(report).await;
+                let failed = recorded.is_err();
+                if told.send(recorded).await.is_err() || failed {
                     return;
                 }
             }
@@ -105,7 +99,7 @@ pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting:
         let lane = lanes.get(&report.from).ok_or(ReportLost)?;
         lane.try_send(report).map_err(|_| ReportLost)
     });
-    (reporter, Recorded { events, lanes: Lanes { is_over, tasks } })
+    (reporter, Recorded { reports: recorded, lanes: Lanes { is_over, tasks } })
 }
 
 /// Waits until no report is to be recorded any more.
@@ -231,7 +225,7 @@ impl Recorder {
         let Some(bytes) = blocking(move || origin.encode(&dump, instance, epoch)).await? else { return Ok(None) };
         *number += 1;
         self.component(place).await?;
-        compact::put(&self.store, &self.patience, &path, bytes, false).await?;
+        self.store.put(&path, bytes).await?;
         Ok(Some(path))
     }
 
@@ -243,7 +237,7 @@ impl Recorder {
             let how = Creation { whole: true, ..Creation::default() };
             let bytes = || Bytes::from_owner(Shared(Arc::clone(&bytes)));
             // It may be there already: its name tells its bytes.
-            self.patience.insist("store a component", || self.store.create_as(&path, bytes(), how)).await.map(drop)
+            self.store.until_deadline("store a component", || self.store.store.create_as(&path, bytes(), how)).await.map(drop)
         };
         stored.get_or_try_init(store).await.map(drop)
     }
@@ -273,7 +267,7 @@ impl Recorder {
 
     async fn put(&self, path: String, scope: snapshot::Scope, bytes: Vec<u8>, entries: u64) -> Result<ObjectRef, Error> {
         let object = ObjectRef { scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
-        compact::put(&self.store, &self.patience, &object.path, bytes, false).await?;
+        self.store.put(&object.path, bytes).await?;
         Ok(object)
     }
 }
@@ -288,7 +282,7 @@ fn size(row: &FaultedRow) -> usize {
 mod tests {
     use super::*;
     use crate::engine::Control;
-    use crate::store::{CallKind, Intercept, Interference, Limits, StorageCall};
+    use crate::store::{CallKind, Intercept, Interference, Limits, StorageCall, Store};
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Condvar, Mutex};
@@ -326,21 +320,13 @@ mod tests {
         let intercept = Some(Arc::clone(&gate) as Arc<dyn Intercept>);
         let store = Store::open_with("memory:", Path::new("."), "j", Limits::default(), intercept).await.unwrap();
         let control = Arc::new(Control::new(Epoch(1), 1, 1, (1, 0), Vec::new()));
-        let patience = Arc::new(Patience::new(Duration::ZERO, control, Arc::new(|_| ())));
+        let retrying = RetryingStore::new(store.clone(), Duration::ZERO, control, Arc::new(|_| ()));
         let (job, sources) = ("j".to_owned(), vec!["lines".to_owned()]);
         let generation = Generation(1);
-        let recorder = Recorder {
-            store: store.clone(),
-            patience,
-            job,
-            generation,
-            sources,
-            operators: Vec::new(),
-            origins: Vec::new(),
-            components: Vec::new(),
-        };
+        let recorder =
+            Recorder { store: retrying, job, generation, sources, operators: Vec::new(), origins: Vec::new(), components: Vec::new() };
         let from = Participant { node: Node::Source(0), instance: 0 };
-        let (reporter, Recorded { events, lanes }) = start(recorder, vec![from], 4);
+        let (reporter, Recorded { reports, lanes }) = start(recorder, vec![from], 4);
         for epoch in 1..=3 {
             reporter(report(from, epoch)).unwrap();
         }
@@ -355,7 +341,7 @@ mod tests {
         settling.await;
         // The tasks have ended: nothing comes after that.
         assert_eq!((gate.came.load(Ordering::Acquire), store.list("quarantine/").await.unwrap().len()), (2, 2));
-        drop(events);
+        drop(reports);
         drop(reporter);
     }
 }

@@ -10,6 +10,7 @@ use super::opening::failed;
 use crate::clock::Clock;
 use crate::store::{Created, Creation, Store};
 use bytes::Bytes;
+use reprise_core::checkpoint::invariants;
 use reprise_core::checkpoint::manifest::{Manifest, Request};
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::record;
@@ -57,6 +58,7 @@ pub(super) async fn keep(store: &Store, name: &str, manifest: &Manifest, clock: 
     let path = paths::savepoint(name).ok_or_else(|| refused("is no name for a savepoint"))?;
     let mut manifest = Manifest { written_ms: clock.now_ms(), ..manifest.clone() };
     manifest.sinks.iter_mut().for_each(|sink| sink.staged.clear());
+    invariants::check(&manifest, None).map_err(|broken| Error::Internal(broken.to_string()))?;
     let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a savepoint: {error}")))?;
     let how = Creation { whole: true, ..Creation::default() };
     match store.create_as(&path, Bytes::from(bytes), how).await.map_err(failed("store a savepoint"))? {

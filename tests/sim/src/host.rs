@@ -2,8 +2,8 @@
 
 use crate::client::Client;
 use crate::clockwork::HostId;
+use crate::committer::{self, RunEnd};
 use crate::flow::{self, Flow};
-use crate::keeper::{self, RunEnd};
 use crate::mutation::Mutation;
 use crate::outbox::SinkFault;
 use crate::plan::Fault;
@@ -12,10 +12,11 @@ use crate::shape::Shape;
 use crate::sweep::hold_savepoints;
 use crate::take_up::{self, Begin, NotTaken, Taken, layout, positions};
 use crate::world::Sim;
+use reprise_core::checkpoint::committer::Committer;
 use reprise_core::checkpoint::coordinator::Coordinator;
-use reprise_core::checkpoint::opening::Refusal;
+use reprise_core::checkpoint::fenced_committer::{CommitterError, FencedCommitter};
+use reprise_core::checkpoint::recovery::RecoveryRefusal;
 use reprise_core::checkpoint::retention::Retention;
-use reprise_core::checkpoint::tenure::{End, Tenure};
 use reprise_core::ids::Generation;
 
 /// How a process ended by itself.
@@ -46,7 +47,7 @@ pub async fn process(sim: Sim, host: HostId, shape: Shape, begin: Begin) {
     sim.exited(host, exit);
 }
 
-/// A sink gave up beside the keeper: the process ends.
+/// A sink gave up beside the driver of the committer: the process ends.
 pub fn sink_failed(sim: &Sim, host: HostId, generation: Generation, fault: SinkFault) {
     check_sink(sim, host, generation, &fault);
     sim.exited(host, Exit::Sink);
@@ -74,15 +75,19 @@ async fn work(sim: &Sim, host: HostId, shape: Shape, mut begin: Begin) -> Exit {
     loop {
         let taken = match take_up::take_up(sim, host, shape, &begin, before).await {
             Ok(taken) => taken,
-            Err(NotTaken::Refused(Refusal::Fenced { .. })) => {
+            Err(NotTaken::Refused(RecoveryRefusal::Fenced { .. })) => {
                 sim.count(Fault::Fenced);
                 return Exit::Fenced;
             }
-            Err(NotTaken::Refused(Refusal::NoCheckpoint(reasons))) => {
+            Err(NotTaken::Refused(RecoveryRefusal::NoCheckpoint(reasons))) => {
                 sim.tell(host, format_args!("finds no checkpoint: {reasons:?}"));
                 return if begin == Begin::Newest { Exit::NoCheckpoint } else { Exit::Refused };
             }
-            Err(NotTaken::Refused(Refusal::Lost | Refusal::Exhausted)) => return Exit::Refused,
+            Err(NotTaken::Refused(RecoveryRefusal::Lost | RecoveryRefusal::Exhausted)) => return Exit::Refused,
+            Err(NotTaken::Refused(RecoveryRefusal::Broken(broken))) => {
+                sim.fail(broken.to_string());
+                return Exit::Refused;
+            }
             Err(NotTaken::Savepoint(reason)) => {
                 sim.tell(host, format_args!("cannot use the savepoint: {reason}"));
                 return Exit::Refused;
@@ -103,13 +108,13 @@ async fn work(sim: &Sim, host: HostId, shape: Shape, mut begin: Begin) -> Exit {
         match end {
             RunEnd::Done(true) => return Exit::Finished,
             RunEnd::Done(false) => return Exit::Stopped,
-            RunEnd::Ended(End::Fenced { .. }) => {
+            RunEnd::Ended(CommitterError::Fenced { .. }) => {
                 sim.count(Fault::Fenced);
                 return Exit::Fenced;
             }
-            RunEnd::Ended(End::Overtaken { .. }) => return Exit::Fenced,
-            RunEnd::Ended(End::Violation(violation)) => {
-                sim.fail(violation.to_string());
+            RunEnd::Ended(CommitterError::Overtaken { .. }) => return Exit::Fenced,
+            RunEnd::Ended(error @ (CommitterError::Violation(_) | CommitterError::Broken(_))) => {
+                sim.fail(error.to_string());
                 return Exit::Refused;
             }
             RunEnd::Sink(fault) => {
@@ -134,11 +139,13 @@ async fn run(sim: &Sim, host: HostId, shape: Shape, taken: Taken, reached: &mut 
     let layout = layout(sim, shape, up.generation, writer, &at);
     let mut retention = Retention::new(&up.listed, &up.readable, Some(base.epoch));
     hold_savepoints(&Client::new(sim, host), &mut retention).await;
-    let run = Run::begin(sim, host, shape, &layout, Flow::new(shape, first, at), retention);
+    let run = Run::begin(sim, host, shape, &layout, Flow::new(shape, first, at));
     sim.hosts.borrow_mut()[host].run = Some(std::rc::Rc::clone(&run));
-    let tenure = Tenure::new(Coordinator::new(layout, first, Some(&base)), base);
+    let sinks = layout.sinks.len();
+    let fenced = FencedCommitter::new(Coordinator::new(layout, first, Some(&base)), base);
+    let committer = Committer::new(fenced, sinks, retention, sim.plan.keep);
     flow::start(sim, &run, first, states);
-    let end = keeper::keep(sim, &run, tenure).await;
+    let end = committer::commit(sim, &run, committer).await;
     *reached = Some(run.flow.borrow().positions.clone());
     sim.hosts.borrow_mut()[host].run = None;
     sim.kill_scope(run.engine);

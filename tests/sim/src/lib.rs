@@ -3,25 +3,25 @@
 //! ```text
 //! seed ──> Plan, Input ──> supervisor: starts hosts, strikes them          oracle: looks on, at every effect and at the end
 //!                              │
-//!          host: take_up (Opening) ──> flow ──> run (lanes) ──> keeper (Tenure) ──> publish, sweep, compact
+//!          host: take_up (Opening) ──> flow ──> run (lanes) ──> committer (FencedCommitter) ──> publish, sweep, compact
 //!                              │        └─ operator (OperatorInstance) <──> guest, standby
 //!                              │                                   │
 //!                           client ──> store: late, lost, slow     outbox: rename by rename
 //! ```
 //! Everything runs in one thread and in simulated time, and all chance comes from the seed: one seed, one trace.
 //!
-//! It is not a model of the protocol: it carries out the deeds of the real machines. It models what is around them: an object store that is
+//! It is not a model of the protocol: it carries out the actions of the real machines. It models what is around them: an object store that is
 //! atomic for each object, the law of the file sink, a dataflow of a counting operator with one or several instances on a worker, how an
 //! instance of it comes back after a failed call, how its state is dealt out where a later process has other numbers of them, and the keeper
 //! of a job.
 
 pub mod client;
 pub mod clockwork;
+pub mod committer;
 pub mod flow;
 mod guest;
 pub mod host;
 pub mod input;
-pub mod keeper;
 pub mod mutation;
 mod operator;
 pub mod oracle;

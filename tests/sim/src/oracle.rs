@@ -24,8 +24,8 @@ use crate::take_up::positions;
 use crate::world::Sim;
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, Quarantine};
-use reprise_core::checkpoint::opening::TakenUp;
 use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::recovery::RecoveredJob;
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -208,7 +208,7 @@ impl Sim {
     }
 
     /// An opening is through.
-    pub fn check_taken_up(&self, host: HostId, up: &TakenUp) {
+    pub fn check_taken_up(&self, host: HostId, up: &RecoveredJob) {
         let mut oracle = self.oracle.borrow_mut();
         let staged = up.base.iter().flat_map(|base| &base.sinks).flat_map(|sink| &sink.staged);
         oracle.found.extend(staged.filter_map(|staged| Token::parse(&staged.token)));
@@ -218,7 +218,7 @@ impl Sim {
     }
 
     /// A run has put the outbox in order, and begins.
-    pub fn check_begun(&self, up: &TakenUp) {
+    pub fn check_begun(&self, up: &RecoveredJob) {
         let mut oracle = self.oracle.borrow_mut();
         oracle.newest_run = oracle.newest_run.max(Some(up.generation));
     }

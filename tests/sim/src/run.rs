@@ -14,12 +14,11 @@ use crate::snapshot::{self, OPERATOR, SOURCE};
 use crate::store::Bytes;
 use crate::world::Sim;
 use reprise_core::cells::Chunk;
+use reprise_core::checkpoint::committer::CommitterEvent;
 use reprise_core::checkpoint::coordinator::{Content, Layout, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows};
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow, SplitPosition, StagedRef};
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::retention::Retention;
-use reprise_core::checkpoint::tenure::Fact;
 use reprise_core::codec::snapshot as format;
 use reprise_core::codec::{checksum, record};
 use reprise_core::failure::window::WindowBreaker;
@@ -91,8 +90,8 @@ pub struct Run {
     pub changed: Signal,
     /// Its tasks.
     pub engine: Scope,
-    /// What the keeper has not yet been told.
-    facts: RefCell<VecDeque<Fact>>,
+    /// What the committer has not yet been told.
+    events: RefCell<VecDeque<CommitterEvent>>,
     told: Signal,
     lanes: BTreeMap<Participant, Queue<EpochReport>>,
     open_lanes: Cell<usize>,
@@ -103,18 +102,12 @@ pub struct Run {
     doomed: RefCell<BTreeSet<u32>>,
     /// For each instance of the operator how often one was made, and how often one failed.
     lives: RefCell<BTreeMap<u32, (u32, u32)>>,
-    /// What is retained.
-    pub retention: RefCell<Retention>,
-    /// Objects of compactions under way, and of those that no published manifest has named yet.
-    pub spared: RefCell<BTreeSet<String>>,
-    /// A sweep is under way.
-    pub sweeping: Cell<bool>,
 }
 
 impl Run {
     /// A run that is about to begin; starts its lanes.
     #[must_use]
-    pub fn begin(sim: &Sim, host: HostId, shape: Shape, layout: &Layout, flow: Flow, retention: Retention) -> Rc<Self> {
+    pub fn begin(sim: &Sim, host: HostId, shape: Shape, layout: &Layout, flow: Flow) -> Rc<Self> {
         let lanes: BTreeMap<Participant, Queue<EpochReport>> =
             layout.participants().map(|participant| (participant, Queue::default())).collect();
         let run = Rc::new(Self {
@@ -125,7 +118,7 @@ impl Run {
             flow: RefCell::new(flow),
             changed: Signal::default(),
             engine: sim.scope(),
-            facts: RefCell::default(),
+            events: RefCell::default(),
             told: Signal::default(),
             open_lanes: Cell::new(lanes.len()),
             lanes,
@@ -133,9 +126,6 @@ impl Run {
             breaker: RefCell::new(WindowBreaker::new(sim.plan.trouble.breaker)),
             doomed: RefCell::default(),
             lives: RefCell::default(),
-            retention: RefCell::new(retention),
-            spared: RefCell::default(),
-            sweeping: Cell::new(false),
         });
         for lane in run.lanes.values() {
             let (lane, sim, run) = (lane.clone(), sim.clone(), Rc::clone(&run));
@@ -159,17 +149,17 @@ impl Run {
         }
     }
 
-    /// Tells the keeper.
-    pub fn tell(&self, sim: &Sim, fact: Fact) {
-        self.facts.borrow_mut().push_back(fact);
+    /// Tells the committer.
+    pub fn tell(&self, sim: &Sim, event: CommitterEvent) {
+        self.events.borrow_mut().push_back(event);
         self.told.notify(sim);
     }
 
-    /// The next fact; `None` once the run has failed and everything that was reported before is told.
-    pub async fn fact(&self, sim: &Sim) -> Option<Fact> {
+    /// The next event; `None` once the run has failed and everything that was reported before is told.
+    pub async fn event(&self, sim: &Sim) -> Option<CommitterEvent> {
         loop {
-            if let Some(fact) = self.facts.borrow_mut().pop_front() {
-                return Some(fact);
+            if let Some(event) = self.events.borrow_mut().pop_front() {
+                return Some(event);
             }
             if self.failed.get() && self.open_lanes.get() == 0 {
                 return None;
@@ -247,10 +237,10 @@ impl Run {
             }
             EpochContent::Sink { staged, rows } => (Content::Sink { staged, rows }, vec![]),
         };
-        let fact = Fact::Reported(Report { from, epoch, closed, content });
+        let event = CommitterEvent::Reported(Report { from, epoch, closed, content });
         let early = sim.is_broken(Mutation::ReportBeforeUpload);
         if early {
-            self.tell(sim, fact.clone());
+            self.tell(sim, event.clone());
         }
         for (bytes, object) in objects {
             if self.client.create(&object.path, bytes).await == Created::Exists {
@@ -258,7 +248,7 @@ impl Run {
             }
         }
         if !early {
-            self.tell(sim, fact);
+            self.tell(sim, event);
         }
     }
 

@@ -6,8 +6,8 @@ use crate::plan::{Drill, Fault};
 use crate::store::Bytes;
 use crate::take_up::Begin;
 use crate::world::Sim;
+use reprise_core::checkpoint::committer::CommitterEvent;
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::tenure::Fact;
 
 /// How often the end of a drill is waited for.
 const DRILL_WAITS: u64 = 40;
@@ -151,7 +151,7 @@ fn ask(sim: &Sim, host: HostId) {
         let ahead = sim.between(0, 2);
         let epoch = reprise_core::ids::Epoch(run.flow.borrow().completed.0 + ahead);
         sim.tell(host, format_args!("is asked for savepoint {name} of epoch {epoch}"));
-        run.tell(sim, Fact::Asked { name, epoch });
+        run.tell(sim, CommitterEvent::SavepointAsked { name, epoch });
     });
 }
 

@@ -1,70 +1,74 @@
 //! Deletes what is not retained, in the background: manifests first, then the objects that only they needed.
 
 use crate::client::Client;
-use crate::clockwork::WHOLE;
 use crate::mutation::Mutation;
 use crate::plan::{Fault, Point};
 use crate::run::Run;
 use crate::world::Sim;
+use reprise_core::checkpoint::committer::Committer;
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::retention::Retention;
 use reprise_core::codec::record;
 use reprise_core::ids::Epoch;
-use std::rc::Rc;
+use std::collections::BTreeSet;
 
-/// Begins a sweep, unless one is under way or nothing is to go. `ahead`: manifests whose output is not known to be published.
-pub fn sweep(sim: &Sim, run: &Rc<Run>, ahead: usize) {
-    if run.sweeping.get() {
-        return;
-    }
-    let retired = run.retention.borrow_mut().retire(sim.plan.keep + ahead);
-    if retired.is_empty() {
-        return;
-    }
-    run.sweeping.set(true);
-    let (sim, run) = (sim.clone(), Rc::clone(run));
-    sim.clone().spawn(run.host, WHOLE, async move {
-        work(&sim, &run, &retired).await;
-        run.sweeping.set(false);
-    });
+/// A sweep: what it deletes, and what it must leave.
+pub struct Sweep {
+    retired: Vec<Epoch>,
+    retention: Retention,
+    spared: BTreeSet<String>,
 }
 
-async fn work(sim: &Sim, run: &Run, retired: &[Epoch]) {
-    let mut retention = run.retention.borrow().clone();
-    let mut spared = run.spared.borrow().clone();
-    if sim.is_broken(Mutation::SweepIgnoresCompactions) {
-        spared.clear();
+impl Sweep {
+    /// Of what the committer retains and spares now.
+    #[must_use]
+    pub fn new(committer: &Committer, retired: Vec<Epoch>) -> Self {
+        Self { retired, retention: committer.retention().clone(), spared: committer.spared() }
     }
-    // Whoever was replaced deletes nothing more: the successor may have gone back to what this run retires.
-    if run.client.newest_claim().await > run.generation {
-        return;
+
+    /// Deletes; gives the manifests that are gone.
+    pub async fn run(mut self, sim: &Sim, run: &Run) -> Vec<Epoch> {
+        let mut gone = Vec::new();
+        self.work(sim, run, &mut gone).await;
+        gone
     }
-    sim.tell(run.host, format_args!("sweeps manifests {retired:?}"));
-    for epoch in retired {
-        run.client.delete(&paths::manifest(*epoch)).await;
-        run.retention.borrow_mut().gone(&[*epoch]);
-    }
-    let stored = run.client.list(paths::SNAPSHOTS).await;
-    for path in run.client.list(paths::GENERATIONS).await {
-        match paths::claim_generation(&path) {
-            Some(claimed) if claimed < run.generation => run.client.delete(&path).await,
-            Some(claimed) if claimed > run.generation => return,
-            _ => {}
+
+    async fn work(&mut self, sim: &Sim, run: &Run, gone: &mut Vec<Epoch>) {
+        if sim.is_broken(Mutation::SweepIgnoresCompactions) {
+            self.spared.clear();
         }
-    }
-    let saved = run.client.list(paths::SAVEPOINTS).await;
-    let ignores = sim.is_broken(Mutation::SweepIgnoresSavepoints);
-    retention.let_go_of_all_but(&saved.iter().filter(|_| !ignores).filter_map(|path| paths::savepoint_name(path)).collect());
-    sim.point(run.host, Point::MidSweep).await;
-    let mut garbage: Vec<&str> = retention.garbage(&stored, run.generation);
-    if sim.is_broken(Mutation::SweepIgnoresReachability) {
-        let old = |path: &&String| paths::snapshot_origin(path).is_some_and(|(epoch, _)| retired.iter().any(|retired| epoch <= *retired));
-        garbage = stored.iter().filter(old).map(String::as_str).collect();
-    }
-    for path in garbage.into_iter().filter(|path| !spared.contains(*path)) {
-        sim.count(Fault::Swept);
-        run.client.delete(path).await;
+        // Who was replaced deletes nothing more: the successor may have gone back to what this run retires.
+        if run.client.newest_claim().await > run.generation {
+            return;
+        }
+        sim.tell(run.host, format_args!("sweeps manifests {:?}", self.retired));
+        for epoch in &self.retired {
+            run.client.delete(&paths::manifest(*epoch)).await;
+            gone.push(*epoch);
+        }
+        let stored = run.client.list(paths::SNAPSHOTS).await;
+        for path in run.client.list(paths::GENERATIONS).await {
+            match paths::claim_generation(&path) {
+                Some(claimed) if claimed < run.generation => run.client.delete(&path).await,
+                Some(claimed) if claimed > run.generation => return,
+                _ => {}
+            }
+        }
+        let saved = run.client.list(paths::SAVEPOINTS).await;
+        let ignores = sim.is_broken(Mutation::SweepIgnoresSavepoints);
+        let names = saved.iter().filter(|_| !ignores).filter_map(|path| paths::savepoint_name(path)).collect();
+        self.retention.let_go_of_all_but(&names);
+        sim.point(run.host, Point::MidSweep).await;
+        let mut garbage: Vec<&str> = self.retention.garbage(&stored, run.generation);
+        if sim.is_broken(Mutation::SweepIgnoresReachability) {
+            let is_old = |(epoch, _): (Epoch, _)| self.retired.iter().any(|retired| epoch <= *retired);
+            garbage = stored.iter().filter(|path| paths::snapshot_origin(path).is_some_and(is_old)).map(String::as_str).collect();
+        }
+        for path in garbage.into_iter().filter(|path| !self.spared.contains(*path)) {
+            sim.count(Fault::Swept);
+            run.client.delete(path).await;
+        }
     }
 }
 

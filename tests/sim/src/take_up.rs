@@ -3,8 +3,8 @@
 
 use crate::client::{Client, Created};
 use crate::clockwork::HostId;
+use crate::committer::encoded;
 use crate::input::Cells;
-use crate::keeper::encoded;
 use crate::mutation::Mutation;
 use crate::outbox::SinkFault;
 use crate::plan::{Fault, Point};
@@ -13,9 +13,12 @@ use crate::snapshot::{self, JOB, OPERATOR, Restored, SINK, SOURCE};
 use crate::world::Sim;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Layout, OperatorLayout};
+use reprise_core::checkpoint::invariants;
 use reprise_core::checkpoint::manifest::{Claim, InstanceState, Manifest, SplitPosition, StagedRef};
-use reprise_core::checkpoint::opening::{Answer, Ask, From, Opening, Refusal, TakenUp, Turn};
 use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::recovery::{
+    JobRecovery, RecoverFrom, RecoveredJob, RecoveryAnswer, RecoveryRefusal, RecoveryRequest, RecoveryStep,
+};
 use reprise_core::codec::record;
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use std::collections::BTreeMap;
@@ -34,7 +37,7 @@ pub enum Begin {
 /// A job that may run.
 pub struct Taken {
     /// What the opening found.
-    pub up: TakenUp,
+    pub up: RecoveredJob,
     /// Random number of this run.
     pub writer: u64,
     /// The cells of each instance.
@@ -45,7 +48,7 @@ pub struct Taken {
 #[derive(Debug)]
 pub enum NotTaken {
     /// The opening says so.
-    Refused(Refusal),
+    Refused(RecoveryRefusal),
     /// The savepoint cannot be used.
     Savepoint(String),
     /// A sink gave up.
@@ -117,12 +120,12 @@ pub async fn take_up(sim: &Sim, host: HostId, shape: Shape, begin: &Begin, befor
     let from = taking.from(begin).await.map_err(NotTaken::Savepoint)?;
     let beginning = coordinator::beginning(layout(sim, shape, Generation(0), writer, &[]), Epoch(0));
     let told = before.filter(|_| !sim.is_broken(Mutation::RestartClaimsNewest));
-    let (mut opening, mut turn) = Opening::new(from, beginning, told, Epoch(u64::MAX));
+    let (mut opening, mut turn) = JobRecovery::new(from, beginning, told, Epoch(u64::MAX));
     let up = loop {
         match turn {
-            Turn::Ask(ask) => turn = opening.step(taking.answer(ask).await),
-            Turn::Refused(refusal) => return Err(NotTaken::Refused(refusal)),
-            Turn::TakenUp(up) => break *up,
+            RecoveryStep::RecoveryRequest(ask) => turn = opening.step(taking.answer(ask).await),
+            RecoveryStep::Refused(refusal) => return Err(NotTaken::Refused(refusal)),
+            RecoveryStep::RecoveredJob(up) => break *up,
         }
     };
     for (epoch, reason) in &up.passed_over {
@@ -169,18 +172,18 @@ fn deal(sim: &Sim, shape: Shape, base: &Manifest, mut states: Vec<Cells>) -> Vec
 }
 
 impl TakingUp<'_> {
-    async fn from(&mut self, begin: &Begin) -> Result<From, String> {
+    async fn from(&mut self, begin: &Begin) -> Result<RecoverFrom, String> {
         let name = match begin {
-            Begin::Newest => return Ok(From::Newest),
-            Begin::Epoch(epoch) => return Ok(From::Epoch(*epoch)),
+            Begin::Newest => return Ok(RecoverFrom::Newest),
+            Begin::Epoch(epoch) => return Ok(RecoverFrom::Epoch(*epoch)),
             Begin::Savepoint(name) => name,
         };
         let path = paths::savepoint(name).ok_or("not a name")?;
         let bytes = self.client.get(&path).await.ok_or("there is none of that name")?;
         let manifest = record::decode::<Manifest>(&bytes).map_err(|error| error.to_string())?;
-        manifest.check(JOB, manifest.epoch)?;
+        invariants::check_read(&manifest, JOB, manifest.epoch)?;
         self.states = self.read(&manifest).await?;
-        Ok(From::Savepoint(Box::new(manifest)))
+        Ok(RecoverFrom::Savepoint(Box::new(manifest)))
     }
 
     /// Reads and verifies everything that a checkpoint needs.
@@ -202,12 +205,14 @@ impl TakingUp<'_> {
         Ok(states)
     }
 
-    async fn answer(&mut self, ask: Ask) -> Answer {
+    async fn answer(&mut self, ask: RecoveryRequest) -> RecoveryAnswer {
         let sim = self.sim;
         match ask {
-            Ask::Claims if self.created && sim.is_broken(Mutation::OpeningDoesNotLookAgain) => Answer::Claims(self.generation),
-            Ask::Claims => Answer::Claims(self.client.newest_claim().await),
-            Ask::Claim(generation) => {
+            RecoveryRequest::Claims if self.created && sim.is_broken(Mutation::OpeningDoesNotLookAgain) => {
+                RecoveryAnswer::Claims(self.generation)
+            }
+            RecoveryRequest::Claims => RecoveryAnswer::Claims(self.client.newest_claim().await),
+            RecoveryRequest::Claim(generation) => {
                 let (claimed_ms, host) =
                     if self.writer == 0 { (0, String::new()) } else { (sim.now() as i64, format!("host {}", self.host)) };
                 let claim = Claim { generation, writer: self.writer, host, claimed_ms };
@@ -218,24 +223,24 @@ impl TakingUp<'_> {
                     sim.check_claimed(self.host, generation, self.before);
                     self.generation = generation;
                 }
-                Answer::Claim(ours)
+                RecoveryAnswer::Claim(ours)
             }
-            Ask::Manifests => Answer::Manifests(self.manifests().await),
-            Ask::Verify(epoch) => {
-                let Some(Ok(manifest)) = self.manifests.get(&epoch) else { return Answer::Verify(Err("not found".into())) };
+            RecoveryRequest::Manifests => RecoveryAnswer::Manifests(self.manifests().await),
+            RecoveryRequest::Verify(epoch) => {
+                let Some(Ok(manifest)) = self.manifests.get(&epoch) else { return RecoveryAnswer::Verify(Err("not found".into())) };
                 let read = self.read(manifest).await;
-                Answer::Verify(read.map(|states| self.states = states))
+                RecoveryAnswer::Verify(read.map(|states| self.states = states))
             }
-            Ask::Create(mut manifest) => {
+            RecoveryRequest::Create(mut manifest) => {
                 manifest.written_ms = sim.now() as i64;
                 sim.point(self.host, Point::BeforeTakeOver).await;
                 if sim.is_broken(Mutation::TakeOverNotWritten) {
-                    return Answer::Create(true);
+                    return RecoveryAnswer::Create(true);
                 }
                 let created = self.client.create(&paths::manifest(manifest.epoch), encoded(&manifest)).await == Created::New;
                 sim.point(self.host, Point::AfterTakeOver).await;
                 self.created = created;
-                Answer::Create(created)
+                RecoveryAnswer::Create(created)
             }
         }
     }
@@ -247,14 +252,14 @@ impl TakingUp<'_> {
                 Some(bytes) => record::decode::<Manifest>(&bytes).map_err(|error| error.to_string()),
                 None => Err("it is missing".to_owned()),
             };
-            let checked = read.and_then(|manifest| manifest.check(JOB, epoch).map(|()| manifest));
+            let checked = read.and_then(|manifest| invariants::check_read(&manifest, JOB, epoch).map(|()| manifest));
             self.manifests.insert(epoch, checked);
         }
         self.manifests.clone()
     }
 
     /// The sinks, then the quarantine: refused rows of epochs that do not count are deleted, since they will be refused again.
-    async fn put_in_order(&self, up: &TakenUp) -> Result<(), SinkFault> {
+    async fn put_in_order(&self, up: &RecoveredJob) -> Result<(), SinkFault> {
         let sim = self.sim;
         let covered = up.base.as_ref().and_then(Manifest::covered);
         let own = match (&up.taken, &up.base) {

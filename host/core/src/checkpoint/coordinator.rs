@@ -19,22 +19,12 @@ use super::manifest::{InstanceState, Manifest, ObjectRef, OperatorState, SinkSta
 use crate::codec::snapshot::Scope;
 use crate::description::Slot;
 use crate::ids::{Digest, Epoch, Generation};
+pub use crate::topology::Node;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Checkpoints whose output is not yet published: with so many of them no further manifest is written until a sink has caught up. Each later
 /// manifest names their output again.
 pub const UNPUBLISHED_MAX: usize = 128;
-
-/// Who reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Node {
-    /// A source, by its place in the topology file.
-    Source(usize),
-    /// An operator, likewise.
-    Operator(usize),
-    /// A sink, likewise.
-    Sink(usize),
-}
 
 /// One instance of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -491,12 +481,9 @@ fn start_state(layout: Layout, base: Option<&Manifest>) -> Manifest {
         epoch: Epoch(0),
         generation: layout.generation,
         writer: layout.writer,
-        parent: None,
-        written_ms: 0,
         topology: layout.topology,
         workers: layout.workers,
-        finished: false,
-        taken_over: false,
+        ..Manifest::default()
     }
 }
 

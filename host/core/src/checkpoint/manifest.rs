@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 use serde::Serialize;
 
 /// A checkpoint. See the module.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Manifest {
     /// The job.
     pub job: String,
@@ -276,30 +276,5 @@ impl Manifest {
         let instances = self.operators.iter().flat_map(|o| &o.instances);
         let chains = instances.clone().flat_map(|i| i.chain.iter().chain(&i.quarantine));
         chains.chain(self.sources.iter().flat_map(|s| &s.quarantine))
-    }
-
-    /// Checks what decoding cannot: that the manifest speaks of this job and this epoch, and that its chains begin with a full snapshot.
-    ///
-    /// # Errors
-    /// What is wrong, for people.
-    pub fn check(&self, job: &str, epoch: Epoch) -> Result<(), String> {
-        if self.job != job {
-            return Err(format!("it belongs to the job `{}`", self.job));
-        }
-        if self.epoch != epoch {
-            return Err(format!("it is of epoch {}", self.epoch));
-        }
-        if self.parent.is_some_and(|parent| parent >= epoch) {
-            return Err("its parent is not older than it is".into());
-        }
-        for operator in &self.operators {
-            for (index, instance) in operator.instances.iter().enumerate() {
-                let mut scopes = instance.chain.iter().map(|object| object.scope);
-                if scopes.next().is_some_and(|first| first != Scope::Full) || scopes.any(|scope| scope != Scope::Delta) {
-                    return Err(format!("the chain of operator `{}` instance {index} is not one full snapshot and deltas", operator.name));
-                }
-            }
-        }
-        Ok(())
     }
 }

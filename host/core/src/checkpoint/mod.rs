@@ -2,19 +2,23 @@
 //!
 //! ```text
 //! claim, find, take over ──> instances report epoch e ──> all reported? ──> fence, manifest of e ──> publish e ──> older ones retire
-//!       opening                                         coordinator              tenure                             retention
+//!       recovery                                        coordinator         fenced_committer                         retention
 //! ```
 //! Nothing here touches storage: the modules are told facts and answer with what is to be done.
 
+pub mod candidates;
 pub mod capsule;
 pub mod chain;
+pub mod committer;
 pub mod coordinator;
 pub mod expiry;
 pub mod faulted;
+pub mod fenced_committer;
+pub mod invariants;
+pub mod lineage;
 pub mod manifest;
-pub mod opening;
 pub mod paths;
+pub mod publishing;
 pub mod quarantine;
 pub mod recovery;
 pub mod retention;
-pub mod tenure;

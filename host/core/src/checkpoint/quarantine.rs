@@ -19,7 +19,7 @@
 
 use super::faulted::{FaultedRow, FaultedRows};
 use super::manifest::{Manifest, Quarantine, QuarantinedRow};
-use super::{paths, recovery};
+use super::{lineage, paths};
 use crate::codec::CodecError;
 use crate::codec::frame::{self, Kind};
 use crate::codec::record::{self, Record};
@@ -302,14 +302,14 @@ impl<'a> History<'a> {
         let mut manifests: BTreeMap<Epoch, Option<&Manifest>> = listed.iter().map(|epoch| (*epoch, None)).collect();
         manifests.extend(readable.iter().map(|manifest| (manifest.epoch, Some(manifest))));
         manifests.insert(newest.epoch, Some(newest));
-        let line = recovery::line(&manifests, newest.epoch);
-        Self { line, newest: newest.epoch, covered: newest.covered(), manifests }
+        let lineage = lineage::lineage(&manifests, newest.epoch);
+        Self { line: lineage, newest: newest.epoch, covered: newest.covered(), manifests }
     }
 
     /// Rows of this epoch are in the state of the newest checkpoint.
     #[must_use]
     pub fn has(&self, epoch: Epoch) -> bool {
-        self.covered.is_some_and(|covered| epoch <= covered) && !recovery::has_given_up(&self.manifests, self.newest, epoch)
+        self.covered.is_some_and(|covered| epoch <= covered) && !lineage::has_given_up(&self.manifests, self.newest, epoch)
     }
 
     /// The rows in this object count: their epoch does, and its manifest, where it is left, names the object.

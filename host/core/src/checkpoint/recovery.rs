@@ -1,194 +1,391 @@
-//! Which checkpoint to take up again: the newest one that can be read whole, else the one before it.
+//! The opening of a run: it claims the job, finds the checkpoint to take up, and puts a manifest of its own after it.
 //!
 //! ```text
-//!            Start(epochs) ──> Load(newest) ──> Loaded ──> Verify ──> Verified ──> TakeUp
-//!                                  │                          │
-//!                                  └── Unusable(reason) ──────┴──> Load(parent, or next older) ... ──> Refuse
+//! Claims ──> Claim(g) ──lost──> Claims ...
+//!               └──ours──> Manifests ──> Verify(newest) ──unusable──> Verify(parent) ... ──none left──> Claims ──none newer──> Refuse
+//!                              ▲             └──usable, or no manifest──> Claims ──newer──> Fenced
+//!                              └──exists── Create(newest + 1) <──────────────┘ none newer
+//!                                              └──new──> Claims ──newer──> Fenced
+//!                                                           └──none newer──> RecoveredJob
 //! ```
-//! A job without a manifest starts afresh. A job whose every manifest is unusable is refused: starting afresh would double its output.
+//! A host that still runs the job would write the very number that is created here. It finds it taken and stops; where it was faster, its
+//! checkpoint is the newest one, and is found in the next round.
+//!
+//! The claims are looked at once more after the find, since whoever's manifest was found had claimed before it wrote it; and after the create, since
+//! a host that froze before it may have been replaced, and the number it created may have been used and retired meanwhile. And before a refusal,
+//! since what cannot be used may be what a successor has deleted.
+//!
+//! A manifest of this generation, or of a later one that nobody has claimed, tells that claims were lost with whatever damaged the store. Then a
+//! generation after all that can be seen is claimed: no two runs may share one, since names of objects hold it.
+//!
+//! A host that restarts a run of its own claims the generation right after its own, or none: it never takes the job back from a successor.
 
+use super::candidates::{Candidates, NextCandidate};
+use super::invariants::{self, BrokenInvariant};
+use super::lineage;
 use super::manifest::Manifest;
-use crate::ids::Epoch;
+use crate::ids::{Epoch, Generation};
 use std::collections::BTreeMap;
 
-/// What to do next.
+/// Claims, and rounds after the find, that are tried before giving up: each loss means that another host was faster.
+pub const ROUNDS_MAX: u32 = 16;
+
+/// Which checkpoint to begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// Read the manifest of this epoch and tell [`Walk::loaded`] or [`Walk::unusable`].
-    Load(Epoch),
-    /// There is no checkpoint: start from the beginning.
-    Fresh,
-    /// No usable checkpoint is left. The reasons are in [`Walk::passed_over`].
-    Refuse,
+pub enum RecoverFrom {
+    /// The newest one that can be used.
+    Newest,
+    /// That of this epoch and no other. Later ones are given up. One of a history that was given up itself will not do.
+    Epoch(Epoch),
+    /// A savepoint, which was read and verified. Checkpoints after it are given up. One of a history that was given up will not do, as far as the
+    /// manifests that are left can tell. Its `generation` must be no less than that of any snapshot there is: in a copy of a store claims may be
+    /// missing, and names of snapshots must not meet.
+    Savepoint(Box<Manifest>),
 }
 
-/// A walk from the newest checkpoint back. See the module.
+/// What is asked of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecoveryRequest {
+    /// The newest generation that was claimed.
+    Claims,
+    /// Create the claim of this generation if it is absent.
+    Claim(Generation),
+    /// List and read all manifests.
+    Manifests,
+    /// Read and verify everything that this checkpoint needs.
+    Verify(Epoch),
+    /// Create this manifest if it is absent. `written_ms` is for the caller to fill.
+    Create(Box<Manifest>),
+}
+
+/// What the store answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecoveryAnswer {
+    /// To [`RecoveryRequest::Claims`]; 0 where there is no claim.
+    Claims(Generation),
+    /// To [`RecoveryRequest::Claim`]: true where it is ours.
+    Claim(bool),
+    /// To [`RecoveryRequest::Manifests`]: each with its epoch, or why it cannot be used.
+    Manifests(BTreeMap<Epoch, Result<Manifest, String>>),
+    /// To [`RecoveryRequest::Verify`]: an error tells what is wrong.
+    Verify(Result<(), String>),
+    /// To [`RecoveryRequest::Create`]: true where it is ours.
+    Create(bool),
+}
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecoveryStep {
+    /// RecoveryRequest the store, and tell [`JobRecovery::step`].
+    RecoveryRequest(RecoveryRequest),
+    /// The run may begin.
+    RecoveredJob(Box<RecoveredJob>),
+    /// It may not.
+    Refused(RecoveryRefusal),
+}
+
+/// The job, taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveredJob {
+    /// The generation of this run.
+    pub generation: Generation,
+    /// The checkpoint that was taken up; `None` at the beginning of a job.
+    pub base: Option<Manifest>,
+    /// The manifest of this run that follows it. `None` where the base is finished and the newest of all: there is nothing to run.
+    pub taken: Option<Manifest>,
+    /// Checkpoints that were passed over, newest first, with the reason.
+    pub passed_over: Vec<(Epoch, String)>,
+    /// Every manifest that can be read, `taken` included.
+    pub readable: Vec<Manifest>,
+    /// Epochs of all manifests there are.
+    pub listed: Vec<Epoch>,
+}
+
+/// Why a run may not begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecoveryRefusal {
+    /// A newer host has claimed the job.
+    Fenced {
+        /// The generation that this host had or was about to have.
+        ours: Generation,
+        /// Its generation.
+        theirs: Generation,
+    },
+    /// No checkpoint can be used, or not the one that was asked for. Each with the reason, newest first.
+    NoCheckpoint(Vec<(Epoch, String)>),
+    /// Other hosts were faster, time and again.
+    Lost,
+    /// Numbers have come to their end.
+    Exhausted,
+    /// A manifest that must not be written: a fault of this host.
+    Broken(BrokenInvariant),
+}
+
 #[derive(Debug)]
-pub struct Walk {
-    /// Epochs not yet looked at, oldest first.
-    older: Vec<Epoch>,
-    /// Newest epoch that any manifest has, usable or not.
-    newest: Option<Epoch>,
-    /// The one being looked at.
-    at: Option<Epoch>,
-    passed_over: Vec<(Epoch, String)>,
+enum State {
+    Claims,
+    Claiming(Generation),
+    Manifests,
+    Walking(Found),
+    Fence(Found, Option<Box<Manifest>>),
+    Creating(Found, Option<Box<Manifest>>, Box<Manifest>),
+    Created(Found, Option<Box<Manifest>>, Box<Manifest>),
+    /// Nothing can be used. Perhaps because a successor has deleted it.
+    Refusing(Found),
+    Over,
 }
 
-impl Walk {
-    /// Begins with the epochs of all manifests that the store lists, in any order.
-    #[must_use]
-    pub fn new(mut epochs: Vec<Epoch>) -> Self {
-        epochs.sort_unstable();
-        epochs.dedup();
-        Self { newest: epochs.last().copied(), older: epochs, at: None, passed_over: Vec::new() }
-    }
-
-    /// The first thing to do.
-    pub fn start(&mut self) -> Next {
-        if self.older.is_empty() { Next::Fresh } else { self.step(None) }
-    }
-
-    /// The first thing to do where only this checkpoint will do.
-    pub fn only(&mut self, epoch: Epoch) -> Next {
-        self.older = vec![epoch];
-        self.step(None)
-    }
-
-    /// The checkpoint that was last said to be loaded.
-    #[must_use]
-    pub fn at(&self) -> Option<Epoch> {
-        self.at
-    }
-
-    /// The checkpoint at hand is unusable. `manifest`: its manifest, where at least that could be read; the walk then goes to its
-    /// parent, since manifests between the two belong to a history that was given up.
-    pub fn unusable(&mut self, manifest: Option<&Manifest>, reason: String) -> Next {
-        if let Some(epoch) = self.at {
-            self.passed_over.push((epoch, reason));
-        }
-        self.step(manifest.map(|m| m.parent))
-    }
-
-    fn step(&mut self, parent: Option<Option<Epoch>>) -> Next {
-        if let Some(parent) = parent {
-            self.older.retain(|epoch| parent.is_some_and(|parent| *epoch <= parent));
-        }
-        self.at = self.older.pop();
-        self.at.map_or(Next::Refuse, Next::Load)
-    }
-
-    /// Checkpoints that were passed over, newest first, each with the reason.
-    #[must_use]
-    pub fn passed_over(&self) -> &[(Epoch, String)] {
-        &self.passed_over
-    }
-
-    /// The first epoch of the new run: past every manifest there is, since a manifest is never overwritten.
-    #[must_use]
-    pub fn first_epoch(&self) -> Epoch {
-        self.newest.map_or(Epoch(1), Epoch::next)
-    }
+#[derive(Debug)]
+struct Found {
+    manifests: BTreeMap<Epoch, Result<Manifest, String>>,
+    walk: Candidates,
 }
 
-/// The history that ends with the manifest of epoch `newest`, newest first: that epoch and all it came from, as far as they are listed. What is
-/// listed and not in it belongs to a history that was given up. `manifests`: all that are listed; `None` for those that cannot be read.
-///
-/// Nobody can tell the parent of a manifest that cannot be read: the one before it may well be.
-#[must_use]
-pub fn line(manifests: &BTreeMap<Epoch, Option<&Manifest>>, newest: Epoch) -> Vec<Epoch> {
-    let mut line = Vec::new();
-    let mut next = Some(newest);
-    while let Some((epoch, manifest)) = next.and_then(|epoch| manifests.get_key_value(&epoch)) {
-        line.push(*epoch);
-        // A parent that is not older would be a circle.
-        next = match manifest {
-            Some(manifest) => manifest.parent.filter(|parent| parent < epoch),
-            None => manifests.range(..epoch).next_back().map(|(before, _)| *before),
+/// See the module.
+#[derive(Debug)]
+pub struct JobRecovery {
+    from: RecoverFrom,
+    /// What a job without a checkpoint begins with; epoch and generation are set here.
+    beginning: Manifest,
+    /// The generation of this host's run before, where this is a restart of it.
+    before: Option<Generation>,
+    generation: Generation,
+    epoch_max: Epoch,
+    rounds: u32,
+    state: State,
+    reopens: bool,
+    /// The first manifest of this run is of a later epoch than this.
+    after: Epoch,
+}
+
+impl JobRecovery {
+    /// Begins. `beginning`: the manifest with which a new job begins, see [`super::coordinator::beginning`]; its `writer` is the one of this
+    /// run. `before`: the generation of this host's last run, where it restarts it by itself. `epoch_max`: the last epoch that a job can have.
+    #[must_use]
+    pub fn new(from: RecoverFrom, beginning: Manifest, before: Option<Generation>, epoch_max: Epoch) -> (Self, RecoveryStep) {
+        let (generation, after) = (Generation(0), Epoch(0));
+        let opening = Self { from, beginning, before, generation, epoch_max, rounds: 0, state: State::Claims, reopens: false, after };
+        (opening, RecoveryStep::RecoveryRequest(RecoveryRequest::Claims))
+    }
+
+    /// A job that has finished is taken up all the same: there are rows to send again.
+    pub fn reopen(&mut self) {
+        self.reopens = true;
+    }
+
+    /// The run begins after this epoch, also where the store has no manifest of it: there is output up to it that does not count, and no output
+    /// of this run nor of a later one may be of an epoch that has some. A host that still runs the job finds no number taken then; it finds the
+    /// claim, at the latest after its next manifest.
+    pub fn begin_after(&mut self, epoch: Epoch) {
+        self.after = epoch;
+    }
+
+    /// Takes the answer to the last question. An answer to another question is passed over: the question is asked again.
+    pub fn step(&mut self, answer: RecoveryAnswer) -> RecoveryStep {
+        match (std::mem::replace(&mut self.state, State::Over), answer) {
+            (State::Claims, RecoveryAnswer::Claims(newest)) => self.claim(newest),
+            (State::Claiming(ours), RecoveryAnswer::Claim(true)) => {
+                self.generation = ours;
+                self.rounds = 0;
+                self.find()
+            }
+            (State::Claiming(theirs), RecoveryAnswer::Claim(false)) => match self.before {
+                Some(ours) => RecoveryStep::Refused(RecoveryRefusal::Fenced { ours, theirs }),
+                None => self.again(State::Claims, RecoveryRequest::Claims),
+            },
+            (State::Manifests, RecoveryAnswer::Manifests(manifests)) => self.begin_walk(manifests),
+            (State::Walking(found), RecoveryAnswer::Verify(outcome)) => self.verified(found, outcome),
+            (State::Fence(..) | State::Created(..) | State::Refusing(_), RecoveryAnswer::Claims(theirs)) if theirs > self.generation => {
+                RecoveryStep::Refused(RecoveryRefusal::Fenced { ours: self.generation, theirs })
+            }
+            (State::Fence(found, base), RecoveryAnswer::Claims(_)) => match self.lost_claim(&found, base.as_deref()) {
+                Some(theirs) => self.claim_after(theirs),
+                None => self.create(found, base),
+            },
+            (State::Created(found, base, taken), RecoveryAnswer::Claims(_)) => self.taken_up(found, base, Some(taken)),
+            (State::Refusing(found), RecoveryAnswer::Claims(_)) => {
+                RecoveryStep::Refused(RecoveryRefusal::NoCheckpoint(found.walk.passed_over().to_vec()))
+            }
+            (State::Creating(found, base, taken), RecoveryAnswer::Create(true)) => {
+                self.state = State::Created(found, base, taken);
+                RecoveryStep::RecoveryRequest(RecoveryRequest::Claims)
+            }
+            (State::Creating(..), RecoveryAnswer::Create(false)) => self.again(State::Manifests, RecoveryRequest::Manifests),
+            (state, _) => {
+                let ask = Self::question(&state);
+                self.state = state;
+                ask.map_or(RecoveryStep::Refused(RecoveryRefusal::Lost), RecoveryStep::RecoveryRequest)
+            }
+        }
+    }
+
+    fn question(state: &State) -> Option<RecoveryRequest> {
+        Some(match state {
+            State::Claims | State::Fence(..) | State::Created(..) | State::Refusing(_) => RecoveryRequest::Claims,
+            State::Claiming(generation) => RecoveryRequest::Claim(*generation),
+            State::Manifests => RecoveryRequest::Manifests,
+            State::Walking(found) => RecoveryRequest::Verify(found.walk.at()?),
+            State::Creating(_, _, taken) => RecoveryRequest::Create(taken.clone()),
+            State::Over => return None,
+        })
+    }
+
+    fn again(&mut self, state: State, ask: RecoveryRequest) -> RecoveryStep {
+        self.rounds += 1;
+        if self.rounds >= ROUNDS_MAX {
+            return RecoveryStep::Refused(RecoveryRefusal::Lost);
+        }
+        self.state = state;
+        RecoveryStep::RecoveryRequest(ask)
+    }
+
+    fn claim(&mut self, newest: Generation) -> RecoveryStep {
+        if let Some(ours) = self.before.filter(|ours| newest > *ours) {
+            return RecoveryStep::Refused(RecoveryRefusal::Fenced { ours, theirs: newest });
+        }
+        let left = match &self.from {
+            RecoverFrom::Savepoint(manifest) => manifest.generation,
+            RecoverFrom::Newest | RecoverFrom::Epoch(_) => Generation(0),
         };
+        let Some(next) = newest.max(left).0.checked_add(1) else { return RecoveryStep::Refused(RecoveryRefusal::Exhausted) };
+        self.state = State::Claiming(Generation(next));
+        RecoveryStep::RecoveryRequest(RecoveryRequest::Claim(Generation(next)))
     }
-    line
-}
 
-/// The history that ends with the manifest of epoch `newest` has left out the rows of `epoch`: one of its manifests is later, and came from an
-/// earlier one. What it came from may be gone; so where this is false, nobody can tell of epochs before the oldest manifest that is left.
-#[must_use]
-pub fn has_given_up(manifests: &BTreeMap<Epoch, Option<&Manifest>>, newest: Epoch, epoch: Epoch) -> bool {
-    let is_jump = |manifest: &Manifest| manifest.epoch > epoch && manifest.parent < Some(epoch);
-    line(manifests, newest).iter().any(|of| manifests.get(of).copied().flatten().is_some_and(is_jump))
+    /// The newest generation of a manifest that must have been claimed, and is not.
+    fn lost_claim(&self, found: &Found, base: Option<&Manifest>) -> Option<Generation> {
+        let readable = found.manifests.values().filter_map(|read| read.as_ref().ok());
+        readable.chain(base).map(|manifest| manifest.generation).max().filter(|newest| *newest >= self.generation)
+    }
+
+    fn claim_after(&mut self, theirs: Generation) -> RecoveryStep {
+        if let Some(ours) = self.before {
+            return RecoveryStep::Refused(RecoveryRefusal::Fenced { ours, theirs });
+        }
+        let Some(next) = theirs.0.checked_add(1) else { return RecoveryStep::Refused(RecoveryRefusal::Exhausted) };
+        self.again(State::Claiming(Generation(next)), RecoveryRequest::Claim(Generation(next)))
+    }
+
+    fn find(&mut self) -> RecoveryStep {
+        self.state = State::Manifests;
+        RecoveryStep::RecoveryRequest(RecoveryRequest::Manifests)
+    }
+
+    fn begin_walk(&mut self, manifests: BTreeMap<Epoch, Result<Manifest, String>>) -> RecoveryStep {
+        let mut walk = Candidates::new(manifests.keys().copied().collect());
+        if let Some(epoch) = self.given_up(&manifests) {
+            walk.only(epoch);
+            let next = walk.unusable(None, "it belongs to a history that was given up: its output was taken back".to_owned());
+            return self.walk_on(Found { manifests, walk }, next);
+        }
+        match &self.from {
+            RecoverFrom::Newest => {
+                let next = walk.start();
+                self.walk_on(Found { manifests, walk }, next)
+            }
+            RecoverFrom::Epoch(epoch) => {
+                let next = walk.only(*epoch);
+                self.walk_on(Found { manifests, walk }, next)
+            }
+            RecoverFrom::Savepoint(manifest) => {
+                let base = Some(manifest.clone());
+                self.fence(Found { manifests, walk }, base)
+            }
+        }
+    }
+
+    /// The epoch that was asked for, where the newest manifest did not come from it.
+    fn given_up(&self, manifests: &BTreeMap<Epoch, Result<Manifest, String>>) -> Option<Epoch> {
+        let listed: BTreeMap<Epoch, Option<&Manifest>> = manifests.iter().map(|(epoch, read)| (*epoch, read.as_ref().ok())).collect();
+        let newest = *listed.last_key_value()?.0;
+        let (epoch, is_given_up) = match &self.from {
+            RecoverFrom::Newest => return None,
+            RecoverFrom::Epoch(epoch) => (*epoch, listed.contains_key(epoch) && !lineage::lineage(&listed, newest).contains(epoch)),
+            // One that only took over has the rows of the checkpoint before it, and that one may be in the line without it.
+            RecoverFrom::Savepoint(manifest) => {
+                (manifest.epoch, manifest.covered().is_some_and(|covered| lineage::has_given_up(&listed, newest, covered)))
+            }
+        };
+        is_given_up.then_some(epoch)
+    }
+
+    fn walk_on(&mut self, mut found: Found, mut next: NextCandidate) -> RecoveryStep {
+        loop {
+            let reason = match next {
+                NextCandidate::Fresh => return self.fence(found, None),
+                NextCandidate::Refuse => {
+                    self.state = State::Refusing(found);
+                    return RecoveryStep::RecoveryRequest(RecoveryRequest::Claims);
+                }
+                NextCandidate::Load(epoch) => match found.manifests.get(&epoch) {
+                    Some(Ok(_)) => {
+                        self.state = State::Walking(found);
+                        return RecoveryStep::RecoveryRequest(RecoveryRequest::Verify(epoch));
+                    }
+                    Some(Err(reason)) => reason.clone(),
+                    None => "there is no such checkpoint".to_owned(),
+                },
+            };
+            next = found.walk.unusable(None, reason);
+        }
+    }
+
+    fn verified(&mut self, mut found: Found, outcome: Result<(), String>) -> RecoveryStep {
+        let manifest = found.walk.at().and_then(|epoch| found.manifests.get(&epoch)?.as_ref().ok().cloned());
+        match outcome {
+            Ok(()) => self.fence(found, manifest.map(Box::new)),
+            Err(reason) => {
+                let next = found.walk.unusable(manifest.as_ref(), reason);
+                self.walk_on(found, next)
+            }
+        }
+    }
+
+    fn fence(&mut self, found: Found, base: Option<Box<Manifest>>) -> RecoveryStep {
+        // One that others follow ended nothing: what these made visible is to be taken back.
+        let is_followed = |epoch| found.manifests.last_key_value().is_some_and(|(newest, _)| *newest > epoch);
+        let is_reopened = base.as_ref().is_some_and(|base| base.finished && (self.reopens || is_followed(base.epoch)));
+        let base = if is_reopened { base.map(|base| Box::new(base.reopened())) } else { base };
+        if base.as_ref().is_some_and(|base| base.finished) {
+            return self.taken_up(found, base, None);
+        }
+        self.state = State::Fence(found, base);
+        RecoveryStep::RecoveryRequest(RecoveryRequest::Claims)
+    }
+
+    fn create(&mut self, found: Found, base: Option<Box<Manifest>>) -> RecoveryStep {
+        let after_base = base.as_ref().map_or(Epoch(1), |base| base.epoch.next());
+        let epoch = found.walk.first_epoch().max(after_base).max(self.after.next());
+        if epoch >= self.epoch_max {
+            return RecoveryStep::Refused(RecoveryRefusal::Exhausted);
+        }
+        let taken = match &base {
+            Some(base) => base.take_over(epoch, self.generation, self.beginning.writer),
+            None => Manifest { epoch, generation: self.generation, taken_over: true, ..self.beginning.clone() },
+        };
+        if let Err(broken) = invariants::check(&taken, base.as_deref()) {
+            return RecoveryStep::Refused(RecoveryRefusal::Broken(broken));
+        }
+        self.state = State::Creating(found, base, Box::new(taken.clone()));
+        RecoveryStep::RecoveryRequest(RecoveryRequest::Create(Box::new(taken)))
+    }
+
+    fn taken_up(&mut self, found: Found, base: Option<Box<Manifest>>, taken: Option<Box<Manifest>>) -> RecoveryStep {
+        let mut listed: Vec<Epoch> = found.manifests.keys().copied().collect();
+        let mut readable: Vec<Manifest> = found.manifests.into_values().filter_map(Result::ok).collect();
+        let taken = taken.map(|taken| *taken);
+        listed.extend(taken.as_ref().map(|t| t.epoch));
+        readable.extend(taken.clone());
+        RecoveryStep::RecoveredJob(Box::new(RecoveredJob {
+            generation: self.generation,
+            base: base.map(|base| *base),
+            taken,
+            passed_over: found.walk.passed_over().to_vec(),
+            readable,
+            listed,
+        }))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{Digest, Generation};
-
-    fn manifest(epoch: u64, parent: Option<u64>) -> Manifest {
-        Manifest {
-            job: "j".into(),
-            epoch: Epoch(epoch),
-            generation: Generation(1),
-            writer: 0,
-            parent: parent.map(Epoch),
-            written_ms: 0,
-            topology: Digest([0; 32]),
-            workers: 1,
-            finished: false,
-            taken_over: false,
-            operators: vec![],
-            sources: vec![],
-            sinks: vec![],
-        }
-    }
-
-    #[test]
-    fn no_manifest_is_a_fresh_start() {
-        let mut walk = Walk::new(vec![]);
-        assert_eq!(walk.start(), Next::Fresh);
-        assert_eq!(walk.first_epoch(), Epoch(1));
-    }
-
-    #[test]
-    fn the_walk_goes_back_and_ends_in_a_refusal() {
-        let mut walk = Walk::new(vec![Epoch(2), Epoch(3), Epoch(1)]);
-        assert_eq!(walk.start(), Next::Load(Epoch(3)));
-        assert_eq!(walk.unusable(None, "cut".into()), Next::Load(Epoch(2)));
-        assert_eq!(walk.unusable(Some(&manifest(2, Some(1))), "flipped".into()), Next::Load(Epoch(1)));
-        assert_eq!(walk.unusable(None, "gone".into()), Next::Refuse);
-        assert_eq!(walk.passed_over().len(), 3);
-        assert_eq!(walk.first_epoch(), Epoch(4));
-    }
-
-    #[test]
-    fn a_history_that_was_given_up_is_not_taken_up_again() {
-        // 3 was unusable once, so 4 continued from 2. When 4 is damaged later, 3 must not be used.
-        let mut walk = Walk::new(vec![Epoch(2), Epoch(3), Epoch(4)]);
-        assert_eq!(walk.start(), Next::Load(Epoch(4)));
-        assert_eq!(walk.unusable(Some(&manifest(4, Some(2))), "flipped".into()), Next::Load(Epoch(2)));
-    }
-
-    #[test]
-    fn the_line_leaves_out_what_was_given_up() {
-        let manifests = [manifest(2, Some(1)), manifest(3, Some(2)), manifest(4, Some(2)), manifest(5, Some(4))];
-        let mut listed: BTreeMap<Epoch, Option<&Manifest>> = manifests.iter().map(|m| (m.epoch, Some(m))).collect();
-        assert_eq!(line(&listed, Epoch(5)), [Epoch(5), Epoch(4), Epoch(2)]);
-        listed.insert(Epoch(4), None);
-        assert_eq!(line(&listed, Epoch(5)), [Epoch(5), Epoch(4), Epoch(3), Epoch(2)], "nobody can tell where 4 came from");
-        assert_eq!(line(&listed, Epoch(9)), []);
-    }
-
-    #[test]
-    fn a_history_that_went_back_has_given_up_what_it_went_behind() {
-        // 6 went back to 3, which is gone.
-        let manifests = [manifest(5, Some(4)), manifest(6, Some(3)), manifest(7, Some(6))];
-        let listed: BTreeMap<Epoch, Option<&Manifest>> = manifests.iter().map(|m| (m.epoch, Some(m))).collect();
-        let given_up = |epoch| has_given_up(&listed, Epoch(7), Epoch(epoch));
-        assert_eq!([1, 2, 3, 4, 5, 6, 7, 8].map(given_up), [false, false, false, true, true, false, false, false]);
-    }
-
-    #[test]
-    fn a_first_checkpoint_that_is_damaged_leaves_nothing() {
-        let mut walk = Walk::new(vec![Epoch(1)]);
-        assert_eq!(walk.start(), Next::Load(Epoch(1)));
-        assert_eq!(walk.unusable(Some(&manifest(1, None)), "flipped".into()), Next::Refuse);
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Which checkpoints and snapshots may be deleted: what no retained manifest reaches.
 
 use super::manifest::Manifest;
-use super::{paths, recovery};
+use super::{lineage, paths};
 use crate::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,7 +103,7 @@ impl Retention {
         let mut retention = Self::default();
         let mut manifests: BTreeMap<Epoch, Option<&Manifest>> = listed.iter().map(|epoch| (*epoch, None)).collect();
         manifests.extend(readable.iter().map(|manifest| (manifest.epoch, Some(manifest))));
-        for epoch in base.map(|base| recovery::line(&manifests, base)).unwrap_or_default() {
+        for epoch in base.map(|base| lineage::lineage(&manifests, base)).unwrap_or_default() {
             if let Some(Some(manifest)) = manifests.get(&epoch) {
                 retention.note(manifest);
             }
@@ -188,16 +188,9 @@ mod tests {
             job: "j".into(),
             epoch: Epoch(1),
             generation: Generation(1),
-            writer: 0,
-            parent: None,
-            written_ms: 0,
-            topology: Digest([0; 32]),
             workers: 1,
-            finished: false,
-            taken_over: false,
             operators: vec![operator],
-            sources: vec![],
-            sinks: vec![],
+            ..Manifest::default()
         }
     }
 

@@ -139,11 +139,6 @@ impl Retry {
         self.passes < PASSES_MAX
     }
 
-    /// True while rows are tried in smaller calls.
-    pub fn is_narrowing(&self) -> bool {
-        self.search.is_narrowing()
-    }
-
     /// A call has come to its end, or its row went to quarantine: what follows is another matter.
     pub fn settled(&mut self) {
         (self.blamed, self.passes) = (None, 0);

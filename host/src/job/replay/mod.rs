@@ -18,4 +18,4 @@ mod take_up;
 
 pub use ask::{Asked, By, Chosen, ask, drop_rows};
 pub(super) use book::{Book, requests};
-pub(super) use take_up::{Lookout, Replays, is_waited_for, take_up};
+pub(super) use take_up::{ReplayWatcher, Replays, is_waited_for, take_up};

@@ -8,9 +8,9 @@ use crate::job::opening::{failed, glance};
 use crate::store::{Creation, Store, StoreError};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{Manifest, SplitPosition};
-use reprise_core::checkpoint::opening::TakenUp;
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::{History, ObjectName, Replayed, RowsOf, replay_source};
+use reprise_core::checkpoint::recovery::RecoveredJob;
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation, Instance};
 use reprise_core::topology::{Edge, Exchange, Node, Plan};
@@ -29,19 +29,19 @@ const LOOKS_MAX: usize = 256;
 pub(in crate::job) struct Replays {
     targets: Vec<Target>,
     /// What the attempt is to look for.
-    pub lookout: Lookout,
+    pub watcher: ReplayWatcher,
 }
 
 /// What tells an attempt to end for rows that only the next one sends.
 #[derive(Debug, Default)]
-pub(in crate::job) struct Lookout {
+pub(in crate::job) struct ReplayWatcher {
     /// What was there, with its length: requests, and things that are none.
     known: BTreeMap<String, u64>,
     /// Where some of them wait for the next attempt: the rows of those that this one serves, by split.
     before_the_rest: Option<BTreeMap<String, usize>>,
 }
 
-impl Lookout {
+impl ReplayWatcher {
     /// There are requests that were not there when the attempt began. What is none is read once and no more.
     pub async fn sees_new(&mut self, store: &Store) -> Result<bool, Error> {
         let there = names(store).await.map_err(failed("list requests to send rows again"))?;
@@ -192,7 +192,7 @@ async fn read_dropped(store: &Store, book: &mut Book) -> Result<BTreeSet<ObjectN
 }
 
 /// Finds out what is to be sent again from the checkpoint that was taken up, and notes what that has sent.
-pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan, workers: u32) -> Result<Replays, Error> {
+pub(in crate::job) async fn take_up(store: &Store, up: &RecoveredJob, plan: &Plan, workers: u32) -> Result<Replays, Error> {
     let Some(base) = &up.base else { return Ok(Replays::default()) };
     let history = History::new(base, &up.listed, &up.readable);
     let mut book = Book::read(store, base, &history).await?;
@@ -226,7 +226,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan, wo
             continue;
         }
         // One that is gone meanwhile, or another one by now, is looked at again.
-        replays.lookout.known.extend(there.get_key_value(&request.path).map(|(path, bytes)| (path.clone(), *bytes)));
+        replays.watcher.known.extend(there.get_key_value(&request.path).map(|(path, bytes)| (path.clone(), *bytes)));
         match operator_of(plan, request) {
             _ if waiting.is_empty() => {}
             Some(_) if served.len() == REQUESTS_MAX => is_all = false,
@@ -241,7 +241,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &TakenUp, plan: &Plan, wo
         }
     }
     replays.targets = targets.into_values().collect();
-    replays.lookout.before_the_rest = (!is_all).then_some(served);
+    replays.watcher.before_the_rest = (!is_all).then_some(served);
     Ok(replays)
 }
 

@@ -1,7 +1,7 @@
 //! How a run goes on for rows of the quarantine that are to be sent again: not at once, and not for ever where there are none. And what it
 //! keeps for people.
 
-use super::{Job, asked};
+use super::attempt::{Job, asked};
 use crate::job::replay::Replays;
 use crate::job::tidy;
 use std::sync::atomic::Ordering;

@@ -1,6 +1,6 @@
 //! What a run reads: the sources of the topology, and those that send rows of the quarantine again.
 
-use super::{Job, Readers, Splits, cannot_start};
+use super::attempt::{Job, Readers, Splits, cannot_start};
 use crate::connect::source::stdin;
 use crate::connect::{self, BatchLimits, SplitPosition};
 use crate::job::deal;

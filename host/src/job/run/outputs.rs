@@ -1,13 +1,14 @@
 //! The sinks of a job at the start of a run: whether their places are this job's, and what they put in order.
 
-use super::super::blocking::blocking;
-use super::super::error::Error;
-use super::super::identity;
-use super::super::notice::Notice;
-use super::super::opening::{self, failed};
-use super::super::publisher::NamedSink;
+use super::attempt::{Job, cannot_start};
 use super::look::Look;
-use super::{Job, cannot_start};
+use crate::job::blocking::blocking;
+use crate::job::committer::NamedSink;
+use crate::job::error::Error;
+use crate::job::identity;
+use crate::job::notice::Notice;
+use crate::job::opening::{self, failed};
+
 use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, Staged};
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::paths;

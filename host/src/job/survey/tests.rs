@@ -100,14 +100,9 @@ fn manifest(epoch: u64, chains: Vec<Vec<ObjectRef>>) -> Manifest {
         generation: Generation(1),
         writer: 9,
         parent: epoch.checked_sub(1).filter(|e| *e > 0).map(Epoch),
-        written_ms: 0,
-        topology: Digest([0; 32]),
         workers: instances.len() as u32,
-        finished: false,
-        taken_over: false,
         operators: vec![OperatorState { name: "o".into(), component: Digest([1; 32]), slots: slots(), instances }],
-        sources: vec![],
-        sinks: vec![],
+        ..Manifest::default()
     }
 }
 

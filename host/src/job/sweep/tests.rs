@@ -21,16 +21,10 @@ fn manifest(epoch: u64) -> Manifest {
         job: "j".into(),
         epoch: Epoch(epoch),
         generation: Generation(1),
-        writer: 0,
         parent: Some(Epoch(epoch - 1)).filter(|parent| parent.0 > 0),
-        written_ms: 0,
-        topology: Digest([0; 32]),
         workers: 1,
-        finished: false,
-        taken_over: false,
         operators: vec![OperatorState { name: "o".into(), component: Digest([0; 32]), slots: vec![], instances }],
-        sources: vec![],
-        sinks: vec![],
+        ..Manifest::default()
     }
 }
 

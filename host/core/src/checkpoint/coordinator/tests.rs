@@ -1,6 +1,7 @@
 //! The coordinator against its invariants, under reports in random order.
 
 use super::*;
+use crate::checkpoint::invariants;
 use crate::ids::Instance;
 use proptest::prelude::*;
 
@@ -118,7 +119,7 @@ proptest! {
             prop_assert_eq!(instance.chain.len() as u64, epochs);
             prop_assert_eq!(instance.chain[0].scope, Scope::Full);
         }
-        end.check("j", Epoch(epochs)).unwrap();
+        invariants::check_read(&end, "j", Epoch(epochs)).unwrap();
     }
 }
 
@@ -179,7 +180,7 @@ fn another_number_of_instances_starts_new_chains() {
 fn a_manifest_that_takes_over_has_the_state_of_its_parent() {
     let base = play(2, 0, 3, &[0], &[true, false]);
     let taken = base.take_over(Epoch(9), Generation(5), 77);
-    taken.check("j", Epoch(9)).unwrap();
+    invariants::check_read(&taken, "j", Epoch(9)).unwrap();
     assert_eq!((taken.parent, taken.generation, taken.writer, taken.taken_over), (Some(Epoch(3)), Generation(5), 77, true));
     assert_eq!((&taken.operators, &taken.sinks), (&base.operators, &base.sinks));
     let next = Coordinator::new(layout(2), Epoch(10), Some(&taken));

@@ -58,16 +58,10 @@ fn manifest(epoch: u64, parent: Option<u64>, named: &[&ObjectName]) -> Manifest 
         job: "j".into(),
         epoch: Epoch(epoch),
         generation: Generation(1),
-        writer: 0,
         parent: parent.map(Epoch),
-        written_ms: 0,
-        topology: Digest([0; 32]),
         workers: 1,
-        finished: false,
-        taken_over: false,
         operators: vec![operator],
-        sources: vec![],
-        sinks: vec![],
+        ..Manifest::default()
     }
 }
 

@@ -10,13 +10,14 @@
 //! ```
 //! Invariants:
 //! 1. Nothing is published, and nothing counts as completed, before the second look saw no newer claim.
-//! 2. After [`End`] the tenure asks for nothing more.
+//! 2. After [`CommitterError`] the tenure asks for nothing more.
 //! 3. One manifest is under way at a time.
 //!
 //! A host that is frozen after the second look and thaws when another one has taken over can still publish what its last manifest names. That is the
 //! very output that the other host found in that manifest and published itself, and sinks publish idempotently.
 
 use super::coordinator::{Action, Coordinator, Event, Participant, Report, Violation};
+use super::invariants::{self, BrokenInvariant};
 use super::manifest::{Manifest, ObjectRef, OperatorState, StagedRef};
 use crate::ids::{Epoch, Generation};
 use std::collections::VecDeque;
@@ -26,14 +27,14 @@ pub const SAVEPOINTS_WAITING_MAX: usize = 64;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fact {
+pub enum FencedEvent {
     /// A participant reported.
     Reported(Report),
-    /// The newest generation that anybody claimed, as of a [`Deed::Look`].
+    /// The newest generation that anybody claimed, as of a [`FencedAction::Look`].
     Newest(Generation),
-    /// The manifest of [`Deed::Create`] is stored (`true`), or its place is taken by another one.
+    /// The manifest of [`FencedAction::Create`] is stored (`true`), or its place is taken by another one.
     Created(bool),
-    /// What [`Deed::Publish`] named is published.
+    /// What [`FencedAction::Publish`] named is published.
     Published(Epoch),
     /// See [`Event::Compacted`].
     Compacted {
@@ -62,12 +63,12 @@ pub enum Fact {
 
 /// What to do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deed {
-    /// Look for the newest claim, then tell [`Fact::Newest`].
+pub enum FencedAction {
+    /// Look for the newest claim, then tell [`FencedEvent::Newest`].
     Look,
-    /// Store this manifest with put-if-absent, then tell [`Fact::Created`].
+    /// Store this manifest with put-if-absent, then tell [`FencedEvent::Created`].
     Create(Box<Manifest>),
-    /// The manifest of this epoch is a checkpoint now: publish these, then tell [`Fact::Published`].
+    /// The manifest of this epoch is a checkpoint now: publish these, then tell [`FencedEvent::Published`].
     Publish {
         /// The checkpoint.
         manifest: Box<Manifest>,
@@ -105,7 +106,7 @@ pub enum Deed {
 
 /// Why a tenure ended before its time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum End {
+pub enum CommitterError {
     /// A newer host has claimed the job.
     #[error("generation {theirs} has claimed the job")]
     Fenced {
@@ -121,6 +122,9 @@ pub enum End {
     /// A fault of this host.
     #[error(transparent)]
     Violation(#[from] Violation),
+    /// Likewise: a manifest that must not be written.
+    #[error(transparent)]
+    Broken(#[from] BrokenInvariant),
 }
 
 #[derive(Debug)]
@@ -135,7 +139,7 @@ enum Phase {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Tenure {
+pub struct FencedCommitter {
     generation: Generation,
     coordinator: Coordinator,
     phase: Phase,
@@ -147,7 +151,7 @@ pub struct Tenure {
     done: bool,
 }
 
-impl Tenure {
+impl FencedCommitter {
     /// Begins the tenure of a run that took over with `taken`, its output published.
     #[must_use]
     pub fn new(coordinator: Coordinator, taken: Manifest) -> Self {
@@ -162,36 +166,49 @@ impl Tenure {
         }
     }
 
-    /// Name of the job.
+    /// The generation of the run.
     #[must_use]
-    pub fn job(&self) -> &str {
-        &self.published.job
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The newest checkpoint that is published.
+    #[must_use]
+    pub fn published(&self) -> &Manifest {
+        &self.published
+    }
+
+    /// The manifest that is being stored, if any.
+    #[must_use]
+    pub fn creating(&self) -> Option<&Manifest> {
+        if let Phase::Creating(manifest) = &self.phase { Some(manifest) } else { None }
     }
 
     /// What is to be done at the start, before the first fact.
     #[must_use]
-    pub fn begin(&mut self) -> Vec<Deed> {
-        let mut deeds = Vec::new();
+    pub fn begin(&mut self) -> Vec<FencedAction> {
+        let mut actions = Vec::new();
         for action in self.coordinator.begin(&self.published) {
-            self.carry(action, &mut deeds);
+            self.carry(action, &mut actions);
         }
-        deeds
+        actions
     }
 
     /// Takes one fact and answers with what is to be done.
     ///
     /// # Errors
     /// The tenure is over: nothing more may be done for it.
-    pub fn step(&mut self, fact: Fact) -> Result<Vec<Deed>, End> {
-        let mut deeds = Vec::new();
+    pub fn step(&mut self, fact: FencedEvent) -> Result<Vec<FencedAction>, CommitterError> {
+        let mut actions = Vec::new();
         let event = match fact {
-            Fact::Reported(report) => Event::Reported(report),
-            Fact::Newest(theirs) if theirs > self.generation => return Err(End::Fenced { theirs }),
-            Fact::Newest(_) => match std::mem::replace(&mut self.phase, Phase::Idle) {
+            FencedEvent::Reported(report) => Event::Reported(report),
+            FencedEvent::Newest(theirs) if theirs > self.generation => return Err(CommitterError::Fenced { theirs }),
+            FencedEvent::Newest(_) => match std::mem::replace(&mut self.phase, Phase::Idle) {
                 Phase::Before(manifest) => {
+                    invariants::check(&manifest, Some(self.publishing.back().unwrap_or(&self.published)))?;
                     self.phase = Phase::Creating(manifest.clone());
-                    deeds.push(Deed::Create(manifest));
-                    return Ok(deeds);
+                    actions.push(FencedAction::Create(manifest));
+                    return Ok(actions);
                 }
                 Phase::After(manifest) => {
                     let epoch = manifest.epoch;
@@ -200,68 +217,67 @@ impl Tenure {
                 }
                 other => {
                     self.phase = other;
-                    return Ok(deeds);
+                    return Ok(actions);
                 }
             },
-            Fact::Created(stored) => {
+            FencedEvent::Created(stored) => {
                 if let Phase::Creating(manifest) = std::mem::replace(&mut self.phase, Phase::Idle) {
                     if !stored {
-                        return Err(End::Overtaken { epoch: manifest.epoch });
+                        return Err(CommitterError::Overtaken { epoch: manifest.epoch });
                     }
                     self.phase = Phase::After(manifest);
-                    deeds.push(Deed::Look);
+                    actions.push(FencedAction::Look);
                 }
-                return Ok(deeds);
+                return Ok(actions);
             }
-            Fact::Published(epoch) => {
+            FencedEvent::Published(epoch) => {
                 while let Some(manifest) = self.publishing.pop_front_if(|manifest| manifest.epoch <= epoch) {
                     self.published = manifest;
                 }
                 Event::Published(epoch)
             }
-            Fact::Compacted { at, last, object } => Event::Compacted { at, last, object },
-            Fact::NotCompacted { at, damaged } => Event::NotCompacted { at, damaged },
-            Fact::Asked { name, epoch } => {
+            FencedEvent::Compacted { at, last, object } => Event::Compacted { at, last, object },
+            FencedEvent::NotCompacted { at, damaged } => Event::NotCompacted { at, damaged },
+            FencedEvent::Asked { name, epoch } => {
                 if self.asked.len() < SAVEPOINTS_WAITING_MAX && !self.asked.iter().any(|(waiting, _)| *waiting == name) {
                     self.asked.push((name, epoch));
                 }
-                self.save(&mut deeds);
-                return Ok(deeds);
+                self.save(&mut actions);
+                return Ok(actions);
             }
         };
-        let mut actions = VecDeque::from(self.coordinator.step(event)?);
-        while let Some(action) = actions.pop_front() {
-            self.carry(action, &mut deeds);
+        for action in self.coordinator.step(event)? {
+            self.carry(action, &mut actions);
         }
-        self.save(&mut deeds);
+        self.save(&mut actions);
         // A savepoint that waits for the last checkpoint is kept before the run is over.
-        deeds.sort_by_key(|deed| matches!(deed, Deed::Done { .. }));
-        Ok(deeds)
+        actions.sort_by_key(|action| matches!(action, FencedAction::Done { .. }));
+        Ok(actions)
     }
 
-    fn carry(&mut self, action: Action, deeds: &mut Vec<Deed>) {
+    fn carry(&mut self, action: Action, actions: &mut Vec<FencedAction>) {
         match action {
             Action::Write(manifest) => {
                 self.phase = Phase::Before(manifest);
-                deeds.push(Deed::Look);
+                actions.push(FencedAction::Look);
             }
             Action::Publish { staged, .. } => {
                 if let Some(manifest) = self.publishing.back() {
-                    deeds.push(Deed::Publish { manifest: manifest.clone(), staged });
+                    actions.push(FencedAction::Publish { manifest: manifest.clone(), staged });
                 }
             }
-            Action::Completed(epoch) => deeds.push(Deed::Completed(epoch)),
-            Action::Compact { at, epoch, operator, chain } => deeds.push(Deed::Compact { at, epoch, operator, chain }),
-            Action::AskFull(at) => deeds.push(Deed::AskFull(at)),
+            Action::Completed(epoch) => actions.push(FencedAction::Completed(epoch)),
+            Action::Compact { at, epoch, operator, chain } => actions.push(FencedAction::Compact { at, epoch, operator, chain }),
+            Action::AskFull(at) => actions.push(FencedAction::AskFull(at)),
             Action::Done { finished } => {
                 self.done = true;
-                deeds.push(Deed::Done { finished });
+                actions.push(FencedAction::Done { finished });
             }
         }
     }
 
     /// Keeps the savepoints whose epochs are published; at the end all that wait.
-    fn save(&mut self, deeds: &mut Vec<Deed>) {
+    fn save(&mut self, actions: &mut Vec<FencedAction>) {
         let (published, done) = (&self.published, self.done);
         self.asked.retain(|(name, epoch)| {
             let ripe = done || published.epoch >= *epoch;
@@ -269,7 +285,7 @@ impl Tenure {
                 let mut manifest = published.clone();
                 // Its output is published: whoever takes up the savepoint elsewhere has none of it to publish.
                 manifest.sinks.iter_mut().for_each(|sink| sink.staged.clear());
-                deeds.push(Deed::Save { name: name.clone(), manifest });
+                actions.push(FencedAction::Save { name: name.clone(), manifest });
             }
             !ripe
         });

@@ -1,22 +1,22 @@
-//! Publishes output beside the keeper: each sink in a lane of its own, the epochs of a lane in order, the instances of an epoch together.
+//! Publishes output beside the committer: each sink in a lane of its own, the epochs of a lane in order, the instances of an epoch together.
 //!
 //! ```text
-//! keeper: manifest n is stored ──> publish(n) ──> lane of each sink ──publish_all, on a thread that may block──> told(sink, n)
+//! committer: manifest n is stored ──> publish(n) ──> lane of each sink ──publish_all, on a thread that may block──> through(lane, n)
 //!                                                                                                   all lanes have n ──> n is published
 //! ```
 //! What waits in the lanes is bounded by the coordinator, which lets at most `UNPUBLISHED_MAX` manifests be ahead of their output. Nothing is
-//! decided here: a manifest that is not known to be published is named again by later ones, whatever becomes of this.
+//! decided here: a manifest that is not known to be published is named again by later ones, whatever happens to a lane.
 //!
-//! The lanes end with the publisher, and a call that is under way then does not: whoever is to publish the same output again waits for it, see
-//! [`Calls`].
+//! The lanes end with the publisher, and a call that is under way then does not: an attempt that is to publish the same output again waits for
+//! it, see [`PublishCalls`].
 
-use super::error::Error;
-use super::notice::{Notice, Watch};
 use crate::connect::{ConnectError, Sink, Staged};
 use crate::engine::Failure;
-use reprise_core::checkpoint::manifest::{Manifest, StagedRef};
+use crate::job::error::Error;
+use crate::job::notice::{Notice, Watch};
+use reprise_core::checkpoint::manifest::StagedRef;
+use reprise_core::checkpoint::publishing::LaneOutput;
 use reprise_core::ids::Epoch;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -32,13 +32,13 @@ const CALLS_END_MAX: Duration = Duration::from_secs(300);
 
 /// The publish calls of one attempt, which outlive whoever waits for them. Clones share them.
 #[derive(Clone)]
-pub(super) struct Calls {
+pub(in crate::job) struct PublishCalls {
     /// One permit for each lane; a call takes one along.
     permits: Arc<Semaphore>,
     lanes: u32,
 }
 
-impl Calls {
+impl PublishCalls {
     /// For the lanes of so many sinks, each of which makes one call at a time.
     pub fn new(sinks: usize) -> Self {
         let lanes = u32::try_from(sinks).unwrap_or(u32::MAX);
@@ -79,41 +79,24 @@ impl Calls {
 }
 
 /// A sink of the job, with its name in the topology.
-pub(super) struct NamedSink {
+pub(in crate::job) struct NamedSink {
     pub name: String,
     pub sink: Arc<dyn Sink>,
 }
 
-/// Output of one sink in one epoch; there may be none.
-struct Due {
-    epoch: Epoch,
-    staged: Vec<StagedRef>,
-}
-
-/// A lane has published all up to an epoch.
-pub(super) struct Told {
-    lane: usize,
-    epoch: Epoch,
-}
-
-/// See the module.
-pub(super) struct Publisher {
-    lanes: Vec<mpsc::UnboundedSender<Due>>,
-    /// Up to which epoch each lane has been given output.
-    given: Vec<Epoch>,
-    /// Up to which epoch each lane is through.
-    through: Vec<Epoch>,
-    /// Manifests whose output is not published by all lanes, oldest first.
-    waiting: VecDeque<Manifest>,
-    told: mpsc::UnboundedReceiver<Result<Told, Error>>,
+/// The lanes in which the sinks of a run publish. What each is given, and when an epoch is published, is decided in
+/// [`reprise_core::checkpoint::publishing`].
+pub(in crate::job) struct Publisher {
+    lanes: Vec<mpsc::UnboundedSender<LaneOutput>>,
+    through: mpsc::UnboundedReceiver<Result<(usize, Epoch), Error>>,
     /// The lanes end with this.
     _tasks: JoinSet<()>,
 }
 
 impl Publisher {
-    /// Starts a lane for each sink. All output of epochs up to `published` is published.
-    pub fn start(sinks: Vec<NamedSink>, calls: &Calls, published: Epoch, watch: &Watch) -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
+    /// Starts a lane for each sink.
+    pub fn start(sinks: Vec<NamedSink>, calls: &PublishCalls, watch: &Watch) -> Self {
+        let (tell, through) = mpsc::unbounded_channel();
         let (mut lanes, mut tasks) = (Vec::new(), JoinSet::new());
         for (lane, sink) in sinks.into_iter().enumerate() {
             let (give, given) = mpsc::unbounded_channel();
@@ -121,62 +104,26 @@ impl Publisher {
             tasks.spawn(lane.run(given));
             lanes.push(give);
         }
-        let begun = vec![published; lanes.len()];
-        Self { given: begun.clone(), through: begun, lanes, waiting: VecDeque::new(), told, _tasks: tasks }
+        Self { lanes, through, _tasks: tasks }
     }
 
-    /// Manifests whose output is not published.
-    pub fn behind(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Publishes what a stored manifest names, save what was given to a lane before. Gives the manifests that are published by that, where there
-    /// is nothing to wait for.
-    pub fn publish(&mut self, manifest: Manifest, staged: Vec<(usize, StagedRef)>) -> Vec<Manifest> {
-        let epoch = manifest.epoch;
-        self.waiting.push_back(manifest);
-        let mut dues: Vec<Vec<StagedRef>> = self.lanes.iter().map(|_| Vec::new()).collect();
-        for (lane, output) in staged {
-            if self.given.get(lane).is_some_and(|given| output.epoch > *given) {
-                dues[lane].push(output);
-            }
+    /// Gives a lane its next output.
+    pub fn publish(&mut self, output: LaneOutput) {
+        if let Some(lane) = self.lanes.get(output.lane) {
+            // A lane that has ended has told why.
+            let _ = lane.send(output);
         }
-        for (lane, mut staged) in dues.into_iter().enumerate() {
-            if staged.is_empty() && self.through[lane] == self.given[lane] {
-                self.through[lane] = epoch;
-            } else {
-                staged.sort_by_key(|output| output.epoch);
-                // A lane that has ended has told why.
-                let _ = self.lanes[lane].send(Due { epoch, staged });
-            }
-            self.given[lane] = epoch;
-        }
-        self.published()
     }
 
-    /// What the next lane that is through, or has failed, has to say. Nothing is lost where nobody waits for the answer.
-    pub async fn told(&mut self) -> Result<Told, Error> {
-        match self.told.recv().await {
-            Some(told) => told,
+    /// The next lane that is through with an epoch. Nothing is lost where the answer is not waited for.
+    ///
+    /// # Errors
+    /// A sink has failed; its lane has ended.
+    pub async fn through(&mut self) -> Result<(usize, Epoch), Error> {
+        match self.through.recv().await {
+            Some(through) => through,
             None => std::future::pending().await,
         }
-    }
-
-    /// Takes note of what a lane has told; gives the manifests that are published by that, oldest first.
-    pub fn note(&mut self, told: &Told) -> Vec<Manifest> {
-        if let Some(through) = self.through.get_mut(told.lane) {
-            *through = told.epoch.max(*through);
-        }
-        self.published()
-    }
-
-    fn published(&mut self) -> Vec<Manifest> {
-        let through = self.through.iter().min().copied();
-        let mut done = Vec::new();
-        while let Some(manifest) = self.waiting.pop_front_if(|manifest| through.is_none_or(|through| manifest.epoch <= through)) {
-            done.push(manifest);
-        }
-        done
     }
 }
 
@@ -184,14 +131,14 @@ impl Publisher {
 struct Lane {
     lane: usize,
     sink: NamedSink,
-    calls: Calls,
-    tell: mpsc::UnboundedSender<Result<Told, Error>>,
+    calls: PublishCalls,
+    tell: mpsc::UnboundedSender<Result<(usize, Epoch), Error>>,
     watch: Watch,
 }
 
 impl Lane {
-    async fn run(self, mut given: mpsc::UnboundedReceiver<Due>) {
-        while let Some(Due { mut epoch, mut staged }) = given.recv().await {
+    async fn run(self, mut given: mpsc::UnboundedReceiver<LaneOutput>) {
+        while let Some(LaneOutput { mut epoch, mut staged, .. }) = given.recv().await {
             while staged.len() < BATCH_MAX {
                 let Ok(more) = given.try_recv() else { break };
                 epoch = more.epoch;
@@ -200,7 +147,7 @@ impl Lane {
             let published = if staged.is_empty() { Ok(()) } else { self.publish(staged).await };
             let failed = published.is_err();
             // Nobody listens any more where the run is over.
-            let _ = self.tell.send(published.map(|()| Told { lane: self.lane, epoch }));
+            let _ = self.tell.send(published.map(|()| (self.lane, epoch)));
             if failed {
                 return;
             }
@@ -232,8 +179,9 @@ mod tests {
     use super::*;
     use crate::connect::holding::Holding;
     use crate::connect::{Recovered, Recovery, Sink, SinkWriter};
-    use reprise_core::checkpoint::manifest::SinkState;
-    use reprise_core::ids::{Digest, Generation};
+    use reprise_core::checkpoint::manifest::{Manifest, SinkState};
+    use reprise_core::checkpoint::publishing::PublishLanes;
+    use reprise_core::ids::Generation;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Condvar, Mutex};
 
@@ -242,7 +190,7 @@ mod tests {
     struct Gated {
         is_shut: Mutex<bool>,
         opened: Condvar,
-        /// Calls that have come to the gate.
+        /// PublishCalls that have come to the gate.
         waiting: AtomicU64,
         calls: Mutex<Vec<Vec<String>>>,
     }
@@ -297,36 +245,44 @@ mod tests {
             job: "j".into(),
             epoch: Epoch(epoch),
             generation: Generation(1),
-            writer: 0,
-            parent: None,
-            written_ms: 0,
-            topology: Digest([0; 32]),
             workers: 1,
-            finished: false,
-            taken_over: false,
-            operators: vec![],
-            sources: vec![],
             sinks: vec![SinkState { name: "slow".into(), staged: vec![], rows: 0 }],
+            ..Manifest::default()
         }
     }
 
-    fn start() -> (Arc<Gated>, Arc<Gated>, Publisher) {
-        start_with(&Calls::new(2))
+    /// A publisher with the lanes that tell it what to publish.
+    struct Publishing {
+        publisher: Publisher,
+        lanes: PublishLanes,
     }
 
-    fn start_with(calls: &Calls) -> (Arc<Gated>, Arc<Gated>, Publisher) {
+    impl Publishing {
+        fn publish(&mut self, manifest: Manifest, staged: Vec<(usize, StagedRef)>) -> Vec<Manifest> {
+            let (outputs, published) = self.lanes.publish(manifest, staged);
+            outputs.into_iter().for_each(|output| self.publisher.publish(output));
+            published
+        }
+    }
+
+    fn start() -> (Arc<Gated>, Arc<Gated>, Publishing) {
+        start_with(&PublishCalls::new(2))
+    }
+
+    fn start_with(calls: &PublishCalls) -> (Arc<Gated>, Arc<Gated>, Publishing) {
         let (slow, quick) = (Arc::new(Gated::default()), Arc::new(Gated::default()));
         let named = |name: &str, sink: &Arc<Gated>| NamedSink { name: name.into(), sink: Arc::clone(sink) as Arc<dyn Sink> };
         let watch: Watch = Arc::new(|_| ());
-        let publisher = Publisher::start(vec![named("slow", &slow), named("quick", &quick)], calls, Epoch(10), &watch);
+        let publisher = Publisher::start(vec![named("slow", &slow), named("quick", &quick)], calls, &watch);
+        let publisher = Publishing { publisher, lanes: PublishLanes::new(2, Epoch(10)) };
         (slow, quick, publisher)
     }
 
     /// Takes notes until so many manifests are published; gives their epochs.
-    async fn published(publisher: &mut Publisher, mut done: Vec<Manifest>, count: usize) -> Vec<u64> {
+    async fn published(publisher: &mut Publishing, mut done: Vec<Manifest>, count: usize) -> Vec<u64> {
         while done.len() < count {
-            let told = publisher.told().await.unwrap_or_else(|error| panic!("{error}"));
-            done.extend(publisher.note(&told));
+            let (lane, epoch) = publisher.publisher.through().await.unwrap_or_else(|error| panic!("{error}"));
+            done.extend(publisher.lanes.through(lane, epoch));
         }
         done.into_iter().map(|manifest| manifest.epoch.0).collect()
     }
@@ -342,7 +298,7 @@ mod tests {
             staged.extend((11..=epoch).map(|of| (1, output(of, &format!("quick-{of}")))));
             done.extend(publisher.publish(manifest(epoch), staged));
         }
-        assert!(done.is_empty() && publisher.behind() == 30);
+        assert!(done.is_empty() && publisher.lanes.behind() == 30);
         while quick.published().len() < 30 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -351,7 +307,7 @@ mod tests {
         let all = published(&mut publisher, done, 30).await;
         assert_eq!(all, (11..=40).collect::<Vec<_>>(), "in the order of epochs, and each once");
         assert_eq!(slow.published(), (11..=40).map(|of| format!("slow-{of}")).collect::<Vec<_>>(), "each once, in order");
-        assert_eq!(publisher.behind(), 0);
+        assert_eq!(publisher.lanes.behind(), 0);
     }
 
     #[tokio::test]
@@ -375,12 +331,12 @@ mod tests {
         let (_, _, mut publisher) = start();
         drop(publisher.publish(manifest(11), vec![(0, output(11, "bad"))]));
         drop(publisher.publish(manifest(12), vec![(0, output(12, "good"))]));
-        assert!(matches!(publisher.told().await, Err(Error::Engine(_))));
-        assert_eq!(publisher.behind(), 2);
+        assert!(matches!(publisher.publisher.through().await, Err(Error::Engine(_))));
+        assert_eq!(publisher.lanes.behind(), 2);
     }
     #[tokio::test]
     async fn who_settles_the_calls_waits_for_those_that_outlive_their_run_and_none_begins_later() {
-        let calls = Calls::new(2);
+        let calls = PublishCalls::new(2);
         let (slow, _, mut publisher) = start_with(&calls);
         slow.set(true);
         drop(publisher.publish(manifest(11), vec![(0, output(11, "slow"))]));
@@ -399,7 +355,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sink_that_hangs_for_ever_ends_the_run() {
-        let calls = Calls::new(2);
+        let calls = PublishCalls::new(2);
         let (slow, _, mut publisher) = start_with(&calls);
         slow.set(true);
         drop(publisher.publish(manifest(11), vec![(0, output(11, "slow"))]));

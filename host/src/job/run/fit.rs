@@ -1,0 +1,50 @@
+//! Whether a checkpoint fits the topology: no state of a node may be without its node.
+
+use super::assembly::digest;
+use super::attempt::Job;
+use crate::job::error::Error;
+use crate::job::notice::Notice;
+use crate::job::take_up;
+use reprise_core::checkpoint::manifest::Manifest;
+use reprise_core::checkpoint::quarantine::is_replay_source;
+
+impl Job {
+    /// Refuses a checkpoint that has state for nodes that the topology no longer has.
+    pub(super) fn check_nodes(&self, base: Option<&Manifest>, tell: bool) -> Result<(), Error> {
+        let Some(base) = base else { return Ok(()) };
+        if tell && base.topology != digest(&self.plan().topology.digest_text()) {
+            self.tell(Notice::OtherTopology);
+        }
+        let topology = &self.plan().topology;
+        let misfit = |kind: &str, name: &str| Error::Misfit {
+            epoch: base.epoch,
+            what: format!("it has state of the {kind} `{name}`, which the topology does not have"),
+            help: "give the node its old name back, or start a new job under another `name`".into(),
+        };
+        for source in base.sources.iter().filter(|s| !s.splits.is_empty() && !is_replay_source(&s.name)) {
+            if !topology.sources.iter().any(|now| now.name == source.name) {
+                return Err(misfit("source", &source.name));
+            }
+        }
+        for operator in &base.operators {
+            let Some(at) = topology.operators.iter().position(|now| now.name == operator.name) else {
+                if operator.instances.iter().all(|i| i.chain.is_empty()) {
+                    continue;
+                }
+                return Err(misfit("operator", &operator.name));
+            };
+            if take_up::has_state(operator) {
+                take_up::moves(operator, &self.plan().descriptions[at], base.epoch)?;
+            }
+            if tell && self.prepared.components[at].digest() != operator.component {
+                self.tell(Notice::OtherComponent { operator: operator.name.clone() });
+            }
+        }
+        for sink in base.sinks.iter().filter(|s| !s.staged.is_empty()) {
+            if !topology.sinks.iter().any(|now| now.name == sink.name) {
+                return Err(misfit("sink", &sink.name));
+            }
+        }
+        Ok(())
+    }
+}
