@@ -5,7 +5,7 @@ use super::image::Versioned;
 use super::replay::{Entry, Input};
 use super::revive::Maker;
 use super::trial::with_remedy;
-use crate::wasm::{Call, Component, GuestError, Identity, Limits, Scope};
+use crate::wasm::{Call, Component, GuestError, InstanceIdentity, Limits, Scope};
 use reprise_core::ids::Epoch;
 use reprise_core::topology::Capsules;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ pub enum Attempt {
 
 /// Makes the calls of a case on a fresh instance.
 #[must_use]
-pub fn reproduce(component: &Component, config: &str, limits: &Limits, identity: Identity, case: &Case) -> Attempt {
+pub fn reproduce(component: &Component, config: &str, limits: &Limits, identity: InstanceIdentity, case: &Case) -> Attempt {
     let before = |call: u64| {
         let is_start = case.failing == Failing::Start;
         move |error: GuestError| match is_start {

@@ -28,7 +28,7 @@ use super::returned::Returned;
 use super::revive::{Maker, Revival, Standby};
 use super::snapshots::{Turned, UnderWay};
 use crate::clock::Clock;
-use crate::wasm::{Call, Component, GuestError, Identity, Instance, Level, Limits, Outcome, Rejection, Scope};
+use crate::wasm::{Call, Component, GuestError, Instance, InstanceIdentity, Level, Limits, Outcome, Rejection, Scope};
 use reprise_core::batch::Batch;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::QuarantinedRow;
@@ -216,7 +216,7 @@ impl OperatorInstance {
     ) -> Result<Self, Failure> {
         let at = Participant { node: Node::Operator(place.index), instance: place.instance };
         let operator = blueprint.settings.name.clone();
-        let identity = Identity { job: blueprint.job.clone(), operator, instance: at.instance, seed: 0 };
+        let identity = InstanceIdentity { job: blueprint.job.clone(), operator, instance: at.instance, seed: 0 };
         let open = Call { number: first.0 << 32, now_ms: clock.now_ms(), instant_ns: 0 };
         let crew = Arc::clone(&control.crew);
         let is_kept = Arc::default();

@@ -16,7 +16,7 @@ use super::image::{self, Versioned};
 use super::operator::{OperatorBlueprint, Wake};
 use super::replay::{Entry, InputLog};
 use super::trial::Trial;
-use crate::wasm::{Call, Component, GuestError, Identity, Instance};
+use crate::wasm::{Call, Component, GuestError, Instance, InstanceIdentity};
 use reprise_core::description::Description;
 use reprise_core::failure::blame::Blame;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,7 +36,7 @@ pub(super) const AT_ONCE_MAX: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub(super) struct Maker {
     pub blueprint: Arc<OperatorBlueprint>,
-    pub identity: Identity,
+    pub identity: InstanceIdentity,
     pub parallelism: u32,
     /// The call of `open`, the same for each.
     pub open: Call,

@@ -7,8 +7,7 @@
 //!
 //! The engine asks at a tick, once the time on the wall has reached the deadline: the processor cannot be ahead of the wall.
 
-use super::usage::{Began, IS_PROCESSOR_TIME_KNOWN};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many times its deadline a call may take on the wall, while its thread waits for a processor.
 pub const WALL_FACTOR: u32 = 10;
@@ -32,6 +31,39 @@ impl Elapsed {
         self.wall = self.wall.saturating_add(more.wall);
         self.processor = self.processor.saturating_add(more.processor);
     }
+}
+
+/// A point on both clocks.
+#[derive(Debug, Clone, Copy)]
+struct Began {
+    wall: Instant,
+    processor: Duration,
+}
+
+impl Began {
+    fn now() -> Self {
+        Self { processor: processor_time(), wall: Instant::now() }
+    }
+
+    /// The time since then: of the wall, and of the processor that this thread had.
+    fn elapsed(&self) -> Elapsed {
+        Elapsed { wall: self.wall.elapsed(), processor: processor_time().saturating_sub(self.processor) }
+    }
+}
+
+/// The system tells how much of a processor a thread has had.
+const IS_PROCESSOR_TIME_KNOWN: bool = cfg!(unix);
+
+/// What this thread has had of a processor so far.
+#[cfg(unix)]
+fn processor_time() -> Duration {
+    let had = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(had.tv_sec).unwrap_or(0), u32::try_from(had.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    Duration::ZERO
 }
 
 /// The deadline of the call that is under way.

@@ -5,7 +5,7 @@
 
 use super::deadline::Elapsed;
 use super::guest::{Guest, TooManyHostCalls};
-use super::limits::{Refused, TEXT_BYTES_MAX};
+use super::limits::{RefusedGrowth, TEXT_BYTES_MAX, cut};
 use super::wasi::Ended;
 use reprise_core::plain::plain;
 use std::fmt;
@@ -180,9 +180,9 @@ impl GuestError {
     pub(super) fn ended(call: &'static str, error: &wasmtime::Error, guest: &Guest, deadline: Duration, handover_bytes_max: usize) -> Self {
         let starting = call == "instantiate";
         let refused = guest.meter.refused().map(|refused| match refused {
-            Refused::Memory(asked) => Fault::Memory { limit: guest.meter.memory_bytes_max(), asked },
-            Refused::Table(asked) => Fault::Table { limit: guest.meter.table_elements_max(), asked },
-            Refused::Host => Fault::Trap(NO_MEMORY.to_owned()),
+            RefusedGrowth::Memory(asked) => Fault::Memory { limit: guest.meter.memory_bytes_max(), asked },
+            RefusedGrowth::Table(asked) => Fault::Table { limit: guest.meter.table_elements_max(), asked },
+            RefusedGrowth::Host => Fault::Trap(NO_MEMORY.to_owned()),
         });
         let is_output = matches!(call, "process" | "advance" | "resume");
         let setting = if is_output { " (`output-max` of the operator, and what goes with it)" } else { "" };
@@ -255,21 +255,9 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
     backtrace.frames().iter().take(FRAMES_MAX).map(name).collect()
 }
 
-/// A guest's text, cut at a character to `bytes_max`. It may hold anything: whoever shows it makes it plain ([`reprise_core::plain`]).
-pub(super) fn cut(text: &str, bytes_max: usize) -> String {
-    text[..text.floor_char_boundary(bytes_max)].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_are_cut_at_a_character() {
-        assert_eq!(cut("añb", 2), "a");
-        assert_eq!(cut("añb", 3), "añ");
-        assert_eq!(cut("a\u{1b}[31m\n", 99), "a\u{1b}[31m\n", "what is stored is what was said");
-    }
 
     #[test]
     fn messages_name_the_call_and_the_cause() {

@@ -4,8 +4,7 @@
 //! components; imports other than those of the contract and of the virtual WASI are refused by name.
 
 use super::contract::{OPERATOR, PACKAGE, STATE};
-use super::fault::cut;
-use super::limits::TEXT_BYTES_MAX;
+use super::limits::{TEXT_BYTES_MAX, cut};
 use super::wasi::{Answer, answer};
 use crate::panics::guarded;
 use reprise_core::plain::plain;
@@ -121,7 +120,7 @@ fn quote(names: &[String]) -> String {
 
 /// What kind of file it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum BinaryKind {
     /// A component.
     Component,
     /// A core module with component metadata.
@@ -141,7 +140,7 @@ pub enum World {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// What kind of file it is.
-    pub kind: Kind,
+    pub kind: BinaryKind,
     /// Everything it imports, in its own order.
     pub imports: Vec<String>,
     /// Everything it exports, in its own order.
@@ -190,13 +189,13 @@ impl Inspection {
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadError> {
     let kind = kind(bytes)?;
     match kind {
-        Kind::Component => read(kind, bytes),
-        Kind::Module => read(kind, &componentise(bytes)?),
+        BinaryKind::Component => read(kind, bytes),
+        BinaryKind::Module => read(kind, &componentise(bytes)?),
     }
 }
 
 /// What kind of file it is, by its header.
-pub(super) fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
+pub(super) fn kind(bytes: &[u8]) -> Result<BinaryKind, LoadError> {
     if bytes.is_empty() {
         return Err(LoadError::Empty);
     }
@@ -205,8 +204,8 @@ pub(super) fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
     }
     // The header: the magic number, a version of two bytes, and the layer: 0 for core modules, 1 for components.
     match bytes {
-        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(Kind::Component),
-        [0, b'a', b's', b'm', _, _, 0, 0, sections @ ..] if has_metadata(sections) => Ok(Kind::Module),
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(BinaryKind::Component),
+        [0, b'a', b's', b'm', _, _, 0, 0, sections @ ..] if has_metadata(sections) => Ok(BinaryKind::Module),
         [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(LoadError::PlainModule),
         _ => Err(LoadError::NotWasm),
     }
@@ -246,7 +245,7 @@ pub(super) fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadError> {
 }
 
 /// Reads imports and exports of a component.
-pub(super) fn read(kind: Kind, component: &[u8]) -> Result<Inspection, LoadError> {
+pub(super) fn read(kind: BinaryKind, component: &[u8]) -> Result<Inspection, LoadError> {
     let decoded = guard(|| decode(component).map_err(show)).map_err(LoadError::Invalid)?;
     let DecodedWasm::Component(resolve, world) = decoded else {
         return Err(LoadError::Invalid("the file holds WIT definitions, not code".into()));

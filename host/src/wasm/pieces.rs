@@ -4,8 +4,9 @@
 //! fails at once: a caller may call again on a fresh instance, and has nothing to take back. Handing pieces on as they come would
 //! save little: the caller is one thread, and what it sends waits in memory as well until that thread is done with the call.
 
+use super::checks::OutputPiece;
 use super::fault::GuestError;
-use super::instance::{Instance, Piece};
+use super::instance::Instance;
 use reprise_core::batch::Batch;
 
 /// Pieces that the output of one call may have.
@@ -20,8 +21,8 @@ impl Instance {
     ///
     /// # Errors
     /// A fault; nothing of the call stands then.
-    pub(super) fn take_output(&mut self, name: &'static str, first: Piece) -> Result<Vec<(u32, Batch)>, GuestError> {
-        let Piece { mut outputs, mut more } = first;
+    pub(super) fn take_output(&mut self, name: &'static str, first: OutputPiece) -> Result<Vec<(u32, Batch)>, GuestError> {
+        let OutputPiece { mut outputs, mut more } = first;
         let mut bytes = self.add_output((name, name), 0, &outputs)?;
         let mut empty_pieces = u32::from(outputs.is_empty());
         let mut pieces = 1;

@@ -1,8 +1,9 @@
 //! Reading a snapshot to its end, with a limit on everything that a guest could draw out, and restoring one.
 
 use super::allowance::Allowance;
+use super::checks::Scope;
 use super::fault::GuestError;
-use super::instance::{Instance, Scope};
+use super::instance::Instance;
 use super::limits::CELL_ENDS_BYTES;
 use reprise_core::cells::{Chunk, Joiner};
 

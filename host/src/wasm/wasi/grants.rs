@@ -9,12 +9,12 @@ pub struct Grants {
     /// Environment variables: names and values.
     pub environment: Vec<(String, String)>,
     /// Folders to read.
-    pub folders: Vec<Folder>,
+    pub folders: Vec<GrantedFolder>,
 }
 
 /// A folder that a guest may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Folder {
+pub struct GrantedFolder {
     guest: String,
     host: PathBuf,
 }
@@ -43,7 +43,7 @@ pub enum GrantError {
     },
 }
 
-impl Folder {
+impl GrantedFolder {
     /// A folder of this machine, and where a guest sees it: an absolute path. Symbolic links on the way to it are followed here, once.
     ///
     /// # Errors

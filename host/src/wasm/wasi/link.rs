@@ -6,7 +6,7 @@
 
 use super::bindings::Imports;
 use super::imports::is_denied;
-use super::process::{Ended, HANDLES_MAX};
+use super::state::{Ended, HANDLES_MAX};
 use crate::wasm::guest::Guest;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceAny, ResourceType, Val};

@@ -1,75 +1,17 @@
-//! What a process has: clocks, random numbers, an environment, an end. And the state behind all of the virtual WASI.
+//! What a process has: clocks, random numbers, an environment, an end.
 
 use super::bindings::cli::{environment, exit, terminal_input, terminal_output, terminal_stderr, terminal_stdin, terminal_stdout};
 use super::bindings::clocks::{monotonic_clock, wall_clock};
 use super::bindings::random::{insecure, insecure_seed, random};
-use super::grants::Grants;
-use super::streams::{Line, Pollable};
+use super::resources::Pollable;
+use super::state::{Ended, RANDOM_BYTES_MAX};
 use crate::wasm::guest::Guest;
-use std::sync::Arc;
 use wasmtime::Result;
-use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
+use wasmtime::component::Resource;
 
-/// Handles that an instance may hold at a time: streams, waits, errors, open files and folders. As many more to what is denied.
-pub const HANDLES_MAX: usize = 256;
-/// Random bytes that may be asked for at once.
-pub const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// What the monotonic clock goes on at each look.
 const LOOK_NS: u64 = 1_000;
 const MS_NS: u64 = 1_000_000;
-
-/// A guest that ended itself, or asked for more than there is.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::wasm) enum Ended {
-    #[error("the guest called `exit` ({})", if *.success { "success" } else { "failure" })]
-    Exit { success: bool },
-    #[error("the guest called `exit` with code {0}")]
-    Code(u8),
-    #[error("more than {HANDLES_MAX} handles of WASI are open")]
-    Handles,
-    #[error("{0} random bytes were asked for at once; at most {RANDOM_BYTES_MAX} are given")]
-    Random(u64),
-    #[error("{0} bytes were written at once to a stream that takes {max}", max = super::WRITE_BYTES_MAX)]
-    Write(u64),
-    #[error("no operator reaches a network")]
-    Denied,
-    #[error("a wait for nothing would never end")]
-    Poll,
-}
-
-/// The virtual WASI of one instance.
-pub(in crate::wasm) struct Wasi {
-    pub(super) table: ResourceTable,
-    pub(super) grants: Arc<Grants>,
-    pub(super) out: Line,
-    pub(super) err: Line,
-    /// Entries of folders that are being read.
-    pub(super) entries: usize,
-    /// Handles to what is denied.
-    pub(super) nothings: usize,
-    /// What the monotonic clock shows next at least: it never goes back, from one call to the next neither.
-    next_ns: u64,
-}
-
-impl Wasi {
-    pub(in crate::wasm) fn new(grants: Arc<Grants>) -> Self {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES_MAX);
-        Self { table, grants, out: Line::default(), err: Line::default(), entries: 0, nothings: 0, next_ns: 0 }
-    }
-
-    /// What the monotonic clock shows next at least; 0 where nobody has looked at it.
-    pub(in crate::wasm) fn next_ns(&self) -> u64 {
-        self.next_ns
-    }
-
-    pub(super) fn push<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>> {
-        self.table.push(entry).map_err(|error| match error {
-            ResourceTableError::Full => Ended::Handles.into(),
-            other => other.into(),
-        })
-    }
-}
 
 impl Guest {
     fn now_ms(&self) -> u64 {

@@ -1,81 +1,15 @@
 //! `wasi:io` and the standard streams: nothing to read but files, nothing to write but the log, and no wait that takes time.
 
 use super::bindings::cli::{stderr, stdin, stdout};
-use super::bindings::filesystem::types::ErrorCode;
 use super::bindings::io::{error, poll, streams};
-use super::files::read_file;
-use super::process::Ended;
-use crate::wasm::guest::{Guest, Level};
-use crate::wasm::limits::TEXT_BYTES_MAX;
-use std::fs::File;
-use std::sync::Arc;
+use super::folder::code_of;
+use super::resources::{InputStream, IoError, OutputStream, Pollable, read_file};
+use super::state::{Ended, Line, READ_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::wasm::guest::Guest;
+use crate::wasm::log::Level;
 use streams::StreamError;
 use wasmtime::Result;
 use wasmtime::component::Resource;
-
-/// Bytes that one read of a file returns.
-pub const READ_BYTES_MAX: u64 = 64 << 10;
-/// Bytes that one write to standard output or error may have.
-pub const WRITE_BYTES_MAX: u64 = 64 << 10;
-
-/// Why a stream failed.
-pub struct IoError {
-    pub(super) code: ErrorCode,
-}
-
-/// What a guest may wait for.
-pub enum Pollable {
-    /// It has happened.
-    Ready,
-    /// An instant of the monotonic clock, in nanoseconds.
-    At(u64),
-}
-
-/// Where bytes come from.
-pub enum InputStream {
-    /// Standard input.
-    Empty,
-    /// A file, and where reading goes on.
-    File {
-        /// The file.
-        file: Arc<File>,
-        /// Offset of the next byte.
-        at: u64,
-    },
-}
-
-/// Where bytes go.
-#[derive(Debug, Clone, Copy)]
-pub enum OutputStream {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Err,
-}
-
-/// What was written since the last line feed.
-#[derive(Debug, Default)]
-pub(in crate::wasm) struct Line {
-    bytes: Vec<u8>,
-    begun: bool,
-}
-
-impl Line {
-    /// Adds bytes without a line feed. What is over the length of a log line is dropped.
-    fn extend(&mut self, bytes: &[u8]) {
-        let room = TEXT_BYTES_MAX.saturating_sub(self.bytes.len());
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        self.begun |= !bytes.is_empty();
-    }
-
-    /// The line, and begins the next one.
-    fn take(&mut self) -> String {
-        self.begun = false;
-        let text = String::from_utf8_lossy(&self.bytes).trim_end_matches('\r').to_owned();
-        self.bytes.clear();
-        text
-    }
-}
 
 impl Guest {
     fn line(&mut self, stream: OutputStream) -> (&mut Line, Level) {
@@ -131,7 +65,7 @@ impl Guest {
                 *at = at.saturating_add(bytes.len() as u64);
                 Ok(Ok(bytes))
             }
-            Err(code) => Ok(Err(StreamError::LastOperationFailed(self.wasi.push(IoError { code })?))),
+            Err(error) => Ok(Err(StreamError::LastOperationFailed(self.wasi.push(IoError { kind: error.kind() })?))),
         }
     }
 }
@@ -141,7 +75,7 @@ impl error::Host for Guest {}
 impl error::HostError for Guest {
     fn to_debug_string(&mut self, error: Resource<IoError>) -> Result<String> {
         self.check_asked()?;
-        Ok(format!("{:?}", self.wasi.table.get(&error)?.code))
+        Ok(format!("{:?}", code_of(self.wasi.table.get(&error)?.kind)))
     }
 
     fn drop(&mut self, error: Resource<IoError>) -> Result<()> {
