@@ -114,7 +114,7 @@ fn topology() -> String {
     let mut text = format!(
         "name = \"{JOB}\"\n\
          [checkpoint]\nstore = \"memory:\"\ninterval = \"24h\"\nuncheckpointed-max = \"64KiB\"\nkeep = 3\nchain-length-max = 2\n\
-         savepoint-poll = \"1h\"\nretries = 2\nbackoff = \"1ms..2ms\"\noutage-max = \"0s\"\nbreaker-pause = \"10ms\"\n\
+         savepoint-poll = \"1h\"\nretries = 2\nbackoff = \"1ms..2ms\"\noutage-max = \"0s\"\n\
          [flow]\nbatch-rows = 16\n\
          [[source]]\nname = \"lines\"\nfile = {{ path = \"in/*\", row-max = \"2KiB\" }}\n"
     );

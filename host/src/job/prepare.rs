@@ -41,8 +41,6 @@ pub(super) async fn store(topology: &Topology, base_dir: &Path, intercept: Optio
         retries: settings.retries,
         backoff_min: settings.backoff_min,
         backoff_max: settings.backoff_max,
-        breaker_failures: settings.breaker_failures,
-        breaker_pause: settings.breaker_pause,
         ..store::Limits::default()
     };
     let opened = Store::open_with(&settings.store, base_dir, &topology.name, limits, intercept).await;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::time;
 
-use super::breaker::{Pass, Refused};
 use super::trouble::{self, Trouble};
 use super::{Store, StoreError, limits};
 use crate::panics::guarded_future;
@@ -57,42 +56,17 @@ pub struct Attempts<'a> {
     action: &'static str,
     object: String,
     made: u32,
-    /// The attempt under way.
-    pass: Option<Pass<'a>>,
 }
 
 impl<'a> Attempts<'a> {
     /// A call that has not been tried yet.
     pub fn new(store: &'a Store, action: &'static str, path: &str) -> Self {
-        Self { store, action, object: store.object(path), made: 0, pass: None }
+        Self { store, action, object: store.object(path), made: 0 }
     }
 
     /// The object in full, for messages.
     pub fn object(&self) -> &str {
         &self.object
-    }
-
-    /// Begins an attempt.
-    ///
-    /// # Errors
-    /// [`StoreError::Open`]: the store is left alone at present.
-    pub fn begin(&mut self) -> Result<(), StoreError> {
-        match self.store.gate.enter() {
-            Ok(pass) => {
-                self.pass = Some(pass);
-                Ok(())
-            }
-            Err(Refused { silent, rest, cause }) => {
-                Err(StoreError::Open { action: self.action, object: self.object.clone(), silent, rest, cause })
-            }
-        }
-    }
-
-    /// Ends the last attempt: the store did as asked, or gave an answer that stands.
-    pub fn answered(&mut self) {
-        if let Some(pass) = self.pass.take() {
-            pass.answered();
-        }
     }
 
     /// Runs a part of an attempt, which moves so many bytes, within its time limit. A panic of the client library is a failure like others.
@@ -115,17 +89,11 @@ impl<'a> Attempts<'a> {
     /// Ends a failed attempt and waits until the next one may be made.
     ///
     /// # Errors
-    /// There is no next one: the failure will not pass, the attempts are used up, or the store is now left alone.
+    /// There is no next one: the failure will not pass, or the attempts are used up.
     pub async fn failed(&mut self, failure: Failure) -> Result<(), StoreError> {
         self.made += 1;
-        let verdict = verdict(&failure);
-        match self.pass.take() {
-            Some(pass) if matches!(verdict, Verdict::Retry) && !matches!(failure, Failure::Vanished) => pass.failed(failure.to_string()),
-            Some(pass) => pass.answered(),
-            None => {}
-        }
-        match verdict {
-            Verdict::Retry if self.made <= self.store.limits.retries && !self.store.gate.is_open() => {}
+        match verdict(&failure) {
+            Verdict::Retry if self.made <= self.store.limits.retries => {}
             Verdict::Retry => return Err(self.exhausted(failure)),
             Verdict::Denied(help) => {
                 return Err(StoreError::Denied { action: self.action, object: self.object.clone(), help, source: failure.into_source() });

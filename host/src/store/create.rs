@@ -80,10 +80,8 @@ impl Store {
         }
         let mut unknown = how.again;
         loop {
-            attempts.begin()?;
             let failure = match self.put(&location, &bytes, how.whole, &attempts).await {
                 Ok(()) => {
-                    attempts.answered();
                     return Ok(Created::New);
                 }
                 Err(Failure::Error(object_store::Error::AlreadyExists { .. })) => Failure::Vanished,
@@ -94,7 +92,6 @@ impl Store {
             };
             match self.look(&location, &bytes, unknown, &attempts).await {
                 Ok(seen @ (Seen::Equal | Seen::Other)) => {
-                    attempts.answered();
                     return Ok(if unknown && seen == Seen::Equal { Created::New } else { Created::Exists });
                 }
                 Ok(Seen::Absent) => attempts.failed(failure).await?,

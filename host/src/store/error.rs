@@ -35,23 +35,6 @@ pub enum StoreError {
         /// The limit of that attempt.
         limit: Duration,
     },
-    /// The store failed many times in a row and is left alone for a while: this call was not made. Trying again later may help.
-    #[error(
-        "cannot {action} {object}: the store has not answered for {} s, last: {cause}\n  help: look whether the store is up and reachable; it is asked again in {} s",
-        .silent.as_secs(), .rest.as_secs_f32().ceil()
-    )]
-    Open {
-        /// What was to be done.
-        action: &'static str,
-        /// The object in full.
-        object: String,
-        /// How long ago the first of the failures in a row came.
-        silent: Duration,
-        /// When it is worth trying again.
-        rest: Duration,
-        /// The last failure, in words.
-        cause: String,
-    },
     /// The store forbids it. It will until someone changes its rights.
     #[error("not allowed to {action} {object}\n  help: {help}")]
     Denied {
@@ -120,6 +103,6 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later without anyone changing anything.
     pub fn is_passing(&self) -> bool {
-        matches!(self, StoreError::Unavailable { .. } | StoreError::Timeout { .. } | StoreError::Open { .. })
+        matches!(self, StoreError::Unavailable { .. } | StoreError::Timeout { .. })
     }
 }

@@ -17,10 +17,6 @@ pub struct Limits {
     pub backoff_min: Duration,
     /// The longest wait.
     pub backoff_max: Duration,
-    /// Attempts that failed in a row, of whatever calls, after which the store is left alone for a while.
-    pub breaker_failures: u32,
-    /// For how long at first; see `reprise_core::failure::breaker`.
-    pub breaker_pause: Duration,
     /// Objects above this size go up in parts, and are then created under the conditions of [`LARGE_BYTES`](super::LARGE_BYTES), wherever
     /// they go. None: that size in a bucket, and never elsewhere.
     pub large_bytes: Option<usize>,
@@ -36,15 +32,13 @@ pub struct Limits {
 pub const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 
 impl Default for Limits {
-    /// 30 s, 5 retries, 50 ms to 5 s, 5 failures, 2 s, parts of 16 MiB, 8 GiB, one million objects.
+    /// 30 s, 5 retries, 50 ms to 5 s, parts of 16 MiB, 8 GiB, one million objects.
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
             retries: 5,
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(5),
-            breaker_failures: 5,
-            breaker_pause: Duration::from_secs(2),
             large_bytes: None,
             part_bytes: 16 << 20,
             object_bytes_max: 8 << 30,

@@ -8,7 +8,6 @@ use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 
-use super::breaker::Gate;
 use super::bucket::{self, Environment};
 use super::folder::Folder;
 use super::intercept::{Intercept, Intercepted};
@@ -58,9 +57,8 @@ fn store(location: Location, prefix: String, root: String, limits: Limits, inter
         }
         None => (objects, limits),
     };
-    let gate = Arc::new(Gate::new(root.clone(), limits.breaker_failures, limits.breaker_pause));
     let large_bytes = limits.large_bytes.or(large_bytes);
-    Store { objects, prefix, root, limits, large_bytes, gate, folder: folder.map(Into::into), strays }
+    Store { objects, prefix, root, limits, large_bytes, folder: folder.map(Into::into), strays }
 }
 
 /// See [`Store::open_place_with`].

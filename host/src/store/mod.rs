@@ -7,8 +7,7 @@
 //! - An object appears whole or not at all, and is durable when `create` returns. In a folder that means `fsync` of the file and of
 //!   the folders above it.
 //! - A read sees every create that returned before it began.
-//! - Every call ends: each attempt has a time limit, and the attempts are counted ([`Limits`]). While the store does not answer at all,
-//!   calls fail at once ([`StoreError::Open`], [`Store::health`]).
+//! - Every call ends: each attempt has a time limit, and the attempts are counted ([`Limits`]).
 //!
 //! It knows nothing of operators, checkpoints or what the bytes mean, and it verifies no checksums: that is for the layer that
 //! wrote them.
@@ -21,7 +20,6 @@
 //! read, and may be removed by hand while no host runs.
 
 mod attempts;
-mod breaker;
 mod bucket;
 mod create;
 mod error;
@@ -48,17 +46,15 @@ mod faults;
 mod tests;
 
 use std::path::Path as FilePath;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use tokio::sync::watch;
 
 use attempts::Attempts;
-use breaker::Gate;
-pub use breaker::Health;
 pub use create::{Created, Creation, LARGE_BYTES};
 pub use error::StoreError;
 pub use intercept::{CallKind, Intercept, Interference, StorageCall};
@@ -89,7 +85,6 @@ pub struct Store {
     limits: Limits,
     /// Bytes above which a create goes up in parts; none where one call takes any size.
     large_bytes: Option<usize>,
-    gate: Arc<Gate>,
     /// Where it is, where it is a folder.
     folder: Option<Arc<FilePath>>,
     strays: Arc<strays::Strays>,
@@ -124,11 +119,6 @@ impl Store {
         intercept: Option<Arc<dyn Intercept>>,
     ) -> Result<Self, StoreError> {
         location::open(&bucket::Environment::of_process(), url, base_dir, job, limits, intercept).await
-    }
-
-    /// Whether the store answers, now and after every change. All clones of one open share it.
-    pub fn health(&self) -> watch::Receiver<Health> {
-        self.gate.health()
     }
 
     /// Opens the place at `url` itself, without a job: for output. Otherwise as [`Store::open`].
@@ -188,10 +178,8 @@ impl Store {
         let location = self.location("read", path)?;
         let mut attempts = Attempts::new(self, "read", path);
         loop {
-            attempts.begin()?;
             match self.get_once(&location, &attempts).await {
                 Ok(outcome) => {
-                    attempts.answered();
                     return outcome;
                 }
                 Err(failure) => attempts.failed(failure).await?,
@@ -235,10 +223,8 @@ impl Store {
         let location = if within.is_empty() { self.root_path() } else { self.location("list", within)? };
         let mut attempts = Attempts::new(self, "list", within);
         loop {
-            attempts.begin()?;
             match self.list_once(&location, after.as_ref(), &attempts).await {
                 Ok(found) => {
-                    attempts.answered();
                     let too_many = || StoreError::TooMany { prefix: attempts.object().to_owned(), objects_max: self.limits.list_max };
                     let mut entries = found.ok_or_else(too_many)?;
                     entries.sort();
@@ -283,10 +269,8 @@ impl Store {
         let location = self.location("delete", path)?;
         let mut attempts = Attempts::new(self, "delete", path);
         loop {
-            attempts.begin()?;
             match attempts::absent_as_none(attempts.once(0, self.objects.delete(&location)).await) {
                 Ok(_) => {
-                    attempts.answered();
                     return Ok(());
                 }
                 Err(failure) => attempts.failed(failure).await?,
@@ -294,13 +278,22 @@ impl Store {
         }
     }
 
-    /// Removes objects side by side, as [`Store::delete`] does one. All are tried, whatever becomes of the others.
+    /// Removes objects side by side, as [`Store::delete`] does one. While the store answers all are tried, whether others were removed or
+    /// not.
     ///
     /// # Errors
-    /// The first failure.
+    /// The first failure, and at once where it is a passing one: the store does not answer, and each further call would wait for it, too.
     pub async fn delete_all(&self, paths: impl IntoIterator<Item = String>) -> Result<(), StoreError> {
         let deletes = stream::iter(paths).map(|path| async move { self.delete(&path).await });
-        deletes.buffer_unordered(DELETES_AT_ONCE).fold(Ok(()), |all: Result<(), StoreError>, one| async { all.and(one) }).await
+        let mut deletes = pin!(deletes.buffer_unordered(DELETES_AT_ONCE));
+        let mut removed = Ok(());
+        while let Some(one) = deletes.next().await {
+            if one.as_ref().is_err_and(StoreError::is_passing) {
+                return one;
+            }
+            removed = removed.and(one);
+        }
+        removed
     }
 
     /// Names something in the store that is none of the job's, or is of no use, and is passed over: in the log, once, with a count. True for what

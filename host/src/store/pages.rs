@@ -71,10 +71,8 @@ impl Pages<'_> {
         let store = self.store;
         let mut attempts = Attempts::new(store, "list", &self.within);
         loop {
-            attempts.begin()?;
             match self.next_once(&attempts).await {
                 Ok(page) => {
-                    attempts.answered();
                     return Ok(Some(page).filter(|page| !page.is_empty()));
                 }
                 Err(failure) => {

@@ -41,10 +41,8 @@ impl Store {
         let location = self.location("look at", path)?;
         let mut attempts = Attempts::new(self, "look at", path);
         loop {
-            attempts.begin()?;
             match absent_as_none(attempts.once(0, self.objects.head(&location)).await) {
                 Ok(found) => {
-                    attempts.answered();
                     return Ok(found.map(|meta| meta.size));
                 }
                 Err(failure) => attempts.failed(failure).await?,
@@ -67,10 +65,8 @@ impl Store {
         let (source, target) = (self.location("copy", from)?, self.location("copy to", to)?);
         let mut attempts = Attempts::new(self, "copy to", to);
         loop {
-            attempts.begin()?;
             match self.copy_once(&source, &target, size_bytes, &attempts).await {
                 Ok(copied) => {
-                    attempts.answered();
                     return Ok(copied);
                 }
                 Err(failure) => attempts.failed(failure).await?,
@@ -106,10 +102,8 @@ impl Store {
         let offset = self.location("list", after)?;
         let mut attempts = Attempts::new(self, "list", "");
         loop {
-            attempts.begin()?;
             match self.list_named_after_once(stem, &offset, &attempts).await {
                 Ok(found) => {
-                    attempts.answered();
                     let too_many = || StoreError::TooMany { prefix: attempts.object().to_owned(), objects_max: self.limits.list_max };
                     let mut entries = found.ok_or_else(too_many)?;
                     entries.sort();

@@ -51,7 +51,7 @@ impl Intercept for Cut {
     }
 
     fn limits(&self, limits: Limits) -> Limits {
-        Limits { retries: 0, breaker_failures: u32::MAX, ..limits }
+        Limits { retries: 0, ..limits }
     }
 }
 

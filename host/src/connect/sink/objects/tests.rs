@@ -442,8 +442,6 @@ fn in_bucket(server: &FakeS3, retries: u32) -> ObjectsSink {
         timeout: Duration::from_secs(5),
         backoff_min: Duration::from_micros(10),
         backoff_max: Duration::from_micros(100),
-        // Each call is to use up its own attempts.
-        breaker_failures: 1_000,
         ..Limits::default()
     };
     let store = now(Store::open_fake("s3://bucket/out", server, limits));
