@@ -30,7 +30,6 @@ mod location;
 mod pages;
 mod path;
 mod probe;
-mod profile;
 mod publish;
 mod settings;
 mod strays;
@@ -98,10 +97,10 @@ impl Store {
     /// | `file:./state`, `file:state` | a folder, relative to `base_dir` |
     /// | `file:/abs/state`, `file:///abs/state` | a folder |
     /// | `memory:`, `memory:NAME` | this process; every open of the same name sees the same objects |
-    /// | `s3://BUCKET`, `s3://BUCKET/PREFIX` | a bucket; endpoint, region, credentials and addressing from the usual `AWS_*` variables and files |
+    /// | `s3://BUCKET`, `s3://BUCKET/PREFIX` | a bucket; endpoint, region, credentials and addressing from the usual `AWS_*` variables |
     ///
     /// # Errors
-    /// [`StoreError::Config`] if the url, the job's name or the files that describe a bucket cannot be used, [`StoreError::Denied`] or [`StoreError::Unavailable`] if
+    /// [`StoreError::Config`] if the url, the job's name or the variables that describe a bucket cannot be used, [`StoreError::Denied`] or [`StoreError::Unavailable`] if
     /// the folder cannot be made. A bucket is not contacted: that is for [`Store::probe`].
     pub async fn open(url: &str, base_dir: &FilePath, job: &str, limits: Limits) -> Result<Self, StoreError> {
         Self::open_with(url, base_dir, job, limits, None).await
