@@ -10,7 +10,7 @@ use bytes::Bytes;
 use reprise::clock::Clock;
 use reprise::job::survey::{self, Cells, Choice, Verify};
 use reprise::job::{self, Ending, Error, Notice, Options, Prepared, Start};
-use reprise::store::{Intercept, Limits, Store};
+use reprise::store::{Intercept, Store, StoreLimits};
 use reprise::wasm::Component;
 use reprise_core::checkpoint::manifest::{Manifest, Quarantine, Request, Resume};
 use reprise_core::checkpoint::paths;
@@ -186,12 +186,12 @@ impl Drop for Site<'_> {
 impl Site<'_> {
     /// The store of the job.
     pub async fn state(&self) -> Store {
-        Store::open(&format!("memory:{}-state", self.name), Path::new("."), JOB, Limits::default()).await.unwrap()
+        Store::open(&format!("memory:{}-state", self.name), Path::new("."), JOB, StoreLimits::default()).await.unwrap()
     }
 
     /// The place of the sink `objects`.
     async fn objects(&self) -> Store {
-        Store::open_place(&format!("memory:{}-out", self.name), Path::new("."), Limits::default()).await.unwrap()
+        Store::open_place(&format!("memory:{}-out", self.name), Path::new("."), StoreLimits::default()).await.unwrap()
     }
 
     fn prepared(&self) -> Prepared {

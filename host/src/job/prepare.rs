@@ -36,12 +36,12 @@ fn folder(path: &Path) -> PathBuf {
 /// Opens the store of a topology, with the limits that it sets.
 pub(super) async fn store(topology: &Topology, base_dir: &Path, intercept: Option<Arc<dyn Intercept>>) -> Result<Store, Error> {
     let settings = &topology.checkpoint;
-    let limits = store::Limits {
+    let limits = store::StoreLimits {
         timeout: settings.timeout,
         retries: settings.retries,
         backoff_min: settings.backoff_min,
         backoff_max: settings.backoff_max,
-        ..store::Limits::default()
+        ..store::StoreLimits::default()
     };
     let opened = Store::open_with(&settings.store, base_dir, &topology.name, limits, intercept).await;
     opened.map_err(|error| Error::Store { doing: "open the store", error })

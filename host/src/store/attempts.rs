@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use tokio::time;
 
+use super::error::StoreError;
+use super::handle::Store;
+use super::limits;
 use super::trouble::{self, Trouble};
-use super::{Store, StoreError, limits};
 use crate::panics::guarded_future;
 
 /// Why an attempt failed.
 #[derive(Debug)]
-pub enum Failure {
+pub enum AttemptFailure {
     /// It took too long.
     Timeout(Duration),
     /// The store, or the way to it, said no.
@@ -27,9 +29,11 @@ pub enum Failure {
     Vanished,
     /// The client library panicked, with these words.
     Panicked(String),
+    /// The store answered, and what it has is refused here: trying again would change nothing.
+    Refused(StoreError),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for AttemptFailure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout(limit) => write!(out, "no answer within {} s", limit.as_secs_f32()),
@@ -37,6 +41,7 @@ impl fmt::Display for Failure {
             Self::Short { expected_bytes, read_bytes } => write!(out, "{read_bytes} bytes came, {expected_bytes} were announced"),
             Self::Vanished => out.write_str("the create was refused although nothing is there"),
             Self::Panicked(words) => write!(out, "the client library gave up: {words}"),
+            Self::Refused(refused) => write!(out, "{refused}"),
         }
     }
 }
@@ -55,46 +60,58 @@ pub struct Attempts<'a> {
     store: &'a Store,
     action: &'static str,
     object: String,
-    made: u32,
 }
 
 impl<'a> Attempts<'a> {
     /// A call that has not been tried yet.
     pub fn new(store: &'a Store, action: &'static str, path: &str) -> Self {
-        Self { store, action, object: store.object(path), made: 0 }
+        Self { store, action, object: store.object(path) }
     }
 
-    /// The object in full, for messages.
-    pub fn object(&self) -> &str {
-        &self.object
+    /// Makes attempts until one succeeds.
+    ///
+    /// # Errors
+    /// As [`Self::failed`].
+    pub async fn run<T, F>(&self, mut once: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, AttemptFailure>>,
+    {
+        let mut made = 0;
+        loop {
+            match once().await {
+                Ok(done) => return Ok(done),
+                Err(failure) => {
+                    made += 1;
+                    self.failed(made, failure).await?;
+                }
+            }
+        }
     }
 
     /// Runs a part of an attempt, which moves so many bytes, within its time limit. A panic of the client library is a failure like others.
-    pub async fn once<T>(&self, bytes: u64, work: impl Future<Output = object_store::Result<T>>) -> Result<T, Failure> {
+    pub async fn once<T>(&self, bytes: u64, work: impl Future<Output = object_store::Result<T>>) -> Result<T, AttemptFailure> {
         let limit = self.store.limits.timeout_for(bytes);
         // What panicked is dropped, and nothing of it is used again.
         match time::timeout(limit, guarded_future(work)).await {
             Ok(Ok(Ok(done))) => Ok(done),
-            Ok(Ok(Err(error))) => Err(Failure::Error(error)),
-            Ok(Err(words)) => Err(Failure::Panicked(words)),
-            Err(_) => Err(Failure::Timeout(limit)),
+            Ok(Ok(Err(error))) => Err(AttemptFailure::Error(error)),
+            Ok(Err(words)) => Err(AttemptFailure::Panicked(words)),
+            Err(_) => Err(AttemptFailure::Timeout(limit)),
         }
     }
 
-    /// Makes the attempt under way the last one, should it fail.
-    pub fn end_with_this(&mut self) {
-        self.made = self.made.max(self.store.limits.retries);
-    }
-
-    /// Ends a failed attempt and waits until the next one may be made.
+    /// Ends a failed attempt, after which so many were made, and waits until the next one may be made.
     ///
     /// # Errors
     /// There is no next one: the failure will not pass, or the attempts are used up.
-    pub async fn failed(&mut self, failure: Failure) -> Result<(), StoreError> {
-        self.made += 1;
+    pub async fn failed(&self, made: u32, failure: AttemptFailure) -> Result<(), StoreError> {
+        let failure = match failure {
+            AttemptFailure::Refused(refused) => return Err(refused),
+            failure => failure,
+        };
         match verdict(&failure) {
-            Verdict::Retry if self.made <= self.store.limits.retries => {}
-            Verdict::Retry => return Err(self.exhausted(failure)),
+            Verdict::Retry if made <= self.store.limits.retries => {}
+            Verdict::Retry => return Err(self.exhausted(made, failure)),
             Verdict::Denied(help) => {
                 return Err(StoreError::Denied { action: self.action, object: self.object.clone(), help, source: failure.into_source() });
             }
@@ -103,17 +120,17 @@ impl<'a> Attempts<'a> {
                 return Err(StoreError::Config { location: self.store.root.clone(), reason });
             }
         }
-        let wait = self.store.limits.backoff(self.made, limits::random());
+        let wait = self.store.limits.backoff(made, limits::random());
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(action = self.action, object = self.object, attempt = self.made, wait_ms, cause = %failure, "storage call failed, trying again");
+        tracing::warn!(action = self.action, object = self.object, attempt = made, wait_ms, cause = %failure, "storage call failed, trying again");
         time::sleep(wait).await;
         Ok(())
     }
 
-    fn exhausted(&self, failure: Failure) -> StoreError {
-        let (action, object, attempts) = (self.action, self.object.clone(), self.made);
+    fn exhausted(&self, attempts: u32, failure: AttemptFailure) -> StoreError {
+        let (action, object) = (self.action, self.object.clone());
         match failure {
-            Failure::Timeout(limit) => StoreError::Timeout { action, object, attempts, limit },
+            AttemptFailure::Timeout(limit) => StoreError::Timeout { action, object, attempts, limit },
             other => {
                 let help =
                     trouble_of(&other).map_or("look whether the store is up and reachable; the cause follows".to_owned(), Trouble::advice);
@@ -126,34 +143,39 @@ impl<'a> Attempts<'a> {
     pub fn too_large(&self, bytes: u64) -> StoreError {
         StoreError::TooLarge { action: self.action, object: self.object.clone(), bytes, bytes_max: self.store.limits.object_bytes_max }
     }
+
+    /// The error for a list of more objects than one may hold.
+    pub fn too_many(&self) -> StoreError {
+        StoreError::TooMany { prefix: self.object.clone(), objects_max: self.store.limits.list_max }
+    }
 }
 
-impl Failure {
+impl AttemptFailure {
     fn into_source(self) -> Box<dyn std::error::Error + Send + Sync> {
         match self {
-            Failure::Error(error) => error.into(),
+            AttemptFailure::Error(error) => error.into(),
             other => other.to_string().into(),
         }
     }
 }
 
 /// An object that is not there is no failure.
-pub fn absent_as_none<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+pub fn absent_as_none<T>(result: Result<T, AttemptFailure>) -> Result<Option<T>, AttemptFailure> {
     match result {
         Ok(found) => Ok(Some(found)),
-        Err(Failure::Error(object_store::Error::NotFound { .. })) => Ok(None),
+        Err(AttemptFailure::Error(object_store::Error::NotFound { .. })) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
 /// Failures of which nothing is known count as passing.
-fn verdict(failure: &Failure) -> Verdict {
+fn verdict(failure: &AttemptFailure) -> Verdict {
     use object_store::Error;
     const REPORT: &str = "the client library of the store has a fault; please report this, with the lines above";
     let unusable = |reason: &str| Verdict::Unusable(reason.to_owned());
     let error = match failure {
-        Failure::Panicked(_) => return unusable(REPORT),
-        Failure::Error(error) => error,
+        AttemptFailure::Panicked(_) => return unusable(REPORT),
+        AttemptFailure::Error(error) => error,
         _ => return Verdict::Retry,
     };
     match error {
@@ -174,7 +196,7 @@ fn verdict(failure: &Failure) -> Verdict {
 }
 
 /// What the operating system said, if it is at the bottom of the failure.
-fn trouble_of(failure: &Failure) -> Option<&'static Trouble> {
-    let Failure::Error(error) = failure else { return None };
+fn trouble_of(failure: &AttemptFailure) -> Option<&'static Trouble> {
+    let AttemptFailure::Error(error) = failure else { return None };
     trouble::below(error)
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key, S3ConditionalPut};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
-use super::location::Location;
-use super::{LARGE_BYTES, path, settings};
+use super::handle::Location;
+use super::limits::LARGE_BYTES;
+use super::{path, settings};
 use crate::panics::guarded;
 use reprise_core::plain::plain;
 
@@ -178,14 +179,7 @@ pub fn locate(rest: &str, environment: &Environment) -> Result<Location, String>
         Err(words) => return Err(format!("the client library gave up: {words}\n  help: {help}; please report this")),
     };
     let shown = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
-    Ok(Location {
-        objects: Arc::new(objects),
-        prefix: prefix.to_owned(),
-        shown,
-        large_bytes: Some(LARGE_BYTES),
-        folder: None,
-        strays: Arc::default(),
-    })
+    Ok(Location { prefix: prefix.to_owned(), large_bytes: Some(LARGE_BYTES), ..Location::new(Arc::new(objects), shown) })
 }
 
 #[cfg(test)]

@@ -8,11 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::fake_s3::{FakeS3, Fault};
-use super::{
-    CallKind, Created, Creation, Intercept, Interference, Limits, PAGE_OBJECTS, StorageCall, Store, StoreError, bucket, conformance,
-    location,
-};
+use super::fake_s3::{FakeS3, ServerFault};
+use super::{CallKind, Created, Creation, Intercept, Interference, PAGE_OBJECTS, StorageCall, Store, StoreError, StoreLimits, conformance};
 
 const INTERFERENCES: [Interference; 5] = [
     Interference::FailBefore,
@@ -23,22 +20,22 @@ const INTERFERENCES: [Interference; 5] = [
 ];
 
 /// Limits under which a fault costs next to no time. A call of memory is done when it is first polled, so only those time out that hang.
-fn hasty() -> Limits {
-    Limits {
+fn hasty() -> StoreLimits {
+    StoreLimits {
         timeout: Duration::from_millis(20),
         backoff_min: Duration::from_micros(10),
         backoff_max: Duration::from_micros(100),
         retries: 20,
-        ..Limits::default()
+        ..StoreLimits::default()
     }
 }
 
 /// As [`hasty`], and every object goes up in parts.
-fn in_parts() -> Limits {
-    Limits { large_bytes: Some(0), part_bytes: 5, ..hasty() }
+fn in_parts() -> StoreLimits {
+    StoreLimits { large_bytes: Some(0), part_bytes: 5, ..hasty() }
 }
 
-async fn open(url: &str, base_dir: &FilePath, limits: Limits, intercept: Option<Arc<dyn Intercept>>) -> Store {
+async fn open(url: &str, base_dir: &FilePath, limits: StoreLimits, intercept: Option<Arc<dyn Intercept>>) -> Store {
     Store::open_with(url, base_dir, "job", limits, intercept).await.expect("it can be opened")
 }
 
@@ -107,7 +104,7 @@ impl Intercept for Losses {
 async fn folder_conforms_under_lost_requests_and_lost_answers() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let losses = Arc::new(Losses::default());
-    let limits = Limits { timeout: Duration::from_secs(30), ..hasty() };
+    let limits = StoreLimits { timeout: Duration::from_secs(30), ..hasty() };
     let store = open("file:state", folder.path(), limits, Some(losses.clone())).await;
     conformance::check_under_faults(&store).await;
     assert!(losses.0.load(Ordering::Relaxed) > 1_000);
@@ -207,7 +204,7 @@ async fn an_upload_that_cannot_be_given_up_is_still_made_anew() {
 #[tokio::test]
 async fn after_faults_without_end_an_object_is_whole_or_absent_and_the_next_run_knows_its_own() {
     for (name, limits) in [("whole", hasty()), ("parts", in_parts())] {
-        let limits = Limits { retries: 2, ..limits };
+        let limits = StoreLimits { retries: 2, ..limits };
         for interference in [Interference::FailBefore, Interference::FailAfter, Interference::HangBefore, Interference::HangAfter] {
             for from in 0..8 {
                 let url = format!("memory:endless-{name}-{from}-{interference:?}");
@@ -269,7 +266,7 @@ impl Intercept for Outage {
 #[tokio::test]
 async fn calls_do_not_pile_up_on_a_store_that_does_not_answer_and_it_is_used_once_it_does() {
     let outage = Arc::new(Outage::default());
-    let limits = Limits { retries: 2, ..hasty() };
+    let limits = StoreLimits { retries: 2, ..hasty() };
     let store = open("memory:does-not-answer", FilePath::new("."), limits, Some(outage.clone())).await;
     let error = store.get("a").await.expect_err("nothing answers");
     assert!(matches!(error, StoreError::Unavailable { attempts: 3, .. }) && error.is_passing(), "{error:?}");
@@ -287,17 +284,17 @@ async fn calls_do_not_pile_up_on_a_store_that_does_not_answer_and_it_is_used_onc
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_do_not_pass_and_throttling_does() {
     let server = FakeS3::start();
-    let environment = bucket::Environment::new(server.variables());
-    let limits = Limits { timeout: Duration::from_secs(30), retries: 1, ..hasty() };
-    let store = location::open(&environment, "s3://bucket", FilePath::new("."), "job", limits, None).await.expect("it is set up");
+    let limits = StoreLimits { timeout: Duration::from_secs(30), retries: 1, ..hasty() };
+    let store =
+        Store::open_with_variables("s3://bucket", FilePath::new("."), "job", limits, server.variables()).await.expect("it is set up");
     for status in [401, 403, 404] {
-        server.fail_next("PUT", Fault::Status(status));
+        server.fail_next("PUT", ServerFault::Status(status));
         assert!(!store.create("a", Bytes::new()).await.expect_err("it is refused").is_passing());
     }
     assert_eq!(store.get("a").await.expect("it can be read"), None);
     assert_eq!(create(&store, "a", "x").await, Created::New);
     assert_eq!(create(&store, "a", "y").await, Created::Exists);
-    server.fail_next("GET", Fault::Status(503));
+    server.fail_next("GET", ServerFault::Status(503));
     assert!(store.get("a").await.expect("throttling passes").is_some());
 }
 

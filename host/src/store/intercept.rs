@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Limits;
+use super::limits::StoreLimits;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
@@ -26,7 +26,7 @@ pub trait Intercept: Send + Sync + fmt::Debug {
     fn before(&self, call: &StorageCall) -> Interference;
 
     /// The limits to work under, in place of the given ones: so that small objects go up in parts too.
-    fn limits(&self, limits: Limits) -> Limits {
+    fn limits(&self, limits: StoreLimits) -> StoreLimits {
         limits
     }
 }

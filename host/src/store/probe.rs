@@ -4,8 +4,11 @@ use bytes::Bytes;
 use futures::future;
 use std::sync::Arc;
 
+use super::create::{Created, Creation};
+use super::error::StoreError;
 use super::folder::{self, Links};
-use super::{Created, Creation, Store, StoreError, limits};
+use super::handle::Store;
+use super::limits;
 
 /// Creators that race for one object.
 const RACERS: u8 = 8;
