@@ -5,8 +5,8 @@
 
 use crate::support::{Place, guest};
 use reprise::wasm::{
-    Answer, Call, Component, Fault, GrantError, GrantedFolder, Grants, GuestError, HANDLES_MAX, Instance, InstanceIdentity, Level, Limits,
-    Runtime, Settings, World, inspect,
+    Answer, Call, Component, Fault, GrantError, Grants, GuestError, HANDLES_MAX, Instance, InstanceIdentity, Level, Limits,
+    PreopenedFolder, Runtime, Settings, World, inspect,
 };
 use reprise_core::batch::{Batch, Row};
 use serde_json::Value;
@@ -216,7 +216,7 @@ fn folder(place: &Path) {
 
 fn reader(place: &Path) -> Instance {
     folder(place);
-    let folders = vec![GrantedFolder::new("/data", &place.join("words")).unwrap()];
+    let folders = vec![PreopenedFolder::new("/data", &place.join("words")).unwrap()];
     start_as(&probe().granted(Grants { folders, ..Grants::default() }).unwrap(), 0)
 }
 
@@ -299,7 +299,7 @@ fn a_folder_that_is_not_there_cannot_be_granted_to_a_guest_of_wasip2() {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("file"), "x").unwrap();
     for name in ["missing", "file"] {
-        assert!(matches!(GrantedFolder::new("/data", &place.path().join(name)), Err(GrantError::Folder { .. })), "{name}");
+        assert!(matches!(PreopenedFolder::new("/data", &place.path().join(name)), Err(GrantError::Folder { .. })), "{name}");
     }
 }
 

@@ -3,7 +3,7 @@
 use super::blocking::blocking;
 use crate::engine::{Attempt, Case, Entry, Evidence, Failing, Failure, Input, Returned, Versioned, reproduce};
 use crate::store::Store;
-use crate::wasm::{self, Call, GrantError, GrantedFolder, Grants, GuestError, InstanceIdentity, Limits, LoadError, Runtime, Settings};
+use crate::wasm::{self, Call, GrantError, Grants, GuestError, InstanceIdentity, Limits, LoadError, PreopenedFolder, Runtime, Settings};
 use bytes::Bytes;
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::checkpoint::paths;
@@ -314,7 +314,7 @@ impl Beside {
                 return Err(missing(format!("the folder `{guest}`"), format!("--folder {guest}=PATH")));
             }
         }
-        let folders = self.folders.iter().map(|(guest, path)| GrantedFolder::new(guest, path)).collect::<Result<_, _>>()?;
+        let folders = self.folders.iter().map(|(guest, path)| PreopenedFolder::new(guest, path)).collect::<Result<_, _>>()?;
         Ok(Grants { environment: self.variables.clone(), folders })
     }
 }

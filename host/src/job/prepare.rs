@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::opening;
 use crate::store::{self, Intercept, Store};
-use crate::wasm::{Component, GrantError, GrantedFolder, Grants, INSTANCES_MAX, Limits, Runtime, Settings};
+use crate::wasm::{Component, GrantError, Grants, INSTANCES_MAX, Limits, PreopenedFolder, Runtime, Settings};
 use reprise_core::description::Description;
 use reprise_core::plain::plain;
 use reprise_core::topology::{self, Operator, Plan, Problem, Topology};
@@ -179,7 +179,7 @@ pub(super) fn limits_of(operator: &Operator) -> Limits {
 
 /// What the topology grants the guests of an operator, with the folders found.
 fn grants(operator: &Operator, base_dir: &Path) -> Result<Grants, GrantError> {
-    let folders = operator.grant.folders.iter().map(|folder| GrantedFolder::new(&folder.guest, &base_dir.join(&folder.path)));
+    let folders = operator.grant.folders.iter().map(|folder| PreopenedFolder::new(&folder.guest, &base_dir.join(&folder.path)));
     Ok(Grants { environment: operator.grant.variables.clone(), folders: folders.collect::<Result<_, _>>()? })
 }
 

@@ -9,14 +9,14 @@ use super::attempts::{AttemptFailure, Attempts};
 use super::handle::Store;
 
 /// A list that is read to its end or to its first failure.
-pub struct Listing<'a> {
+pub struct ObjectListing<'a> {
     store: &'a Store,
     /// Objects up to this path are passed over.
     after: Option<Path>,
     objects: BoxStream<'static, object_store::Result<ObjectMeta>>,
 }
 
-impl<'a> Listing<'a> {
+impl<'a> ObjectListing<'a> {
     /// The objects within a prefix, from after a path on. The client is called at the first [`Self::next`].
     pub fn new(store: &'a Store, within: &Path, after: Option<&Path>) -> Self {
         let objects = match after {

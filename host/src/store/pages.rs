@@ -5,21 +5,21 @@ use object_store::path::Path;
 use super::attempts::{AttemptFailure, Attempts};
 use super::error::StoreError;
 use super::handle::Store;
-use super::listing::Listing;
+use super::listing::ObjectListing;
 
 /// Objects of one page.
 pub const PAGE_OBJECTS: usize = 1_000;
 /// Times that one list is begun anew: one that breaks at the same place each time gives the same pages again and again.
 const RESTARTS_MAX: u32 = 32;
 
-/// An object that a page shows.
+/// An object that a page of a list shows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PageEntry {
     /// Relative to the store's root, as `create` takes it.
     pub path: String,
-    /// Its length.
+    /// The length of the object.
     pub size_bytes: u64,
-    /// When it was written, by the store's clock: milliseconds since 1970-01-01T00:00:00Z.
+    /// The time when the object was written, by the store's clock: milliseconds since 1970-01-01T00:00:00Z.
     pub written_ms: i64,
 }
 
@@ -31,7 +31,7 @@ pub struct Pages<'a> {
     location: Path,
     /// Objects up to this path are passed over.
     after: Option<Path>,
-    under_way: Option<Listing<'a>>,
+    under_way: Option<ObjectListing<'a>>,
     restarts: u32,
 }
 
@@ -44,7 +44,7 @@ impl Store {
         self.pages_from(prefix, None)
     }
 
-    /// As [`Store::pages`], without the objects whose path sorts before `after` or is `after`.
+    /// The objects of [`Store::pages`], without the objects whose path sorts before `after` or is `after`.
     ///
     /// # Errors
     /// As [`Store::pages`].
@@ -85,7 +85,7 @@ impl Pages<'_> {
     }
 
     async fn next_once(&mut self, attempts: &Attempts<'_>) -> Result<Vec<PageEntry>, AttemptFailure> {
-        let listing = self.under_way.get_or_insert_with(|| Listing::new(self.store, &self.location, self.after.as_ref()));
+        let listing = self.under_way.get_or_insert_with(|| ObjectListing::new(self.store, &self.location, self.after.as_ref()));
         let mut page = Vec::new();
         while page.len() < PAGE_OBJECTS {
             let Some((path, meta)) = listing.next(attempts).await? else { break };

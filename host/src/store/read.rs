@@ -7,14 +7,14 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use super::attempts::{AttemptFailure, Attempts, absent_as_none};
 use super::error::StoreError;
 use super::handle::Store;
-use super::listing::Listing;
+use super::listing::ObjectListing;
 
 /// An object that a list found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// Relative to the store's root, as `create` takes it.
     pub path: String,
-    /// Its length.
+    /// The length of the object.
     pub size_bytes: u64,
 }
 
@@ -64,7 +64,7 @@ impl Store {
         self.list_where(prefix, None, |_| true).await
     }
 
-    /// As [`Store::list`], without the objects whose path sorts before `after` or is `after`.
+    /// The objects of [`Store::list`], without the objects whose path sorts before `after` or is `after`.
     ///
     /// # Errors
     /// As [`Store::list`].
@@ -85,7 +85,7 @@ impl Store {
         let after = after.map(|after| self.location("list", after)).transpose()?;
         let attempts = Attempts::new(self, "list", prefix.strip_suffix('/').unwrap_or(prefix));
         let once = async || {
-            let mut listing = Listing::new(self, &within, after.as_ref());
+            let mut listing = ObjectListing::new(self, &within, after.as_ref());
             let mut entries = Vec::new();
             while let Some((path, ObjectMeta { size, .. })) = listing.next(&attempts).await? {
                 if !is_meant(&path) {

@@ -53,6 +53,6 @@ pub use settings::{INSTANCES_MAX, Settings};
 pub use snapshot::{EMPTY_PARTS_MAX, PARTS_MAX, RESTORED_BYTES_PER_DEADLINE, Reading, SnapshotSize};
 pub use usage::Usage;
 pub use wasi::{
-    Answer, ENTRIES_MAX, Gift, GrantError, GrantedFolder, Grants, HANDLES_MAX, LINKS_MAX, PATH_BYTES_MAX, RANDOM_BYTES_MAX, READ_BYTES_MAX,
-    WRITE_BYTES_MAX,
+    Answer, ENTRIES_MAX, Gift, GrantError, Grants, HANDLES_MAX, LINKS_MAX, PATH_BYTES_MAX, PreopenedFolder, RANDOM_BYTES_MAX,
+    READ_BYTES_MAX, WRITE_BYTES_MAX,
 };

@@ -3,8 +3,9 @@
 //! What differs between machines is not shown: a file has no times, one link, and an identity that follows from its path alone.
 
 use super::bindings::filesystem::{preopens, types};
+use super::fixed::fixed;
 use super::folder::{ENTRIES_MAX, code, code_of, find, kind, list};
-use super::resources::{Descriptor, Entries, InputStream, IoError, Opened, OutputStream, read_file};
+use super::resources::{Descriptor, DescriptorTarget, Entries, InputStream, IoError, OutputStream, read_file};
 use super::state::READ_BYTES_MAX;
 use crate::wasm::guest::Guest;
 use sha2::{Digest as _, Sha256};
@@ -42,15 +43,15 @@ fn hash_of(guest: &str) -> MetadataHashValue {
 impl Descriptor {
     fn folder(&self) -> Reply<&PathBuf> {
         match &self.opened {
-            Opened::Folder(path) => Ok(path),
-            Opened::File(_) => Err(ErrorCode::NotDirectory),
+            DescriptorTarget::Folder(path) => Ok(path),
+            DescriptorTarget::File(_) => Err(ErrorCode::NotDirectory),
         }
     }
 
     fn file(&self) -> Reply<&Arc<File>> {
         match &self.opened {
-            Opened::File(file) => Ok(file),
-            Opened::Folder(_) => Err(ErrorCode::IsDirectory),
+            DescriptorTarget::File(file) => Ok(file),
+            DescriptorTarget::Folder(_) => Err(ErrorCode::IsDirectory),
         }
     }
 
@@ -63,8 +64,8 @@ impl Descriptor {
 
     fn stat(&self) -> Reply<DescriptorStat> {
         match &self.opened {
-            Opened::Folder(_) => Ok(stat_of(DescriptorType::Directory, 0)),
-            Opened::File(file) => Ok(stat_of(DescriptorType::RegularFile, file.metadata().map_err(code)?.len())),
+            DescriptorTarget::Folder(_) => Ok(stat_of(DescriptorType::Directory, 0)),
+            DescriptorTarget::File(file) => Ok(stat_of(DescriptorType::RegularFile, file.metadata().map_err(code)?.len())),
         }
     }
 
@@ -101,7 +102,7 @@ impl Descriptor {
         let guest = self.below(&found.inside);
         let ty = found.metadata.file_type();
         if ty.is_dir() {
-            return Ok(Self { guest, opened: Opened::Folder(found.host) });
+            return Ok(Self { guest, opened: DescriptorTarget::Folder(found.host) });
         }
         if how.contains(OpenFlags::DIRECTORY) || path.ends_with('/') {
             return Err(ErrorCode::NotDirectory);
@@ -113,7 +114,7 @@ impl Descriptor {
             return Err(ErrorCode::NotPermitted); // To open a pipe is to wait for who writes to it.
         }
         let file = File::open(&found.host).map_err(code)?;
-        Ok(Self { guest, opened: Opened::File(Arc::new(file)) })
+        Ok(Self { guest, opened: DescriptorTarget::File(Arc::new(file)) })
     }
 }
 
@@ -137,8 +138,8 @@ impl preopens::Host for Guest {
     fn get_directories(&mut self) -> Result<Vec<(Resource<Descriptor>, String)>> {
         self.check_asked()?;
         let grants = Arc::clone(&self.wasi.grants);
-        let open = |folder: &super::GrantedFolder| {
-            let descriptor = Descriptor { guest: folder.guest().to_owned(), opened: Opened::Folder(folder.host().to_owned()) };
+        let open = |folder: &super::PreopenedFolder| {
+            let descriptor = Descriptor { guest: folder.guest().to_owned(), opened: DescriptorTarget::Folder(folder.host().to_owned()) };
             Ok((self.wasi.push(descriptor)?, folder.guest().to_owned()))
         };
         grants.folders.iter().map(open).collect()
@@ -209,11 +210,6 @@ impl types::HostDescriptor for Guest {
         self.keep(opened)
     }
 
-    fn get_flags(&mut self, _: Resource<Descriptor>) -> Result<Reply<DescriptorFlags>> {
-        self.check_asked()?;
-        Ok(Ok(DescriptorFlags::READ))
-    }
-
     fn get_type(&mut self, descriptor: Resource<Descriptor>) -> Result<Reply<DescriptorType>> {
         self.check_asked()?;
         Ok(self.descriptor(&descriptor)?.stat().map(|stat| stat.type_))
@@ -249,84 +245,26 @@ impl types::HostDescriptor for Guest {
         Ok(self.descriptor(&descriptor)?.hash_at(flags, &path))
     }
 
-    fn advise(&mut self, _: Resource<Descriptor>, _: u64, _: u64, _: Advice) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Ok(()))
-    }
-
-    fn sync_data(&mut self, _: Resource<Descriptor>) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Ok(()))
-    }
-
-    fn sync(&mut self, _: Resource<Descriptor>) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Ok(()))
-    }
-
-    fn write_via_stream(&mut self, _: Resource<Descriptor>, _: u64) -> Result<Reply<Resource<OutputStream>>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn append_via_stream(&mut self, _: Resource<Descriptor>) -> Result<Reply<Resource<OutputStream>>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn write(&mut self, _: Resource<Descriptor>, _: Vec<u8>, _: u64) -> Result<Reply<u64>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn set_size(&mut self, _: Resource<Descriptor>, _: u64) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn set_times(&mut self, _: Resource<Descriptor>, _: NewTimestamp, _: NewTimestamp) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn set_times_at(&mut self, _: Resource<Descriptor>, _: PathFlags, _: String, _: NewTimestamp, _: NewTimestamp) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn create_directory_at(&mut self, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn link_at(&mut self, _: Resource<Descriptor>, _: PathFlags, _: String, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn rename_at(&mut self, _: Resource<Descriptor>, _: String, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn symlink_at(&mut self, _: Resource<Descriptor>, _: String, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn remove_directory_at(&mut self, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn unlink_file_at(&mut self, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
+    fixed! {
+        get_flags(Resource<Descriptor>) -> Reply<DescriptorFlags> = Ok(DescriptorFlags::READ);
+        advise(Resource<Descriptor>, u64, u64, Advice) -> Reply<()> = Ok(());
+        sync_data(Resource<Descriptor>) -> Reply<()> = Ok(());
+        sync(Resource<Descriptor>) -> Reply<()> = Ok(());
+        write_via_stream(Resource<Descriptor>, u64) -> Reply<Resource<OutputStream>> = Err(ErrorCode::ReadOnly);
+        append_via_stream(Resource<Descriptor>) -> Reply<Resource<OutputStream>> = Err(ErrorCode::ReadOnly);
+        write(Resource<Descriptor>, Vec<u8>, u64) -> Reply<u64> = Err(ErrorCode::ReadOnly);
+        set_size(Resource<Descriptor>, u64) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        set_times(Resource<Descriptor>, NewTimestamp, NewTimestamp) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        set_times_at(Resource<Descriptor>, PathFlags, String, NewTimestamp, NewTimestamp) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        create_directory_at(Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        link_at(Resource<Descriptor>, PathFlags, String, Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        rename_at(Resource<Descriptor>, String, Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        symlink_at(Resource<Descriptor>, String, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        remove_directory_at(Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        unlink_file_at(Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
     }
 
     fn drop(&mut self, descriptor: Resource<Descriptor>) -> Result<()> {
-        self.check_asked()?;
-        self.wasi.table.delete(descriptor)?;
-        Ok(())
+        self.release(descriptor)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A path is walked name by name. A symbolic link is taken apart like the path itself, so that neither `..` nor a link nor a link to a
 //! link leads out; what would is refused before the file system is asked, whether it exists or not. The walk and the use of what it found
-//! are two steps: whoever may write in the folder could swap a file in between. Guests cannot write.
+//! are two steps: a program that may write in the folder could swap a file in between. Guests cannot write.
 
 use super::bindings::filesystem::types::{DescriptorType, ErrorCode};
 use std::collections::VecDeque;
@@ -18,12 +18,12 @@ pub const LINKS_MAX: usize = 40;
 /// Names of all the folders that an instance is reading at a time.
 pub const ENTRIES_MAX: usize = 65_536;
 
-/// What a path leads to.
+/// The file or folder that a path of a guest leads to.
 #[derive(Debug)]
 pub(super) struct FoundPath {
-    /// Where it is on this machine; no part of it below the folder is a link, save the last where links are not followed.
+    /// The path on this machine; no part of it below the folder is a link, save the last where links are not followed.
     pub(super) host: PathBuf,
-    /// The same, from the folder on: names with `/` between.
+    /// The path from the folder on: names with `/` between.
     pub(super) inside: String,
     pub(super) metadata: Metadata,
 }

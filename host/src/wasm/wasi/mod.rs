@@ -29,6 +29,7 @@
 
 mod bindings;
 mod files;
+mod fixed;
 mod folder;
 mod grants;
 mod imports;
@@ -39,7 +40,7 @@ mod state;
 mod streams;
 
 pub use folder::{ENTRIES_MAX, LINKS_MAX, PATH_BYTES_MAX};
-pub use grants::{GrantError, GrantedFolder, Grants};
+pub use grants::{GrantError, Grants, PreopenedFolder};
 pub use imports::{Answer, Gift};
 pub(super) use imports::{answer, is_wasi};
 pub(super) use link::{link, link_denied};

@@ -3,13 +3,14 @@
 use super::bindings::cli::{environment, exit, terminal_input, terminal_output, terminal_stderr, terminal_stdin, terminal_stdout};
 use super::bindings::clocks::{monotonic_clock, wall_clock};
 use super::bindings::random::{insecure, insecure_seed, random};
+use super::fixed::fixed;
 use super::resources::Pollable;
 use super::state::{Ended, RANDOM_BYTES_MAX};
 use crate::wasm::guest::Guest;
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
-/// What the monotonic clock goes on at each look.
+/// Nanoseconds by which the monotonic clock goes on at each look.
 const LOOK_NS: u64 = 1_000;
 const MS_NS: u64 = 1_000_000;
 
@@ -41,16 +42,13 @@ impl Guest {
 }
 
 impl monotonic_clock::Host for Guest {
+    fixed! { resolution() -> u64 = LOOK_NS; }
+
     fn now(&mut self) -> Result<u64> {
         self.check_asked()?;
         let now = self.instant_ns();
         self.wasi.next_ns = now.saturating_add(LOOK_NS);
         Ok(now)
-    }
-
-    fn resolution(&mut self) -> Result<u64> {
-        self.check_asked()?;
-        Ok(LOOK_NS)
     }
 
     fn subscribe_instant(&mut self, when: u64) -> Result<Resource<Pollable>> {
@@ -66,16 +64,13 @@ impl monotonic_clock::Host for Guest {
 }
 
 impl wall_clock::Host for Guest {
+    fixed! { resolution() -> wall_clock::Datetime = wall_clock::Datetime { seconds: 0, nanoseconds: 1_000_000 }; }
+
     fn now(&mut self) -> Result<wall_clock::Datetime> {
         self.check_asked()?;
         let ms = self.now_ms();
         let nanoseconds = u32::try_from(ms % 1_000 * MS_NS).expect("it is below 10^9");
         Ok(wall_clock::Datetime { seconds: ms / 1_000, nanoseconds })
-    }
-
-    fn resolution(&mut self) -> Result<wall_clock::Datetime> {
-        self.check_asked()?;
-        Ok(wall_clock::Datetime { seconds: 0, nanoseconds: 1_000_000 })
     }
 }
 
@@ -113,19 +108,14 @@ impl insecure_seed::Host for Guest {
 }
 
 impl environment::Host for Guest {
+    fixed! {
+        get_arguments() -> Vec<String> = Vec::new();
+        initial_cwd() -> Option<String> = None;
+    }
+
     fn get_environment(&mut self) -> Result<Vec<(String, String)>> {
         self.check_asked()?;
         Ok(self.wasi.grants.environment.clone())
-    }
-
-    fn get_arguments(&mut self) -> Result<Vec<String>> {
-        self.check_asked()?;
-        Ok(Vec::new())
-    }
-
-    fn initial_cwd(&mut self) -> Result<Option<String>> {
-        self.check_asked()?;
-        Ok(None)
     }
 }
 
@@ -141,41 +131,27 @@ impl exit::Host for Guest {
     }
 }
 
+// No terminal is ever given.
 impl terminal_input::Host for Guest {}
 
 impl terminal_input::HostTerminalInput for Guest {
-    fn drop(&mut self, _: Resource<terminal_input::TerminalInput>) -> Result<()> {
-        self.check_asked()?;
-        Ok(()) // None was ever given.
-    }
+    fixed! { drop(Resource<terminal_input::TerminalInput>) -> () = (); }
 }
 
 impl terminal_output::Host for Guest {}
 
 impl terminal_output::HostTerminalOutput for Guest {
-    fn drop(&mut self, _: Resource<terminal_output::TerminalOutput>) -> Result<()> {
-        self.check_asked()?;
-        Ok(()) // None was ever given.
-    }
+    fixed! { drop(Resource<terminal_output::TerminalOutput>) -> () = (); }
 }
 
 impl terminal_stdin::Host for Guest {
-    fn get_terminal_stdin(&mut self) -> Result<Option<Resource<terminal_input::TerminalInput>>> {
-        self.check_asked()?;
-        Ok(None)
-    }
+    fixed! { get_terminal_stdin() -> Option<Resource<terminal_input::TerminalInput>> = None; }
 }
 
 impl terminal_stdout::Host for Guest {
-    fn get_terminal_stdout(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
-        self.check_asked()?;
-        Ok(None)
-    }
+    fixed! { get_terminal_stdout() -> Option<Resource<terminal_output::TerminalOutput>> = None; }
 }
 
 impl terminal_stderr::Host for Guest {
-    fn get_terminal_stderr(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
-        self.check_asked()?;
-        Ok(None)
-    }
+    fixed! { get_terminal_stderr() -> Option<Resource<terminal_output::TerminalOutput>> = None; }
 }

@@ -6,13 +6,13 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Why a stream failed.
+/// The error of a stream.
 pub struct IoError {
     /// What the file system said.
     pub(super) kind: io::ErrorKind,
 }
 
-/// What a guest may wait for.
+/// An event that a guest may wait for.
 pub enum Pollable {
     /// It has happened.
     Ready,
@@ -20,7 +20,7 @@ pub enum Pollable {
     At(u64),
 }
 
-/// Where bytes come from.
+/// A stream that a guest reads.
 pub enum InputStream {
     /// Standard input.
     Empty,
@@ -33,7 +33,7 @@ pub enum InputStream {
     },
 }
 
-/// Where bytes go.
+/// A stream that a guest writes.
 #[derive(Debug, Clone, Copy)]
 pub enum OutputStream {
     /// Standard output.
@@ -44,13 +44,13 @@ pub enum OutputStream {
 
 /// An open file or folder.
 pub struct Descriptor {
-    /// Where the guest sees it.
+    /// The path where the guest sees it.
     pub(super) guest: String,
-    pub(super) opened: Opened,
+    pub(super) opened: DescriptorTarget,
 }
 
-/// What is open.
-pub(super) enum Opened {
+/// The file or folder that a descriptor stands for.
+pub(super) enum DescriptorTarget {
     /// A folder without links in its path.
     Folder(PathBuf),
     File(Arc<File>),
@@ -59,7 +59,7 @@ pub(super) enum Opened {
 /// A folder that is being read: the entries that are left.
 pub struct Entries {
     pub(super) left: VecDeque<(String, FileType)>,
-    /// How many there were.
+    /// The number of entries that there were.
     pub(super) count: usize,
 }
 

@@ -44,7 +44,7 @@ pub(in crate::wasm) struct Wasi {
     pub(super) entries: usize,
     /// Handles to what is denied.
     pub(super) nothings: usize,
-    /// What the monotonic clock shows next at least: it never goes back, from one call to the next neither.
+    /// The least that the monotonic clock shows next: it never goes back, from one call to the next neither.
     pub(super) next_ns: u64,
 }
 
@@ -55,7 +55,7 @@ impl Wasi {
         Self { table, grants, out: Line::default(), err: Line::default(), entries: 0, nothings: 0, next_ns: 0 }
     }
 
-    /// What the monotonic clock shows next at least; 0 where nobody has looked at it.
+    /// The least that the monotonic clock shows next; 0 where the guest has not looked at it.
     pub(in crate::wasm) fn next_ns(&self) -> u64 {
         self.next_ns
     }
@@ -68,7 +68,7 @@ impl Wasi {
     }
 }
 
-/// What was written since the last line feed.
+/// The line that was begun on a stream: all since the last line feed.
 #[derive(Debug, Default)]
 pub(in crate::wasm) struct Line {
     bytes: Vec<u8>,

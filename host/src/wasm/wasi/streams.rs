@@ -2,6 +2,7 @@
 
 use super::bindings::cli::{stderr, stdin, stdout};
 use super::bindings::io::{error, poll, streams};
+use super::fixed::fixed;
 use super::folder::code_of;
 use super::resources::{InputStream, IoError, OutputStream, Pollable, read_file};
 use super::state::{Ended, Line, READ_BYTES_MAX, WRITE_BYTES_MAX};
@@ -42,6 +43,13 @@ impl Guest {
         }
     }
 
+    /// Gives a handle back.
+    pub(super) fn release<T: 'static>(&mut self, handle: Resource<T>) -> Result<()> {
+        self.check_asked()?;
+        self.wasi.table.delete(handle)?;
+        Ok(())
+    }
+
     fn write_to(&mut self, stream: &Resource<OutputStream>, contents: &[u8]) -> Result<Result<(), StreamError>> {
         if contents.len() as u64 > WRITE_BYTES_MAX {
             return Err(Ended::Write(contents.len() as u64).into());
@@ -79,9 +87,7 @@ impl error::HostError for Guest {
     }
 
     fn drop(&mut self, error: Resource<IoError>) -> Result<()> {
-        self.check_asked()?;
-        self.wasi.table.delete(error)?;
-        Ok(())
+        self.release(error)
     }
 }
 
@@ -122,9 +128,7 @@ impl poll::HostPollable for Guest {
     }
 
     fn drop(&mut self, pollable: Resource<Pollable>) -> Result<()> {
-        self.check_asked()?;
-        self.wasi.table.delete(pollable)?;
-        Ok(())
+        self.release(pollable)
     }
 }
 
@@ -157,16 +161,15 @@ impl streams::HostInputStream for Guest {
     }
 
     fn drop(&mut self, stream: Resource<InputStream>) -> Result<()> {
-        self.check_asked()?;
-        self.wasi.table.delete(stream)?;
-        Ok(())
+        self.release(stream)
     }
 }
 
 impl streams::HostOutputStream for Guest {
-    fn check_write(&mut self, _: Resource<OutputStream>) -> Result<Result<u64, StreamError>> {
-        self.check_asked()?;
-        Ok(Ok(WRITE_BYTES_MAX))
+    fixed! {
+        check_write(Resource<OutputStream>) -> Result<u64, StreamError> = Ok(WRITE_BYTES_MAX);
+        flush(Resource<OutputStream>) -> Result<(), StreamError> = Ok(());
+        blocking_flush(Resource<OutputStream>) -> Result<(), StreamError> = Ok(());
     }
 
     fn write(&mut self, stream: Resource<OutputStream>, contents: Vec<u8>) -> Result<Result<(), StreamError>> {
@@ -177,16 +180,6 @@ impl streams::HostOutputStream for Guest {
     fn blocking_write_and_flush(&mut self, stream: Resource<OutputStream>, contents: Vec<u8>) -> Result<Result<(), StreamError>> {
         self.check_asked()?;
         self.write_to(&stream, &contents)
-    }
-
-    fn flush(&mut self, _: Resource<OutputStream>) -> Result<Result<(), StreamError>> {
-        self.check_asked()?;
-        Ok(Ok(()))
-    }
-
-    fn blocking_flush(&mut self, _: Resource<OutputStream>) -> Result<Result<(), StreamError>> {
-        self.check_asked()?;
-        Ok(Ok(()))
     }
 
     fn subscribe(&mut self, _: Resource<OutputStream>) -> Result<Resource<Pollable>> {
@@ -224,9 +217,7 @@ impl streams::HostOutputStream for Guest {
     }
 
     fn drop(&mut self, stream: Resource<OutputStream>) -> Result<()> {
-        self.check_asked()?;
-        self.wasi.table.delete(stream)?;
-        Ok(())
+        self.release(stream)
     }
 }
 
