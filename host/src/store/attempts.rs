@@ -11,18 +11,18 @@ use super::limits;
 use super::trouble::{self, Trouble};
 use crate::panics::guarded_future;
 
-/// Why an attempt failed.
+/// The failure of one attempt of a storage call.
 #[derive(Debug)]
 pub enum AttemptFailure {
-    /// It took too long.
+    /// The attempt took longer than this limit.
     Timeout(Duration),
     /// The store, or the way to it, said no.
     Error(object_store::Error),
     /// The object ended early, or went on.
     Short {
-        /// What the store announced.
+        /// Bytes that the store announced.
         expected_bytes: u64,
-        /// What came.
+        /// Bytes that came.
         read_bytes: u64,
     },
     /// A create was refused, but nothing is there: another create was under way, or the object was just deleted.
@@ -46,7 +46,7 @@ impl fmt::Display for AttemptFailure {
     }
 }
 
-/// What to do about a failure.
+/// The decision about a failure.
 enum Verdict {
     Retry,
     /// With what to do about it.
@@ -195,7 +195,7 @@ fn verdict(failure: &AttemptFailure) -> Verdict {
     }
 }
 
-/// What the operating system said, if it is at the bottom of the failure.
+/// The trouble that the operating system tells of, if it is at the bottom of the failure.
 fn trouble_of(failure: &AttemptFailure) -> Option<&'static Trouble> {
     let AttemptFailure::Error(error) = failure else { return None };
     trouble::below(error)

@@ -19,7 +19,7 @@ use reprise_core::plain::plain;
 
 /// Time to reach a server; an attempt's own limit covers the rest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Any of these says who we are, so that no profile is missed.
+/// Variables of which each gives the client credentials, so that no profile is missed.
 const CREDENTIALS: [&str; 6] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -42,7 +42,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Those of the process.
+    /// The variables of the process.
     pub fn of_process() -> Self {
         let (mut variables, mut broken) = (Vec::new(), Vec::new());
         // A name that is no text is none of ours.
@@ -56,7 +56,7 @@ impl Environment {
         Self { broken, ..Self::new(variables.into_iter()) }
     }
 
-    /// Those given. An empty one is as good as none.
+    /// The variables that are given. An empty one is as good as none.
     pub fn new(variables: impl Iterator<Item = (String, String)>) -> Self {
         Self { variables: variables.filter(|(name, value)| is_ours(name) && !value.is_empty()).collect(), broken: Vec::new() }
     }
@@ -98,7 +98,7 @@ impl Environment {
         Err(format!("{what}; profiles are not read\n  help: {}; {ELSE}", export(name)))
     }
 
-    /// Everything that sets up a client, in the order in which it is applied: the later one wins. All of it is checked.
+    /// The settings of a client, in the order in which it is applied: the later one wins. All of it is checked.
     fn settings(&self, bucket: &str) -> Result<Vec<(Key, String)>, String> {
         if let Some(name) = self.broken.first() {
             return Err(format!("{name} is no text\n  help: set it to text, or unset it"));
@@ -130,12 +130,12 @@ fn is_ours(name: &str) -> bool {
     name.starts_with("AWS_") || name == "HOME"
 }
 
-/// As the client library reads a yes.
+/// True for a value that the client library reads as a yes.
 fn is_true(value: &str) -> bool {
     ["1", "true", "on", "yes", "y"].contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// How the credentials of a profile get into the environment.
+/// Help for a profile: how its credentials get into the environment.
 fn export(profile: &str) -> String {
     let is_word = |sign: char| sign.is_ascii_alphanumeric() || "-_.@/+=:,".contains(sign);
     let name = if profile.chars().all(is_word) { profile.to_owned() } else { format!("'{}'", plain(profile).replace('\'', r"'\''")) };

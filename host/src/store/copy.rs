@@ -7,7 +7,7 @@ use super::attempts::{AttemptFailure, Attempts, absent_as_none};
 use super::error::StoreError;
 use super::handle::Store;
 
-/// What a copy found.
+/// The outcome of a copy inside a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copied {
     /// The target did not exist; now it is a copy.
@@ -22,8 +22,8 @@ impl Store {
     /// Copies an object of so many bytes to a path where nothing is, inside the store: its bytes do not come here. The copy is whole or
     /// absent, and is durable when this returns.
     ///
-    /// The source must exist at the moment of the copy itself. So whoever has removed it need not fear that somebody who looked before
-    /// and sleeps in between still copies it.
+    /// The source must exist at the moment of the copy itself. So a host that has removed it need not fear that another one, which looked
+    /// before and sleeps in between, still copies it.
     ///
     /// A bucket may not know copies on the condition that the target is absent, so there it is looked up before. Two that copy to one
     /// target at the same time may both get [`Copied::New`]: they must copy equal bytes.

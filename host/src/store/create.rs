@@ -26,7 +26,7 @@ use super::limits::{self, StoreLimits};
 /// Parts under way at a time.
 const PARTS_AT_ONCE: usize = 4;
 
-/// What a create found.
+/// The outcome of a create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
     /// The object did not exist; now it holds our bytes.
@@ -35,7 +35,7 @@ pub enum Created {
     Exists,
 }
 
-/// How to create an object.
+/// The way in which an object is created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Creation {
     /// An earlier create of these bytes at this path ended unknown: where they are there, they count as ours.
@@ -44,7 +44,7 @@ pub struct Creation {
     pub whole: bool,
 }
 
-/// What is at a path, compared with some bytes.
+/// The object at a path, compared with some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
     Absent,
@@ -64,7 +64,7 @@ impl Store {
         self.create_as(path, bytes, Creation::default()).await
     }
 
-    /// As [`Store::create`], with a say in how.
+    /// Creates an object as [`Store::create`] does, with a say in how.
     ///
     /// # Errors
     /// As [`Store::create`].
@@ -93,7 +93,7 @@ impl Store {
                     return Ok(if unknown && seen == Seen::Equal { Created::New } else { Created::Exists });
                 }
                 Ok(Seen::Absent) => attempts.failed(made, failure).await?,
-                // What the put said matters more than why nobody could look, unless it only said that something is there.
+                // What the put said matters more than why the look failed, unless it only said that something is there.
                 Err(looking) => attempts.failed(made, if matches!(failure, AttemptFailure::Vanished) { looking } else { failure }).await?,
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Why a store did not do as asked. Each message names the object in full and ends with what to do.
+/// The error of a storage call. Each message names the object in full and ends with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Every attempt failed. A create may have happened all the same. Trying again later may help.
@@ -101,7 +101,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later without anyone changing anything.
+    /// True where the same call may succeed later without anyone changing anything.
     pub fn is_passing(&self) -> bool {
         matches!(self, StoreError::Unavailable { .. } | StoreError::Timeout { .. })
     }

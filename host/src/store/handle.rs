@@ -14,36 +14,36 @@ use super::strays::Strays;
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) objects: Arc<dyn ObjectStore>,
-    /// What comes before every path, inside `objects`. Ends without `/`; may be empty.
+    /// Segments before every path, inside `objects`. Ends without `/`; may be empty.
     pub(super) prefix: String,
-    /// For messages: the location, and the job where it is one's.
+    /// The location, and the job where the store is that of one, for messages.
     pub(super) root: String,
     pub(super) limits: StoreLimits,
     /// Bytes above which a create goes up in parts; none where one call takes any size.
     pub(super) large_bytes: Option<usize>,
-    /// Where it is, where it is a folder.
+    /// The folder, where the store is one.
     pub(super) folder: Option<Arc<FilePath>>,
     pub(super) strays: Arc<Strays>,
 }
 
 /// The location of a store, as its url says: its client, and what is asked of objects there.
 pub struct Location {
-    /// Their client.
+    /// The client of the objects.
     pub objects: Arc<dyn ObjectStore>,
     /// Segments before the job, joined by `/`; may be empty.
     pub prefix: String,
-    /// For messages.
+    /// The location as messages show it.
     pub shown: String,
     /// Bytes above which an object has to go up in parts.
     pub large_bytes: Option<usize>,
     /// The folder, where it is one.
     pub folder: Option<Arc<FilePath>>,
-    /// What was passed over there.
+    /// Things that were passed over there.
     pub strays: Arc<Strays>,
 }
 
 impl Location {
-    /// One without a prefix, that takes objects of any size in one call.
+    /// A location without a prefix, that takes objects of any size in one call.
     pub fn new(objects: Arc<dyn ObjectStore>, shown: String) -> Self {
         Self { objects, prefix: String::new(), shown, large_bytes: None, folder: None, strays: Arc::default() }
     }

@@ -16,7 +16,7 @@ pub const LARGE_BYTES: usize = 64 << 20;
 /// The limits of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// For one attempt, without what moving the object's bytes takes: that is allowed the time it takes at [`BYTES_PER_SECOND_MIN`].
+    /// Time of one attempt, and as much more as the object's bytes take at [`BYTES_PER_SECOND_MIN`].
     pub timeout: Duration,
     /// Attempts after the first one.
     pub retries: u32,

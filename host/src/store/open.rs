@@ -34,7 +34,7 @@ impl Store {
         Self::open_with(url, base_dir, job, limits, None).await
     }
 
-    /// As [`open`](Self::open), with an intercept that may interfere with each call: to see what a job makes of faults.
+    /// Opens the store of a job as [`open`](Self::open) does, with an intercept that may interfere with each call: to see what a job makes of faults.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -48,7 +48,7 @@ impl Store {
         Self::open_in(&Environment::of_process(), url, base_dir, job, limits, intercept).await
     }
 
-    /// As [`open`](Self::open), with variables that are given instead of those of the process: for processes that reach several buckets.
+    /// Opens the store of a job as [`open`](Self::open) does, with variables that are given instead of those of the process: for processes that reach several buckets.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -86,7 +86,7 @@ impl Store {
         Self::open_place_with(url, base_dir, limits, None).await
     }
 
-    /// As [`open_place`](Self::open_place), with an intercept that may interfere with each call.
+    /// Opens a place as [`open_place`](Self::open_place) does, with an intercept that may interfere with each call.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -118,7 +118,7 @@ impl Store {
         Self::open_place_in(&environment, url, FilePath::new("."), limits, None).await.expect("it is set up")
     }
 
-    /// As [`Store::open`], for readers: a folder that is missing is not made, and gives nothing.
+    /// Opens the store of a job as [`Store::open`] does, for readers: a folder that is missing is not made, and gives nothing.
     ///
     /// # Errors
     /// As [`Store::open`], and [`StoreError::Config`] where a file lies in the place of the folder.
@@ -210,7 +210,7 @@ async fn make_folder(folder: &FilePath) -> std::io::Result<()> {
     Ok(())
 }
 
-/// All opens of one name in this process see the same objects.
+/// The location of a store in memory: all opens of one name in this process see the same objects.
 fn memory(name: &str) -> Result<Location, String> {
     static NAMED: LazyLock<Mutex<BTreeMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
     if !name.is_empty() {

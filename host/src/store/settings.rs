@@ -6,7 +6,7 @@ use object_store::ClientConfigKey;
 use object_store::aws::AmazonS3ConfigKey as Key;
 use url::{Host, Url};
 
-/// What a setting is about.
+/// The subject of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum About {
     /// The address of a server.

@@ -6,11 +6,11 @@ use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
 use reprise_core::description::Description;
 
-/// A piece of what a call emitted, checked.
+/// A piece of the output of a call, checked.
 pub(super) struct OutputPiece {
     /// Rows by output port; none is empty.
     pub(super) outputs: Vec<(u32, Batch)>,
-    /// There is more.
+    /// True where the output goes on.
     pub(super) more: bool,
 }
 
@@ -19,11 +19,11 @@ pub(super) struct OutputPiece {
 pub struct Rejection {
     /// Index into the batch that was given.
     pub row: u32,
-    /// What is wrong with it; at most 4 KiB.
+    /// The reason in the words of the operator; at most 4 KiB.
     pub reason: String,
 }
 
-/// What a call of `process` did, checked.
+/// The output and the rejections of a call of `process`, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Rows by output port, in the order in which the guest returned them; none is empty.
@@ -32,12 +32,12 @@ pub struct Outcome {
     pub rejected: Vec<Rejection>,
 }
 
-/// Which cells a snapshot is to hold.
+/// The cells that a snapshot is to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Every cell.
     Full,
-    /// Those that were set or removed since the last snapshot that was read to its end.
+    /// Cells that were set or removed since the last snapshot that was read to its end.
     Changes,
 }
 

@@ -64,7 +64,7 @@ impl Component {
         Ok(Self { inner: Arc::new(inner), grants: Arc::default() })
     }
 
-    /// The same component, whose instances are granted this. Without it they are granted nothing.
+    /// The component with grants for its instances. Without it they are granted nothing.
     ///
     /// # Errors
     /// Where the component would never see what is granted.
@@ -83,31 +83,31 @@ impl Component {
         self.inner.digest
     }
 
-    /// True where it exports the interface `state`.
+    /// True where the component exports the interface `state`.
     #[must_use]
     pub fn has_state(&self) -> bool {
         self.inner.state.is_some()
     }
 
-    /// True where the instructions of its instances are counted.
+    /// True where the instructions of the component's instances are counted.
     #[must_use]
     pub fn counts_fuel(&self) -> bool {
         self.inner.engine.settings.fuel
     }
 
-    /// What it imports.
+    /// The names of what the component imports.
     #[must_use]
     pub fn imports(&self) -> &[String] {
         &self.inner.imports
     }
 
-    /// What it exports.
+    /// The names of what the component exports.
     #[must_use]
     pub fn exports(&self) -> &[String] {
         &self.inner.exports
     }
 
-    /// What it says it is, checked. A fresh instance, to which nothing is granted, is asked once; clones remember the answer.
+    /// The description of the component, checked. A fresh instance, to which nothing is granted, is asked once; clones remember the answer.
     ///
     /// # Errors
     /// Where it traps, or says what no description may say.

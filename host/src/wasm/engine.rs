@@ -20,9 +20,9 @@ use std::time::Duration;
 use wasmtime::component::{Component as Compiled, HasSelf, InstancePre, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline};
 
-/// Where there is little address space: room that a memory grows into before it has to move.
+/// Room that a memory grows into before it has to move, where there is little address space.
 const TIGHT_GROWTH_BYTES: u64 = 4 << 20;
-/// Likewise, memory behind it that nobody can touch.
+/// Memory behind each memory that no guest can touch, where there is little address space.
 const TIGHT_GUARD_BYTES: u64 = 64 << 10;
 /// Share of the address space that is left which memories may take, as one part of so many.
 const ADDRESS_SPACE_SHARE: u64 = 2;
@@ -43,7 +43,7 @@ const FUEL: u64 = u64::MAX;
 pub(super) struct SharedEngine {
     pub(super) engine: Engine,
     linker: Linker<Guest>,
-    /// With the virtual WASI; made for the first component that imports it.
+    /// The linker with the virtual WASI; made for the first component that imports it.
     wasi_linker: OnceLock<Linker<Guest>>,
     pub(super) settings: Settings,
     _ticker: Ticker,
@@ -169,7 +169,7 @@ fn config(settings: &Settings) -> Config {
     config
 }
 
-/// As [`config`], with as little address space as it takes. What the pool bounds is bounded by the meter of each instance.
+/// The configuration of [`config`] with as little address space as it takes. What the pool bounds is bounded by the meter of each instance.
 fn tight(settings: &Settings) -> Config {
     let mut config = config(settings);
     config.memory_reservation(0);

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who an instance is. Seeds its random numbers.
+/// The identity of an instance. Seeds its random numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceIdentity {
     /// Name of the job.
@@ -32,9 +32,9 @@ pub struct InstanceIdentity {
 pub struct Call {
     /// Number of the call, the same when the call is replayed. Seeds `random`.
     pub number: u64,
-    /// What `now` answers: milliseconds since 1970-01-01T00:00:00Z.
+    /// Processing time, as `now` answers it: milliseconds since 1970-01-01T00:00:00Z.
     pub now_ms: i64,
-    /// What the monotonic clock of WASI shows at least: the most that [`Instance::instant_ns`](super::Instance::instant_ns) was before the call,
+    /// The least that the monotonic clock of WASI shows: the most that [`Instance::instant_ns`](super::Instance::instant_ns) was before the call,
     /// that of instances which failed included. It belongs to the circumstances since a guest may sleep, and an instance that repeats the call
     /// may not have slept.
     pub instant_ns: u64,
@@ -50,11 +50,11 @@ pub(super) struct TooManyHostCalls {
 /// The data of a wasmtime store.
 pub(super) struct Guest {
     pub(super) meter: Meter,
-    /// Of the call that is under way.
+    /// The deadline of the call that is under way.
     pub(super) timer: Timer,
-    /// Since it was taken the last time.
+    /// The usage since it was taken the last time.
     pub(super) usage: Usage,
-    /// What a component that imports `wasi:*` gets; others never reach it.
+    /// The virtual WASI of a component that imports `wasi:*`; others never reach it.
     pub(super) wasi: Wasi,
     seed: u64,
     call: Call,
@@ -155,7 +155,7 @@ impl Guest {
         self.call.now_ms
     }
 
-    /// What the monotonic clock shows at least in this call.
+    /// The least that the monotonic clock shows in this call.
     pub(super) fn instant_min_ns(&self) -> u64 {
         self.call.instant_ns
     }

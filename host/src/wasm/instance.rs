@@ -37,13 +37,13 @@ pub(super) struct Exports {
     pub(super) state: Option<state::Guest>,
 }
 
-/// How a call stands to the one before it.
+/// The relation of a call to the one before it.
 enum Begin<'a> {
     /// A call of its own.
     Call(Call),
     /// A call that gets no rows, at the time of the one before.
     Aside,
-    /// Likewise, and one of several that share their time.
+    /// A call at the time of the one before, and one of several that share their time.
     Among(&'a mut Allowance),
     /// The next piece of the one before: its time goes on.
     Resumed,
@@ -52,7 +52,7 @@ enum Begin<'a> {
 /// Deadlines that a call has which is repeated: it came to its end within one of them the first time, and no two runs take the same time.
 const REPEATED_DEADLINES: u32 = 2;
 
-/// One running copy of a component.
+/// An instance of a component: its store, its exports and its limits.
 pub struct Instance {
     store: Store<Guest>,
     exports: Exports,
@@ -60,7 +60,7 @@ pub struct Instance {
     limits: Limits,
     /// The time that the pieces of the last call have together.
     allowance: Allowance,
-    /// How far the last call has come.
+    /// The progress of the last call.
     reached: Reached,
     index: u32,
     /// The call that killed it.
@@ -89,13 +89,13 @@ impl Instance {
         self.is_repeating = is_repeating;
     }
 
-    /// What the component says it is.
+    /// The description of the component.
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.description
     }
 
-    /// What it may use.
+    /// The limits of the instance.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -190,7 +190,7 @@ impl Instance {
         self.part(scope, part_bytes_max, Begin::Aside)
     }
 
-    /// As [`Instance::snapshot`], one of several parts.
+    /// Reads one of several parts of a snapshot.
     pub(super) fn part_among(&mut self, scope: Scope, part_bytes_max: u32, allowance: &mut Allowance) -> Result<Part, GuestError> {
         self.part(scope, part_bytes_max, Begin::Among(allowance))
     }
@@ -244,18 +244,18 @@ impl Instance {
         self.store.data().circumstances()
     }
 
-    /// What its monotonic clock shows next at least; 0 where its guest never looked at it. For the circumstances of the next call.
+    /// The least that the monotonic clock of the instance shows next; 0 where the guest never looked at it. For the circumstances of the next call.
     #[must_use]
     pub fn instant_ns(&self) -> u64 {
         self.store.data().wasi.next_ns()
     }
 
-    /// Lets it stand where another instance stood after a call.
+    /// Lets the instance stand where another instance stood after a call.
     pub fn set_circumstances(&mut self, call: Call) {
         self.store.data_mut().set_circumstances(call);
     }
 
-    /// What the operator counted, by name.
+    /// The counters of the operator, by name.
     #[must_use]
     pub fn counters(&self) -> &BTreeMap<String, u64> {
         self.store.data().counters()
@@ -274,7 +274,7 @@ impl Instance {
         self.store.data().meter.peak_bytes()
     }
 
-    /// What the instance used since the last time.
+    /// The usage of the instance since the last time.
     pub fn take_usage(&mut self) -> Usage {
         let guest = self.store.data_mut();
         Usage { memory_peak_bytes: guest.meter.peak_bytes(), ..std::mem::take(&mut guest.usage) }

@@ -24,12 +24,12 @@ pub const COUNTER_NAME_BYTES_MAX: usize = 64;
 pub const OUTPUTS_PER_PIECE_MAX: usize = 4096;
 /// Chunks that one part of a snapshot may hold: as many times its slots as anybody needs, and no more than a host can hold at once.
 pub const CHUNKS_PER_PART_MAX: usize = 4096;
-/// What a cell counts beside its bytes, for the ends in its chunk.
+/// Bytes that a cell counts beside its own, for the ends in its chunk.
 pub(super) const CELL_ENDS_BYTES: u64 = 12;
 /// Bytes that `describe` may return: the names of a description at their longest take a tenth of it.
 pub(super) const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
 
-/// What one instance may use.
+/// The limits of one instance.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Linear memory. At most [`Settings::memory_bytes_max`](super::Settings).
@@ -39,10 +39,10 @@ pub struct Limits {
     /// ticks later, or later still where the machine is so busy that the ticks come late. The pieces of an output have it together, and once
     /// more for each `output_bytes_max` that were handed out; the parts of a snapshot likewise, for each full part.
     pub deadline: Duration,
-    /// What `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
+    /// Bytes that `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
     /// guest is told, and hands out more than that in pieces.
     pub output_bytes_max: u64,
-    /// What all pieces of one call may hold together; a batch counts [`BATCH_BYTES`](super::BATCH_BYTES) more there.
+    /// Bytes of all pieces of one call together; a batch counts [`BATCH_BYTES`](super::BATCH_BYTES) more there.
     pub call_output_bytes_max: u64,
     /// Elements of each table. At most [`TABLE_ELEMENTS_MAX`].
     pub table_elements_max: u32,
@@ -55,7 +55,7 @@ pub struct Limits {
     pub log_lines_per_call_max: u32,
     /// Lines that an instance may log within a second of the clock that the caller tells; the rest is counted and dropped.
     pub log_lines_per_second_max: u32,
-    /// What one whole snapshot may hold: bytes of keys, items and values, and 12 bytes a cell.
+    /// Bytes of one whole snapshot: those of keys, items and values, and 12 bytes a cell.
     pub snapshot_bytes_max: u64,
 }
 
@@ -178,7 +178,7 @@ impl ResourceLimiter for Meter {
     }
 }
 
-/// A guest's text, cut at a character to `bytes_max`. It may hold anything: whoever shows it makes it plain ([`reprise_core::plain`]).
+/// A guest's text, cut at a character to `bytes_max`. It may hold anything, and is made plain where it is shown ([`reprise_core::plain`]).
 pub(super) fn cut(text: &str, bytes_max: usize) -> String {
     text[..text.floor_char_boundary(bytes_max)].to_owned()
 }

@@ -8,7 +8,7 @@ pub const LOG_LINES_MAX: usize = 2000;
 /// Log lines that a [`GuestError`](super::GuestError) carries.
 pub const LOG_TAIL_LINES: usize = 16;
 
-/// How much a log line matters.
+/// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// The finest.
@@ -23,12 +23,12 @@ pub enum Level {
     Error,
 }
 
-/// One line that an instance logged.
+/// A line that an instance logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// How much it matters.
+    /// The severity of the line.
     pub level: Level,
-    /// The text, cut to 4 KiB. It may hold anything: whoever shows it makes it plain.
+    /// The text, cut to 4 KiB. It may hold anything: it is made plain where it is shown.
     pub message: String,
     /// Number of the call that logged it.
     pub call: u64,

@@ -13,7 +13,7 @@ use reprise_core::batch::Batch;
 pub const PIECES_MAX: u32 = 1 << 16;
 /// Pieces without a row that a guest may return in a row, before it counts as one that never ends.
 pub const EMPTY_PIECES_MAX: u32 = 16;
-/// What a batch counts beside its rows in [`Limits::call_output_bytes_max`](super::Limits): what the host holds for it, whatever is in it.
+/// Bytes that a batch counts beside its rows in [`Limits::call_output_bytes_max`](super::Limits): what the host holds for it, whatever is in it.
 pub const BATCH_BYTES: u64 = 256;
 
 impl Instance {

@@ -36,7 +36,7 @@ pub(super) struct CompiledCache {
     dir: PathBuf,
 }
 
-/// What a compiled component depends on: the bytes it was made from, the version of wasmtime, its settings, the machine.
+/// The key of a compiled component, made of all that it depends on: the bytes it was made from, the version of wasmtime, its settings, the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key([u8; 32]);
 

@@ -17,7 +17,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 use wasmtime::component::Component as Compiled;
 
-/// How long a component may compile before that is told.
+/// Time that a component may compile before that is told.
 const COMPILING_TOLD_AFTER: Duration = Duration::from_millis(1_500);
 
 /// The runtime of components: their engine, and the cache of compiled ones. Clones share it; the thread of its ticks ends when the last clone, and the last component and instance, are gone.
@@ -49,7 +49,7 @@ impl Runtime {
         self.load_named(bytes, "a component")
     }
 
-    /// As [`Runtime::load`], with a name for people who wait for it.
+    /// Makes a component ready as [`Runtime::load`] does, with a name for people who wait for it.
     ///
     /// # Errors
     /// As [`Runtime::load`].

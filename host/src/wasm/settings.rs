@@ -8,7 +8,7 @@ use std::time::Duration;
 /// address cannot reach past them: measured, guests run 1.5 times as fast as with a smaller reservation. It is address space, not memory:
 /// nothing is committed before a guest touches it.
 pub(super) const RESERVATION_BYTES: u64 = 4 << 30;
-/// Memory behind each memory that nobody can touch, so that an access past its end is noticed. As wasmtime has it for the reservation above.
+/// Memory behind each memory that no guest can touch, so that an access past its end is noticed. As wasmtime has it for the reservation above.
 pub(super) const GUARD_BYTES: u64 = 32 << 20;
 /// Stack of a guest, unless a job says otherwise.
 const STACK_BYTES_DEFAULT: usize = 512 << 10;
@@ -16,7 +16,7 @@ const STACK_BYTES_DEFAULT: usize = 512 << 10;
 /// Settings of a [`Runtime`](super::Runtime).
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where compiled components are kept, in files that only this user can write. `None`: compile at every start.
+    /// The folder of compiled components, in files that only this user can write. `None`: compile at every start.
     pub cache_dir: Option<PathBuf>,
     /// Grain of deadlines, 1 to 10 ms.
     pub tick: Duration,
@@ -51,7 +51,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The same, with room for instances of a component with so many memories each.
+    /// The settings with room for instances of a component with so many memories each.
     #[must_use]
     pub fn with_memories(self, each: u32) -> Self {
         let further_memories_max = self.instances_max.saturating_mul(each.saturating_sub(1));

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// What an instance used since it was asked the last time. Calls that failed are in it.
+/// The resources that an instance used since it was asked the last time. Calls that failed are in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Calls that reached the guest. Each piece of an output and each part of a snapshot is one.
