@@ -4,7 +4,7 @@
 //! The guests are those of `tests/components` and of the examples; `cargo xtask test` builds them.
 
 use reprise::wasm::{
-    Call, Component, Fault, GuestError, Identity, Instance, Kind, Limits, LoadError, Runtime, Scope, Settings, World, inspect,
+    BinaryKind, Call, Component, Fault, GuestError, Instance, InstanceIdentity, Limits, LoadError, Runtime, Scope, Settings, World, inspect,
 };
 use reprise_core::batch::{Batch, Row};
 use reprise_core::cells::Chunk;
@@ -40,8 +40,8 @@ pub(super) fn limits() -> Limits {
     Limits { memory_bytes_max: MEMORY_BYTES_MAX, deadline: Duration::from_secs(60), ..Limits::default() }
 }
 
-pub(super) fn identity() -> Identity {
-    Identity { job: "guests".into(), operator: "guest".into(), instance: 0, seed: 0 }
+pub(super) fn identity() -> InstanceIdentity {
+    InstanceIdentity { job: "guests".into(), operator: "guest".into(), instance: 0, seed: 0 }
 }
 
 pub(super) fn call(number: u64) -> Call {
@@ -238,7 +238,7 @@ fn a_refused_config_is_told() {
 fn core_modules_load_and_say_what_they_are() {
     for (name, world) in [("echo", World::Stateless), ("running-count", World::Stateful)] {
         let inspection = inspect(&bytes(name)).unwrap();
-        assert_eq!((inspection.kind, inspection.world), (Kind::Module, Some(world)));
+        assert_eq!((inspection.kind, inspection.world), (BinaryKind::Module, Some(world)));
         assert!(inspection.alien_imports().is_empty());
         let component = load(name);
         assert_eq!((component.imports(), component.exports()), (&inspection.imports[..], &inspection.exports[..]));

@@ -5,8 +5,8 @@
 
 use crate::support::{Place, guest};
 use reprise::wasm::{
-    Answer, Call, Component, Fault, Folder, GrantError, Grants, GuestError, HANDLES_MAX, Identity, Instance, Level, Limits, Runtime,
-    Settings, World, inspect,
+    Answer, Call, Component, Fault, GrantError, Grants, GuestError, HANDLES_MAX, Instance, InstanceIdentity, Level, Limits,
+    PreopenedFolder, Runtime, Settings, World, inspect,
 };
 use reprise_core::batch::{Batch, Row};
 use serde_json::Value;
@@ -27,7 +27,7 @@ fn probe() -> Component {
 
 fn start_as(component: &Component, instance: u32) -> Instance {
     let limits = Limits { deadline: Duration::from_secs(60), log_lines_per_call_max: 10, ..Limits::default() };
-    let identity = Identity { job: "wasi".into(), operator: "probe".into(), instance, seed: 0 };
+    let identity = InstanceIdentity { job: "wasi".into(), operator: "probe".into(), instance, seed: 0 };
     let mut started = component.instantiate(&limits, identity).unwrap();
     started.open("{}", 2, call(0)).unwrap();
     started
@@ -175,7 +175,7 @@ fn a_guest_of_wasip2_cannot_make_the_host_keep_or_make_more_than_there_is() {
 fn a_guest_of_wasip2_that_asks_without_end_is_ended_at_its_limit_of_host_calls() {
     // No deadline that a test would last ends it.
     let limits = Limits { deadline: Duration::from_secs(3600), host_calls_per_call_max: 10_000, ..Limits::default() };
-    let identity = Identity { job: "wasi".into(), operator: "probe".into(), instance: 0, seed: 0 };
+    let identity = InstanceIdentity { job: "wasi".into(), operator: "probe".into(), instance: 0, seed: 0 };
     let mut instance = probe().instantiate(&limits, identity).unwrap();
     instance.open("{}", 2, call(0)).unwrap();
     let error = try_ask(&mut instance, call(1), "storm").unwrap_err();
@@ -216,7 +216,7 @@ fn folder(place: &Path) {
 
 fn reader(place: &Path) -> Instance {
     folder(place);
-    let folders = vec![Folder::new("/data", &place.join("words")).unwrap()];
+    let folders = vec![PreopenedFolder::new("/data", &place.join("words")).unwrap()];
     start_as(&probe().granted(Grants { folders, ..Grants::default() }).unwrap(), 0)
 }
 
@@ -299,7 +299,7 @@ fn a_folder_that_is_not_there_cannot_be_granted_to_a_guest_of_wasip2() {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("file"), "x").unwrap();
     for name in ["missing", "file"] {
-        assert!(matches!(Folder::new("/data", &place.path().join(name)), Err(GrantError::Folder { .. })), "{name}");
+        assert!(matches!(PreopenedFolder::new("/data", &place.path().join(name)), Err(GrantError::Folder { .. })), "{name}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! One fault at one storage call, of all those that a job and its sinks make, counted together.
 
-use reprise::store::{CallKind, Intercept, Interference, Limits, StorageCall};
+use reprise::store::{CallKind, Intercept, Interference, StorageCall, StoreLimits};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tokio::sync::Notify;
@@ -139,7 +139,7 @@ impl Intercept for Trap {
         interference
     }
 
-    fn limits(&self, limits: Limits) -> Limits {
-        Limits { large_bytes: Some(LARGE_BYTES), part_bytes: LARGE_BYTES, ..limits }
+    fn limits(&self, limits: StoreLimits) -> StoreLimits {
+        StoreLimits { large_bytes: Some(LARGE_BYTES), part_bytes: LARGE_BYTES, ..limits }
     }
 }

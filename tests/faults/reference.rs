@@ -10,7 +10,7 @@ use bytes::Bytes;
 use reprise::clock::Clock;
 use reprise::job::survey::{self, Cells, Choice, Verify};
 use reprise::job::{self, Ending, Error, Notice, Options, Prepared, Start};
-use reprise::store::{Intercept, Limits, Store};
+use reprise::store::{Intercept, Store, StoreLimits};
 use reprise::wasm::Component;
 use reprise_core::checkpoint::manifest::{Manifest, Quarantine, Request, Resume};
 use reprise_core::checkpoint::paths;
@@ -114,7 +114,7 @@ fn topology() -> String {
     let mut text = format!(
         "name = \"{JOB}\"\n\
          [checkpoint]\nstore = \"memory:\"\ninterval = \"24h\"\nuncheckpointed-max = \"64KiB\"\nkeep = 3\nchain-length-max = 2\n\
-         savepoint-poll = \"1h\"\nretries = 2\nbackoff = \"1ms..2ms\"\noutage-max = \"0s\"\nbreaker-pause = \"10ms\"\n\
+         savepoint-poll = \"1h\"\nretries = 2\nbackoff = \"1ms..2ms\"\noutage-max = \"0s\"\n\
          [flow]\nbatch-rows = 16\n\
          [[source]]\nname = \"lines\"\nfile = {{ path = \"in/*\", row-max = \"2KiB\" }}\n"
     );
@@ -186,12 +186,12 @@ impl Drop for Site<'_> {
 impl Site<'_> {
     /// The store of the job.
     pub async fn state(&self) -> Store {
-        Store::open(&format!("memory:{}-state", self.name), Path::new("."), JOB, Limits::default()).await.unwrap()
+        Store::open(&format!("memory:{}-state", self.name), Path::new("."), JOB, StoreLimits::default()).await.unwrap()
     }
 
     /// The place of the sink `objects`.
     async fn objects(&self) -> Store {
-        Store::open_place(&format!("memory:{}-out", self.name), Path::new("."), Limits::default()).await.unwrap()
+        Store::open_place(&format!("memory:{}-out", self.name), Path::new("."), StoreLimits::default()).await.unwrap()
     }
 
     fn prepared(&self) -> Prepared {

@@ -3,7 +3,7 @@
 use super::calls::{At, Fault, Trap};
 use super::reference::{COUNTER, Image, reference};
 use reprise::job::Ending;
-use reprise::store::{CallKind, Intercept, Interference, Limits, StorageCall};
+use reprise::store::{CallKind, Intercept, Interference, StorageCall, StoreLimits};
 use reprise_core::checkpoint::paths;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl Intercept for Keeping {
         }
     }
 
-    fn limits(&self, limits: Limits) -> Limits {
+    fn limits(&self, limits: StoreLimits) -> StoreLimits {
         self.0.limits(limits)
     }
 }

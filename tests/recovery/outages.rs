@@ -23,7 +23,7 @@ impl Intercept for Outage {
     }
 }
 
-const QUICK: &str = "retries = 1\nbackoff = \"1ms..2ms\"\nbreaker-failures = 3\nbreaker-pause = \"10ms\"";
+const QUICK: &str = "retries = 1\nbackoff = \"1ms..2ms\"";
 
 fn run(folder: &Folder, intercept: Arc<dyn Intercept>, on: impl FnMut(&Notice) -> Then + Send) -> Run {
     folder.run_set(2, |options| options.intercept = Some(intercept), on)

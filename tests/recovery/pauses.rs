@@ -4,7 +4,7 @@ use super::jobs::{Folder, JOB, Run, Then, Topology, running_counts};
 use reprise::clock::Clock;
 use reprise::engine::OperatorEvent;
 use reprise::job::{self, By, Ending, Error, Notice, Resumed};
-use reprise::store::{Limits, Store};
+use reprise::store::{Store, StoreLimits};
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::checkpoint::manifest::Resume;
 use reprise_core::checkpoint::paths;
@@ -42,7 +42,7 @@ fn key(line: &str) -> &str {
 fn ask(folder: &Folder, operators: &[&str], wait: Duration) -> Result<Vec<Resumed>, Error> {
     let operators: Vec<String> = operators.iter().map(|name| (*name).to_owned()).collect();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        let store = Store::open("file:./state", &folder.path(""), JOB, Limits::default()).await.unwrap();
+        let store = Store::open("file:./state", &folder.path(""), JOB, StoreLimits::default()).await.unwrap();
         job::ask_to_resume(&store, &operators, By { writer: 7, now_ms: 1_000 }, wait).await
     })
 }

@@ -4,7 +4,7 @@ use super::jobs::{Folder, JOB, Run, Then, Topology, running_counts};
 use reprise::clock::Clock;
 use reprise::job::survey::{self, Kept, RowFilter, RowState, SurveyError};
 use reprise::job::{self, Asked, By, ChosenRows, Ending, Notice};
-use reprise::store::{Limits, Store};
+use reprise::store::{Store, StoreLimits};
 use reprise_core::checkpoint::quarantine::{ObjectName, is_replay_source};
 use reprise_core::codec::record;
 use reprise_core::ids::Epoch;
@@ -66,7 +66,7 @@ fn now<T>(work: impl Future<Output = T>) -> T {
 }
 
 async fn store(folder: &Folder) -> Store {
-    Store::open("file:./state", &folder.path(""), JOB, Limits::default()).await.unwrap()
+    Store::open("file:./state", &folder.path(""), JOB, StoreLimits::default()).await.unwrap()
 }
 
 const BY: By = By { writer: 7, now_ms: 1_000 };

@@ -2,7 +2,7 @@
 
 use super::jobs::{Folder, JOB, Run, Then, counting, keys, parsed, running_counts};
 use reprise::job::{self, Ending, Kind, Notice, Start};
-use reprise::store::{Limits, Store};
+use reprise::store::{Store, StoreLimits};
 use reprise_core::checkpoint::manifest::Request;
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::record;
@@ -140,7 +140,7 @@ fn a_savepoint_outlives_the_checkpoints_around_it_until_it_is_dropped() {
     assert!(needed.iter().all(is_there), "a sweep deleted what a savepoint needs");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = Store::open("file:./state", &folder.path(""), JOB, Limits::default()).await.unwrap();
+        let store = Store::open("file:./state", &folder.path(""), JOB, StoreLimits::default()).await.unwrap();
         job::remove_savepoint(&store, "middle").await.unwrap();
         let error = job::remove_savepoint(&store, "middle").await.unwrap_err();
         assert!(error.to_string().contains("does not exist"), "{error}");
@@ -202,7 +202,7 @@ fn who_asks_where_nobody_answers_takes_the_request_back() {
     let folder = Folder::new(&counting(SETTINGS, true));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = Store::open("file:./state", &folder.path(""), JOB, Limits::default()).await.unwrap();
+        let store = Store::open("file:./state", &folder.path(""), JOB, StoreLimits::default()).await.unwrap();
         let error = job::ask_for_savepoint(&store, &request("unheard", false), Duration::ZERO).await.unwrap_err();
         assert!(error.to_string().contains("no host answered") && error.to_string().contains("--offline"), "{error}");
         for name in ["", "../x", ".hidden", "a/b", &"n".repeat(65)] {

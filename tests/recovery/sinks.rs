@@ -2,7 +2,7 @@
 
 use super::jobs::{Folder, Topology, counting_into, keys, parsed, running_counts};
 use reprise::job::{Ending, Notice};
-use reprise::store::{Limits, Store};
+use reprise::store::{Store, StoreLimits};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of a job.
@@ -22,7 +22,7 @@ fn prepared(topology: &Topology) -> Folder {
 fn rows_at(folder: &Folder, url: &str) -> Vec<(String, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let lines: Vec<String> = runtime.block_on(async {
-        let store = Store::open_place(url, &folder.path(""), Limits::default()).await.unwrap();
+        let store = Store::open_place(url, &folder.path(""), StoreLimits::default()).await.unwrap();
         let mut lines = Vec::new();
         for entry in store.list("").await.unwrap().into_iter().filter(|entry| !entry.path.starts_with('.')) {
             let bytes = store.get(&entry.path).await.unwrap().unwrap();

@@ -152,14 +152,12 @@ pub fn variables(port: u16) -> Vec<(String, String)> {
         ("AWS_REGION", REGION),
         ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
         ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
-        // What else the machine knows of buckets does not count: an empty variable is none, an empty file says nothing.
+        // What else the machine knows of buckets does not count: an empty variable is none.
         ("AWS_ENDPOINT_URL_S3", ""),
         ("AWS_SESSION_TOKEN", ""),
         ("AWS_PROFILE", ""),
         ("AWS_DEFAULT_PROFILE", ""),
         ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", ""),
-        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
-        ("AWS_CONFIG_FILE", "/dev/null"),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }

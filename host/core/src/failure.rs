@@ -8,11 +8,9 @@
 //! | [`search`] | an instance failed: retry, narrow down, refuse the one row |
 //! | [`blame`] | whether that row is to blame, or the instance |
 //! | [`pace`] | when to take a snapshot so that an instance comes back soon enough |
-//! | [`breaker`] | whether to call something that fails at all: failures in a row |
-//! | [`window`] | the same for an operator: faults within a time |
+//! | [`window`] | whether to call an operator that fails at all: faults within a time |
 
 pub mod blame;
-pub mod breaker;
 pub mod pace;
 pub mod search;
 pub mod window;

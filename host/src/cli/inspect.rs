@@ -93,8 +93,8 @@ fn picture((path, size): (&str, usize), inspection: &Inspection, grants: Option<
         let _ = writeln!(out, "{}", plain(&text));
     };
     let kind = match inspection.kind {
-        wasm::Kind::Component => "component",
-        wasm::Kind::Module => "core module with component metadata",
+        wasm::BinaryKind::Component => "component",
+        wasm::BinaryKind::Module => "core module with component metadata",
     };
     line(format!("{path}: {kind}, {} KiB", size.div_ceil(1024)));
     if let Some((digest, description)) = described {

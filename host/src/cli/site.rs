@@ -97,7 +97,7 @@ impl Where {
     pub fn open(&self, words: &[String]) -> Result<Opened, Failure> {
         let site = match (&self.store, &self.job, words.first()) {
             (Some(store), Some(job), _) => {
-                Site { store: store.clone(), base_dir: Path::new(".").into(), job: job.clone(), limits: store::Limits::default() }
+                Site { store: store.clone(), base_dir: Path::new(".").into(), job: job.clone(), limits: store::StoreLimits::default() }
             }
             (_, _, Some(file)) => site_of(Path::new(file))?,
             _ => return Err(Failure::Usage("a topology file is missing, or `--store` with `--job`".into())),

@@ -16,7 +16,7 @@ pub struct Surroundings {
     /// Runs storage calls, which are asynchronous.
     pub runtime: tokio::runtime::Handle,
     /// Limits of storage calls.
-    pub storage: store::Limits,
+    pub storage: store::StoreLimits,
     /// May interfere with storage calls.
     pub intercept: Option<Arc<dyn store::Intercept>>,
 }

@@ -2,7 +2,7 @@
 
 use super::control::Control;
 use super::spec::OperatorSpec;
-use crate::wasm::{Call, GuestError, Identity, Instance};
+use crate::wasm::{Call, GuestError, Instance, InstanceIdentity};
 use reprise_core::description::Description;
 use reprise_core::operator::{InstanceFactory, VersionedChunk};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 #[derive(Clone)]
 pub(super) struct WasmFactory {
     pub spec: Arc<OperatorSpec>,
-    pub identity: Identity,
+    pub identity: InstanceIdentity,
     pub parallelism: u32,
     /// The call of `open`, the same for each.
     pub open: Call,

@@ -63,7 +63,7 @@ pub use spec::{DataflowSpec, OperatorSpec};
 pub use stream_element::{Payload, StreamElement};
 pub use timestamp::EPOCH_MAX;
 
-use crate::wasm::{Call, Identity};
+use crate::wasm::{Call, InstanceIdentity};
 use abort_on_panic::AbortOnPanic;
 use dataflow::{Instances, WasmOperator};
 use environment::{WasmEnvironment, failure};
@@ -196,7 +196,7 @@ fn open(worker: &Worker, spec: &DataflowSpec, restored: Vec<Vec<Restored>>) -> R
         let opened = of_worker(at, count(node), workers).zip(0..).map(|(instance, place)| {
             let to_it = |edge: &&Edge| edge.to == node && edge.place.is_none_or(|of| of == place);
             let edges = || spec.plan.edges.iter().filter(to_it);
-            let identity = Identity { job: operator.job.clone(), operator: operator.settings.name.clone(), instance, seed: 0 };
+            let identity = InstanceIdentity { job: operator.job.clone(), operator: operator.settings.name.clone(), instance, seed: 0 };
             let environment = WasmEnvironment {
                 factory: WasmFactory {
                     spec: Arc::clone(operator),

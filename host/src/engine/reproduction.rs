@@ -1,7 +1,7 @@
 //! A crash dump made to fail again, on a fresh instance.
 
 use super::guest::{self, GuestDump};
-use crate::wasm::{Component, GuestError, Identity, Limits};
+use crate::wasm::{Component, GuestError, InstanceIdentity, Limits};
 use reprise_core::operator::{FailedCall, Guest};
 
 /// What came of the attempt to make a call fail again.
@@ -27,7 +27,7 @@ pub enum Reproduction {
 
 /// Makes the calls of a crash dump on a fresh instance.
 #[must_use]
-pub fn reproduce(component: &Component, config: &str, limits: &Limits, identity: Identity, dump: &GuestDump) -> Reproduction {
+pub fn reproduce(component: &Component, config: &str, limits: &Limits, identity: InstanceIdentity, dump: &GuestDump) -> Reproduction {
     let before = |call: u64| {
         let is_start = dump.failed == FailedCall::Start;
         move |error: GuestError| match is_start {

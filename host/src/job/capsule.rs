@@ -3,7 +3,7 @@
 use super::blocking::blocking;
 use crate::engine::{CrashDumps, Failure, GuestCall, GuestDump, Reproduction, reproduce};
 use crate::store::Store;
-use crate::wasm::{self, Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
+use crate::wasm::{self, Call, GrantError, Grants, GuestError, InstanceIdentity, Limits, LoadError, PreopenedFolder, Runtime, Settings};
 use bytes::Bytes;
 use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
 use reprise_core::checkpoint::paths;
@@ -299,7 +299,7 @@ impl Beside {
                 return Err(missing(format!("the folder `{guest}`"), format!("--folder {guest}=PATH")));
             }
         }
-        let folders = self.folders.iter().map(|(guest, path)| Folder::new(guest, path)).collect::<Result<_, _>>()?;
+        let folders = self.folders.iter().map(|(guest, path)| PreopenedFolder::new(guest, path)).collect::<Result<_, _>>()?;
         Ok(Grants { environment: self.variables.clone(), folders })
     }
 }
@@ -322,7 +322,7 @@ pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
     let (limits, settings) = limits_in(&capsule.limits);
     let settings = settings.with_memories(crate::wasm::memories(&bytes));
     let loaded = Runtime::new(&settings)?.load(&bytes)?.granted(grants)?;
-    let identity = Identity { job: capsule.job.clone(), operator: capsule.operator.clone(), instance: capsule.instance.0, seed: 0 };
+    let identity = InstanceIdentity { job: capsule.job.clone(), operator: capsule.operator.clone(), instance: capsule.instance.0, seed: 0 };
     let attempt = reproduce(&loaded, &capsule.config, &limits, identity, &dump);
     Ok(Tried {
         is_other_component: loaded.digest() != capsule.component,

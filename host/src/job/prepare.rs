@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::opening;
 use crate::store::{self, Intercept, Store};
-use crate::wasm::{Component, Folder, GrantError, Grants, INSTANCES_MAX, Limits, Runtime, Settings};
+use crate::wasm::{Component, GrantError, Grants, INSTANCES_MAX, Limits, PreopenedFolder, Runtime, Settings};
 use reprise_core::description::Description;
 use reprise_core::plain::plain;
 use reprise_core::topology::{self, Operator, Plan, Problem, Topology};
@@ -36,14 +36,12 @@ fn folder(path: &Path) -> PathBuf {
 /// Opens the store of a topology, with the limits that it sets.
 pub(super) async fn store(topology: &Topology, base_dir: &Path, intercept: Option<Arc<dyn Intercept>>) -> Result<Store, Error> {
     let settings = &topology.checkpoint;
-    let limits = store::Limits {
+    let limits = store::StoreLimits {
         timeout: settings.timeout,
         retries: settings.retries,
         backoff_min: settings.backoff_min,
         backoff_max: settings.backoff_max,
-        breaker_failures: settings.breaker_failures,
-        breaker_pause: settings.breaker_pause,
-        ..store::Limits::default()
+        ..store::StoreLimits::default()
     };
     let opened = Store::open_with(&settings.store, base_dir, &topology.name, limits, intercept).await;
     opened.map_err(|error| Error::Store { doing: "open the store", error })
@@ -181,7 +179,7 @@ pub(super) fn limits_of(operator: &Operator) -> Limits {
 
 /// What the topology grants the guests of an operator, with the folders found.
 fn grants(operator: &Operator, base_dir: &Path) -> Result<Grants, GrantError> {
-    let folders = operator.grant.folders.iter().map(|folder| Folder::new(&folder.guest, &base_dir.join(&folder.path)));
+    let folders = operator.grant.folders.iter().map(|folder| PreopenedFolder::new(&folder.guest, &base_dir.join(&folder.path)));
     Ok(Grants { environment: operator.grant.variables.clone(), folders: folders.collect::<Result<_, _>>()? })
 }
 

@@ -282,7 +282,7 @@ fn size(row: &FaultedRow) -> usize {
 mod tests {
     use super::*;
     use crate::engine::Control;
-    use crate::store::{CallKind, Intercept, Interference, Limits, StorageCall, Store};
+    use crate::store::{CallKind, Intercept, Interference, StorageCall, Store, StoreLimits};
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Condvar, Mutex};
@@ -318,7 +318,7 @@ mod tests {
     async fn who_settles_the_lanes_finds_nothing_on_its_way_to_the_store() {
         let gate = Arc::new(Gate::default());
         let intercept = Some(Arc::clone(&gate) as Arc<dyn Intercept>);
-        let store = Store::open_with("memory:", Path::new("."), "j", Limits::default(), intercept).await.unwrap();
+        let store = Store::open_with("memory:", Path::new("."), "j", StoreLimits::default(), intercept).await.unwrap();
         let control = Arc::new(Control::new(Epoch(1), 1, 1, (1, 0), Vec::new()));
         let retrying = RetryingStore::new(store.clone(), Duration::ZERO, control, Arc::new(|_| ()));
         let (job, sources) = ("j".to_owned(), vec!["lines".to_owned()]);

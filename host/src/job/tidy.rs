@@ -6,7 +6,7 @@
 
 use super::notice::{Notice, Watch};
 use super::sweep::{DELETIONS_UNSEEN_MAX, Fence, Halt};
-use crate::store::{Found, Store};
+use crate::store::{PageEntry, Store};
 use reprise_core::checkpoint::capsule::Capsule;
 use reprise_core::checkpoint::expiry::{Kept, expired};
 use reprise_core::checkpoint::paths::{self, Asked};
@@ -83,7 +83,7 @@ fn age_ms(keep: &Keep) -> i64 {
     i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn kept(found: Found) -> Kept {
+fn kept(found: PageEntry) -> Kept {
     Kept { written_ms: found.written_ms, path: found.path, size_bytes: found.size_bytes }
 }
 
@@ -248,7 +248,7 @@ impl Tidy {
         let mut pages = self.store.pages(paths::REQUESTS)?;
         while let Some(page) = pages.next().await? {
             let is_old =
-                |found: &Found| paths::asked(&found.path) == Some(Asked::NotPaused) && self.is_old(found.written_ms, ANSWER_KEEP_MS);
+                |found: &PageEntry| paths::asked(&found.path) == Some(Asked::NotPaused) && self.is_old(found.written_ms, ANSWER_KEEP_MS);
             old.extend(page.into_iter().filter(is_old).map(|found| found.path));
         }
         fence.delete(&old).await
@@ -258,7 +258,7 @@ impl Tidy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{CallKind, Intercept, Interference, Limits, PAGE_OBJECTS, StorageCall};
+    use crate::store::{CallKind, Intercept, Interference, PAGE_OBJECTS, StorageCall, StoreLimits};
     use bytes::Bytes;
     use reprise_core::checkpoint::retention::Retention;
     use reprise_core::ids::{Epoch, Instance};
@@ -303,7 +303,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let last = DELETIONS_UNSEEN_MAX as u64 + 1;
         let asker: Arc<dyn Intercept> = Arc::new(Asker(folder.path().join("state/j"), last));
-        let store = Store::open_with("file:state", folder.path(), "j", Limits::default(), Some(asker)).await.expect("it can be opened");
+        let store =
+            Store::open_with("file:state", folder.path(), "j", StoreLimits::default(), Some(asker)).await.expect("it can be opened");
         for epoch in 1..=last {
             store.create(&rows(epoch).path(), Bytes::new()).await.expect("it is new");
             let file =
@@ -318,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_component_goes_only_where_all_capsules_were_looked_at() {
-        let store = Store::open("memory:tidy-capsules", Path::new("."), "j", Limits::default()).await.expect("it can be opened");
+        let store = Store::open("memory:tidy-capsules", Path::new("."), "j", StoreLimits::default()).await.expect("it can be opened");
         let component = paths::component(Digest([7; 32]));
         store.create(&component, Bytes::new()).await.expect("it is new");
         for epoch in 0..PAGE_OBJECTS as u64 + 1 {

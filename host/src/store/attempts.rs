@@ -5,32 +5,35 @@ use std::time::Duration;
 
 use tokio::time;
 
-use super::breaker::{Pass, Refused};
+use super::error::StoreError;
+use super::handle::Store;
+use super::limits;
 use super::trouble::{self, Trouble};
-use super::{Store, StoreError, limits};
 use crate::panics::guarded_future;
 
-/// Why an attempt failed.
+/// The failure of one attempt of a storage call.
 #[derive(Debug)]
-pub enum Failure {
-    /// It took too long.
+pub enum AttemptFailure {
+    /// The attempt took longer than this limit.
     Timeout(Duration),
     /// The store, or the way to it, said no.
     Error(object_store::Error),
     /// The object ended early, or went on.
     Short {
-        /// What the store announced.
+        /// Bytes that the store announced.
         expected_bytes: u64,
-        /// What came.
+        /// Bytes that came.
         read_bytes: u64,
     },
     /// A create was refused, but nothing is there: another create was under way, or the object was just deleted.
     Vanished,
     /// The client library panicked, with these words.
     Panicked(String),
+    /// The store answered, and what it has is refused here: trying again would change nothing.
+    Refused(StoreError),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for AttemptFailure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout(limit) => write!(out, "no answer within {} s", limit.as_secs_f32()),
@@ -38,11 +41,12 @@ impl fmt::Display for Failure {
             Self::Short { expected_bytes, read_bytes } => write!(out, "{read_bytes} bytes came, {expected_bytes} were announced"),
             Self::Vanished => out.write_str("the create was refused although nothing is there"),
             Self::Panicked(words) => write!(out, "the client library gave up: {words}"),
+            Self::Refused(refused) => write!(out, "{refused}"),
         }
     }
 }
 
-/// What to do about a failure.
+/// The decision about a failure.
 enum Verdict {
     Retry,
     /// With what to do about it.
@@ -56,77 +60,58 @@ pub struct Attempts<'a> {
     store: &'a Store,
     action: &'static str,
     object: String,
-    made: u32,
-    /// The attempt under way.
-    pass: Option<Pass<'a>>,
 }
 
 impl<'a> Attempts<'a> {
     /// A call that has not been tried yet.
     pub fn new(store: &'a Store, action: &'static str, path: &str) -> Self {
-        Self { store, action, object: store.object(path), made: 0, pass: None }
+        Self { store, action, object: store.object(path) }
     }
 
-    /// The object in full, for messages.
-    pub fn object(&self) -> &str {
-        &self.object
-    }
-
-    /// Begins an attempt.
+    /// Makes attempts until one succeeds.
     ///
     /// # Errors
-    /// [`StoreError::Open`]: the store is left alone at present.
-    pub fn begin(&mut self) -> Result<(), StoreError> {
-        match self.store.gate.enter() {
-            Ok(pass) => {
-                self.pass = Some(pass);
-                Ok(())
+    /// As [`Self::failed`].
+    pub async fn run<T, F>(&self, mut once: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, AttemptFailure>>,
+    {
+        let mut made = 0;
+        loop {
+            match once().await {
+                Ok(done) => return Ok(done),
+                Err(failure) => {
+                    made += 1;
+                    self.failed(made, failure).await?;
+                }
             }
-            Err(Refused { silent, rest, cause }) => {
-                Err(StoreError::Open { action: self.action, object: self.object.clone(), silent, rest, cause })
-            }
-        }
-    }
-
-    /// Ends the last attempt: the store did as asked, or gave an answer that stands.
-    pub fn answered(&mut self) {
-        if let Some(pass) = self.pass.take() {
-            pass.answered();
         }
     }
 
     /// Runs a part of an attempt, which moves so many bytes, within its time limit. A panic of the client library is a failure like others.
-    pub async fn once<T>(&self, bytes: u64, work: impl Future<Output = object_store::Result<T>>) -> Result<T, Failure> {
+    pub async fn once<T>(&self, bytes: u64, work: impl Future<Output = object_store::Result<T>>) -> Result<T, AttemptFailure> {
         let limit = self.store.limits.timeout_for(bytes);
         // What panicked is dropped, and nothing of it is used again.
         match time::timeout(limit, guarded_future(work)).await {
             Ok(Ok(Ok(done))) => Ok(done),
-            Ok(Ok(Err(error))) => Err(Failure::Error(error)),
-            Ok(Err(words)) => Err(Failure::Panicked(words)),
-            Err(_) => Err(Failure::Timeout(limit)),
+            Ok(Ok(Err(error))) => Err(AttemptFailure::Error(error)),
+            Ok(Err(words)) => Err(AttemptFailure::Panicked(words)),
+            Err(_) => Err(AttemptFailure::Timeout(limit)),
         }
     }
 
-    /// Makes the attempt under way the last one, should it fail.
-    pub fn end_with_this(&mut self) {
-        self.made = self.made.max(self.store.limits.retries);
-    }
-
-    /// Ends a failed attempt and waits until the next one may be made.
+    /// Ends a failed attempt, after which so many were made, and waits until the next one may be made.
     ///
     /// # Errors
-    /// There is no next one: the failure will not pass, the attempts are used up, or the store is now left alone.
-    pub async fn failed(&mut self, failure: Failure) -> Result<(), StoreError> {
-        self.made += 1;
-        let verdict = verdict(&failure);
-        match self.pass.take() {
-            Some(pass) if matches!(verdict, Verdict::Retry) && !matches!(failure, Failure::Vanished) => pass.failed(failure.to_string()),
-            Some(pass) => pass.answered(),
-            None => {}
-        }
-        match verdict {
-            Verdict::Retry if self.made <= self.store.limits.retries && !self.store.gate.is_open() => {}
-            Verdict::Retry => return Err(self.exhausted(failure)),
+    /// There is no next one: the failure will not pass, or the attempts are used up.
+    pub async fn failed(&self, made: u32, failure: AttemptFailure) -> Result<(), StoreError> {
+        let failure = match failure {
+            AttemptFailure::Refused(refused) => return Err(refused),
+            failure => failure,
+        };
+        match verdict(&failure) {
+            Verdict::Retry if made <= self.store.limits.retries => {}
+            Verdict::Retry => return Err(self.exhausted(made, failure)),
             Verdict::Denied(help) => {
                 return Err(StoreError::Denied { action: self.action, object: self.object.clone(), help, source: failure.into_source() });
             }
@@ -135,17 +120,17 @@ impl<'a> Attempts<'a> {
                 return Err(StoreError::Config { location: self.store.root.clone(), reason });
             }
         }
-        let wait = self.store.limits.backoff(self.made, limits::random());
+        let wait = self.store.limits.backoff(made, limits::random());
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(action = self.action, object = self.object, attempt = self.made, wait_ms, cause = %failure, "storage call failed, trying again");
+        tracing::warn!(action = self.action, object = self.object, attempt = made, wait_ms, cause = %failure, "storage call failed, trying again");
         time::sleep(wait).await;
         Ok(())
     }
 
-    fn exhausted(&self, failure: Failure) -> StoreError {
-        let (action, object, attempts) = (self.action, self.object.clone(), self.made);
+    fn exhausted(&self, attempts: u32, failure: AttemptFailure) -> StoreError {
+        let (action, object) = (self.action, self.object.clone());
         match failure {
-            Failure::Timeout(limit) => StoreError::Timeout { action, object, attempts, limit },
+            AttemptFailure::Timeout(limit) => StoreError::Timeout { action, object, attempts, limit },
             other => {
                 let help =
                     trouble_of(&other).map_or("look whether the store is up and reachable; the cause follows".to_owned(), Trouble::advice);
@@ -158,34 +143,39 @@ impl<'a> Attempts<'a> {
     pub fn too_large(&self, bytes: u64) -> StoreError {
         StoreError::TooLarge { action: self.action, object: self.object.clone(), bytes, bytes_max: self.store.limits.object_bytes_max }
     }
+
+    /// The error for a list of more objects than one may hold.
+    pub fn too_many(&self) -> StoreError {
+        StoreError::TooMany { prefix: self.object.clone(), objects_max: self.store.limits.list_max }
+    }
 }
 
-impl Failure {
+impl AttemptFailure {
     fn into_source(self) -> Box<dyn std::error::Error + Send + Sync> {
         match self {
-            Failure::Error(error) => error.into(),
+            AttemptFailure::Error(error) => error.into(),
             other => other.to_string().into(),
         }
     }
 }
 
 /// An object that is not there is no failure.
-pub fn absent_as_none<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+pub fn absent_as_none<T>(result: Result<T, AttemptFailure>) -> Result<Option<T>, AttemptFailure> {
     match result {
         Ok(found) => Ok(Some(found)),
-        Err(Failure::Error(object_store::Error::NotFound { .. })) => Ok(None),
+        Err(AttemptFailure::Error(object_store::Error::NotFound { .. })) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
 /// Failures of which nothing is known count as passing.
-fn verdict(failure: &Failure) -> Verdict {
+fn verdict(failure: &AttemptFailure) -> Verdict {
     use object_store::Error;
     const REPORT: &str = "the client library of the store has a fault; please report this, with the lines above";
     let unusable = |reason: &str| Verdict::Unusable(reason.to_owned());
     let error = match failure {
-        Failure::Panicked(_) => return unusable(REPORT),
-        Failure::Error(error) => error,
+        AttemptFailure::Panicked(_) => return unusable(REPORT),
+        AttemptFailure::Error(error) => error,
         _ => return Verdict::Retry,
     };
     match error {
@@ -205,8 +195,8 @@ fn verdict(failure: &Failure) -> Verdict {
     }
 }
 
-/// What the operating system said, if it is at the bottom of the failure.
-fn trouble_of(failure: &Failure) -> Option<&'static Trouble> {
-    let Failure::Error(error) = failure else { return None };
+/// The trouble that the operating system tells of, if it is at the bottom of the failure.
+fn trouble_of(failure: &AttemptFailure) -> Option<&'static Trouble> {
+    let AttemptFailure::Error(error) = failure else { return None };
     trouble::below(error)
 }

@@ -1,27 +1,37 @@
-//! From the place of a bucket, the environment and the profile to a client for S3.
+//! From the place of a bucket and the environment to a client for S3.
 //!
-//! The names of variables are those of the client library, which are the usual ones where there are usual ones. A variable wins over the
-//! profile. Addresses have the bucket in their path, unless the host is asked to have it in the name of the server.
+//! The names of variables are those of the client library, which are the usual ones where there are usual ones. Without credentials in the
+//! variables the client asks the container or the machine for them. Profiles are not read: where other tools would use one, an error says how
+//! to export it. Addresses have the bucket in their path, unless the host is asked to have it in the name of the server.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key, S3ConditionalPut};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
-use super::location::Location;
-use super::profile::{self, Form, Profiles};
-use super::{LARGE_BYTES, path, settings};
+use super::handle::Location;
+use super::limits::LARGE_BYTES;
+use super::{path, settings};
 use crate::panics::guarded;
+use reprise_core::plain::plain;
 
 /// Time to reach a server; an attempt's own limit covers the rest.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Size of a file with profiles.
-const PROFILES_BYTES_MAX: u64 = 1 << 20;
-/// Any of these says who we are, so that the profile is not asked.
-const CREDENTIALS: [&str; 4] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE"];
+/// Variables of which each gives the client credentials, so that no profile is missed.
+const CREDENTIALS: [&str; 6] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_SKIP_SIGNATURE",
+];
+
+/// What to do where no profile is meant.
+const ELSE: &str =
+    "for the credentials of the container or the machine, unset AWS_PROFILE and set AWS_SHARED_CREDENTIALS_FILE to /dev/null";
 
 /// The variables that say how buckets are reached.
 #[derive(Debug, Default)]
@@ -32,7 +42,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Those of the process.
+    /// The variables of the process.
     pub fn of_process() -> Self {
         let (mut variables, mut broken) = (Vec::new(), Vec::new());
         // A name that is no text is none of ours.
@@ -46,7 +56,7 @@ impl Environment {
         Self { broken, ..Self::new(variables.into_iter()) }
     }
 
-    /// Those given. An empty one is as good as none.
+    /// The variables that are given. An empty one is as good as none.
     pub fn new(variables: impl Iterator<Item = (String, String)>) -> Self {
         Self { variables: variables.filter(|(name, value)| is_ours(name) && !value.is_empty()).collect(), broken: Vec::new() }
     }
@@ -55,63 +65,50 @@ impl Environment {
         self.variables.get(name).map(String::as_str)
     }
 
-    fn any(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| self.variables.contains_key(*name))
+    /// The profile that a variable names, with what is said of it.
+    fn named_profile(&self) -> Option<(String, &str)> {
+        let named = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].into_iter().find_map(|variable| Some((variable, self.get(variable)?)));
+        named.map(|(variable, name)| (format!("{variable} names the profile `{}`", plain(name)), name))
     }
 
-    /// The path of a file with profiles: where a variable says, else below the home folder.
-    fn file(&self, variable: &str, below_home: &str) -> Option<String> {
+    /// The file of profiles that other tools would take credentials from, likewise: where a variable says, else below the home folder.
+    fn default_profile(&self) -> Option<(String, &str)> {
         let home = self.get("HOME");
-        match self.get(variable) {
-            Some(given) => match (given.strip_prefix("~/"), home) {
-                (Some(rest), Some(home)) => Some(format!("{home}/{rest}")),
-                _ => Some(given.to_owned()),
-            },
-            None => home.map(|home| format!("{home}/{below_home}")),
-        }
+        let file = match (self.get("AWS_SHARED_CREDENTIALS_FILE"), home) {
+            (Some(given), Some(home)) => given.strip_prefix("~/").map_or_else(|| given.to_owned(), |rest| format!("{home}/{rest}")),
+            (Some(given), None) => given.to_owned(),
+            (None, home) => format!("{}/.aws/credentials", home?),
+        };
+        let is_there = std::fs::metadata(&file).is_ok_and(|found| found.is_file() && found.len() > 0);
+        is_there.then(|| (format!("no variable holds credentials, but there is `{}`", plain(&file)), "default"))
     }
 
-    /// What the chosen profile says, as variables.
-    fn profile(&self) -> Result<Vec<(&'static str, String)>, String> {
-        let files = [
-            (self.file("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"), Form::Credentials),
-            (self.file("AWS_CONFIG_FILE", ".aws/config"), Form::Config),
-        ];
-        let chosen = self.get("AWS_PROFILE").or(self.get("AWS_DEFAULT_PROFILE"));
-        let name = chosen.unwrap_or("default");
-        let mut read = Vec::new();
-        for (file, form) in &files {
-            read.push(match file {
-                Some(file) => read_profiles(file, *form)?,
-                None => Profiles::default(),
-            });
+    /// Tells of a profile that other tools would use.
+    ///
+    /// # Errors
+    /// Nothing else says who we are: another identity than the one that is meant must not be used in silence.
+    fn check_profile(&self) -> Result<(), String> {
+        if CREDENTIALS.iter().any(|name| self.variables.contains_key(*name)) {
+            if let Some((what, name)) = self.named_profile() {
+                tracing::warn!("{what}, which is not read: the credentials are those of the other variables; {}", export(name));
+            }
+            return Ok(());
         }
-        if chosen.is_some() && !read.iter().any(|profiles| profiles.contains(name)) {
-            let places: Vec<String> = files.into_iter().filter_map(|(file, _)| Some(format!("`{}`", file?))).collect();
-            let places = if places.is_empty() { "no file, since HOME is not set".to_owned() } else { places.join(" or ") };
-            return Err(format!("there is no profile `{name}` in {places}\n  help: mend AWS_PROFILE, or add the profile"));
-        }
-        profile::variables(&read, name, !self.any(&CREDENTIALS)).map_err(|reason| format!("profile `{name}` {reason}"))
+        let Some((what, name)) = self.named_profile().or_else(|| self.default_profile()) else { return Ok(()) };
+        Err(format!("{what}; profiles are not read\n  help: {}; {ELSE}", export(name)))
     }
 
-    /// Everything that sets up a client, in the order in which it is applied: the later one wins. All of it is checked.
+    /// The settings of a client, in the order in which it is applied: the later one wins. All of it is checked.
     fn settings(&self, bucket: &str) -> Result<Vec<(Key, String)>, String> {
         if let Some(name) = self.broken.first() {
             return Err(format!("{name} is no text\n  help: set it to text, or unset it"));
         }
-        let mut profile = self.profile()?;
-        profile.retain(|(name, _)| match *name {
-            "AWS_REGION" => !self.any(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
-            "AWS_ENDPOINT_URL" => !self.any(&["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"]),
-            _ => true,
-        });
-        let from_profile = profile.into_iter().map(|(name, value)| (name, format!("{name}, as the profile has it,"), value));
-        let variables = self.variables.iter().map(|(name, value)| (name.as_str(), name.clone(), value.clone()));
+        self.check_profile()?;
         let mut named = Vec::new();
-        for (name, shown, value) in from_profile.chain(variables) {
+        for (name, value) in &self.variables {
             let Ok(key) = name.to_ascii_lowercase().parse::<Key>() else { continue };
-            settings::check(&shown, key, &value)?;
-            named.push((key, shown, value));
+            settings::check(name, key, value)?;
+            named.push((key, name, value.clone()));
         }
         let is_endpoint = |key: &Key| matches!(key, Key::Endpoint | Key::S3Endpoint);
         let style = named.iter().rev().find(|(key, ..)| *key == Key::VirtualHostedStyleRequest);
@@ -133,30 +130,24 @@ fn is_ours(name: &str) -> bool {
     name.starts_with("AWS_") || name == "HOME"
 }
 
-/// As the client library reads a yes.
+/// True for a value that the client library reads as a yes.
 fn is_true(value: &str) -> bool {
     ["1", "true", "on", "yes", "y"].contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// The profiles of a file; none if it does not exist.
-fn read_profiles(file: &str, form: Form) -> Result<Profiles, String> {
-    let opened = match std::fs::File::open(file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Profiles::default()),
-        opened => opened,
-    };
-    let mut text = String::new();
-    let read = opened.and_then(|opened| opened.take(PROFILES_BYTES_MAX + 1).read_to_string(&mut text));
-    read.map_err(|error| format!("cannot read `{file}`: {error}\n  help: mend the file, or let {} name another", form.variable()))?;
-    if text.len() as u64 > PROFILES_BYTES_MAX {
-        return Err(format!("`{file}` is longer than {PROFILES_BYTES_MAX} bytes\n  help: let {} name another file", form.variable()));
-    }
-    profile::parse(&text, form).map_err(|malformed| format!("`{file}`, line {}: {}", malformed.line, malformed.message))
+/// Help for a profile: how its credentials get into the environment.
+fn export(profile: &str) -> String {
+    let is_word = |sign: char| sign.is_ascii_alphanumeric() || "-_.@/+=:,".contains(sign);
+    let name = if profile.chars().all(is_word) { profile.to_owned() } else { format!("'{}'", plain(profile).replace('\'', r"'\''")) };
+    format!(
+        r#"export its credentials with `eval "$(aws configure export-credentials --profile {name} --format env)"`, and set AWS_REGION and AWS_ENDPOINT_URL as the profile has them"#
+    )
 }
 
 /// The bucket of an url, given what follows `s3:`.
 ///
 /// # Errors
-/// What is wrong with the url, the profile or the variables, and what to do.
+/// What is wrong with the url or the variables, and what to do.
 pub fn locate(rest: &str, environment: &Environment) -> Result<Location, String> {
     let Some(rest) = rest.strip_prefix("//") else {
         return Err("write `s3://BUCKET/PREFIX`".to_owned());
@@ -184,34 +175,21 @@ pub fn locate(rest: &str, environment: &Environment) -> Result<Location, String>
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         // Objects are deleted one at a time; the bulk call is missing from some servers.
         .with_config(Key::DisableBulkDelete, "true");
-    let help = "set AWS_REGION, AWS_ENDPOINT_URL and the credentials, as variables or in the profile that AWS_PROFILE names";
+    let help = "set AWS_REGION, AWS_ENDPOINT_URL and the credentials as variables of the environment";
     let objects = match guarded(|| builder.build()) {
         Ok(built) => built.map_err(|error| format!("{error}\n  help: {help}"))?,
         Err(words) => return Err(format!("the client library gave up: {words}\n  help: {help}; please report this")),
     };
     let shown = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
-    Ok(Location {
-        objects: Arc::new(objects),
-        prefix: prefix.to_owned(),
-        shown,
-        large_bytes: Some(LARGE_BYTES),
-        folder: None,
-        strays: Arc::default(),
-    })
+    Ok(Location { prefix: prefix.to_owned(), large_bytes: Some(LARGE_BYTES), ..Location::new(Arc::new(objects), shown) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
         Environment::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
-    }
-
-    fn write(folder: &Path, file: &str, text: &str) {
-        std::fs::create_dir_all(folder.join(".aws")).expect("the folder is there");
-        std::fs::write(folder.join(".aws").join(file), text).expect("the folder is there");
     }
 
     /// What a client would be told last about each of these.
@@ -221,86 +199,47 @@ mod tests {
         keys.iter().map(last).collect()
     }
 
-    const WHO: [Key; 3] = [Key::AccessKeyId, Key::SecretAccessKey, Key::Token];
-    const WHERE: [Key; 3] = [Key::Region, Key::Endpoint, Key::VirtualHostedStyleRequest];
-
-    fn some(values: [&str; 3]) -> Vec<Option<String>> {
-        values.into_iter().map(|value| Some(value.to_owned()).filter(|value| !value.is_empty())).collect()
-    }
+    const HOW: &str = r#"export its credentials with `eval "$(aws configure export-credentials --profile NAME --format env)"`, and set AWS_REGION and AWS_ENDPOINT_URL as the profile has them"#;
 
     #[test]
-    fn the_profile_says_what_the_variables_do_not() {
-        let home = tempfile::tempdir().expect("a temporary folder can be made");
-        let folder = home.path().to_str().expect("it is text");
-        write(
-            home.path(),
-            "credentials",
-            "[default]\naws_access_key_id = A\naws_secret_access_key = S\n[other]\naws_access_key_id = OA\naws_secret_access_key = OS\naws_session_token = OT\n",
-        );
-        write(
-            home.path(),
-            "config",
-            "[default]\nregion = here\n[profile other]\nregion = there\nendpoint_url = http://store:9000\ns3 =\n  addressing_style = path\n",
-        );
-
-        let default = environment(&[("HOME", folder)]);
-        assert_eq!(told(&default, &WHO), some(["A", "S", ""]));
-        assert_eq!(told(&default, &WHERE), some(["here", "", ""]));
+    fn a_profile_is_not_read_and_the_error_says_how_to_export_it() {
+        let refusal = |variables: &[(&str, &str)]| environment(variables).settings("bucket").expect_err("nobody says who we are");
         for variable in ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"] {
-            let other = environment(&[("HOME", folder), (variable, "other")]);
-            assert_eq!(told(&other, &WHO), some(["OA", "OS", "OT"]));
-            assert_eq!(told(&other, &WHERE), some(["there", "http://store:9000", "false"]));
-            assert_eq!(told(&other, &[Key::Client(object_store::ClientConfigKey::AllowHttp)]), [Some("true".to_owned())]);
+            let how = HOW.replace("NAME", "jobs");
+            let expected = format!("{variable} names the profile `jobs`; profiles are not read\n  help: {how}; {ELSE}");
+            assert_eq!(refusal(&[(variable, "jobs")]), expected);
         }
-
-        let overruled = environment(&[
-            ("HOME", folder),
-            ("AWS_PROFILE", "other"),
-            ("AWS_ACCESS_KEY_ID", "E"),
-            ("AWS_SECRET_ACCESS_KEY", "F"),
-            ("AWS_DEFAULT_REGION", "elsewhere"),
-            ("AWS_ENDPOINT_URL_S3", "https://s3"),
-        ]);
-        assert_eq!(told(&overruled, &WHO), some(["E", "F", ""]), "the token of the profile belongs to the keys of the profile");
-        assert_eq!(told(&overruled, &WHERE), some(["", "", "false"]));
-        assert_eq!(told(&overruled, &[Key::DefaultRegion, Key::S3Endpoint]), [Some("elsewhere".to_owned()), Some("https://s3".to_owned())]);
+        assert!(refusal(&[("AWS_PROFILE", "two words")]).contains("--profile 'two words' --format"));
+        for credentials in CREDENTIALS {
+            assert!(environment(&[("AWS_PROFILE", "jobs"), (credentials, "http://x")]).settings("bucket").is_ok(), "{credentials}");
+        }
     }
 
     #[test]
-    fn files_may_lie_elsewhere_and_may_be_missing() {
+    fn a_file_of_credentials_is_not_passed_over_in_silence_where_nothing_else_says_who_we_are() {
         let home = tempfile::tempdir().expect("a temporary folder can be made");
         let folder = home.path().to_str().expect("it is text");
-        write(home.path(), "mine", "[default]\naws_access_key_id = A\naws_secret_access_key = S\n");
-        for path in [format!("{folder}/.aws/mine"), "~/.aws/mine".to_owned()] {
-            let found = environment(&[("HOME", folder), ("AWS_SHARED_CREDENTIALS_FILE", &path)]);
-            assert_eq!(told(&found, &WHO), some(["A", "S", ""]));
+        let file = home.path().join(".aws/credentials");
+        std::fs::create_dir(home.path().join(".aws")).expect("the folder is there");
+        let settings = |variables: &[(&str, &str)]| environment(variables).settings("bucket");
+        assert_eq!(settings(&[]), Ok(Vec::new()));
+        assert_eq!(settings(&[("HOME", folder)]), Ok(Vec::new()), "there is no file");
+        std::fs::write(&file, "").expect("the folder is there");
+        assert_eq!(settings(&[("HOME", folder)]), Ok(Vec::new()), "it says nothing");
+        std::fs::write(&file, "[default]\naws_access_key_id = A\naws_secret_access_key = TOPSECRET\n").expect("the folder is there");
+        let shown = file.display().to_string();
+        for variables in [
+            vec![("HOME", folder)],
+            vec![("HOME", folder), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")],
+            vec![("AWS_SHARED_CREDENTIALS_FILE", shown.as_str())],
+        ] {
+            let how = HOW.replace("NAME", "default");
+            let expected = format!("no variable holds credentials, but there is `{shown}`; profiles are not read\n  help: {how}; {ELSE}");
+            assert_eq!(settings(&variables), Err(expected));
         }
-        assert_eq!(told(&environment(&[("HOME", folder)]), &WHO), some(["", "", ""]));
-        assert_eq!(told(&environment(&[]), &WHO), some(["", "", ""]));
-        let error = environment(&[("HOME", folder), ("AWS_PROFILE", "x")]).settings("bucket").expect_err("there is none");
-        assert_eq!(
-            error,
-            format!(
-                "there is no profile `x` in `{folder}/.aws/credentials` or `{folder}/.aws/config`\n  help: mend AWS_PROFILE, or add the profile"
-            )
-        );
-    }
-
-    #[test]
-    fn files_that_cannot_be_read_are_named_with_their_line() {
-        let home = tempfile::tempdir().expect("a temporary folder can be made");
-        let folder = home.path().to_str().expect("it is text");
-        write(home.path(), "config", "[default]\nregion = here\nSECRET\n");
-        let error = environment(&[("HOME", folder)]).settings("bucket").expect_err("the third line is wrong");
-        assert!(error.starts_with(&format!("`{folder}/.aws/config`, line 3: ")) && error.contains("help:"), "{error}");
-        assert!(!error.contains("SECRET"), "what a line of credentials holds is not shown: {error}");
-        write(home.path(), "config", &"#\n".repeat(1 << 19));
-        assert!(environment(&[("HOME", folder)]).settings("bucket").is_ok(), "as long as it may be");
-        write(home.path(), "config", &"#\n".repeat((1 << 19) + 1));
-        let error = environment(&[("HOME", folder)]).settings("bucket").expect_err("it is too long");
-        assert!(error.contains("longer than 1048576 bytes"), "{error}");
-        std::fs::write(home.path().join(".aws/config"), [0xff, 0xfe]).expect("the folder is there");
-        assert!(environment(&[("HOME", folder)]).settings("bucket").is_err(), "it is not text");
+        assert_eq!(settings(&[("HOME", folder), ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")]), Ok(Vec::new()));
+        let keys = settings(&[("HOME", folder), ("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "S")]);
+        assert_eq!(keys, Ok(vec![(Key::AccessKeyId, "A".to_owned()), (Key::SecretAccessKey, "S".to_owned())]));
     }
 
     #[test]

@@ -18,19 +18,15 @@ use object_store::{GetOptions, ObjectStoreExt, PutMode, PutMultipartOptions, Put
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::attempts::{Attempts, Failure, absent_as_none};
-use super::{Limits, Store, StoreError, limits};
+use super::attempts::{AttemptFailure, Attempts, absent_as_none};
+use super::error::StoreError;
+use super::handle::Store;
+use super::limits::{self, StoreLimits};
 
-/// Objects above this size go to a bucket in parts.
-///
-/// A bucket cannot finish such an upload on the condition that the object is absent (the client library has no way to ask for it), so
-/// the absence is looked up before. Two creators of one large object at the same time could both get [`Created::New`]: the names of
-/// large objects (snapshots) contain the generation and the instance, which makes them unique to one creator.
-pub const LARGE_BYTES: usize = 64 << 20;
 /// Parts under way at a time.
 const PARTS_AT_ONCE: usize = 4;
 
-/// What a create found.
+/// The outcome of a create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
     /// The object did not exist; now it holds our bytes.
@@ -39,7 +35,7 @@ pub enum Created {
     Exists,
 }
 
-/// How to create an object.
+/// The way in which an object is created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Creation {
     /// An earlier create of these bytes at this path ended unknown: where they are there, they count as ours.
@@ -48,7 +44,7 @@ pub struct Creation {
     pub whole: bool,
 }
 
-/// What is at a path, compared with some bytes.
+/// The object at a path, compared with some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
     Absent,
@@ -62,31 +58,31 @@ impl Store {
     /// After an answer that was lost, bytes that equal ours count as ours: creators that may meet put something unique into theirs.
     ///
     /// # Errors
-    /// [`StoreError::TooLarge`] if there are more than [`Limits::object_bytes_max`] bytes; otherwise as every call. After
+    /// [`StoreError::TooLarge`] if there are more than [`StoreLimits::object_bytes_max`] bytes; otherwise as every call. After
     /// [`StoreError::Unavailable`] and [`StoreError::Timeout`] the object may exist, or appear later; a new call finds out.
     pub async fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
         self.create_as(path, bytes, Creation::default()).await
     }
 
-    /// As [`Store::create`], with a say in how.
+    /// Creates an object as [`Store::create`] does, with a say in how.
     ///
     /// # Errors
     /// As [`Store::create`].
     pub async fn create_as(&self, path: &str, bytes: Bytes, how: Creation) -> Result<Created, StoreError> {
         let location = self.location("create", path)?;
-        let mut attempts = Attempts::new(self, "create", path);
+        let attempts = Attempts::new(self, "create", path);
         if bytes.len() as u64 > self.limits.object_bytes_max {
             return Err(attempts.too_large(bytes.len() as u64));
         }
         let mut unknown = how.again;
+        let mut made = 0;
         loop {
-            attempts.begin()?;
+            made += 1;
             let failure = match self.put(&location, &bytes, how.whole, &attempts).await {
                 Ok(()) => {
-                    attempts.answered();
                     return Ok(Created::New);
                 }
-                Err(Failure::Error(object_store::Error::AlreadyExists { .. })) => Failure::Vanished,
+                Err(AttemptFailure::Error(object_store::Error::AlreadyExists { .. })) => AttemptFailure::Vanished,
                 Err(failure) => {
                     unknown = true;
                     failure
@@ -94,17 +90,16 @@ impl Store {
             };
             match self.look(&location, &bytes, unknown, &attempts).await {
                 Ok(seen @ (Seen::Equal | Seen::Other)) => {
-                    attempts.answered();
                     return Ok(if unknown && seen == Seen::Equal { Created::New } else { Created::Exists });
                 }
-                Ok(Seen::Absent) => attempts.failed(failure).await?,
-                // What the put said matters more than why nobody could look, unless it only said that something is there.
-                Err(looking) => attempts.failed(if matches!(failure, Failure::Vanished) { looking } else { failure }).await?,
+                Ok(Seen::Absent) => attempts.failed(made, failure).await?,
+                // What the put said matters more than why the look failed, unless it only said that something is there.
+                Err(looking) => attempts.failed(made, if matches!(failure, AttemptFailure::Vanished) { looking } else { failure }).await?,
             }
         }
     }
 
-    async fn put(&self, location: &Path, bytes: &Bytes, whole: bool, attempts: &Attempts<'_>) -> Result<(), Failure> {
+    async fn put(&self, location: &Path, bytes: &Bytes, whole: bool, attempts: &Attempts<'_>) -> Result<(), AttemptFailure> {
         if !whole && self.large_bytes.is_some_and(|large| bytes.len() > large) {
             return self.put_large(location, bytes, attempts).await;
         }
@@ -114,10 +109,10 @@ impl Store {
     }
 
     /// Uploads in parts, after a look whether something is there. A failed upload is given up, so that no parts stay behind.
-    async fn put_large(&self, location: &Path, bytes: &Bytes, attempts: &Attempts<'_>) -> Result<(), Failure> {
+    async fn put_large(&self, location: &Path, bytes: &Bytes, attempts: &Attempts<'_>) -> Result<(), AttemptFailure> {
         if absent_as_none(attempts.once(0, self.objects.head(location)).await)?.is_some() {
             let source = "looked up before the upload".into();
-            return Err(Failure::Error(object_store::Error::AlreadyExists { path: location.to_string(), source }));
+            return Err(AttemptFailure::Error(object_store::Error::AlreadyExists { path: location.to_string(), source }));
         }
         let options = PutMultipartOptions::default().with_retry_policy(Arc::new(PartRetries(self.limits.clone())));
         let mut upload = attempts.once(0, self.objects.put_multipart_opts(location, options)).await?;
@@ -137,7 +132,7 @@ impl Store {
     }
 
     /// Looks what is at a path; reads it only if `compare`, and answers [`Seen::Other`] for anything there if not.
-    async fn look(&self, location: &Path, bytes: &Bytes, compare: bool, attempts: &Attempts<'_>) -> Result<Seen, Failure> {
+    async fn look(&self, location: &Path, bytes: &Bytes, compare: bool, attempts: &Attempts<'_>) -> Result<Seen, AttemptFailure> {
         let Some(meta) = absent_as_none(attempts.once(0, self.objects.head(location)).await)? else { return Ok(Seen::Absent) };
         if !compare || meta.size != bytes.len() as u64 {
             return Ok(Seen::Other);
@@ -158,7 +153,7 @@ impl Store {
 
 /// Repeats single parts of an upload, within the limits of the store.
 #[derive(Debug)]
-struct PartRetries(Limits);
+struct PartRetries(StoreLimits);
 
 impl RetryPolicy for PartRetries {
     fn retry<'a, 'async_trait>(&'a self, context: RetryContext) -> Pin<Box<dyn Future<Output = bool> + Send + 'async_trait>>

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Why a store did not do as asked. Each message names the object in full and ends with what to do.
+/// The error of a storage call. Each message names the object in full and ends with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Every attempt failed. A create may have happened all the same. Trying again later may help.
@@ -34,23 +34,6 @@ pub enum StoreError {
         attempts: u32,
         /// The limit of that attempt.
         limit: Duration,
-    },
-    /// The store failed many times in a row and is left alone for a while: this call was not made. Trying again later may help.
-    #[error(
-        "cannot {action} {object}: the store has not answered for {} s, last: {cause}\n  help: look whether the store is up and reachable; it is asked again in {} s",
-        .silent.as_secs(), .rest.as_secs_f32().ceil()
-    )]
-    Open {
-        /// What was to be done.
-        action: &'static str,
-        /// The object in full.
-        object: String,
-        /// How long ago the first of the failures in a row came.
-        silent: Duration,
-        /// When it is worth trying again.
-        rest: Duration,
-        /// The last failure, in words.
-        cause: String,
     },
     /// The store forbids it. It will until someone changes its rights.
     #[error("not allowed to {action} {object}\n  help: {help}")]
@@ -118,8 +101,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later without anyone changing anything.
+    /// True where the same call may succeed later without anyone changing anything.
     pub fn is_passing(&self) -> bool {
-        matches!(self, StoreError::Unavailable { .. } | StoreError::Timeout { .. } | StoreError::Open { .. })
+        matches!(self, StoreError::Unavailable { .. } | StoreError::Timeout { .. })
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the server does to a request instead of answering it as it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ServerFault {
     /// Does as asked, and closes the connection without an answer.
     DropAnswer,
     /// Closes the connection, having done nothing.
@@ -30,9 +30,9 @@ struct Inside {
     uploads: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
     uploads_begun: u64,
     /// The next requests of a method, and what befalls them.
-    faults: VecDeque<(&'static str, Fault)>,
+    faults: VecDeque<(&'static str, ServerFault)>,
     /// Every so many requests, one of these in turn.
-    rhythm: Option<(usize, Vec<Fault>)>,
+    rhythm: Option<(usize, Vec<ServerFault>)>,
     requests: usize,
     log: Vec<String>,
 }
@@ -87,12 +87,12 @@ impl FakeS3 {
     }
 
     /// Lets a fault befall the next request of this method that has none yet.
-    pub fn fail_next(&self, method: &'static str, fault: Fault) {
+    pub fn fail_next(&self, method: &'static str, fault: ServerFault) {
         self.lock().faults.push_back((method, fault));
     }
 
     /// Lets a fault befall every `period`-th request, each of `faults` in turn.
-    pub fn fail_every(&self, period: usize, faults: &[Fault]) {
+    pub fn fail_every(&self, period: usize, faults: &[ServerFault]) {
         self.lock().rhythm = Some((period, faults.to_vec()));
     }
 
@@ -115,8 +115,8 @@ impl FakeS3 {
         while let Some(request) = read_request(&mut reader) {
             let (fault, answer) = self.handle(&request);
             match fault {
-                Some(Fault::DropAnswer | Fault::DropRequest) => return,
-                Some(Fault::Hang) => std::thread::park(),
+                Some(ServerFault::DropAnswer | ServerFault::DropRequest) => return,
+                Some(ServerFault::Hang) => std::thread::park(),
                 _ => {}
             }
             if write_answer(reader.get_mut(), &request, answer).is_err() {
@@ -125,22 +125,22 @@ impl FakeS3 {
         }
     }
 
-    fn handle(&self, request: &Request) -> (Option<Fault>, Answer) {
+    fn handle(&self, request: &Request) -> (Option<ServerFault>, Answer) {
         let mut inside = self.lock();
         let query: Vec<&str> = request.query.keys().map(String::as_str).collect();
         inside.log.push(format!("{} {} {}", request.method, request.key, query.join("&")).trim_end().to_owned());
         let fault = inside.next_fault(&request.method);
         let answer = match fault {
-            Some(Fault::DropRequest) => Answer(500, Vec::new()),
-            Some(Fault::Status(status)) => Answer(status, b"<Error><Code>Fault</Code></Error>".to_vec()),
-            _ => inside.answer(request, fault == Some(Fault::Overwrite)),
+            Some(ServerFault::DropRequest) => Answer(500, Vec::new()),
+            Some(ServerFault::Status(status)) => Answer(status, b"<Error><Code>ServerFault</Code></Error>".to_vec()),
+            _ => inside.answer(request, fault == Some(ServerFault::Overwrite)),
         };
         (fault, answer)
     }
 }
 
 impl Inside {
-    fn next_fault(&mut self, method: &str) -> Option<Fault> {
+    fn next_fault(&mut self, method: &str) -> Option<ServerFault> {
         self.requests += 1;
         if let Some(place) = self.faults.iter().position(|(awaited, _)| *awaited == method) {
             return self.faults.remove(place).map(|(_, fault)| fault);

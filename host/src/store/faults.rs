@@ -1,5 +1,4 @@
-//! What a store makes of faults at each of its calls: the suite under each interference, a script with one fault at each place, and the
-//! breaker.
+//! What a store makes of faults at each of its calls: the suite under each interference, a script with one fault at each place, outages.
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -9,11 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::fake_s3::{FakeS3, Fault};
-use super::{
-    CallKind, Created, Creation, Health, Intercept, Interference, Limits, PAGE_OBJECTS, StorageCall, Store, StoreError, bucket,
-    conformance, location,
-};
+use super::fake_s3::{FakeS3, ServerFault};
+use super::{CallKind, Created, Creation, Intercept, Interference, PAGE_OBJECTS, StorageCall, Store, StoreError, StoreLimits, conformance};
 
 const INTERFERENCES: [Interference; 5] = [
     Interference::FailBefore,
@@ -24,23 +20,22 @@ const INTERFERENCES: [Interference; 5] = [
 ];
 
 /// Limits under which a fault costs next to no time. A call of memory is done when it is first polled, so only those time out that hang.
-fn hasty() -> Limits {
-    Limits {
+fn hasty() -> StoreLimits {
+    StoreLimits {
         timeout: Duration::from_millis(20),
         backoff_min: Duration::from_micros(10),
         backoff_max: Duration::from_micros(100),
         retries: 20,
-        breaker_failures: 1_000,
-        ..Limits::default()
+        ..StoreLimits::default()
     }
 }
 
 /// As [`hasty`], and every object goes up in parts.
-fn in_parts() -> Limits {
-    Limits { large_bytes: Some(0), part_bytes: 5, ..hasty() }
+fn in_parts() -> StoreLimits {
+    StoreLimits { large_bytes: Some(0), part_bytes: 5, ..hasty() }
 }
 
-async fn open(url: &str, base_dir: &FilePath, limits: Limits, intercept: Option<Arc<dyn Intercept>>) -> Store {
+async fn open(url: &str, base_dir: &FilePath, limits: StoreLimits, intercept: Option<Arc<dyn Intercept>>) -> Store {
     Store::open_with(url, base_dir, "job", limits, intercept).await.expect("it can be opened")
 }
 
@@ -109,7 +104,7 @@ impl Intercept for Losses {
 async fn folder_conforms_under_lost_requests_and_lost_answers() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let losses = Arc::new(Losses::default());
-    let limits = Limits { timeout: Duration::from_secs(30), ..hasty() };
+    let limits = StoreLimits { timeout: Duration::from_secs(30), ..hasty() };
     let store = open("file:state", folder.path(), limits, Some(losses.clone())).await;
     conformance::check_under_faults(&store).await;
     assert!(losses.0.load(Ordering::Relaxed) > 1_000);
@@ -209,7 +204,7 @@ async fn an_upload_that_cannot_be_given_up_is_still_made_anew() {
 #[tokio::test]
 async fn after_faults_without_end_an_object_is_whole_or_absent_and_the_next_run_knows_its_own() {
     for (name, limits) in [("whole", hasty()), ("parts", in_parts())] {
-        let limits = Limits { retries: 2, ..limits };
+        let limits = StoreLimits { retries: 2, ..limits };
         for interference in [Interference::FailBefore, Interference::FailAfter, Interference::HangBefore, Interference::HangAfter] {
             for from in 0..8 {
                 let url = format!("memory:endless-{name}-{from}-{interference:?}");
@@ -269,74 +264,38 @@ impl Intercept for Outage {
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_answer_is_left_alone_and_that_can_be_seen() {
+async fn calls_do_not_pile_up_on_a_store_that_does_not_answer_and_it_is_used_once_it_does() {
     let outage = Arc::new(Outage::default());
-    let limits = Limits { breaker_failures: 3, breaker_pause: Duration::from_secs(3_600), ..hasty() };
-    let store = open("memory:left-alone", FilePath::new("."), limits, Some(outage.clone())).await;
-    let clone = store.clone();
-    let health = store.health();
-    assert_eq!(*health.borrow(), Health::Up);
-
+    let limits = StoreLimits { retries: 2, ..hasty() };
+    let store = open("memory:does-not-answer", FilePath::new("."), limits, Some(outage.clone())).await;
     let error = store.get("a").await.expect_err("nothing answers");
-    assert!(matches!(error, StoreError::Unavailable { attempts: 3, .. }), "the attempts that were made are told: {error:?}");
+    assert!(matches!(error, StoreError::Unavailable { attempts: 3, .. }) && error.is_passing(), "{error:?}");
+    assert_eq!(outage.calls.load(Ordering::Relaxed), 3);
+    let error = store.delete_all((0..10_000).map(|number| number.to_string())).await.expect_err("nothing answers");
+    assert!(error.is_passing(), "{error:?}");
     let calls = outage.calls.load(Ordering::Relaxed);
-    assert_eq!(calls, 3);
-    for error in [clone.get("b").await.expect_err("refused"), store.create("c", Bytes::new()).await.expect_err("refused")] {
-        assert!(matches!(&error, StoreError::Open { cause, .. } if cause.contains("connection was lost")), "{error:?}");
-        assert!(error.is_passing());
-    }
-    assert_eq!(outage.calls.load(Ordering::Relaxed), calls, "it is left alone");
-    let Health::Failing { cause, .. } = health.borrow().clone() else { panic!("it fails") };
-    assert!(cause.contains("connection was lost"), "{cause}");
-}
-
-#[tokio::test]
-async fn a_store_that_answers_again_is_used_again() {
-    let outage = Arc::new(Outage::default());
-    let limits = Limits { breaker_failures: 1, breaker_pause: Duration::from_millis(1), retries: 0, ..hasty() };
-    let store = open("memory:answers-again", FilePath::new("."), limits, Some(outage.clone())).await;
-    let mut health = store.health();
-    assert!(store.get("a").await.is_err());
-    assert!(matches!(*health.borrow_and_update(), Health::Failing { .. }));
+    assert!(calls <= 300, "{calls} calls for what 32 at once could tell");
     outage.is_over.store(true, Ordering::Relaxed);
-    while store.get("a").await.is_err() {
-        tokio::task::yield_now().await;
-    }
-    assert!(health.has_changed().expect("the store is there"));
-    assert_eq!(*health.borrow(), Health::Up);
+    assert_eq!(create(&store, "a", "x").await, Created::New);
+    store.delete_all(["a".to_owned(), "b".to_owned()]).await.expect("it answers");
+    assert_eq!(store.get("a").await.expect("it answers"), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refusals_are_answers() {
+async fn refusals_do_not_pass_and_throttling_does() {
     let server = FakeS3::start();
-    let limits = Limits { breaker_failures: 1, breaker_pause: Duration::from_secs(3_600), ..hasty() };
-    let environment = bucket::Environment::new(server.variables());
-    let limits = Limits { timeout: Duration::from_secs(30), ..limits };
-    let store = location::open(&environment, "s3://bucket", FilePath::new("."), "job", limits, None).await.expect("it is set up");
+    let limits = StoreLimits { timeout: Duration::from_secs(30), retries: 1, ..hasty() };
+    let store =
+        Store::open_with_variables("s3://bucket", FilePath::new("."), "job", limits, server.variables()).await.expect("it is set up");
     for status in [401, 403, 404] {
-        server.fail_next("PUT", Fault::Status(status));
+        server.fail_next("PUT", ServerFault::Status(status));
         assert!(!store.create("a", Bytes::new()).await.expect_err("it is refused").is_passing());
     }
     assert_eq!(store.get("a").await.expect("it can be read"), None);
     assert_eq!(create(&store, "a", "x").await, Created::New);
     assert_eq!(create(&store, "a", "y").await, Created::Exists);
-    assert_eq!(*store.health().borrow(), Health::Up);
-    server.fail_next("GET", Fault::Status(503));
-    assert!(matches!(store.get("a").await.expect_err("it is throttled"), StoreError::Unavailable { attempts: 1, .. }));
-    assert!(matches!(store.get("a").await.expect_err("it is left alone"), StoreError::Open { .. }));
-}
-
-#[test]
-fn a_breaker_lets_a_probe_go_that_nobody_waits_for() {
-    let gate = super::breaker::Gate::new("root".to_owned(), 1, Duration::ZERO);
-    gate.enter().expect("it is closed").failed("down".to_owned());
-    assert!(gate.is_open());
-    let probe = gate.enter().expect("the pause is over");
-    assert!(gate.enter().is_err(), "one probe at a time");
-    drop(probe);
-    gate.enter().expect("the probe has gone").answered();
-    assert!(!gate.is_open());
-    gate.enter().expect("it is closed").answered();
+    server.fail_next("GET", ServerFault::Status(503));
+    assert!(store.get("a").await.expect("throttling passes").is_some());
 }
 
 /// Panics at each call, as a client library that takes its settings for granted.

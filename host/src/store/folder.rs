@@ -1,7 +1,7 @@
 //! A folder as a store: the client library's, with a list that what lies there besides cannot break.
 //!
 //! The library's own list ends at the first name that is no path of a store, at a folder that may not be read and at links in a circle.
-//! Here those are passed over and named ([`Strays`]): a folder is open to whoever may write there, to the desktop and to `fsck`. What the
+//! Here those are passed over and named ([`Strays`]): a folder is open to other programs, to the desktop and to `fsck`. What the
 //! list itself needs, and cannot be read, is an error.
 
 use std::collections::VecDeque;
@@ -9,10 +9,10 @@ use std::fmt;
 use std::fs::FileType;
 use std::io::ErrorKind;
 use std::path::{Path as FilePath, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -30,7 +30,7 @@ const ENTRIES_AT_ONCE: usize = 1_024;
 /// "A folder is there".
 const IS_A_FOLDER: i32 = 21;
 
-/// See the module.
+/// The client of a store in a folder.
 #[derive(Debug, Clone)]
 pub struct Folder {
     inner: LocalFileSystem,
@@ -66,7 +66,7 @@ impl Folder {
     }
 }
 
-/// What a walk finds.
+/// The objects that a walk through a folder finds.
 struct Entries {
     walk: walkdir::IntoIter,
     root: PathBuf,
@@ -126,7 +126,7 @@ impl Entries {
         Ok(Some(ObjectMeta { location, last_modified, size: meta.len(), e_tag: None, version: None }))
     }
 
-    /// What a walk could not read: nothing of ours, or an error.
+    /// Judges an entry that a walk could not read: none of the store's, or an error.
     fn unreadable(&self, error: walkdir::Error) -> Result<Option<ObjectMeta>> {
         let kind = error.io_error().map(std::io::Error::kind);
         if kind == Some(ErrorKind::NotFound) {
@@ -148,7 +148,7 @@ impl Entries {
     }
 }
 
-/// Why something that cannot be read is none of the store's; `None` where a list needs it. `lies`: what lies there itself, which a folder hides
+/// The reason why something that cannot be read is none of the store's; `None` where a list needs it. `lies`: what lies there itself, which a folder hides
 /// that may not be searched.
 fn stray(lies: std::io::Result<FileType>, refusal: Option<ErrorKind>) -> Option<&'static str> {
     let lies = lies.ok()?;
@@ -170,12 +170,9 @@ impl fmt::Display for Folder {
     }
 }
 
-/// A future as the traits of the client library have it.
-type Answer<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
-
 // The signatures are those that the macro of the client library makes of its `async fn`.
 impl ObjectStore for Folder {
-    fn put_opts<'a, 'b, 't>(&'a self, location: &'b Path, payload: PutPayload, options: PutOptions) -> Answer<'t, PutResult>
+    fn put_opts<'a, 'b, 't>(&'a self, location: &'b Path, payload: PutPayload, options: PutOptions) -> BoxFuture<'t, Result<PutResult>>
     where
         'a: 't,
         'b: 't,
@@ -191,7 +188,11 @@ impl ObjectStore for Folder {
         })
     }
 
-    fn put_multipart_opts<'a, 'b, 't>(&'a self, location: &'b Path, options: PutMultipartOptions) -> Answer<'t, Box<dyn MultipartUpload>>
+    fn put_multipart_opts<'a, 'b, 't>(
+        &'a self,
+        location: &'b Path,
+        options: PutMultipartOptions,
+    ) -> BoxFuture<'t, Result<Box<dyn MultipartUpload>>>
     where
         'a: 't,
         'b: 't,
@@ -200,7 +201,7 @@ impl ObjectStore for Folder {
         self.inner.put_multipart_opts(location, options)
     }
 
-    fn get_opts<'a, 'b, 't>(&'a self, location: &'b Path, options: GetOptions) -> Answer<'t, GetResult>
+    fn get_opts<'a, 'b, 't>(&'a self, location: &'b Path, options: GetOptions) -> BoxFuture<'t, Result<GetResult>>
     where
         'a: 't,
         'b: 't,
@@ -221,7 +222,7 @@ impl ObjectStore for Folder {
         self.walk(prefix, Some(offset))
     }
 
-    fn list_with_delimiter<'a, 'b, 't>(&'a self, prefix: Option<&'b Path>) -> Answer<'t, ListResult>
+    fn list_with_delimiter<'a, 'b, 't>(&'a self, prefix: Option<&'b Path>) -> BoxFuture<'t, Result<ListResult>>
     where
         'a: 't,
         'b: 't,
@@ -230,7 +231,7 @@ impl ObjectStore for Folder {
         self.inner.list_with_delimiter(prefix)
     }
 
-    fn copy_opts<'a, 'b, 'c, 't>(&'a self, from: &'b Path, to: &'c Path, options: CopyOptions) -> Answer<'t, ()>
+    fn copy_opts<'a, 'b, 'c, 't>(&'a self, from: &'b Path, to: &'c Path, options: CopyOptions) -> BoxFuture<'t, Result<()>>
     where
         'a: 't,
         'b: 't,
@@ -241,7 +242,7 @@ impl ObjectStore for Folder {
     }
 }
 
-/// Whether files of a folder can have two names, on which it rests that an object is created only if it is absent. `link` makes the second
+/// Tries whether files of a folder can have two names, on which it rests that an object is created only if it is absent. `link` makes the second
 /// name.
 ///
 /// # Errors
@@ -260,7 +261,7 @@ pub fn try_links(folder: &FilePath, name: &str, link: impl Fn(&FilePath, &FilePa
     }
 }
 
-/// What came of a try to link.
+/// The outcome of a try to link.
 #[derive(Debug)]
 pub enum Links {
     /// There are links.

@@ -1,17 +1,17 @@
-//! Faults on purpose: a store whose calls somebody else may let fail, hang or wait.
+//! Faults on purpose: a store whose calls an intercept may let fail, hang or wait.
 //!
-//! It stands between the retries and the store, so that everything above it is what runs in earnest. Whoever decides ([`Intercept`]) sees
+//! It stands between the retries and the store, so that everything above it is what runs in earnest. The decider ([`Intercept`]) sees
 //! each call before it is made, and knows nothing of the client library. Failures look like those of a connection: they say nothing about
 //! whether the store did as asked.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Limits;
+use super::limits::StoreLimits;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
@@ -20,29 +20,29 @@ use object_store::{
     PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
-/// Decides what befalls the calls of a store.
+/// An intercept decides what befalls the calls of a store.
 pub trait Intercept: Send + Sync + fmt::Debug {
     /// Called before each call is made, in the order of their numbers for calls that follow each other.
     fn before(&self, call: &StorageCall) -> Interference;
 
     /// The limits to work under, in place of the given ones: so that small objects go up in parts too.
-    fn limits(&self, limits: Limits) -> Limits {
+    fn limits(&self, limits: StoreLimits) -> StoreLimits {
         limits
     }
 }
 
-/// One call that is about to be made.
+/// A call of a store that is about to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageCall {
     /// Counts all calls of this store from 0. A job has several stores where its sinks have some of their own.
     pub number: u64,
-    /// What is asked.
+    /// The kind of the call.
     pub kind: CallKind,
-    /// Of which object, or of all below which prefix, relative to the store's root.
+    /// The object, or the prefix of a list, relative to the store's root.
     pub path: String,
 }
 
-/// The kinds of calls.
+/// The kinds of calls that a store makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CallKind {
     /// Writes an object, whatever is there.
@@ -70,7 +70,7 @@ pub enum CallKind {
 }
 
 impl CallKind {
-    /// All of them.
+    /// All kinds of calls.
     pub const ALL: [Self; 11] = [
         Self::Put,
         Self::PutIfAbsent,
@@ -86,22 +86,22 @@ impl CallKind {
     ];
 }
 
-/// What befalls a call.
+/// The fate of a call that an intercept decides.
 ///
 /// Of a read or a list, "after" means that everything was handed over and then no end comes, but a failure or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interference {
-    /// Nothing.
+    /// The call is made.
     Pass,
-    /// It is not made, and fails.
+    /// The call is not made, and fails.
     FailBefore,
-    /// It is made, and fails all the same: the answer was lost.
+    /// The call is made, and fails all the same: the answer was lost.
     FailAfter,
-    /// It is not made, and never ends.
+    /// The call is not made, and never ends.
     HangBefore,
-    /// It is made, and never ends.
+    /// The call is made, and never ends.
     HangAfter,
-    /// It is made after so much time.
+    /// The call is made after so much time.
     Delay(Duration),
 }
 
@@ -117,7 +117,7 @@ pub struct Intercepted {
 struct Turns {
     intercept: Arc<dyn Intercept>,
     calls: Arc<AtomicU64>,
-    /// What is taken off the paths that are shown.
+    /// The prefix that is taken off the paths which are shown.
     prefix: Arc<str>,
 }
 
@@ -160,7 +160,7 @@ impl Turns {
         call.await
     }
 
-    /// What becomes of a stream that was asked for.
+    /// Lets an interference befall a stream.
     fn stream<T: Send + 'static>(interference: Interference, inner: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {
         let failed = || stream::once(async { Err(failure()) });
         match interference {
@@ -180,12 +180,9 @@ impl fmt::Display for Intercepted {
     }
 }
 
-/// A future as the traits of the client library have it.
-type Answer<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
-
 // The signatures are those that the macro of the client library makes of its `async fn`.
 impl ObjectStore for Intercepted {
-    fn put_opts<'a, 'b, 't>(&'a self, location: &'b Path, payload: PutPayload, options: PutOptions) -> Answer<'t, PutResult>
+    fn put_opts<'a, 'b, 't>(&'a self, location: &'b Path, payload: PutPayload, options: PutOptions) -> BoxFuture<'t, Result<PutResult>>
     where
         'a: 't,
         'b: 't,
@@ -195,7 +192,11 @@ impl ObjectStore for Intercepted {
         Box::pin(self.turns.call(kind, location, self.inner.put_opts(location, payload, options)))
     }
 
-    fn put_multipart_opts<'a, 'b, 't>(&'a self, location: &'b Path, options: PutMultipartOptions) -> Answer<'t, Box<dyn MultipartUpload>>
+    fn put_multipart_opts<'a, 'b, 't>(
+        &'a self,
+        location: &'b Path,
+        options: PutMultipartOptions,
+    ) -> BoxFuture<'t, Result<Box<dyn MultipartUpload>>>
     where
         'a: 't,
         'b: 't,
@@ -208,7 +209,7 @@ impl ObjectStore for Intercepted {
         })
     }
 
-    fn get_opts<'a, 'b, 't>(&'a self, location: &'b Path, options: GetOptions) -> Answer<'t, GetResult>
+    fn get_opts<'a, 'b, 't>(&'a self, location: &'b Path, options: GetOptions) -> BoxFuture<'t, Result<GetResult>>
     where
         'a: 't,
         'b: 't,
@@ -250,11 +251,11 @@ impl ObjectStore for Intercepted {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (turns, within, found) = (self.turns.clone(), prefix.cloned().unwrap_or_default(), self.inner.list(prefix));
-        // The call is made when somebody begins to read.
+        // The call is made when the list begins to be read.
         async move { Turns::stream(turns.ask(CallKind::List, &within), found) }.flatten_stream().boxed()
     }
 
-    fn list_with_delimiter<'a, 'b, 't>(&'a self, prefix: Option<&'b Path>) -> Answer<'t, ListResult>
+    fn list_with_delimiter<'a, 'b, 't>(&'a self, prefix: Option<&'b Path>) -> BoxFuture<'t, Result<ListResult>>
     where
         'a: 't,
         'b: 't,
@@ -266,7 +267,7 @@ impl ObjectStore for Intercepted {
         })
     }
 
-    fn copy_opts<'a, 'b, 'c, 't>(&'a self, from: &'b Path, to: &'c Path, options: CopyOptions) -> Answer<'t, ()>
+    fn copy_opts<'a, 'b, 'c, 't>(&'a self, from: &'b Path, to: &'c Path, options: CopyOptions) -> BoxFuture<'t, Result<()>>
     where
         'a: 't,
         'b: 't,
@@ -292,7 +293,7 @@ impl MultipartUpload for Upload {
         async move { turns.call(CallKind::MultipartPart, &location, part).await }.boxed()
     }
 
-    fn complete<'a, 't>(&'a mut self) -> Answer<'t, PutResult>
+    fn complete<'a, 't>(&'a mut self) -> BoxFuture<'t, Result<PutResult>>
     where
         'a: 't,
         Self: 't,
@@ -300,7 +301,7 @@ impl MultipartUpload for Upload {
         Box::pin(self.turns.call(CallKind::MultipartComplete, &self.location, self.inner.complete()))
     }
 
-    fn abort<'a, 't>(&'a mut self) -> Answer<'t, ()>
+    fn abort<'a, 't>(&'a mut self) -> BoxFuture<'t, Result<()>>
     where
         'a: 't,
         Self: 't,

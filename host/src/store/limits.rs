@@ -5,10 +5,17 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Objects above this size go to a bucket in parts.
+///
+/// A bucket cannot finish such an upload on the condition that the object is absent (the client library has no way to ask for it), so
+/// the absence is looked up before. Two creators of one large object at the same time could both get [`Created::New`](super::Created::New): the names of
+/// large objects (snapshots) contain the generation and the instance, which makes them unique to one creator.
+pub const LARGE_BYTES: usize = 64 << 20;
+
 /// The limits of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// For one attempt, without what moving the object's bytes takes: that is allowed the time it takes at [`BYTES_PER_SECOND_MIN`].
+pub struct StoreLimits {
+    /// Time of one attempt, and as much more as the object's bytes take at [`BYTES_PER_SECOND_MIN`].
     pub timeout: Duration,
     /// Attempts after the first one.
     pub retries: u32,
@@ -16,11 +23,7 @@ pub struct Limits {
     pub backoff_min: Duration,
     /// The longest wait.
     pub backoff_max: Duration,
-    /// Attempts that failed in a row, of whatever calls, after which the store is left alone for a while.
-    pub breaker_failures: u32,
-    /// For how long at first; see `reprise_core::failure::breaker`.
-    pub breaker_pause: Duration,
-    /// Objects above this size go up in parts, and are then created under the conditions of [`LARGE_BYTES`](super::LARGE_BYTES), wherever
+    /// Objects above this size go up in parts, and are then created under the conditions of [`LARGE_BYTES`], wherever
     /// they go. None: that size in a bucket, and never elsewhere.
     pub large_bytes: Option<usize>,
     /// Bytes of such a part, at least one. A bucket takes no parts below 5 MiB but the last, and no more than 10,000.
@@ -34,16 +37,14 @@ pub struct Limits {
 /// A store slower than this counts as hanging.
 pub const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 
-impl Default for Limits {
-    /// 30 s, 5 retries, 50 ms to 5 s, 5 failures, 2 s, parts of 16 MiB, 8 GiB, one million objects.
+impl Default for StoreLimits {
+    /// 30 s, 5 retries, 50 ms to 5 s, parts of 16 MiB, 8 GiB, one million objects.
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
             retries: 5,
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(5),
-            breaker_failures: 5,
-            breaker_pause: Duration::from_secs(2),
             large_bytes: None,
             part_bytes: 16 << 20,
             object_bytes_max: 8 << 30,
@@ -52,7 +53,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl StoreLimits {
     /// The time limit of an attempt that moves so many bytes.
     pub(super) fn timeout_for(&self, bytes: u64) -> Duration {
         let (whole_s, rest) = (bytes / BYTES_PER_SECOND_MIN, bytes % BYTES_PER_SECOND_MIN);
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest_and_never_fall_below_half() {
-        let limits = Limits::default();
+        let limits = StoreLimits::default();
         for (failed, whole_ms) in [(1, 50), (2, 100), (3, 200), (7, 3200), (8, 5000), (1000, 5000)] {
             let whole = Duration::from_millis(whole_ms);
             assert_eq!(limits.backoff(failed, 0), whole / 2, "{failed}");
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn moving_bytes_is_allowed_its_time() {
-        let limits = Limits::default();
+        let limits = StoreLimits::default();
         assert_eq!(limits.timeout_for(0), limits.timeout);
         assert_eq!(limits.timeout_for(1), limits.timeout + Duration::from_millis(1));
         assert_eq!(limits.timeout_for(1 << 19), limits.timeout + Duration::from_millis(500));

@@ -1,27 +1,25 @@
-//! Lists of any length, a page at a time: for who works through what may be very much, and must not hold it all.
+//! Lists of any length, a page at a time: for what works through very much, and must not hold it all.
 
-use chrono::{DateTime, Utc};
-use futures::StreamExt;
-use futures::stream::BoxStream;
-use object_store::ObjectMeta;
 use object_store::path::Path;
 
-use super::attempts::{Attempts, Failure};
-use super::{Store, StoreError};
+use super::attempts::{AttemptFailure, Attempts};
+use super::error::StoreError;
+use super::handle::Store;
+use super::listing::ObjectListing;
 
 /// Objects of one page.
 pub const PAGE_OBJECTS: usize = 1_000;
 /// Times that one list is begun anew: one that breaks at the same place each time gives the same pages again and again.
 const RESTARTS_MAX: u32 = 32;
 
-/// An object that a page shows.
+/// An object that a page of a list shows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Found {
+pub struct PageEntry {
     /// Relative to the store's root, as `create` takes it.
     pub path: String,
-    /// Its length.
+    /// The length of the object.
     pub size_bytes: u64,
-    /// When it was written, by the store's clock: milliseconds since 1970-01-01T00:00:00Z.
+    /// The time when the object was written, by the store's clock: milliseconds since 1970-01-01T00:00:00Z.
     pub written_ms: i64,
 }
 
@@ -33,7 +31,7 @@ pub struct Pages<'a> {
     location: Path,
     /// Objects up to this path are passed over.
     after: Option<Path>,
-    under_way: Option<BoxStream<'static, object_store::Result<ObjectMeta>>>,
+    under_way: Option<ObjectListing<'a>>,
     restarts: u32,
 }
 
@@ -46,7 +44,7 @@ impl Store {
         self.pages_from(prefix, None)
     }
 
-    /// As [`Store::pages`], without the objects whose path sorts before `after` or is `after`.
+    /// The objects of [`Store::pages`], without the objects whose path sorts before `after` or is `after`.
     ///
     /// # Errors
     /// As [`Store::pages`].
@@ -56,7 +54,7 @@ impl Store {
 
     fn pages_from(&self, prefix: &str, after: Option<&str>) -> Result<Pages<'_>, StoreError> {
         let within = prefix.strip_suffix('/').unwrap_or(prefix).to_owned();
-        let location = if within.is_empty() { self.root_path() } else { self.location("list", &within)? };
+        let location = self.within(prefix)?;
         let after = after.map(|after| self.location("list", after)).transpose()?;
         Ok(Pages { store: self, within, location, after, under_way: None, restarts: 0 })
     }
@@ -67,48 +65,32 @@ impl Pages<'_> {
     ///
     /// # Errors
     /// As every call, and where the list broke more often than one may. A further call begins the list anew.
-    pub async fn next(&mut self) -> Result<Option<Vec<Found>>, StoreError> {
-        let store = self.store;
-        let mut attempts = Attempts::new(store, "list", &self.within);
+    pub async fn next(&mut self) -> Result<Option<Vec<PageEntry>>, StoreError> {
+        let attempts = Attempts::new(self.store, "list", &self.within);
+        let mut made = 0;
         loop {
-            attempts.begin()?;
             match self.next_once(&attempts).await {
-                Ok(page) => {
-                    attempts.answered();
-                    return Ok(Some(page).filter(|page| !page.is_empty()));
-                }
+                Ok(page) => return Ok(Some(page).filter(|page| !page.is_empty())),
                 Err(failure) => {
                     self.under_way = None;
                     self.restarts = self.restarts.saturating_add(1);
                     if self.restarts > RESTARTS_MAX {
-                        attempts.end_with_this();
+                        made = made.max(self.store.limits.retries);
                     }
-                    attempts.failed(failure).await?;
+                    made += 1;
+                    attempts.failed(made, failure).await?;
                 }
             }
         }
     }
 
-    async fn next_once(&mut self, attempts: &Attempts<'_>) -> Result<Vec<Found>, Failure> {
+    async fn next_once(&mut self, attempts: &Attempts<'_>) -> Result<Vec<PageEntry>, AttemptFailure> {
+        let listing = self.under_way.get_or_insert_with(|| ObjectListing::new(self.store, &self.location, self.after.as_ref()));
         let mut page = Vec::new();
-        let begin = || match &self.after {
-            Some(after) => self.store.objects.list_with_offset(Some(&self.location), after),
-            None => self.store.objects.list(Some(&self.location)),
-        };
-        let found = self.under_way.get_or_insert_with(|| begin().fuse().boxed());
         while page.len() < PAGE_OBJECTS {
-            let Some(meta) = attempts.once(0, async { found.next().await.transpose() }).await? else { break };
-            let Some(path) = self.store.inside(&meta.location) else { continue };
-            // Not every server knows where to start.
-            if self.after.as_ref().is_some_and(|after| meta.location <= *after) {
-                continue;
-            }
-            page.push(Found { path: path.to_owned(), size_bytes: meta.size, written_ms: millis(meta.last_modified) });
+            let Some((path, meta)) = listing.next(attempts).await? else { break };
+            page.push(PageEntry { path, size_bytes: meta.size, written_ms: meta.last_modified.timestamp_millis() });
         }
         Ok(page)
     }
-}
-
-fn millis(time: DateTime<Utc>) -> i64 {
-    time.timestamp_millis()
 }

@@ -4,7 +4,7 @@
 const PATH_BYTES_MAX: usize = 768;
 /// Bytes of a segment. File systems allow 255; an unfinished file has a suffix.
 const SEGMENT_BYTES_MAX: usize = 240;
-/// Besides letters and digits.
+/// Signs that a segment may have beside letters and digits.
 const SIGNS: &str = "-_.=+@,!()'";
 
 /// Checks a path: segments of ASCII letters, digits and [`SIGNS`], joined by `/`; none empty, `.` or `..`.

@@ -4,8 +4,11 @@ use bytes::Bytes;
 use futures::future;
 use std::sync::Arc;
 
+use super::create::{Created, Creation};
+use super::error::StoreError;
 use super::folder::{self, Links};
-use super::{Created, Creation, Store, StoreError, limits};
+use super::handle::Store;
+use super::limits;
 
 /// Creators that race for one object.
 const RACERS: u8 = 8;
@@ -52,7 +55,7 @@ impl Store {
         }
     }
 
-    /// What is wrong with the store when it is asked one thing after another, if anything is.
+    /// Finds what is wrong with the store when it is asked one thing after another, if anything is.
     async fn create_twice(&self, path: &str) -> Result<Option<String>, StoreError> {
         const FIRST: &[u8] = b"the first bytes stay";
         const SECOND: &[u8] = b"these must be refused";
@@ -70,7 +73,7 @@ impl Store {
         Ok(Some(finding.to_owned()))
     }
 
-    /// What is wrong with the store when several ask at once, if anything is.
+    /// Finds what is wrong with the store when several ask at once, if anything is.
     async fn race(&self, path: &str) -> Result<Option<String>, StoreError> {
         let bytes = |racer: u8| Bytes::from(vec![racer; RACER_BYTES]);
         // All of them are waited for: one that is still under way would leave its object behind.

@@ -6,7 +6,7 @@ use object_store::ClientConfigKey;
 use object_store::aws::AmazonS3ConfigKey as Key;
 use url::{Host, Url};
 
-/// What a setting is about.
+/// The subject of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum About {
     /// The address of a server.
@@ -111,7 +111,7 @@ fn check_address(value: &str, user: &str) -> Result<(), String> {
 /// Why it cannot be there, and what to do.
 pub fn with_bucket(name: &str, address: &str, bucket: &str) -> Result<String, String> {
     let refused = |why: &str| {
-        let help = "set AWS_VIRTUAL_HOSTED_STYLE_REQUEST to `false`, or `addressing_style` of the profile to `path`: then the bucket is in the path";
+        let help = "set AWS_VIRTUAL_HOSTED_STYLE_REQUEST to `false`: then the bucket is in the path";
         Err(format!("{name} is {address:?}, and the bucket `{bucket}` cannot be a part of the name of that server: {why}\n  help: {help}"))
     };
     let Some((scheme, server)) = address.split_once("://") else { return refused("it has no scheme") };

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 /// Things that are named; those beyond are counted alone.
 const NAMED_MAX: usize = 1_000;
 
-/// What was passed over in one store. Shared by its clones.
+/// Things in a store that are none of its own and were passed over. Shared by the clones of the store.
 #[derive(Debug, Default)]
 pub struct Strays {
     named: Mutex<BTreeSet<String>>,

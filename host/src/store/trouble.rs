@@ -3,25 +3,25 @@
 use std::error::Error;
 use std::io;
 
-/// One kind of trouble.
+/// A kind of trouble of the operating system with a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// Numbers of the operating system that mean it.
     numbers: &'static [i32],
-    /// What is the matter, to be read alone.
+    /// The trouble in words, to be read alone.
     pub what: &'static str,
-    /// What to do.
+    /// The way out of the trouble.
     pub help: &'static str,
-    /// What becomes of the job, where a store has this trouble.
+    /// The consequence for the job, where a store has this trouble.
     job: &'static str,
-    /// The same call may succeed later without anyone changing anything in the job.
+    /// True where the same call may succeed later without anyone changing anything in the job.
     pub is_passing: bool,
-    /// Somebody forbids it.
+    /// True where the rights of the user forbid it.
     pub is_refusal: bool,
 }
 
 impl Trouble {
-    /// What is the matter and what to do, in one line: for who has it with a store.
+    /// The trouble and the way out of it in one line: for a store that has it.
     pub fn advice(&self) -> String {
         let job = if self.job.is_empty() { String::new() } else { format!(": {}", self.job) };
         format!("{}; {}{job}", self.what, self.help)
@@ -77,7 +77,7 @@ static TROUBLES: [Trouble; 14] = [
     lasting(&[95, 38], "the file system does not know this operation", "use another file system"),
 ];
 
-/// What an error of the operating system means; `None` for those that say enough themselves.
+/// The trouble that an error of the operating system means; `None` for those that say enough themselves.
 pub fn of(error: &io::Error) -> Option<&'static Trouble> {
     let number = error.raw_os_error().or_else(|| match error.kind() {
         // Errors that were made again on the way here have only their kind left.
@@ -93,7 +93,7 @@ pub fn of(error: &io::Error) -> Option<&'static Trouble> {
     TROUBLES.iter().find(|trouble| trouble.numbers.contains(&number))
 }
 
-/// What the error of the operating system means that is at the bottom of a chain of causes.
+/// The trouble that the error of the operating system means which is at the bottom of a chain of causes.
 pub fn below(error: &(dyn Error + 'static)) -> Option<&'static Trouble> {
     /// Chains are short; this ends one that bites its tail.
     const LINKS_MAX: usize = 16;

@@ -1,6 +1,6 @@
 //! Instances to try: opened, fed with the steps of a script, read, restored. A call that fails becomes a finding.
 
-use crate::wasm::{Call, Component, GuestError, Identity, Instance, Limits, Scope};
+use crate::wasm::{Call, Component, GuestError, Instance, InstanceIdentity, Limits, Scope};
 use reprise_core::cells::{Cell, Chunk};
 use reprise_core::description::Description;
 use reprise_core::verify::{self, At, Cause, Effect, Finding, State, Step};
@@ -69,7 +69,7 @@ impl Bench {
 
     /// As [`Bench::open`], with other limits, and the error as it is.
     pub fn open_within(&self, life: Life, limits: &Limits) -> Result<Live, GuestError> {
-        let identity = Identity { job: "verify".into(), operator: "operator".into(), instance: life.index, seed: life.seed };
+        let identity = InstanceIdentity { job: "verify".into(), operator: "operator".into(), instance: life.index, seed: life.seed };
         let mut instance = self.component.instantiate(limits, identity)?;
         let call = Call { number: life.number * CALLS_A_LIFE, now_ms: NOW_MS, instant_ns: 0 };
         instance.open(&self.config, life.parallelism.max(1), call)?;

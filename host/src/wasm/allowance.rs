@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-/// See the module.
+/// The time that calls in a row have together, and what of it is spent.
 #[derive(Debug)]
 pub(super) struct Allowance {
     deadline: Duration,
@@ -21,18 +21,18 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    /// One for calls with this deadline, with one more for each so many bytes.
+    /// An allowance for calls with this deadline, with one more for each so many bytes.
     pub(super) fn new(deadline: Duration, bytes_per_deadline: u64) -> Self {
         Self { deadline, bytes_per_deadline: bytes_per_deadline.max(1), bytes: 0, spent: Duration::ZERO }
     }
 
-    /// What all calls may take, by what has passed so far.
+    /// The time that all calls may take, by what has passed so far.
     pub(super) fn all(&self) -> Duration {
         let deadlines = (self.bytes / self.bytes_per_deadline).saturating_add(1);
         self.deadline.saturating_mul(u32::try_from(deadlines).unwrap_or(u32::MAX))
     }
 
-    /// What the next call may take; `None` where nothing is left.
+    /// The time that the next call may take; `None` where nothing is left.
     pub(super) fn next(&self) -> Option<Duration> {
         let left = self.all().saturating_sub(self.spent);
         (!left.is_zero()).then(|| left.min(self.deadline))

@@ -1,25 +1,21 @@
 //! A component that is compiled and checked, ready to be instantiated any number of times.
 
 use super::contract::{OPERATOR, STATE, description, operator, state};
-use super::deadline::Timer;
+use super::engine::SharedEngine;
 use super::fault::{Fault, GuestError, chain};
-use super::guest::{Call, Guest, Identity};
+use super::guest::{Call, Guest, InstanceIdentity};
 use super::instance::{Exports, Instance};
-use super::limits::{CORE_INSTANCES_MAX, Limits, TABLE_ELEMENTS_MAX};
+use super::limits::{CORE_INSTANCES_MAX, DESCRIPTION_BYTES_MAX, Limits, TABLE_ELEMENTS_MAX};
 use super::load::LoadError;
-use super::runtime::Shared;
-use super::usage;
 use super::wasi::{GrantError, Grants};
 use reprise_core::description::Description;
 use reprise_core::ids::Digest;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use wasmtime::Store;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component as Compiled, ComponentNamedList, InstancePre, Lift, Lower};
-use wasmtime::{Store, UpdateDeadline};
 
-/// Bytes that `describe` may return: the names of a description at their longest take a tenth of it.
-pub(super) const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
 /// Memory that the instance which describes itself may use.
 const DESCRIBE_MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// Time that `describe` may take, and as much for the instantiation before it.
@@ -40,18 +36,18 @@ struct Inner {
     operator: operator::GuestIndices,
     state: Option<state::GuestIndices>,
     described: OnceLock<Description>,
-    shared: Arc<Shared>,
+    engine: Arc<SharedEngine>,
 }
 
 impl Component {
     /// Checks the types of the exports of a compiled component, and links its imports.
-    pub(super) fn new(shared: &Arc<Shared>, compiled: Compiled, digest: Digest) -> Result<Self, LoadError> {
+    pub(super) fn new(engine: &Arc<SharedEngine>, compiled: Compiled, digest: Digest) -> Result<Self, LoadError> {
         let invalid = |error: wasmtime::Error| LoadError::Invalid(chain(&error));
-        let ready = shared.link(&compiled).map_err(invalid)?;
+        let ready = engine.link(&compiled).map_err(invalid)?;
         let ty = compiled.component_type();
-        let imports: Vec<String> = ty.imports(&shared.engine).map(|(name, _)| name.to_owned()).collect();
-        let exports: Vec<String> = ty.exports(&shared.engine).map(|(name, _)| name.to_owned()).collect();
-        let types = Types { shared, ready: &ready };
+        let imports: Vec<String> = ty.imports(&engine.engine).map(|(name, _)| name.to_owned()).collect();
+        let exports: Vec<String> = ty.exports(&engine.engine).map(|(name, _)| name.to_owned()).collect();
+        let types = Types { engine, ready: &ready };
         types.check::<(), (operator::Description,)>(OPERATOR, "describe")?;
         types.check::<(operator::Context<'_>,), (Result<(), String>,)>(OPERATOR, "open")?;
         types.check::<(u32, operator::BatchParam<'_>), (Result<operator::Outcome, String>,)>(OPERATOR, "process")?;
@@ -64,11 +60,11 @@ impl Component {
         }
         let operator = operator::GuestIndices::new(&ready).map_err(invalid)?;
         let state = if has_state { Some(state::GuestIndices::new(&ready).map_err(invalid)?) } else { None };
-        let inner = Inner { digest, imports, exports, ready, operator, state, described: OnceLock::new(), shared: Arc::clone(shared) };
+        let inner = Inner { digest, imports, exports, ready, operator, state, described: OnceLock::new(), engine: Arc::clone(engine) };
         Ok(Self { inner: Arc::new(inner), grants: Arc::default() })
     }
 
-    /// The same component, whose instances are granted this. Without it they are granted nothing.
+    /// The component with grants for its instances. Without it they are granted nothing.
     ///
     /// # Errors
     /// Where the component would never see what is granted.
@@ -87,31 +83,31 @@ impl Component {
         self.inner.digest
     }
 
-    /// True where it exports the interface `state`.
+    /// True where the component exports the interface `state`.
     #[must_use]
     pub fn has_state(&self) -> bool {
         self.inner.state.is_some()
     }
 
-    /// True where the instructions of its instances are counted.
+    /// True where the instructions of the component's instances are counted.
     #[must_use]
     pub fn counts_fuel(&self) -> bool {
-        self.inner.shared.settings.fuel
+        self.inner.engine.settings.fuel
     }
 
-    /// What it imports.
+    /// The names of what the component imports.
     #[must_use]
     pub fn imports(&self) -> &[String] {
         &self.inner.imports
     }
 
-    /// What it exports.
+    /// The names of what the component exports.
     #[must_use]
     pub fn exports(&self) -> &[String] {
         &self.inner.exports
     }
 
-    /// What it says it is, checked. A fresh instance, to which nothing is granted, is asked once; clones remember the answer.
+    /// The description of the component, checked. A fresh instance, to which nothing is granted, is asked once; clones remember the answer.
     ///
     /// # Errors
     /// Where it traps, or says what no description may say.
@@ -119,13 +115,13 @@ impl Component {
         if let Some(described) = self.inner.described.get() {
             return Ok(described.clone());
         }
-        let memory_bytes_max = self.inner.shared.settings.memory_bytes_max.min(DESCRIBE_MEMORY_BYTES_MAX);
+        let memory_bytes_max = self.inner.engine.settings.memory_bytes_max.min(DESCRIBE_MEMORY_BYTES_MAX);
         let limits = Limits { memory_bytes_max, deadline: DESCRIBE_DEADLINE, ..Limits::default() };
-        let identity = Identity { job: String::new(), operator: String::new(), instance: 0, seed: 0 };
+        let identity = InstanceIdentity { job: String::new(), operator: String::new(), instance: 0, seed: 0 };
         let (mut store, exports) = self.start(&limits, &identity, Arc::default())?;
         store.set_hostcall_fuel(DESCRIPTION_BYTES_MAX);
-        self.start_timer(&mut store, limits.deadline);
         store.data_mut().begin(Some(Call::default()));
+        self.inner.engine.start_call(&mut store, limits.deadline);
         let said = exports.operator.call_describe(&mut store);
         let guest = store.data_mut();
         guest.end();
@@ -140,8 +136,8 @@ impl Component {
     /// # Errors
     /// Where `describe` fails, the limits are over those of the runtime, the pool of instances is full, or start-up code of the guest
     /// traps.
-    pub fn instantiate(&self, limits: &Limits, identity: Identity) -> Result<Instance, GuestError> {
-        let settings = &self.inner.shared.settings;
+    pub fn instantiate(&self, limits: &Limits, identity: InstanceIdentity) -> Result<Instance, GuestError> {
+        let settings = &self.inner.engine.settings;
         if limits.memory_bytes_max > settings.memory_bytes_max {
             let why = format!("its memory limit is {} bytes, that of the runtime {}", limits.memory_bytes_max, settings.memory_bytes_max);
             return Err(GuestError::early("instantiate", why));
@@ -156,30 +152,15 @@ impl Component {
         }
         let description = self.describe()?;
         let (store, exports) = self.start(limits, &identity, Arc::clone(&self.grants))?;
-        Ok(Instance::new(self.clone(), identity.instance, store, exports, description, limits.clone()))
+        Ok(Instance::new(Arc::clone(&self.inner.engine), identity.instance, store, exports, description, limits.clone()))
     }
 
-    /// Starts the deadline of a call that is about to be made.
-    pub(super) fn start_timer(&self, store: &mut Store<Guest>, limit: Duration) {
-        store.data_mut().timer = Timer::start(limit);
-        store.set_epoch_deadline(ticks(limit, self.inner.shared.settings.tick));
-    }
-
-    fn start(&self, limits: &Limits, identity: &Identity, grants: Arc<Grants>) -> Result<(Store<Guest>, Exports), GuestError> {
-        let shared = &self.inner.shared;
-        let mut store = Store::new(&shared.engine, Guest::new(limits, identity, grants));
-        store.limiter(|guest| &mut guest.meter);
-        let tick = shared.settings.tick;
-        store.epoch_deadline_callback(move |guest| {
-            Ok(match guest.data().timer.left() {
-                Some(left) => UpdateDeadline::Continue(ticks(left, tick)),
-                None => UpdateDeadline::Interrupt,
-            })
-        });
-        self.start_timer(&mut store, limits.deadline);
+    fn start(&self, limits: &Limits, identity: &InstanceIdentity, grants: Arc<Grants>) -> Result<(Store<Guest>, Exports), GuestError> {
+        let engine = &self.inner.engine;
+        let mut store = engine.store(Guest::new(limits, identity, grants));
         store.data_mut().begin(Some(Call::default()));
         let handover_bytes_max = store.hostcall_fuel();
-        usage::fill(&mut store, shared.settings.fuel);
+        engine.start_call(&mut store, limits.deadline);
         let exports = self.link(&mut store);
         let guest = store.data_mut();
         guest.end();
@@ -206,16 +187,17 @@ impl std::fmt::Debug for Component {
     }
 }
 
-/// Ticks after which a call is certainly past its deadline: the current tick has partly gone.
-fn ticks(deadline: Duration, tick: Duration) -> u64 {
-    let ticks = deadline.as_nanos().div_ceil(tick.as_nanos().max(1)).saturating_add(1);
-    // Deadlines far beyond the age of the universe must not wrap around when the engine adds its count to them.
-    u64::try_from(ticks).unwrap_or(u64::MAX).min(u64::MAX / 2)
-}
+/// Workers make components and instances on their own threads.
+const _: fn() = || {
+    fn sent<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    sent::<Instance>();
+    shared::<Component>();
+};
 
 /// Compares the types of exports with those of the contract.
 struct Types<'a> {
-    shared: &'a Shared,
+    engine: &'a SharedEngine,
     ready: &'a InstancePre<Guest>,
 }
 
@@ -234,7 +216,7 @@ impl Types<'_> {
     }
 
     fn function(&self, interface: &str, function: &str) -> Option<ComponentFunc> {
-        let engine = &self.shared.engine;
+        let engine = &self.engine.engine;
         let ComponentItem::ComponentInstance(instance) = self.ready.component().component_type().get_export(engine, interface)?.ty else {
             return None;
         };
@@ -242,19 +224,5 @@ impl Types<'_> {
             ComponentItem::ComponentFunc(function) => Some(function),
             _ => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deadline_is_never_early() {
-        let tick = Duration::from_millis(5);
-        assert_eq!(ticks(Duration::ZERO, tick), 1);
-        assert_eq!(ticks(Duration::from_millis(5), tick), 2);
-        assert_eq!(ticks(Duration::from_millis(6), tick), 3);
-        assert_eq!(ticks(Duration::MAX, tick), u64::MAX / 2);
     }
 }

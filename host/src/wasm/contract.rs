@@ -14,7 +14,7 @@ pub(super) const OPERATOR: &str = "reprise:operator/operator@0.1.0";
 pub(super) const STATE: &str = "reprise:operator/state@0.1.0";
 /// Interfaces that a component may import.
 pub(super) const IMPORTS: [&str; 2] = ["reprise:operator/data@0.1.0", "reprise:operator/runtime@0.1.0"];
-/// How every interface of the contract begins, whatever its version.
+/// The beginning of the name of every interface of the contract, whatever its version.
 pub(super) const PACKAGE: &str = "reprise:operator/";
 
 /// The world `stateless`: the imports, and the interface `operator`.

@@ -7,23 +7,22 @@
 //!
 //! The engine asks at a tick, once the time on the wall has reached the deadline: the processor cannot be ahead of the wall.
 
-use super::usage::{Began, IS_PROCESSOR_TIME_KNOWN};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How many times its deadline a call may take on the wall, while its thread waits for a processor.
+/// The times its deadline that a call may take on the wall, while its thread waits for a processor.
 pub const WALL_FACTOR: u32 = 10;
 
 /// Time that passed in a call, on both clocks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Elapsed {
-    /// On the wall.
+    /// Time on the wall.
     pub wall: Duration,
-    /// Of the processor; zero where the system does not tell.
+    /// Time of the processor; zero where the system does not tell.
     pub processor: Duration,
 }
 
 impl Elapsed {
-    /// What of it counts for a deadline.
+    /// The time that counts for a deadline.
     pub(super) fn charged(self) -> Duration {
         if IS_PROCESSOR_TIME_KNOWN { self.processor.max(self.wall / WALL_FACTOR) } else { self.wall }
     }
@@ -34,6 +33,39 @@ impl Elapsed {
     }
 }
 
+/// A point on both clocks.
+#[derive(Debug, Clone, Copy)]
+struct Began {
+    wall: Instant,
+    processor: Duration,
+}
+
+impl Began {
+    fn now() -> Self {
+        Self { processor: processor_time(), wall: Instant::now() }
+    }
+
+    /// The time since then: of the wall, and of the processor that this thread had.
+    fn elapsed(&self) -> Elapsed {
+        Elapsed { wall: self.wall.elapsed(), processor: processor_time().saturating_sub(self.processor) }
+    }
+}
+
+/// The system tells how much of a processor a thread has had.
+const IS_PROCESSOR_TIME_KNOWN: bool = cfg!(unix);
+
+/// The time that this thread has had of a processor so far.
+#[cfg(unix)]
+fn processor_time() -> Duration {
+    let had = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(had.tv_sec).unwrap_or(0), u32::try_from(had.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    Duration::ZERO
+}
+
 /// The deadline of the call that is under way.
 #[derive(Debug)]
 pub(super) struct Timer {
@@ -42,7 +74,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// One that runs from here on.
+    /// A timer that runs from here on.
     pub(super) fn start(limit: Duration) -> Self {
         Self { began: Began::now(), limit }
     }
@@ -52,13 +84,13 @@ impl Timer {
         self.began.elapsed()
     }
 
-    /// What is left of it; `None` where it is over.
+    /// The time that is left of the deadline; `None` where it is over.
     pub(super) fn left(&self) -> Option<Duration> {
         left(self.limit, self.elapsed())
     }
 }
 
-/// What is left of a limit after so much time; `None` where it is over.
+/// The time that is left of a limit after so much of it; `None` where it is over.
 fn left(limit: Duration, elapsed: Elapsed) -> Option<Duration> {
     let left = limit.saturating_sub(elapsed.charged());
     (!left.is_zero()).then_some(left)

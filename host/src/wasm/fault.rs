@@ -5,7 +5,7 @@
 
 use super::deadline::Elapsed;
 use super::guest::{Guest, TooManyHostCalls};
-use super::limits::{Refused, TEXT_BYTES_MAX};
+use super::limits::{RefusedGrowth, TEXT_BYTES_MAX, cut};
 use super::wasi::Ended;
 use reprise_core::plain::plain;
 use std::fmt;
@@ -14,7 +14,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 /// Frames of a guest's backtrace that are kept.
 pub const FRAMES_MAX: usize = 32;
-/// Why a guest got no memory that it may have.
+/// The reason why a guest got no memory that it may have.
 const NO_MEMORY: &str = "the host has no memory or address space for it, though `memory` of the operator allows it; look for `ulimit -v` and limits of a container";
 /// Bytes of a function's name that are kept.
 const FRAME_BYTES_MAX: usize = 200;
@@ -22,19 +22,19 @@ const FRAME_BYTES_MAX: usize = 200;
 /// A call of a guest that did not succeed. Nothing of the call stands, and the instance is dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestError {
-    /// Which call: `instantiate`, `describe`, `open`, `process`, `advance`, `resume`, `snapshot` or `restore`.
+    /// The call that failed: `instantiate`, `describe`, `open`, `process`, `advance`, `resume`, `snapshot` or `restore`.
     pub call: &'static str,
-    /// What happened.
+    /// The fault of the guest.
     pub fault: Fault,
     /// Names of the guest's functions at the trap, innermost first; at most [`FRAMES_MAX`].
     pub backtrace: Vec<String>,
     /// The last lines that the instance logged, oldest first; at most [`LOG_TAIL_LINES`](super::LOG_TAIL_LINES).
     pub log_tail: Vec<String>,
-    /// How far a call had come that missed its deadline.
+    /// The progress of a call that missed its deadline.
     pub reached: Option<Reached>,
 }
 
-/// How far a call had come.
+/// The progress of a call until it was ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reached {
     /// Time that it took, all pieces of its output included.
@@ -57,7 +57,7 @@ impl fmt::Display for Reached {
     }
 }
 
-/// What happened.
+/// A fault of a guest, by its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The guest trapped: why.
@@ -110,7 +110,7 @@ impl Fault {
         }
     }
 
-    /// One word for metrics and logs.
+    /// The kind of the fault in one word, for metrics and logs.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -128,7 +128,7 @@ impl Fault {
 }
 
 impl fmt::Display for GuestError {
-    /// One line, whatever a guest has to say; where a limit was reached, with the setting that is the limit.
+    /// Writes one line, whatever a guest has to say; where a limit was reached, with the setting that is the limit.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let call = self.call;
         match &self.fault {
@@ -180,9 +180,9 @@ impl GuestError {
     pub(super) fn ended(call: &'static str, error: &wasmtime::Error, guest: &Guest, deadline: Duration, handover_bytes_max: usize) -> Self {
         let starting = call == "instantiate";
         let refused = guest.meter.refused().map(|refused| match refused {
-            Refused::Memory(asked) => Fault::Memory { limit: guest.meter.memory_bytes_max(), asked },
-            Refused::Table(asked) => Fault::Table { limit: guest.meter.table_elements_max(), asked },
-            Refused::Host => Fault::Trap(NO_MEMORY.to_owned()),
+            RefusedGrowth::Memory(asked) => Fault::Memory { limit: guest.meter.memory_bytes_max(), asked },
+            RefusedGrowth::Table(asked) => Fault::Table { limit: guest.meter.table_elements_max(), asked },
+            RefusedGrowth::Host => Fault::Trap(NO_MEMORY.to_owned()),
         });
         let is_output = matches!(call, "process" | "advance" | "resume");
         let setting = if is_output { " (`output-max` of the operator, and what goes with it)" } else { "" };
@@ -255,21 +255,9 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
     backtrace.frames().iter().take(FRAMES_MAX).map(name).collect()
 }
 
-/// A guest's text, cut at a character to `bytes_max`. It may hold anything: whoever shows it makes it plain ([`reprise_core::plain`]).
-pub(super) fn cut(text: &str, bytes_max: usize) -> String {
-    text[..text.floor_char_boundary(bytes_max)].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_are_cut_at_a_character() {
-        assert_eq!(cut("añb", 2), "a");
-        assert_eq!(cut("añb", 3), "añ");
-        assert_eq!(cut("a\u{1b}[31m\n", 99), "a\u{1b}[31m\n", "what is stored is what was said");
-    }
 
     #[test]
     fn messages_name_the_call_and_the_cause() {

@@ -5,24 +5,19 @@
 
 use super::contract::operator::{Host, Level as WitLevel, TypesHost};
 use super::deadline::Timer;
-use super::fault::cut;
-use super::limits::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, Meter, TEXT_BYTES_MAX};
+use super::limits::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, Meter, cut};
+use super::log::{GuestLog, Level, LogLine};
 use super::usage::Usage;
 use super::wasi::{Grants, Wasi};
 use reprise_core::random::{GOLDEN_GAMMA, Random, mix};
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Log lines that an instance holds until they are taken; the oldest go first.
-pub const LOG_LINES_MAX: usize = 2000;
-/// Log lines that a [`GuestError`](super::GuestError) carries.
-pub const LOG_TAIL_LINES: usize = 16;
-
-/// Who an instance is. Seeds its random numbers.
+/// The identity of an instance. Seeds its random numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct InstanceIdentity {
     /// Name of the job.
     pub job: String,
     /// Name of the operator in the topology.
@@ -38,38 +33,12 @@ pub struct Identity {
 pub struct Call {
     /// Number of the call, the same when the call is replayed. Seeds `random`.
     pub number: u64,
-    /// What `now` answers: milliseconds since 1970-01-01T00:00:00Z.
+    /// Processing time, as `now` answers it: milliseconds since 1970-01-01T00:00:00Z.
     pub now_ms: i64,
-    /// What the monotonic clock of WASI shows at least: the most that [`Instance::instant_ns`](super::Instance::instant_ns) was before the call,
+    /// The least that the monotonic clock of WASI shows: the most that [`Instance::instant_ns`](super::Instance::instant_ns) was before the call,
     /// that of instances which failed included. It belongs to the circumstances since a guest may sleep, and an instance that repeats the call
     /// may not have slept.
     pub instant_ns: u64,
-}
-
-/// How much a log line matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// The finest.
-    Trace,
-    /// For the author.
-    Debug,
-    /// For the operator of the pipeline.
-    Info,
-    /// Something is odd.
-    Warn,
-    /// Something failed.
-    Error,
-}
-
-/// One line that an instance logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine {
-    /// How much it matters.
-    pub level: Level,
-    /// The text, cut to 4 KiB. It may hold anything: whoever shows it makes it plain.
-    pub message: String,
-    /// Number of the call that logged it.
-    pub call: u64,
 }
 
 /// Ends a call that asks its host for too much.
@@ -82,35 +51,24 @@ pub(super) struct TooManyHostCalls {
 /// The data of a wasmtime store.
 pub(super) struct Guest {
     pub(super) meter: Meter,
-    /// Of the call that is under way.
+    /// The deadline of the call that is under way.
     pub(super) timer: Timer,
-    /// Since it was taken the last time.
+    /// The usage since it was taken the last time.
     pub(super) usage: Usage,
-    /// What a component that imports `wasi:*` gets; others never reach it.
+    /// The virtual WASI of a component that imports `wasi:*`; others never reach it.
     pub(super) wasi: Wasi,
     seed: u64,
     call: Call,
     random: Random,
-    log: VecDeque<LogLine>,
-    tail: VecDeque<String>,
+    log: GuestLog,
     host_calls: u64,
     host_calls_max: u64,
-    lines_in_call: u32,
-    lines_per_call_max: u32,
-    /// The second in which the last call was made, and lines that were logged in it.
-    second: i64,
-    lines_in_second: u32,
-    lines_per_second_max: u32,
-    /// Lines that were dropped and that no line has told of yet.
-    lines_dropped: u64,
-    /// The second in which a line told of dropped ones.
-    told_in: Option<i64>,
     counters: BTreeMap<String, u64>,
     counter_refused: bool,
 }
 
 impl Guest {
-    pub(super) fn new(limits: &Limits, identity: &Identity, grants: Arc<Grants>) -> Self {
+    pub(super) fn new(limits: &Limits, identity: &InstanceIdentity, grants: Arc<Grants>) -> Self {
         Self {
             meter: Meter::new(limits),
             timer: Timer::start(Duration::ZERO),
@@ -119,17 +77,9 @@ impl Guest {
             seed: seed(identity),
             call: Call::default(),
             random: Random::new(0),
-            log: VecDeque::new(),
-            tail: VecDeque::with_capacity(LOG_TAIL_LINES),
+            log: GuestLog::new(limits),
             host_calls: 0,
             host_calls_max: limits.host_calls_per_call_max,
-            lines_in_call: 0,
-            lines_per_call_max: limits.log_lines_per_call_max,
-            second: 0,
-            lines_in_second: 0,
-            lines_per_second_max: limits.log_lines_per_second_max,
-            lines_dropped: 0,
-            told_in: None,
             counters: BTreeMap::new(),
             counter_refused: false,
         }
@@ -140,12 +90,8 @@ impl Guest {
         let stream = u64::from(call.is_none());
         self.call = call.unwrap_or(self.call);
         self.random = Random::new(mix(self.seed ^ mix(self.call.number)) ^ stream);
-        self.lines_in_call = 0;
         self.host_calls = 0;
-        let second = self.call.now_ms.div_euclid(1000);
-        if self.second != second {
-            (self.second, self.lines_in_second) = (second, 0);
-        }
+        self.log.begin(self.call.number, self.call.now_ms);
         self.meter.begin();
     }
 
@@ -164,18 +110,10 @@ impl Guest {
         self.meter.begin();
     }
 
-    /// Ends a call: logs what was written and not ended by a line feed, and says how many log lines were dropped. A guest that drops some in
-    /// every call is told of once a second, so that what is told is no flood itself.
+    /// Ends a call: logs what was written and not ended by a line feed, and says how many log lines were dropped.
     pub(super) fn end(&mut self) {
         self.end_lines();
-        if self.lines_dropped == 0 || (self.lines_in_second >= self.lines_per_second_max && self.told_in == Some(self.second)) {
-            return;
-        }
-        let dropped = std::mem::take(&mut self.lines_dropped);
-        self.told_in = Some(self.second);
-        self.lines_in_second = self.lines_in_second.saturating_add(1);
-        let (call, second) = (self.lines_per_call_max, self.lines_per_second_max);
-        self.push(Level::Warn, format!("{dropped} more lines were dropped: {call} a call and {second} a second are kept"));
+        self.log.end();
     }
 
     /// Counts a call of the host.
@@ -218,7 +156,7 @@ impl Guest {
         self.call.now_ms
     }
 
-    /// What the monotonic clock shows at least in this call.
+    /// The least that the monotonic clock shows in this call.
     pub(super) fn instant_min_ns(&self) -> u64 {
         self.call.instant_ns
     }
@@ -230,37 +168,21 @@ impl Guest {
 
     /// Logs a line, from whatever import it comes. Lines over the limit are counted and dropped.
     pub(super) fn write_line(&mut self, level: Level, message: &str) {
-        if self.lines_in_call >= self.lines_per_call_max || self.lines_in_second >= self.lines_per_second_max {
-            self.lines_dropped += 1;
+        if !self.log.write(level, message) {
             self.usage.log_lines_dropped += 1;
-            return;
         }
-        self.lines_in_call += 1;
-        self.lines_in_second += 1;
-        self.push(level, cut(message, TEXT_BYTES_MAX));
     }
 
     pub(super) fn log_tail(&self) -> Vec<String> {
-        self.tail.iter().cloned().collect()
+        self.log.tail()
     }
 
     pub(super) fn take_log(&mut self) -> Vec<LogLine> {
-        self.log.drain(..).collect()
+        self.log.take()
     }
 
     pub(super) fn counters(&self) -> &BTreeMap<String, u64> {
         &self.counters
-    }
-
-    fn push(&mut self, level: Level, message: String) {
-        if self.tail.len() == LOG_TAIL_LINES {
-            self.tail.pop_front();
-        }
-        self.tail.push_back(message.clone());
-        if self.log.len() == LOG_LINES_MAX {
-            self.log.pop_front();
-        }
-        self.log.push_back(LogLine { level, message, call: self.call.number });
     }
 }
 
@@ -299,7 +221,7 @@ impl Host for Guest {
             self.counters.insert(metric, add);
         } else if !std::mem::replace(&mut self.counter_refused, true) {
             let shown = cut(&metric, COUNTER_NAME_BYTES_MAX);
-            self.push(
+            self.log.push(
                 Level::Warn,
                 format!(
                     "the counter `{shown}` is ignored: names are 1 to {COUNTER_NAME_BYTES_MAX} bytes of [a-z0-9_], at most {COUNTERS_MAX} of them"
@@ -310,7 +232,7 @@ impl Host for Guest {
     }
 }
 
-fn seed(identity: &Identity) -> u64 {
+fn seed(identity: &InstanceIdentity) -> u64 {
     let mut hash = Sha256::new();
     for name in [&identity.job, &identity.operator] {
         hash.update((name.len() as u64).to_le_bytes());
@@ -328,10 +250,11 @@ fn is_metric(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::log::{LOG_LINES_MAX, LOG_TAIL_LINES};
     use super::*;
 
-    fn identity(operator: &str) -> Identity {
-        Identity { job: "j".into(), operator: operator.into(), instance: 0, seed: 0 }
+    fn identity(operator: &str) -> InstanceIdentity {
+        InstanceIdentity { job: "j".into(), operator: operator.into(), instance: 0, seed: 0 }
     }
 
     fn guest() -> Guest {

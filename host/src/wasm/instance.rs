@@ -8,18 +8,21 @@
 //! The order of calls (`open`, `restore`, then the rest) is the caller's business. Calls never overlap: they take `&mut self`.
 
 use super::allowance::Allowance;
-use super::component::{Component, DESCRIPTION_BYTES_MAX};
+use super::checks::{OutputPiece, Part, Scope, check_emitted, check_outcome, check_part};
 use super::contract::{self, lend, lend_chunk, operator, state};
 use super::deadline::Elapsed;
-use super::fault::{Fault, GuestError, Reached, cut};
-use super::guest::{Call, Guest, LogLine};
-use super::limits::{CELL_BYTES_MAX, CELL_ENDS_BYTES, CHUNKS_PER_PART_MAX, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX};
-use super::usage::{self, Usage};
+use super::engine::SharedEngine;
+use super::fault::{Fault, GuestError, Reached};
+use super::guest::{Call, Guest};
+use super::limits::{CELL_BYTES_MAX, DESCRIPTION_BYTES_MAX, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX, cut};
+use super::log::LogLine;
+use super::usage::Usage;
 use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
 use reprise_core::description::Description;
-use reprise_core::operator::{Outcome, Rejection};
+use reprise_core::operator::Outcome;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use wasmtime::Store;
 
 /// Bytes that a call without rows or cells to return (`open`, `restore`) may hand over: its error text, and lines to log.
@@ -35,48 +38,22 @@ pub(super) struct Exports {
     pub(super) state: Option<state::Guest>,
 }
 
-/// How a call stands to the one before it.
+/// The relation of a call to the one before it.
 enum Begin<'a> {
     /// A call of its own.
     Call(Call),
     /// A call that gets no rows, at the time of the one before.
     Aside,
-    /// Likewise, and one of several that share their time.
+    /// A call at the time of the one before, and one of several that share their time.
     Among(&'a mut Allowance),
     /// The next piece of the one before: its time goes on.
     Resumed,
 }
 
-/// A piece of what a call emitted, checked.
-pub(super) struct Piece {
-    /// Rows by output port; none is empty.
-    pub(super) outputs: Vec<(u32, Batch)>,
-    /// There is more.
-    pub(super) more: bool,
-}
-
-/// Which cells a snapshot is to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Every cell.
-    Full,
-    /// Those that were set or removed since the last snapshot that was read to its end.
-    Changes,
-}
-
-/// A piece of a snapshot, checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Part {
-    /// Cells; no chunk is empty.
-    pub chunks: Vec<Chunk>,
-    /// This snapshot was read to its end.
-    pub done: bool,
-}
-
 /// Deadlines that a call has which is repeated: it came to its end within one of them the first time, and no two runs take the same time.
 const REPEATED_DEADLINES: u32 = 2;
 
-/// One running copy of a component.
+/// An instance of a component: its store, its exports and its limits.
 pub struct Instance {
     store: Store<Guest>,
     exports: Exports,
@@ -84,20 +61,20 @@ pub struct Instance {
     limits: Limits,
     /// The time that the pieces of the last call have together.
     allowance: Allowance,
-    /// How far the last call has come.
+    /// The progress of the last call.
     reached: Reached,
     index: u32,
     /// The call that killed it.
     dead: Option<&'static str>,
     /// The calls that it gets were made before.
     is_repeating: bool,
-    /// Keeps the runtime, and with it the ticks, alive.
-    component: Component,
+    /// Keeps the ticks alive.
+    engine: Arc<SharedEngine>,
 }
 
 impl Instance {
     pub(super) fn new(
-        component: Component,
+        engine: Arc<SharedEngine>,
         index: u32,
         store: Store<Guest>,
         exports: Exports,
@@ -105,24 +82,7 @@ impl Instance {
         limits: Limits,
     ) -> Self {
         let allowance = Allowance::new(limits.deadline, limits.output_bytes_max);
-        Self {
-            store,
-            exports,
-            description,
-            limits,
-            allowance,
-            reached: Reached::default(),
-            index,
-            dead: None,
-            is_repeating: false,
-            component,
-        }
-    }
-
-    /// The component it is a copy of.
-    #[must_use]
-    pub fn component(&self) -> &Component {
-        &self.component
+        Self { store, exports, description, limits, allowance, reached: Reached::default(), index, dead: None, is_repeating: false, engine }
     }
 
     /// Says whether the calls from here on were made before, by an instance like this: they have more time, in case it was just enough.
@@ -130,13 +90,13 @@ impl Instance {
         self.is_repeating = is_repeating;
     }
 
-    /// What the component says it is.
+    /// The description of the component.
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.description
     }
 
-    /// What it may use.
+    /// The limits of the instance.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -215,7 +175,7 @@ impl Instance {
     }
 
     /// Reads the next piece of what the last call emitted.
-    pub(super) fn resume(&mut self) -> Result<Piece, GuestError> {
+    pub(super) fn resume(&mut self) -> Result<OutputPiece, GuestError> {
         self.call("resume", Begin::Resumed, self.handover_of_outputs(), |store, exports| exports.operator.call_resume(store), check_emitted)
     }
 
@@ -231,7 +191,7 @@ impl Instance {
         self.part(scope, part_bytes_max, Begin::Aside)
     }
 
-    /// As [`Instance::snapshot`], one of several parts.
+    /// Reads one of several parts of a snapshot.
     pub(super) fn part_among(&mut self, scope: Scope, part_bytes_max: u32, allowance: &mut Allowance) -> Result<Part, GuestError> {
         self.part(scope, part_bytes_max, Begin::Among(allowance))
     }
@@ -285,18 +245,18 @@ impl Instance {
         self.store.data().circumstances()
     }
 
-    /// What its monotonic clock shows next at least; 0 where its guest never looked at it. For the circumstances of the next call.
+    /// The least that the monotonic clock of the instance shows next; 0 where the guest never looked at it. For the circumstances of the next call.
     #[must_use]
     pub fn instant_ns(&self) -> u64 {
         self.store.data().wasi.next_ns()
     }
 
-    /// Lets it stand where another instance stood after a call.
+    /// Lets the instance stand where another instance stood after a call.
     pub fn set_circumstances(&mut self, call: Call) {
         self.store.data_mut().set_circumstances(call);
     }
 
-    /// What the operator counted, by name.
+    /// The counters of the operator, by name.
     #[must_use]
     pub fn counters(&self) -> &BTreeMap<String, u64> {
         self.store.data().counters()
@@ -315,7 +275,7 @@ impl Instance {
         self.store.data().meter.peak_bytes()
     }
 
-    /// What the instance used since the last time.
+    /// The usage of the instance since the last time.
     pub fn take_usage(&mut self) -> Usage {
         let guest = self.store.data_mut();
         Usage { memory_peak_bytes: guest.meter.peak_bytes(), ..std::mem::take(&mut guest.usage) }
@@ -359,12 +319,10 @@ impl Instance {
             Begin::Aside | Begin::Among(_) => self.store.data_mut().begin(None),
             Begin::Resumed => self.store.data_mut().resume(),
         }
-        let counts_fuel = self.component.counts_fuel();
-        usage::fill(&mut self.store, counts_fuel);
-        self.component.start_timer(&mut self.store, left);
+        self.engine.start_call(&mut self.store, left);
         let returned = run(&mut self.store, &self.exports);
         let guest = self.store.data();
-        let (elapsed, fuel) = (guest.timer.elapsed(), usage::burnt(&self.store, counts_fuel));
+        let (elapsed, fuel) = (guest.timer.elapsed(), self.engine.burnt(&self.store));
         if let Begin::Among(allowance) = &mut begin { allowance } else { &mut self.allowance }.spend(elapsed.charged());
         self.reached.elapsed.add(elapsed);
         let Elapsed { wall, processor } = elapsed;
@@ -409,102 +367,6 @@ impl Instance {
 
 impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Instance").field("component", &self.component).field("dead", &self.dead).finish_non_exhaustive()
+        f.debug_struct("Instance").field("index", &self.index).field("dead", &self.dead).finish_non_exhaustive()
     }
-}
-
-/// Workers make and call instances on their own threads.
-const _: fn() = || {
-    fn sent<T: Send>() {}
-    fn shared<T: Send + Sync>() {}
-    sent::<Instance>();
-    shared::<Component>();
-};
-
-type RejectedAndFirst = (Vec<Rejection>, Piece);
-
-fn check_outcome(outcome: operator::Outcome, rows: usize, description: &Description, limits: &Limits) -> Result<RejectedAndFirst, String> {
-    let rejected = check_rejected(outcome.rejected, rows)?;
-    let reasons: u64 = rejected.iter().map(|rejection| rejection.reason.len() as u64).sum();
-    let outputs = check_outputs(outcome.outputs, reasons, description, limits)?;
-    Ok((rejected, Piece { outputs, more: outcome.more }))
-}
-
-fn check_emitted(emitted: operator::Emitted, description: &Description, limits: &Limits) -> Result<Piece, String> {
-    Ok(Piece { outputs: check_outputs(emitted.outputs, 0, description, limits)?, more: emitted.more })
-}
-
-fn check_rejected(rejected: Vec<operator::Rejection>, rows: usize) -> Result<Vec<Rejection>, String> {
-    if rejected.is_empty() {
-        return Ok(Vec::new());
-    }
-    if rejected.len() > rows {
-        return Err(format!("{} rows are rejected of {rows}", rejected.len()));
-    }
-    let mut seen = vec![false; rows];
-    let mut checked = Vec::with_capacity(rejected.len());
-    for rejection in rejected {
-        let row = rejection.row;
-        let Some(seen) = seen.get_mut(row as usize) else {
-            return Err(format!("row {row} is rejected, but the batch has {rows} rows"));
-        };
-        if std::mem::replace(seen, true) {
-            return Err(format!("row {row} is rejected twice"));
-        }
-        checked.push(Rejection { row, reason: cut(&rejection.reason, TEXT_BYTES_MAX) });
-    }
-    Ok(checked)
-}
-
-/// `bytes` have been returned already, beside the rows.
-fn check_outputs(
-    outputs: Vec<operator::Output>,
-    mut bytes: u64,
-    description: &Description,
-    limits: &Limits,
-) -> Result<Vec<(u32, Batch)>, String> {
-    if outputs.len() > OUTPUTS_PER_PIECE_MAX {
-        return Err(format!("{} batches in one piece; at most {OUTPUTS_PER_PIECE_MAX} are allowed", outputs.len()));
-    }
-    let ports = description.outputs.len();
-    let mut checked = Vec::with_capacity(outputs.len());
-    for operator::Output { port, rows } in outputs {
-        if port as usize >= ports {
-            return Err(format!("output port {port} does not exist; the description has {ports}"));
-        }
-        let rows = contract::batch(rows).map_err(|error| format!("batch for output port {port}: {error}"))?;
-        bytes = bytes.saturating_add(rows.size_bytes() as u64);
-        if bytes > limits.output_bytes_max {
-            return Err(format!("output over the limit of {} bytes (`output-max` of the operator)", limits.output_bytes_max));
-        }
-        if !rows.is_empty() {
-            checked.push((port, rows));
-        }
-    }
-    Ok(checked)
-}
-
-fn check_part(part: state::Part, scope: Scope, part_bytes_max: u32, description: &Description) -> Result<Part, String> {
-    if part.chunks.len() > CHUNKS_PER_PART_MAX {
-        return Err(format!("{} chunks in one part of a snapshot; at most {CHUNKS_PER_PART_MAX} are allowed", part.chunks.len()));
-    }
-    let mut chunks = Vec::with_capacity(part.chunks.len());
-    let (mut cells, mut bytes) = (0, 0u64);
-    for chunk in part.chunks {
-        let chunk = contract::chunk(chunk).map_err(|error| format!("snapshot chunk: {error}"))?;
-        chunk.check_slot(description.slots.len()).map_err(|error| format!("snapshot chunk: {error}"))?;
-        if scope == Scope::Full {
-            chunk.check_full().map_err(|error| format!("snapshot chunk: {error}"))?;
-        }
-        cells += chunk.len();
-        bytes = bytes.saturating_add(chunk.size_bytes() as u64 + chunk.len() as u64 * CELL_ENDS_BYTES);
-        if !chunk.is_empty() {
-            chunks.push(chunk);
-        }
-    }
-    let limit = if cells <= 1 { CELL_BYTES_MAX + CELL_ENDS_BYTES } else { u64::from(part_bytes_max).saturating_mul(2) };
-    if bytes > limit {
-        return Err(format!("a part of the snapshot has {bytes} bytes in {cells} cells; {part_bytes_max} were asked for"));
-    }
-    Ok(Part { chunks, done: part.done })
 }

@@ -24,10 +24,12 @@ pub const COUNTER_NAME_BYTES_MAX: usize = 64;
 pub const OUTPUTS_PER_PIECE_MAX: usize = 4096;
 /// Chunks that one part of a snapshot may hold: as many times its slots as anybody needs, and no more than a host can hold at once.
 pub const CHUNKS_PER_PART_MAX: usize = 4096;
-/// What a cell counts beside its bytes, for the ends in its chunk.
+/// Bytes that a cell counts beside its own, for the ends in its chunk.
 pub(super) const CELL_ENDS_BYTES: u64 = 12;
+/// Bytes that `describe` may return: the names of a description at their longest take a tenth of it.
+pub(super) const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
 
-/// What one instance may use.
+/// The limits of one instance.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Linear memory. At most [`Settings::memory_bytes_max`](super::Settings).
@@ -37,10 +39,10 @@ pub struct Limits {
     /// ticks later, or later still where the machine is so busy that the ticks come late. The pieces of an output have it together, and once
     /// more for each `output_bytes_max` that were handed out; the parts of a snapshot likewise, for each full part.
     pub deadline: Duration,
-    /// What `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
+    /// Bytes that `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
     /// guest is told, and hands out more than that in pieces.
     pub output_bytes_max: u64,
-    /// What all pieces of one call may hold together; a batch counts [`BATCH_BYTES`](super::BATCH_BYTES) more there.
+    /// Bytes of all pieces of one call together; a batch counts [`BATCH_BYTES`](super::BATCH_BYTES) more there.
     pub call_output_bytes_max: u64,
     /// Elements of each table. At most [`TABLE_ELEMENTS_MAX`].
     pub table_elements_max: u32,
@@ -53,7 +55,7 @@ pub struct Limits {
     pub log_lines_per_call_max: u32,
     /// Lines that an instance may log within a second of the clock that the caller tells; the rest is counted and dropped.
     pub log_lines_per_second_max: u32,
-    /// What one whole snapshot may hold: bytes of keys, items and values, and 12 bytes a cell.
+    /// Bytes of one whole snapshot: those of keys, items and values, and 12 bytes a cell.
     pub snapshot_bytes_max: u64,
 }
 
@@ -76,7 +78,7 @@ impl Default for Limits {
 
 /// Growth that was asked for and refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum RefusedGrowth {
     /// Memory: what there would have been, in bytes.
     Memory(u64),
     /// A table: what it would have had, in elements.
@@ -96,7 +98,7 @@ pub(super) struct Meter {
     /// What was used before the last growth, and the peak then.
     before: (u64, u64),
     /// The last refusal since the last [`Meter::begin`].
-    refused: Option<Refused>,
+    refused: Option<RefusedGrowth>,
 }
 
 impl Meter {
@@ -117,7 +119,7 @@ impl Meter {
         self.refused = None;
     }
 
-    pub(super) fn refused(&self) -> Option<Refused> {
+    pub(super) fn refused(&self) -> Option<RefusedGrowth> {
         self.refused
     }
 
@@ -143,7 +145,7 @@ impl ResourceLimiter for Meter {
         // Sizes are summed, should a component have more than one memory.
         let asked = self.used_bytes.saturating_sub(current as u64).saturating_add(desired as u64);
         if asked > self.memory_bytes_max || maximum.is_some_and(|maximum| desired > maximum) {
-            self.refused = Some(Refused::Memory(asked));
+            self.refused = Some(RefusedGrowth::Memory(asked));
             return Ok(false);
         }
         self.before = (self.used_bytes, self.peak_bytes);
@@ -155,14 +157,14 @@ impl ResourceLimiter for Meter {
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         // Only a growth that was allowed above comes here.
         (self.used_bytes, self.peak_bytes) = self.before;
-        self.refused = Some(Refused::Host);
+        self.refused = Some(RefusedGrowth::Host);
         Ok(())
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let fits = desired <= self.table_elements_max && maximum.is_none_or(|maximum| desired <= maximum);
         if !fits {
-            self.refused = Some(Refused::Table(desired as u64));
+            self.refused = Some(RefusedGrowth::Table(desired as u64));
         }
         Ok(fits)
     }
@@ -176,16 +178,28 @@ impl ResourceLimiter for Meter {
     }
 }
 
+/// A guest's text, cut at a character to `bytes_max`. It may hold anything, and is made plain where it is shown ([`reprise_core::plain`]).
+pub(super) fn cut(text: &str, bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(bytes_max)].to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_cut_at_a_character() {
+        assert_eq!(cut("añb", 2), "a");
+        assert_eq!(cut("añb", 3), "añ");
+        assert_eq!(cut("a\u{1b}[31m\n", 99), "a\u{1b}[31m\n", "what is stored is what was said");
+    }
 
     #[test]
     fn growth_over_the_limit_is_refused_and_remembered() {
         let mut meter = Meter::new(&Limits { memory_bytes_max: 100, ..Limits::default() });
         assert!(meter.memory_growing(0, 60, None).unwrap());
         assert!(!meter.memory_growing(60, 101, None).unwrap());
-        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(Refused::Memory(101)), 60, 60));
+        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(RefusedGrowth::Memory(101)), 60, 60));
         meter.begin();
         assert_eq!(meter.refused(), None);
         assert!(!meter.memory_growing(60, 90, Some(80)).unwrap(), "the memory's own maximum counts too");
@@ -199,11 +213,11 @@ mod tests {
         assert!(meter.memory_growing(0, 40, None).unwrap());
         assert!(meter.memory_growing(40, 60, None).unwrap());
         failed(&mut meter);
-        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(Refused::Host), 40, 40));
+        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(RefusedGrowth::Host), 40, 40));
         assert!(!meter.memory_growing(40, 101, None).unwrap());
         assert!(meter.memory_growing(40, 80, None).unwrap());
         failed(&mut meter);
-        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(Refused::Host), 40, 40));
+        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(RefusedGrowth::Host), 40, 40));
     }
 
     #[test]
@@ -211,6 +225,6 @@ mod tests {
         let mut meter = Meter::new(&Limits { table_elements_max: 10, ..Limits::default() });
         assert!(meter.table_growing(0, 10, None).unwrap());
         assert!(!meter.table_growing(10, 11, None).unwrap());
-        assert_eq!(meter.refused(), Some(Refused::Table(11)));
+        assert_eq!(meter.refused(), Some(RefusedGrowth::Table(11)));
     }
 }

@@ -4,18 +4,18 @@
 //! components; imports other than those of the contract and of the virtual WASI are refused by name.
 
 use super::contract::{OPERATOR, PACKAGE, STATE};
-use super::fault::cut;
-use super::limits::TEXT_BYTES_MAX;
+use super::limits::{TEXT_BYTES_MAX, cut};
 use super::wasi::{Answer, answer};
 use crate::panics::guarded;
 use reprise_core::plain::plain;
+use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 use wit_parser::decoding::{DecodedWasm, decode};
 
 /// Bytes of a component, or of a core module, that are looked at.
 pub const COMPONENT_BYTES_MAX: usize = 256 << 20;
 
-/// Why a component is refused, or why there is no runtime to load it.
+/// The error of a component that is refused, or of a runtime that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file without a byte.
@@ -119,16 +119,16 @@ fn quote(names: &[String]) -> String {
     }
 }
 
-/// What kind of file it is.
+/// The kind of a WebAssembly binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum BinaryKind {
     /// A component.
     Component,
     /// A core module with component metadata.
     Module,
 }
 
-/// Which world of the contract a component implements.
+/// The world of the contract that a component implements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum World {
     /// Keeps nothing between calls.
@@ -137,21 +137,21 @@ pub enum World {
     Stateful,
 }
 
-/// What can be read off a component without compiling it.
+/// The facts about a component that are read without compiling it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// What kind of file it is.
-    pub kind: Kind,
-    /// Everything it imports, in its own order.
+    /// The kind of the file.
+    pub kind: BinaryKind,
+    /// The names of all imports, in the component's own order.
     pub imports: Vec<String>,
-    /// Everything it exports, in its own order.
+    /// The names of all exports, in the component's own order.
     pub exports: Vec<String>,
     /// The world it implements; `None` where it is no operator of this version.
     pub world: Option<World>,
 }
 
 impl Inspection {
-    /// What each import gets, in the order of the imports.
+    /// The answer to each import, in the order of the imports.
     #[must_use]
     pub fn answers(&self) -> Vec<Answer> {
         self.imports.iter().map(|name| answer(name)).collect()
@@ -190,13 +190,13 @@ impl Inspection {
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, LoadError> {
     let kind = kind(bytes)?;
     match kind {
-        Kind::Component => read(kind, bytes),
-        Kind::Module => read(kind, &componentise(bytes)?),
+        BinaryKind::Component => read(kind, bytes),
+        BinaryKind::Module => read(kind, &componentise(bytes)?),
     }
 }
 
-/// What kind of file it is, by its header.
-pub(super) fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
+/// The kind of a file, by its header.
+pub(super) fn kind(bytes: &[u8]) -> Result<BinaryKind, LoadError> {
     if bytes.is_empty() {
         return Err(LoadError::Empty);
     }
@@ -205,35 +205,17 @@ pub(super) fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
     }
     // The header: the magic number, a version of two bytes, and the layer: 0 for core modules, 1 for components.
     match bytes {
-        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(Kind::Component),
-        [0, b'a', b's', b'm', _, _, 0, 0, sections @ ..] if has_metadata(sections) => Ok(Kind::Module),
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(BinaryKind::Component),
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] if has_metadata(bytes) => Ok(BinaryKind::Module),
         [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(LoadError::PlainModule),
         _ => Err(LoadError::NotWasm),
     }
 }
 
 /// True where some custom section of a core module holds component metadata.
-fn has_metadata(mut sections: &[u8]) -> bool {
-    while let [id, rest @ ..] = sections {
-        let Some((section, rest)) = sized(rest) else { return false };
-        if *id == 0 && sized(section).is_some_and(|(name, _)| name.starts_with(b"component-type")) {
-            return true;
-        }
-        sections = rest;
-    }
-    false
-}
-
-/// Splits bytes that begin with their length, a LEB128 number of 32 bits, from what follows.
-fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut length = 0u64;
-    for (place, byte) in bytes.iter().take(5).enumerate() {
-        length |= u64::from(byte & 0x7f) << (7 * place);
-        if byte & 0x80 == 0 {
-            return bytes[place + 1..].split_at_checked(usize::try_from(length).ok()?);
-        }
-    }
-    None
+fn has_metadata(module: &[u8]) -> bool {
+    let is_metadata = |payload| matches!(payload, Payload::CustomSection(section) if section.name().starts_with("component-type"));
+    Parser::new(0).parse_all(module).map_while(Result::ok).any(is_metadata)
 }
 
 /// Makes a core module with component metadata a component.
@@ -246,7 +228,7 @@ pub(super) fn componentise(module: &[u8]) -> Result<Vec<u8>, LoadError> {
 }
 
 /// Reads imports and exports of a component.
-pub(super) fn read(kind: Kind, component: &[u8]) -> Result<Inspection, LoadError> {
+pub(super) fn read(kind: BinaryKind, component: &[u8]) -> Result<Inspection, LoadError> {
     let decoded = guard(|| decode(component).map_err(show)).map_err(LoadError::Invalid)?;
     let DecodedWasm::Component(resolve, world) = decoded else {
         return Err(LoadError::Invalid("the file holds WIT definitions, not code".into()));
@@ -267,7 +249,7 @@ pub(super) fn show(error: impl std::fmt::Display) -> String {
     cut(&format!("{error:#}"), TEXT_BYTES_MAX)
 }
 
-/// Runs a decoder over bytes that nobody vouches for: a panic in it is a refusal of the bytes, not the end of the host.
+/// Runs a decoder over untrusted bytes: a panic in it is a refusal of the bytes, not the end of the host.
 fn guard<T>(decoder: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     // The decoders own all that they change, so that nothing broken is seen after a panic.
     guarded(decoder).unwrap_or_else(|why| Err(format!("its decoder gave up: {why}")))
@@ -290,10 +272,11 @@ mod tests {
 
     #[test]
     fn metadata_is_found_only_in_a_custom_section_of_that_name() {
-        assert!(has_metadata(b"\x00\x10\x0ecomponent-typex"));
-        assert!(!has_metadata(b"\x00\x05\x04name"));
-        assert!(!has_metadata(b"\x01\x0f\x0ecomponent-type"));
-        assert!(!has_metadata(b"\x00\xff\xff\xff\xff\xff"), "a length that never ends");
-        assert!(!has_metadata(b"\x00\x7f\x0ecomponent-type"), "a length past the end");
+        let found = |sections: &[u8]| has_metadata(&[b"\0asm\x01\0\0\0", sections].concat());
+        assert!(found(b"\x00\x10\x0ecomponent-typex"));
+        assert!(!found(b"\x00\x05\x04name"));
+        assert!(!found(b"\x01\x0f\x0ecomponent-type"));
+        assert!(!found(b"\x00\xff\xff\xff\xff\xff"), "a length that never ends");
+        assert!(!found(b"\x00\x7f\x0ecomponent-type"), "a length past the end");
     }
 }

@@ -12,41 +12,48 @@
 //! Threads: a component can be instantiated on any thread. A guest runs on the stack of the thread that calls it.
 
 mod allowance;
+mod checks;
 mod component;
 mod contract;
 mod deadline;
+mod engine;
 mod fault;
 mod guest;
 mod instance;
 mod limits;
 mod load;
+mod log;
 mod parts;
 mod pieces;
 mod precompiled;
 mod runtime;
+mod settings;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod wasi;
 
+pub use checks::{Part, Scope};
 pub use component::Component;
 pub use deadline::{Elapsed, WALL_FACTOR};
 pub use fault::{FRAMES_MAX, Fault, GuestError, Reached};
-pub use guest::{Call, Identity, LOG_LINES_MAX, LOG_TAIL_LINES, Level, LogLine};
-pub use instance::{Instance, Part, Scope};
+pub use guest::{Call, InstanceIdentity};
+pub use instance::Instance;
 pub use limits::{
     CELL_BYTES_MAX, CHUNKS_PER_PART_MAX, CORE_INSTANCES_MAX, COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, MEMORIES_MAX,
     OUTPUTS_PER_PIECE_MAX, TABLE_ELEMENTS_MAX, TEXT_BYTES_MAX,
 };
-pub use load::{COMPONENT_BYTES_MAX, Inspection, Kind, LoadError, World, inspect};
+pub use load::{BinaryKind, COMPONENT_BYTES_MAX, Inspection, LoadError, World, inspect};
+pub use log::{LOG_LINES_MAX, LOG_TAIL_LINES, Level, LogLine};
 pub use parts::{COMPONENTS_MAX, memories};
 pub use pieces::{BATCH_BYTES, EMPTY_PIECES_MAX, PIECES_MAX};
 pub use reprise_core::operator::{Outcome, Rejection};
-pub use runtime::{INSTANCES_MAX, Runtime, Settings};
+pub use runtime::Runtime;
+pub use settings::{INSTANCES_MAX, Settings};
 pub use snapshot::{EMPTY_PARTS_MAX, PARTS_MAX, RESTORED_BYTES_PER_DEADLINE, Reading, SnapshotSize};
 pub use usage::Usage;
 pub use wasi::{
-    Answer, ENTRIES_MAX, Folder, Gift, GrantError, Grants, HANDLES_MAX, LINKS_MAX, PATH_BYTES_MAX, RANDOM_BYTES_MAX, READ_BYTES_MAX,
-    WRITE_BYTES_MAX,
+    Answer, ENTRIES_MAX, Gift, GrantError, Grants, HANDLES_MAX, LINKS_MAX, PATH_BYTES_MAX, PreopenedFolder, RANDOM_BYTES_MAX,
+    READ_BYTES_MAX, WRITE_BYTES_MAX,
 };

@@ -32,7 +32,7 @@ const REFUSED: [(&str, WasmFeatures); 13] = [
     ("garbage collection in components", WasmFeatures::CM_GC),
 ];
 
-/// What one copy of a component has.
+/// The parts that one copy of a component has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Parts {
     /// Linear memories, all together.
@@ -71,7 +71,7 @@ impl Parts {
     }
 }
 
-/// What is given: everything that the tool chains of today emit without being asked.
+/// The features that operators are given: everything that tool chains emit without being asked.
 fn given() -> WasmFeatures {
     REFUSED.into_iter().fold(WasmFeatures::default(), |given, (_, feature)| given.difference(feature)) | WasmFeatures::GC_TYPES
 }
@@ -102,7 +102,7 @@ pub(super) fn count(bytes: &[u8]) -> Result<Parts, LoadError> {
     walk(bytes).map_err(|error| LoadError::Invalid(super::load::show(error)))?.check()
 }
 
-/// Linear memories of one copy of a component, or of a core module; 1 where the bytes cannot be read, which whoever loads them says.
+/// Linear memories of one copy of a component, or of a core module; 1 where the bytes cannot be read, which loading them tells.
 #[must_use]
 pub fn memories(bytes: &[u8]) -> u32 {
     let counted = crate::panics::guarded(|| count(bytes));
@@ -114,7 +114,7 @@ pub fn memories(bytes: &[u8]) -> u32 {
 #[derive(Default)]
 struct Level {
     is_module: bool,
-    /// What one copy of it has.
+    /// The parts that one copy of it has.
     own: Parts,
     /// The index spaces of modules and components.
     modules: Vec<Parts>,
@@ -128,7 +128,7 @@ struct Largest {
     component: Parts,
 }
 
-/// What an outer alias means: a module or component of the level that is so many further out.
+/// The parts that an outer alias means: a module or component of the level that is so many further out.
 fn outer(levels: &[Level], count: u32, of: impl Fn(&Level) -> Option<Parts>) -> Option<Parts> {
     levels.iter().rev().nth(count as usize).and_then(of)
 }

@@ -4,15 +4,16 @@
 //! fails at once: a caller may call again on a fresh instance, and has nothing to take back. Handing pieces on as they come would
 //! save little: the caller is one thread, and what it sends waits in memory as well until that thread is done with the call.
 
+use super::checks::OutputPiece;
 use super::fault::GuestError;
-use super::instance::{Instance, Piece};
+use super::instance::Instance;
 use reprise_core::batch::Batch;
 
 /// Pieces that the output of one call may have.
 pub const PIECES_MAX: u32 = 1 << 16;
 /// Pieces without a row that a guest may return in a row, before it counts as one that never ends.
 pub const EMPTY_PIECES_MAX: u32 = 16;
-/// What a batch counts beside its rows in [`Limits::call_output_bytes_max`](super::Limits): what the host holds for it, whatever is in it.
+/// Bytes that a batch counts beside its rows in [`Limits::call_output_bytes_max`](super::Limits): what the host holds for it, whatever is in it.
 pub const BATCH_BYTES: u64 = 256;
 
 impl Instance {
@@ -20,8 +21,8 @@ impl Instance {
     ///
     /// # Errors
     /// A fault; nothing of the call stands then.
-    pub(super) fn take_output(&mut self, name: &'static str, first: Piece) -> Result<Vec<(u32, Batch)>, GuestError> {
-        let Piece { mut outputs, mut more } = first;
+    pub(super) fn take_output(&mut self, name: &'static str, first: OutputPiece) -> Result<Vec<(u32, Batch)>, GuestError> {
+        let OutputPiece { mut outputs, mut more } = first;
         let mut bytes = self.add_output((name, name), 0, &outputs)?;
         let mut empty_pieces = u32::from(outputs.is_empty());
         let mut pieces = 1;

@@ -32,11 +32,11 @@ static ASIDE: AtomicU64 = AtomicU64::new(0);
 
 /// A directory of compiled components.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(super) struct CompiledCache {
     dir: PathBuf,
 }
 
-/// What a compiled component depends on: the bytes it was made from, the version of wasmtime, its settings, the machine.
+/// The key of a compiled component, made of all that it depends on: the bytes it was made from, the version of wasmtime, its settings, the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key([u8; 32]);
 
@@ -64,7 +64,7 @@ impl Hasher for Collect {
     }
 }
 
-impl Cache {
+impl CompiledCache {
     /// Opens a directory, and makes it where it is missing.
     ///
     /// # Errors
@@ -220,16 +220,16 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
-        Cache::open(&path).unwrap();
+        CompiledCache::open(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(Cache::open(&path).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(CompiledCache::open(&path).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }
 
     #[test]
     fn the_cache_does_not_grow_for_ever() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(&dir.path().join("c")).unwrap();
+        let cache = CompiledCache::open(&dir.path().join("c")).unwrap();
         (0..FILES_MAX + 5).for_each(|i| fs::write(cache.dir.join(format!("{i}.{SUFFIX}")), b"x").unwrap());
         cache.make_room();
         assert_eq!(fs::read_dir(&cache.dir).unwrap().count(), FILES_MAX - 1);

@@ -1,8 +1,9 @@
 //! Reading a snapshot to its end, with a limit on everything that a guest could draw out, and restoring one.
 
 use super::allowance::Allowance;
+use super::checks::Scope;
 use super::fault::GuestError;
-use super::instance::{Instance, Scope};
+use super::instance::Instance;
 use super::limits::CELL_ENDS_BYTES;
 use reprise_core::cells::{Chunk, Joiner};
 
@@ -13,7 +14,7 @@ pub const PARTS_MAX: u32 = 1 << 20;
 /// Bytes of restored cells, 12 for the ends of each among them, after which the chunks that follow have another deadline.
 pub const RESTORED_BYTES_PER_DEADLINE: u64 = 256 << 10;
 
-/// What a snapshot held.
+/// The size of a snapshot that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SnapshotSize {
     /// Calls that it took.
@@ -43,7 +44,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// What is being read.
+    /// The cells that are being read.
     #[must_use]
     pub fn scope(&self) -> Scope {
         self.scope
@@ -116,7 +117,7 @@ impl Instance {
         self.restore_all([(version, chunk)])
     }
 
-    /// As [`Instance::restore`], with all chunks of a snapshot in order, each behind its version. They have one deadline together, and one
+    /// Restores as [`Instance::restore`] does, with all chunks of a snapshot in order, each behind its version. They have one deadline together, and one
     /// more for each [`RESTORED_BYTES_PER_DEADLINE`] that were restored.
     ///
     /// # Errors

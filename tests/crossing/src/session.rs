@@ -5,7 +5,7 @@
 use crate::bytes::Bytes;
 use crate::guest::{self, CALLS, Describing, ENTRY_BYTES};
 use crate::law;
-use reprise::wasm::{Call, Component, Fault, GuestError, Identity, Instance, Limits, Runtime, Scope, Settings};
+use reprise::wasm::{Call, Component, Fault, GuestError, Instance, InstanceIdentity, Limits, Runtime, Scope, Settings};
 use reprise_core::batch::{Batch, Row};
 use reprise_core::cells::{Cell, Chunk};
 use std::time::Duration;
@@ -146,8 +146,8 @@ fn limits() -> Limits {
     }
 }
 
-fn identity() -> Identity {
-    Identity { job: "job".to_owned(), operator: "operator".to_owned(), instance: 0, seed: 0 }
+fn identity() -> InstanceIdentity {
+    InstanceIdentity { job: "job".to_owned(), operator: "operator".to_owned(), instance: 0, seed: 0 }
 }
 
 fn call(number: u64) -> Call {

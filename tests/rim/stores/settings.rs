@@ -48,14 +48,18 @@ fn a_mistake_in_a_variable_is_told_with_its_name_and_never_its_secret() {
 }
 
 #[test]
-fn a_mistake_in_a_profile_is_told_as_one_of_the_profile() {
+fn a_profile_is_not_read_and_the_error_says_how_to_export_it() {
     let mut place = Counting { store: "s3://bucket", ..Counting::default() }.place("a,1,1\n");
-    let config = "[default]\nregion = here and there\nendpoint_url = store:9\naws_access_key_id = A\naws_secret_access_key = S\n";
-    place.write("home/.aws/config", config);
-    place.set(vec![("HOME".into(), place.path("home").display().to_string())]);
-    let ended = place.run(&["run", "job.toml"]);
-    assert_eq!(ended.code(), Some(4), "{ended}");
-    assert!(ended.stderr.contains("as the profile has it") && !ended.stderr.contains("panicked"), "{ended}");
+    place.write("home/.aws/credentials", "[default]\naws_access_key_id = A\naws_secret_access_key = TOPSECRET\n");
+    let home = ("HOME".to_owned(), place.path("home").display().to_string());
+    for (profile, name) in [("jobs", "jobs"), ("", "default")] {
+        place.set(vec![home.clone(), ("AWS_PROFILE".to_owned(), profile.to_owned())]);
+        let ended = place.run(&["run", "job.toml"]);
+        assert_eq!(ended.code(), Some(4), "{ended}");
+        let how = format!("`eval \"$(aws configure export-credentials --profile {name} --format env)\"`");
+        assert!(ended.stderr.contains("profiles are not read") && ended.stderr.contains(&how), "{ended}");
+        assert!(!ended.stderr.contains("TOPSECRET") && !ended.stderr.contains("panicked"), "{ended}");
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A fault is a call that failed, counted once however often it is made again. Rows that an operator rejects are no faults of its own; they are
-//! counted apart, so that one which rejects everything does not fill the quarantine unnoticed. Unlike [`super::breaker`], which counts failures
-//! in a row, this one counts them within a time: an operator that fails at every thousandth record is at fault too.
+//! counted apart, so that one which rejects everything does not fill the quarantine unnoticed. Faults are counted within a time and not in a
+//! row: an operator that fails at every thousandth record is at fault too.
 //!
 //! It has no clock: a time is the time since an origin that the caller chooses, and never goes back.
 

@@ -85,8 +85,6 @@ fn check_checkpoint(draft: Option<&DraftCheckpoint>, problems: &mut Problems<'_>
         retries: limits::STORE_RETRIES.take(&draft.retries, problems),
         backoff_min,
         backoff_max,
-        breaker_failures: limits::BREAKER_FAILURES.take(&draft.breaker_failures, problems),
-        breaker_pause: limits::BREAKER_PAUSE.take(&draft.breaker_pause, problems),
         outage_max: limits::OUTAGE.take(&draft.outage_max, problems),
         uncheckpointed_bytes_max: limits::UNCHECKPOINTED.take(&draft.uncheckpointed_max, problems).0,
         savepoint_poll: limits::SAVEPOINT_POLL.take(&draft.savepoint_poll, problems),

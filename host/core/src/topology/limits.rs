@@ -184,8 +184,6 @@ pub(super) const TIMEOUT: Limit<Duration> = Limit::new("checkpoint", "timeout", 
 pub(super) const STORE_RETRIES: Limit<u32> = Limit::new("checkpoint", "retries", 5, (0, 100));
 /// The first and the longest pause between attempts of a storage call.
 pub(super) const STORE_BACKOFF: Range = Range::new("checkpoint", (ms(50), ms(5_000)));
-pub(super) const BREAKER_FAILURES: Limit<u32> = Limit::new("checkpoint", "breaker-failures", 5, (1, 1_000));
-pub(super) const BREAKER_PAUSE: Limit<Duration> = Limit::new("checkpoint", "breaker-pause", ms(2_000), (ms(10), HOUR));
 pub(super) const OUTAGE: Limit<Duration> =
     Limit::new("checkpoint", "outage-max", HOUR.saturating_mul(24), (ms(0), HOUR.saturating_mul(24 * 366)));
 pub(super) const UNCHECKPOINTED: Limit<Bytes> =
@@ -283,8 +281,6 @@ pub fn limits() -> Vec<LimitRow> {
         STORE_RETRIES.row(),
         STORE_BACKOFF.min.row(),
         STORE_BACKOFF.max.row(),
-        BREAKER_FAILURES.row(),
-        BREAKER_PAUSE.row(),
         OUTAGE.row(),
         UNCHECKPOINTED.row(),
         CHAIN_BYTES.row(),
@@ -364,18 +360,7 @@ mod tests {
 
     #[test]
     fn every_default_is_within_its_range() {
-        for limit in [
-            KEEP,
-            CHAIN_LENGTH,
-            EPOCHS_IN_FLIGHT,
-            STORE_RETRIES,
-            BREAKER_FAILURES,
-            STEPS_AHEAD,
-            BATCH_ROWS,
-            PARALLELISM,
-            CALL_RETRIES,
-            FAULTS,
-        ] {
+        for limit in [KEEP, CHAIN_LENGTH, EPOCHS_IN_FLIGHT, STORE_RETRIES, STEPS_AHEAD, BATCH_ROWS, PARALLELISM, CALL_RETRIES, FAULTS] {
             assert!(limit.min <= limit.default && limit.default <= limit.max, "{limit:?}");
         }
         for limit in [
@@ -403,7 +388,6 @@ mod tests {
         let times = [
             INTERVAL,
             TIMEOUT,
-            BREAKER_PAUSE,
             OUTAGE,
             SAVEPOINT_POLL,
             TAKEN_BACK_KEEP,

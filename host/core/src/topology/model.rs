@@ -57,10 +57,6 @@ pub struct Checkpoint {
     pub backoff_min: Duration,
     /// Longest pause between two attempts.
     pub backoff_max: Duration,
-    /// Attempts that failed in a row, of whatever calls, after which the store is left alone for a while.
-    pub breaker_failures: u32,
-    /// For how long, before one call is let through again.
-    pub breaker_pause: Duration,
     /// How long the job waits for a store that does not answer before it stops.
     pub outage_max: Duration,
     /// Bytes that sources may read past the newest stored checkpoint before they pause.

@@ -200,8 +200,6 @@ fn render_limits(out: &mut String, checkpoint: &Checkpoint) {
         }
     };
     line(out, "storage", &format!("{} for one call, {again}", show_duration(checkpoint.timeout)));
-    let (failures, pause) = (plural(checkpoint.breaker_failures as usize, "failure"), show_duration(checkpoint.breaker_pause));
-    line(out, "breaker", &format!("after {failures} in a row, lets one call through every {pause} or more"));
     let (bytes, outage) = (show_size(checkpoint.uncheckpointed_bytes_max), show_duration(checkpoint.outage_max));
     let stop = if checkpoint.outage_max.is_zero() { "the job stops at once".to_owned() } else { format!("the job stops after {outage}") };
     line(out, "outage", &format!("sources pause after {bytes}, {stop}"));

@@ -19,7 +19,7 @@ pub(super) const COUNTS: RowEncoding = RowEncoding { key: Utf8, value: I64Le };
 pub(super) fn around(folder: &Path, job: &str, name: &str) -> Surroundings {
     static RUNTIME: LazyLock<tokio::runtime::Runtime> =
         LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
-    let storage = crate::store::Limits::default();
+    let storage = crate::store::StoreLimits::default();
     let (base_dir, job, sink, runtime) = (folder.to_owned(), job.to_owned(), name.to_owned(), RUNTIME.handle().clone());
     Surroundings { base_dir, job, sink, runtime, storage, intercept: None }
 }

@@ -127,7 +127,7 @@ impl SourceReader for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Limits, Store};
+    use crate::store::{Store, StoreLimits};
     use bytes::Bytes;
     use reprise_core::checkpoint::manifest::{Quarantine, QuarantinedRow};
     use reprise_core::codec::record;
@@ -139,7 +139,7 @@ mod tests {
 
     /// A store with ten rows of epoch 1, whose values are their places, in turn of the inputs 0 and 1.
     async fn store(job: &str) -> Store {
-        let store = Store::open("memory:replay-reader", std::path::Path::new("."), job, Limits::default()).await.unwrap();
+        let store = Store::open("memory:replay-reader", std::path::Path::new("."), job, StoreLimits::default()).await.unwrap();
         let row = |place: u32| {
             let (origin, reason) = (String::new(), "no".into());
             QuarantinedRow { input: place % 2, origin, time: i64::from(place), key: vec![], value: vec![place as u8], reason }

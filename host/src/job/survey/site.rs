@@ -16,7 +16,7 @@ pub struct Site {
     /// The job.
     pub job: String,
     /// Limits of the store.
-    pub limits: store::Limits,
+    pub limits: store::StoreLimits,
 }
 
 /// The site that a topology file names. Its components and inputs may be missing.
@@ -29,7 +29,7 @@ pub fn site_of(path: &Path) -> Result<Site, SurveyError> {
     let parsed = topology::parse(&text, &|name| std::env::var(name).ok());
     let topology = parsed.map_err(|problems| Error::Topology(topology::render_quoted(&problems, &shown, &text)))?;
     let settings = topology.checkpoint;
-    let limits = store::Limits { timeout: settings.timeout, retries: settings.retries, ..store::Limits::default() };
+    let limits = store::StoreLimits { timeout: settings.timeout, retries: settings.retries, ..store::StoreLimits::default() };
     let base_dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
     Ok(Site { store: settings.store, base_dir, job: topology.name, limits })
 }

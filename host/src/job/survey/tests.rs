@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::job::{Error, Kind};
-use crate::store::{Limits, Store};
+use crate::store::{Store, StoreLimits};
 use bytes::Bytes;
 use reprise_core::cells::{Cell, Chunk};
 use reprise_core::checkpoint::manifest::{
@@ -31,7 +31,7 @@ impl Bench {
     fn new(name: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let url = format!("memory:survey-{name}");
-        let store = runtime.block_on(Store::open(&url, Path::new("."), JOB, Limits::default())).unwrap();
+        let store = runtime.block_on(Store::open(&url, Path::new("."), JOB, StoreLimits::default())).unwrap();
         Self { store, runtime }
     }
 
@@ -433,7 +433,7 @@ fn a_checkpoint_that_a_sweep_deletes_meanwhile_is_no_damage() {
 #[test]
 fn a_store_that_is_missing_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
-    let site = Site { store: "file:./state".into(), base_dir: folder.path().into(), job: JOB.into(), limits: Limits::default() };
+    let site = Site { store: "file:./state".into(), base_dir: folder.path().into(), job: JOB.into(), limits: StoreLimits::default() };
     let bench = Bench::new("missing");
     let error = bench.wait(site.open()).unwrap_err();
     assert!(matches!(error, SurveyError::NoJob { .. }), "{error}");

@@ -1,7 +1,7 @@
 //! Sweeps over a store in memory: cut short after every call, replaced in the middle, and over more than a page.
 
 use super::*;
-use crate::store::{CallKind, Intercept, Interference, Limits, PAGE_OBJECTS, StorageCall};
+use crate::store::{CallKind, Intercept, Interference, PAGE_OBJECTS, StorageCall, StoreLimits};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{InstanceState, Manifest, ObjectRef, OperatorState};
 use reprise_core::codec::snapshot::Scope;
@@ -44,14 +44,14 @@ impl Intercept for Cut {
         }
     }
 
-    fn limits(&self, limits: Limits) -> Limits {
-        Limits { retries: 0, breaker_failures: u32::MAX, ..limits }
+    fn limits(&self, limits: StoreLimits) -> StoreLimits {
+        StoreLimits { retries: 0, ..limits }
     }
 }
 
 async fn store(name: &str, from: u64) -> Store {
     let cut = Arc::new(Cut { deletes: AtomicU64::new(0), from });
-    Store::open_with(&format!("memory:{name}"), Path::new("."), "j", Limits::default(), Some(cut)).await.expect("memory is there")
+    Store::open_with(&format!("memory:{name}"), Path::new("."), "j", StoreLimits::default(), Some(cut)).await.expect("memory is there")
 }
 
 async fn fill(store: &Store, epochs: u64) -> Retention {

@@ -1,6 +1,6 @@
 //! Makes small guests: a frame in WebAssembly text with the bodies of functions filled in, as a core module with metadata.
 
-use crate::wasm::{Call, Component, GuestError, Identity, Instance, Limits, Runtime, Settings};
+use crate::wasm::{Call, Component, GuestError, Instance, InstanceIdentity, Limits, Runtime, Settings};
 use reprise_core::batch::{Batch, Row};
 use std::time::Duration;
 use wit_component::{StringEncoding, embed_component_metadata};
@@ -174,7 +174,7 @@ pub fn limits() -> Limits {
 }
 
 pub fn start(component: &Component, limits: &Limits) -> Result<Instance, GuestError> {
-    component.instantiate(limits, Identity { job: "job".into(), operator: "op".into(), instance: 0, seed: 0 })
+    component.instantiate(limits, InstanceIdentity { job: "job".into(), operator: "op".into(), instance: 0, seed: 0 })
 }
 
 pub fn call(number: u64) -> Call {

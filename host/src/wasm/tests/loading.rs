@@ -3,7 +3,7 @@
 use super::build::{OPERATOR, Wat, call, embed, limits, process, rows, runtime, start};
 use super::calls::ECHO;
 use crate::wasm::load::componentise;
-use crate::wasm::{Inspection, Kind, LoadError, Runtime, Settings, World, inspect};
+use crate::wasm::{BinaryKind, Inspection, LoadError, Runtime, Settings, World, inspect};
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn alien(wit: &str, module: &str) -> Vec<u8> {
 fn a_core_module_and_the_component_made_of_it_both_load() {
     let module = process(ECHO).bytes();
     let component = componentise(&module).unwrap();
-    for (bytes, kind) in [(&module, Kind::Module), (&component, Kind::Component)] {
+    for (bytes, kind) in [(&module, BinaryKind::Module), (&component, BinaryKind::Component)] {
         let inspection = inspect(bytes).unwrap();
         assert_eq!((inspection.kind, inspection.world), (kind, Some(World::Stateless)));
         assert_eq!(inspection.exports, [OPERATOR]);
@@ -85,7 +85,7 @@ fn another_version_of_the_contract_is_refused() {
     assert!(matches!(&error, LoadError::Exports { exports } if exports == &["reprise:operator/operator@0.2.0"]), "{error}");
     assert_eq!(inspect(&bytes).unwrap().world, None);
     let state = Inspection {
-        kind: Kind::Component,
+        kind: BinaryKind::Component,
         imports: Vec::new(),
         exports: vec![OPERATOR.to_owned(), "reprise:operator/state@0.2.0".to_owned()],
         world: Some(World::Stateless),

@@ -2,7 +2,7 @@
 
 use super::build::{call, limits, rows, runtime, start};
 use super::wasi::{guest, packages};
-use crate::wasm::{Component, Fault, Folder, Grants, Limits, Runtime, Settings};
+use crate::wasm::{Component, Fault, Grants, Limits, PreopenedFolder, Runtime, Settings};
 use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{Function, Handle, Resolve, Type, TypeDefKind, TypeId, WorldItem};
 
@@ -141,7 +141,7 @@ impl Caller {
         instance.process(0, &rows(1), call(1)).err().map(|error| error.fault)
     }
 
-    fn check(&self, runtime: &Runtime, folder: &Folder) {
+    fn check(&self, runtime: &Runtime, folder: &PreopenedFolder) {
         let mut component = runtime.load(&self.bytes).unwrap_or_else(|error| panic!("{}: {error}", self.function));
         if self.reads_folder {
             component = component.granted(Grants { folders: vec![folder.clone()], ..Grants::default() }).unwrap();
@@ -155,7 +155,7 @@ impl Caller {
 #[test]
 fn every_function_of_wasi_ends_a_call_that_asks_too_often() {
     let place = tempfile::tempdir().unwrap();
-    let folder = Folder::new("/data", place.path()).unwrap();
+    let folder = PreopenedFolder::new("/data", place.path()).unwrap();
     let runtime = runtime(&Settings { instances_max: 4, ..Settings::default() });
     let resolve = packages();
     let (_, world) = resolve.worlds.iter().find(|(_, world)| world.name == "imports").unwrap();

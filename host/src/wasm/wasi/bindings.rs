@@ -7,12 +7,12 @@ wasmtime::component::bindgen!({
     world: "reprise:wasi/imports",
     imports: { default: trappable },
     with: {
-        "wasi:io/error.error": super::streams::IoError,
-        "wasi:io/poll.pollable": super::streams::Pollable,
-        "wasi:io/streams.input-stream": super::streams::InputStream,
-        "wasi:io/streams.output-stream": super::streams::OutputStream,
-        "wasi:filesystem/types.descriptor": super::files::Descriptor,
-        "wasi:filesystem/types.directory-entry-stream": super::files::Entries,
+        "wasi:io/error.error": super::resources::IoError,
+        "wasi:io/poll.pollable": super::resources::Pollable,
+        "wasi:io/streams.input-stream": super::resources::InputStream,
+        "wasi:io/streams.output-stream": super::resources::OutputStream,
+        "wasi:filesystem/types.descriptor": super::resources::Descriptor,
+        "wasi:filesystem/types.directory-entry-stream": super::resources::Entries,
     },
 });
 

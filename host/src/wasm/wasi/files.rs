@@ -3,13 +3,14 @@
 //! What differs between machines is not shown: a file has no times, one link, and an identity that follows from its path alone.
 
 use super::bindings::filesystem::{preopens, types};
-use super::folder::{ENTRIES_MAX, code, find, kind, list};
-use super::streams::{InputStream, IoError, OutputStream, READ_BYTES_MAX};
+use super::fixed::fixed;
+use super::folder::{ENTRIES_MAX, code, code_of, find, kind, list};
+use super::resources::{Descriptor, DescriptorTarget, Entries, InputStream, IoError, OutputStream, read_file};
+use super::state::READ_BYTES_MAX;
 use crate::wasm::guest::Guest;
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 use types::{
@@ -19,36 +20,8 @@ use types::{
 use wasmtime::Result;
 use wasmtime::component::{Resource, ResourceTableError};
 
-/// An open file or folder.
-pub struct Descriptor {
-    /// Where the guest sees it.
-    guest: String,
-    place: Place,
-}
-
-enum Place {
-    /// A folder without links in its path.
-    Folder(PathBuf),
-    File(Arc<File>),
-}
-
-/// A folder that is being read: the entries that are left.
-pub struct Entries {
-    left: VecDeque<DirectoryEntry>,
-    /// How many there were.
-    count: usize,
-}
-
 /// An answer, or an error that the guest is told.
 type Reply<T> = core::result::Result<T, ErrorCode>;
-
-/// Reads from a place of a file on; no byte at its end.
-pub(super) fn read_file(mut file: &File, at: u64, bytes_max: usize) -> Reply<Vec<u8>> {
-    file.seek(SeekFrom::Start(at)).map_err(code)?;
-    let mut bytes = Vec::new();
-    file.take(bytes_max as u64).read_to_end(&mut bytes).map_err(code)?;
-    Ok(bytes)
-}
 
 fn stat_of(ty: DescriptorType, size: u64) -> DescriptorStat {
     DescriptorStat {
@@ -69,16 +42,16 @@ fn hash_of(guest: &str) -> MetadataHashValue {
 
 impl Descriptor {
     fn folder(&self) -> Reply<&PathBuf> {
-        match &self.place {
-            Place::Folder(path) => Ok(path),
-            Place::File(_) => Err(ErrorCode::NotDirectory),
+        match &self.opened {
+            DescriptorTarget::Folder(path) => Ok(path),
+            DescriptorTarget::File(_) => Err(ErrorCode::NotDirectory),
         }
     }
 
     fn file(&self) -> Reply<&Arc<File>> {
-        match &self.place {
-            Place::File(file) => Ok(file),
-            Place::Folder(_) => Err(ErrorCode::IsDirectory),
+        match &self.opened {
+            DescriptorTarget::File(file) => Ok(file),
+            DescriptorTarget::Folder(_) => Err(ErrorCode::IsDirectory),
         }
     }
 
@@ -90,9 +63,9 @@ impl Descriptor {
     }
 
     fn stat(&self) -> Reply<DescriptorStat> {
-        match &self.place {
-            Place::Folder(_) => Ok(stat_of(DescriptorType::Directory, 0)),
-            Place::File(file) => Ok(stat_of(DescriptorType::RegularFile, file.metadata().map_err(code)?.len())),
+        match &self.opened {
+            DescriptorTarget::Folder(_) => Ok(stat_of(DescriptorType::Directory, 0)),
+            DescriptorTarget::File(file) => Ok(stat_of(DescriptorType::RegularFile, file.metadata().map_err(code)?.len())),
         }
     }
 
@@ -129,7 +102,7 @@ impl Descriptor {
         let guest = self.below(&found.inside);
         let ty = found.metadata.file_type();
         if ty.is_dir() {
-            return Ok(Self { guest, place: Place::Folder(found.host) });
+            return Ok(Self { guest, opened: DescriptorTarget::Folder(found.host) });
         }
         if how.contains(OpenFlags::DIRECTORY) || path.ends_with('/') {
             return Err(ErrorCode::NotDirectory);
@@ -141,7 +114,7 @@ impl Descriptor {
             return Err(ErrorCode::NotPermitted); // To open a pipe is to wait for who writes to it.
         }
         let file = File::open(&found.host).map_err(code)?;
-        Ok(Self { guest, place: Place::File(Arc::new(file)) })
+        Ok(Self { guest, opened: DescriptorTarget::File(Arc::new(file)) })
     }
 }
 
@@ -165,8 +138,8 @@ impl preopens::Host for Guest {
     fn get_directories(&mut self) -> Result<Vec<(Resource<Descriptor>, String)>> {
         self.check_asked()?;
         let grants = Arc::clone(&self.wasi.grants);
-        let open = |folder: &super::Folder| {
-            let descriptor = Descriptor { guest: folder.guest().to_owned(), place: Place::Folder(folder.host().to_owned()) };
+        let open = |folder: &super::PreopenedFolder| {
+            let descriptor = Descriptor { guest: folder.guest().to_owned(), opened: DescriptorTarget::Folder(folder.host().to_owned()) };
             Ok((self.wasi.push(descriptor)?, folder.guest().to_owned()))
         };
         grants.folders.iter().map(open).collect()
@@ -176,14 +149,15 @@ impl preopens::Host for Guest {
 impl types::Host for Guest {
     fn filesystem_error_code(&mut self, error: Resource<IoError>) -> Result<Option<ErrorCode>> {
         self.check_asked()?;
-        Ok(Some(self.wasi.table.get(&error)?.code))
+        Ok(Some(code_of(self.wasi.table.get(&error)?.kind)))
     }
 }
 
 impl types::HostDirectoryEntryStream for Guest {
     fn read_directory_entry(&mut self, entries: Resource<Entries>) -> Result<Reply<Option<DirectoryEntry>>> {
         self.check_asked()?;
-        Ok(Ok(self.wasi.table.get_mut(&entries)?.left.pop_front()))
+        let entry = self.wasi.table.get_mut(&entries)?.left.pop_front();
+        Ok(Ok(entry.map(|(name, ty)| DirectoryEntry { type_: kind(ty), name })))
     }
 
     fn drop(&mut self, entries: Resource<Entries>) -> Result<()> {
@@ -204,7 +178,7 @@ impl types::HostDescriptor for Guest {
     fn read(&mut self, descriptor: Resource<Descriptor>, length: u64, offset: u64) -> Result<Reply<(Vec<u8>, bool)>> {
         self.check_asked()?;
         let wanted = usize::try_from(length.min(READ_BYTES_MAX)).expect("64 KiB fit");
-        let read = self.descriptor(&descriptor)?.file().and_then(|file| read_file(file, offset, wanted));
+        let read = self.descriptor(&descriptor)?.file().and_then(|file| read_file(file, offset, wanted).map_err(code));
         Ok(read.map(|bytes| {
             let is_end = bytes.len() < wanted;
             (bytes, is_end)
@@ -234,11 +208,6 @@ impl types::HostDescriptor for Guest {
         self.check_asked()?;
         let opened = self.descriptor(&descriptor)?.open_at(flags, &path, how, what);
         self.keep(opened)
-    }
-
-    fn get_flags(&mut self, _: Resource<Descriptor>) -> Result<Reply<DescriptorFlags>> {
-        self.check_asked()?;
-        Ok(Ok(DescriptorFlags::READ))
     }
 
     fn get_type(&mut self, descriptor: Resource<Descriptor>) -> Result<Reply<DescriptorType>> {
@@ -276,84 +245,26 @@ impl types::HostDescriptor for Guest {
         Ok(self.descriptor(&descriptor)?.hash_at(flags, &path))
     }
 
-    fn advise(&mut self, _: Resource<Descriptor>, _: u64, _: u64, _: Advice) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Ok(()))
-    }
-
-    fn sync_data(&mut self, _: Resource<Descriptor>) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Ok(()))
-    }
-
-    fn sync(&mut self, _: Resource<Descriptor>) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Ok(()))
-    }
-
-    fn write_via_stream(&mut self, _: Resource<Descriptor>, _: u64) -> Result<Reply<Resource<OutputStream>>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn append_via_stream(&mut self, _: Resource<Descriptor>) -> Result<Reply<Resource<OutputStream>>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn write(&mut self, _: Resource<Descriptor>, _: Vec<u8>, _: u64) -> Result<Reply<u64>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn set_size(&mut self, _: Resource<Descriptor>, _: u64) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn set_times(&mut self, _: Resource<Descriptor>, _: NewTimestamp, _: NewTimestamp) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn set_times_at(&mut self, _: Resource<Descriptor>, _: PathFlags, _: String, _: NewTimestamp, _: NewTimestamp) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn create_directory_at(&mut self, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn link_at(&mut self, _: Resource<Descriptor>, _: PathFlags, _: String, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn rename_at(&mut self, _: Resource<Descriptor>, _: String, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn symlink_at(&mut self, _: Resource<Descriptor>, _: String, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn remove_directory_at(&mut self, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
-    }
-
-    fn unlink_file_at(&mut self, _: Resource<Descriptor>, _: String) -> Result<Reply<()>> {
-        self.check_asked()?;
-        Ok(Err(ErrorCode::ReadOnly))
+    fixed! {
+        get_flags(Resource<Descriptor>) -> Reply<DescriptorFlags> = Ok(DescriptorFlags::READ);
+        advise(Resource<Descriptor>, u64, u64, Advice) -> Reply<()> = Ok(());
+        sync_data(Resource<Descriptor>) -> Reply<()> = Ok(());
+        sync(Resource<Descriptor>) -> Reply<()> = Ok(());
+        write_via_stream(Resource<Descriptor>, u64) -> Reply<Resource<OutputStream>> = Err(ErrorCode::ReadOnly);
+        append_via_stream(Resource<Descriptor>) -> Reply<Resource<OutputStream>> = Err(ErrorCode::ReadOnly);
+        write(Resource<Descriptor>, Vec<u8>, u64) -> Reply<u64> = Err(ErrorCode::ReadOnly);
+        set_size(Resource<Descriptor>, u64) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        set_times(Resource<Descriptor>, NewTimestamp, NewTimestamp) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        set_times_at(Resource<Descriptor>, PathFlags, String, NewTimestamp, NewTimestamp) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        create_directory_at(Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        link_at(Resource<Descriptor>, PathFlags, String, Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        rename_at(Resource<Descriptor>, String, Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        symlink_at(Resource<Descriptor>, String, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        remove_directory_at(Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
+        unlink_file_at(Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
     }
 
     fn drop(&mut self, descriptor: Resource<Descriptor>) -> Result<()> {
-        self.check_asked()?;
-        self.wasi.table.delete(descriptor)?;
-        Ok(())
+        self.release(descriptor)
     }
 }

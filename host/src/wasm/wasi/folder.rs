@@ -2,9 +2,9 @@
 //!
 //! A path is walked name by name. A symbolic link is taken apart like the path itself, so that neither `..` nor a link nor a link to a
 //! link leads out; what would is refused before the file system is asked, whether it exists or not. The walk and the use of what it found
-//! are two steps: whoever may write in the folder could swap a file in between. Guests cannot write.
+//! are two steps: a program that may write in the folder could swap a file in between. Guests cannot write.
 
-use super::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
+use super::bindings::filesystem::types::{DescriptorType, ErrorCode};
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType, Metadata};
@@ -18,18 +18,18 @@ pub const LINKS_MAX: usize = 40;
 /// Names of all the folders that an instance is reading at a time.
 pub const ENTRIES_MAX: usize = 65_536;
 
-/// What a path leads to.
+/// The file or folder that a path of a guest leads to.
 #[derive(Debug)]
-pub(super) struct Found {
-    /// Where it is on this machine; no part of it below the folder is a link, save the last where links are not followed.
+pub(super) struct FoundPath {
+    /// The path on this machine; no part of it below the folder is a link, save the last where links are not followed.
     pub(super) host: PathBuf,
-    /// The same, from the folder on: names with `/` between.
+    /// The path from the folder on: names with `/` between.
     pub(super) inside: String,
     pub(super) metadata: Metadata,
 }
 
 /// Walks from `base`, which is a folder without links in its path. `follow`: the last name may be a link too.
-pub(super) fn find(base: &Path, path: &str, follow: bool) -> Result<Found, ErrorCode> {
+pub(super) fn find(base: &Path, path: &str, follow: bool) -> Result<FoundPath, ErrorCode> {
     if path.is_empty() {
         return Err(ErrorCode::NoEntry);
     }
@@ -72,7 +72,7 @@ pub(super) fn find(base: &Path, path: &str, follow: bool) -> Result<Found, Error
             }
         }
     }
-    Ok(Found { host, inside: inside.join("/"), metadata })
+    Ok(FoundPath { host, inside: inside.join("/"), metadata })
 }
 
 enum Step<'a> {
@@ -116,7 +116,7 @@ fn take_apart(target: &Path, names: &mut VecDeque<OsString>) -> Result<(), Error
 }
 
 /// The entries of a folder, in the order of their names, whatever the order of the file system.
-pub(super) fn list(folder: &Path, entries_max: usize) -> Result<VecDeque<DirectoryEntry>, ErrorCode> {
+pub(super) fn list(folder: &Path, entries_max: usize) -> Result<VecDeque<(String, FileType)>, ErrorCode> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder).map_err(code)? {
         let entry = entry.map_err(code)?;
@@ -124,9 +124,9 @@ pub(super) fn list(folder: &Path, entries_max: usize) -> Result<VecDeque<Directo
             return Err(ErrorCode::InsufficientMemory);
         }
         let name = entry.file_name().into_string().map_err(|_| ErrorCode::IllegalByteSequence)?;
-        entries.push(DirectoryEntry { type_: kind(entry.file_type().map_err(code)?), name });
+        entries.push((name, entry.file_type().map_err(code)?));
     }
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(entries.into())
 }
 
@@ -145,7 +145,12 @@ pub(super) fn kind(ty: FileType) -> DescriptorType {
 
 /// An error of the file system, in the words of WASI.
 pub(super) fn code(error: io::Error) -> ErrorCode {
-    match error.kind() {
+    code_of(error.kind())
+}
+
+/// The code of WASI for a kind of error.
+pub(super) fn code_of(kind: io::ErrorKind) -> ErrorCode {
+    match kind {
         io::ErrorKind::NotFound => ErrorCode::NoEntry,
         io::ErrorKind::PermissionDenied => ErrorCode::Access,
         io::ErrorKind::NotADirectory => ErrorCode::NotDirectory,
@@ -226,7 +231,7 @@ mod tests {
     #[test]
     fn a_folder_is_listed_in_the_order_of_names_up_to_a_limit() {
         let (_place, base) = place();
-        let names: Vec<String> = list(&base, 9).unwrap().into_iter().map(|entry| entry.name).collect();
+        let names: Vec<String> = list(&base, 9).unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["absolute", "chain", "deep", "file", "out", "parent", "round", "to-deep", "to-file"]);
         assert_eq!(list(&base, 8).unwrap_err(), ErrorCode::InsufficientMemory);
     }

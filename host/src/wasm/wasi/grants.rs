@@ -3,31 +3,31 @@
 use super::imports::Gift;
 use std::path::{Path, PathBuf};
 
-/// What instances are granted. The default is nothing.
+/// The grants of the instances of an operator. The default is nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Environment variables: names and values.
     pub environment: Vec<(String, String)>,
     /// Folders to read.
-    pub folders: Vec<Folder>,
+    pub folders: Vec<PreopenedFolder>,
 }
 
 /// A folder that a guest may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Folder {
+pub struct PreopenedFolder {
     guest: String,
     host: PathBuf,
 }
 
-/// Why something cannot be granted.
+/// The error of a grant that cannot be given.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
     /// There is no such folder.
     #[error("the folder `{}`, which is granted as `{guest}`, cannot be read", .host.display())]
     Folder {
-        /// Where the guest would see it.
+        /// The path where the guest would see it.
         guest: String,
-        /// Where it should be.
+        /// The path where it should be.
         host: PathBuf,
         /// Why not.
         #[source]
@@ -43,7 +43,7 @@ pub enum GrantError {
     },
 }
 
-impl Folder {
+impl PreopenedFolder {
     /// A folder of this machine, and where a guest sees it: an absolute path. Symbolic links on the way to it are followed here, once.
     ///
     /// # Errors
@@ -55,13 +55,13 @@ impl Folder {
         Ok(Self { guest: guest.to_owned(), host: found })
     }
 
-    /// Where a guest sees it.
+    /// The path where a guest sees the folder.
     #[must_use]
     pub fn guest(&self) -> &str {
         &self.guest
     }
 
-    /// Where it is.
+    /// The path of the folder on this machine.
     #[must_use]
     pub fn host(&self) -> &Path {
         &self.host

@@ -2,25 +2,25 @@
 
 use crate::wasm::contract::IMPORTS;
 
-/// How the names of WASI begin.
+/// The beginning of the names of WASI.
 const WASI: &str = "wasi:";
 /// Sockets: linked, so that components which carry them by habit can run, and denied.
 const SOCKETS: &str = "wasi:sockets/";
 
-/// What an import gets.
+/// The answer to an import of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// An interface of `reprise:operator`.
     Contract,
     /// The virtual WASI answers: how, and what a topology can put into it.
     Virtual(&'static str, Option<Gift>),
-    /// It is there, and refuses whatever it is asked for.
+    /// The import is there, and refuses whatever it is asked for.
     Denied(&'static str),
     /// The component is refused for it: why.
     Refused(&'static str),
 }
 
-/// What a topology can grant.
+/// A kind of grant that a topology can give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gift {
     /// `grant.env`.
@@ -30,7 +30,7 @@ pub enum Gift {
 }
 
 impl Answer {
-    /// One word for it.
+    /// The answer in one word.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl Answer {
         }
     }
 
-    /// What it means.
+    /// The meaning of the answer, for people.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl Answer {
         }
     }
 
-    /// What a topology can put into it.
+    /// The grant that a topology can put into it.
     #[must_use]
     pub fn gift(self) -> Option<Gift> {
         if let Self::Virtual(_, gift) = self { gift } else { None }
@@ -78,7 +78,7 @@ pub(super) fn is_denied(import: &str) -> bool {
     matches!(answer(import), Answer::Denied(_))
 }
 
-/// What an import of this name gets.
+/// The answer to an import of this name.
 pub(in crate::wasm) fn answer(import: &str) -> Answer {
     if IMPORTS.contains(&import) {
         return Answer::Contract;

@@ -6,16 +6,16 @@
 
 use super::bindings::Imports;
 use super::imports::is_denied;
-use super::process::{Ended, HANDLES_MAX};
+use super::state::{Ended, HANDLES_MAX};
 use crate::wasm::guest::Guest;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceAny, ResourceType, Val};
 use wasmtime::{Engine, Result, StoreContextMut};
 
-/// Why a denied call fails, in the words of `wasi:sockets`.
+/// The error of a denied call, in the words of `wasi:sockets`.
 const DENIED: &str = "access-denied";
 
-/// What every denied handle stands for.
+/// The resource that every denied handle stands for.
 struct Nothing;
 
 /// Adds what the virtual WASI answers. Each call is counted on its way to the function that answers it, and every function begins by ending a

@@ -29,18 +29,20 @@
 
 mod bindings;
 mod files;
+mod fixed;
 mod folder;
 mod grants;
 mod imports;
 mod link;
 mod process;
+mod resources;
+mod state;
 mod streams;
 
 pub use folder::{ENTRIES_MAX, LINKS_MAX, PATH_BYTES_MAX};
-pub use grants::{Folder, GrantError, Grants};
+pub use grants::{GrantError, Grants, PreopenedFolder};
 pub use imports::{Answer, Gift};
 pub(super) use imports::{answer, is_wasi};
 pub(super) use link::{link, link_denied};
-pub(super) use process::{Ended, Wasi};
-pub use process::{HANDLES_MAX, RANDOM_BYTES_MAX};
-pub use streams::{READ_BYTES_MAX, WRITE_BYTES_MAX};
+pub(super) use state::{Ended, Wasi};
+pub use state::{HANDLES_MAX, RANDOM_BYTES_MAX, READ_BYTES_MAX, WRITE_BYTES_MAX};

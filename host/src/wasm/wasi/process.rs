@@ -1,75 +1,18 @@
-//! What a process has: clocks, random numbers, an environment, an end. And the state behind all of the virtual WASI.
+//! What a process has: clocks, random numbers, an environment, an end.
 
 use super::bindings::cli::{environment, exit, terminal_input, terminal_output, terminal_stderr, terminal_stdin, terminal_stdout};
 use super::bindings::clocks::{monotonic_clock, wall_clock};
 use super::bindings::random::{insecure, insecure_seed, random};
-use super::grants::Grants;
-use super::streams::{Line, Pollable};
+use super::fixed::fixed;
+use super::resources::Pollable;
+use super::state::{Ended, RANDOM_BYTES_MAX};
 use crate::wasm::guest::Guest;
-use std::sync::Arc;
 use wasmtime::Result;
-use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
+use wasmtime::component::Resource;
 
-/// Handles that an instance may hold at a time: streams, waits, errors, open files and folders. As many more to what is denied.
-pub const HANDLES_MAX: usize = 256;
-/// Random bytes that may be asked for at once.
-pub const RANDOM_BYTES_MAX: u64 = 1 << 20;
-/// What the monotonic clock goes on at each look.
+/// Nanoseconds by which the monotonic clock goes on at each look.
 const LOOK_NS: u64 = 1_000;
 const MS_NS: u64 = 1_000_000;
-
-/// A guest that ended itself, or asked for more than there is.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::wasm) enum Ended {
-    #[error("the guest called `exit` ({})", if *.success { "success" } else { "failure" })]
-    Exit { success: bool },
-    #[error("the guest called `exit` with code {0}")]
-    Code(u8),
-    #[error("more than {HANDLES_MAX} handles of WASI are open")]
-    Handles,
-    #[error("{0} random bytes were asked for at once; at most {RANDOM_BYTES_MAX} are given")]
-    Random(u64),
-    #[error("{0} bytes were written at once to a stream that takes {max}", max = super::WRITE_BYTES_MAX)]
-    Write(u64),
-    #[error("no operator reaches a network")]
-    Denied,
-    #[error("a wait for nothing would never end")]
-    Poll,
-}
-
-/// The virtual WASI of one instance.
-pub(in crate::wasm) struct Wasi {
-    pub(super) table: ResourceTable,
-    pub(super) grants: Arc<Grants>,
-    pub(super) out: Line,
-    pub(super) err: Line,
-    /// Entries of folders that are being read.
-    pub(super) entries: usize,
-    /// Handles to what is denied.
-    pub(super) nothings: usize,
-    /// What the monotonic clock shows next at least: it never goes back, from one call to the next neither.
-    next_ns: u64,
-}
-
-impl Wasi {
-    pub(in crate::wasm) fn new(grants: Arc<Grants>) -> Self {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES_MAX);
-        Self { table, grants, out: Line::default(), err: Line::default(), entries: 0, nothings: 0, next_ns: 0 }
-    }
-
-    /// What the monotonic clock shows next at least; 0 where nobody has looked at it.
-    pub(in crate::wasm) fn next_ns(&self) -> u64 {
-        self.next_ns
-    }
-
-    pub(super) fn push<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>> {
-        self.table.push(entry).map_err(|error| match error {
-            ResourceTableError::Full => Ended::Handles.into(),
-            other => other.into(),
-        })
-    }
-}
 
 impl Guest {
     fn now_ms(&self) -> u64 {
@@ -99,16 +42,13 @@ impl Guest {
 }
 
 impl monotonic_clock::Host for Guest {
+    fixed! { resolution() -> u64 = LOOK_NS; }
+
     fn now(&mut self) -> Result<u64> {
         self.check_asked()?;
         let now = self.instant_ns();
         self.wasi.next_ns = now.saturating_add(LOOK_NS);
         Ok(now)
-    }
-
-    fn resolution(&mut self) -> Result<u64> {
-        self.check_asked()?;
-        Ok(LOOK_NS)
     }
 
     fn subscribe_instant(&mut self, when: u64) -> Result<Resource<Pollable>> {
@@ -124,16 +64,13 @@ impl monotonic_clock::Host for Guest {
 }
 
 impl wall_clock::Host for Guest {
+    fixed! { resolution() -> wall_clock::Datetime = wall_clock::Datetime { seconds: 0, nanoseconds: 1_000_000 }; }
+
     fn now(&mut self) -> Result<wall_clock::Datetime> {
         self.check_asked()?;
         let ms = self.now_ms();
         let nanoseconds = u32::try_from(ms % 1_000 * MS_NS).expect("it is below 10^9");
         Ok(wall_clock::Datetime { seconds: ms / 1_000, nanoseconds })
-    }
-
-    fn resolution(&mut self) -> Result<wall_clock::Datetime> {
-        self.check_asked()?;
-        Ok(wall_clock::Datetime { seconds: 0, nanoseconds: 1_000_000 })
     }
 }
 
@@ -171,19 +108,14 @@ impl insecure_seed::Host for Guest {
 }
 
 impl environment::Host for Guest {
+    fixed! {
+        get_arguments() -> Vec<String> = Vec::new();
+        initial_cwd() -> Option<String> = None;
+    }
+
     fn get_environment(&mut self) -> Result<Vec<(String, String)>> {
         self.check_asked()?;
         Ok(self.wasi.grants.environment.clone())
-    }
-
-    fn get_arguments(&mut self) -> Result<Vec<String>> {
-        self.check_asked()?;
-        Ok(Vec::new())
-    }
-
-    fn initial_cwd(&mut self) -> Result<Option<String>> {
-        self.check_asked()?;
-        Ok(None)
     }
 }
 
@@ -199,41 +131,27 @@ impl exit::Host for Guest {
     }
 }
 
+// No terminal is ever given.
 impl terminal_input::Host for Guest {}
 
 impl terminal_input::HostTerminalInput for Guest {
-    fn drop(&mut self, _: Resource<terminal_input::TerminalInput>) -> Result<()> {
-        self.check_asked()?;
-        Ok(()) // None was ever given.
-    }
+    fixed! { drop(Resource<terminal_input::TerminalInput>) -> () = (); }
 }
 
 impl terminal_output::Host for Guest {}
 
 impl terminal_output::HostTerminalOutput for Guest {
-    fn drop(&mut self, _: Resource<terminal_output::TerminalOutput>) -> Result<()> {
-        self.check_asked()?;
-        Ok(()) // None was ever given.
-    }
+    fixed! { drop(Resource<terminal_output::TerminalOutput>) -> () = (); }
 }
 
 impl terminal_stdin::Host for Guest {
-    fn get_terminal_stdin(&mut self) -> Result<Option<Resource<terminal_input::TerminalInput>>> {
-        self.check_asked()?;
-        Ok(None)
-    }
+    fixed! { get_terminal_stdin() -> Option<Resource<terminal_input::TerminalInput>> = None; }
 }
 
 impl terminal_stdout::Host for Guest {
-    fn get_terminal_stdout(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
-        self.check_asked()?;
-        Ok(None)
-    }
+    fixed! { get_terminal_stdout() -> Option<Resource<terminal_output::TerminalOutput>> = None; }
 }
 
 impl terminal_stderr::Host for Guest {
-    fn get_terminal_stderr(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
-        self.check_asked()?;
-        Ok(None)
-    }
+    fixed! { get_terminal_stderr() -> Option<Resource<terminal_output::TerminalOutput>> = None; }
 }

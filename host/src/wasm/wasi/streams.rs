@@ -1,81 +1,16 @@
 //! `wasi:io` and the standard streams: nothing to read but files, nothing to write but the log, and no wait that takes time.
 
 use super::bindings::cli::{stderr, stdin, stdout};
-use super::bindings::filesystem::types::ErrorCode;
 use super::bindings::io::{error, poll, streams};
-use super::files::read_file;
-use super::process::Ended;
-use crate::wasm::guest::{Guest, Level};
-use crate::wasm::limits::TEXT_BYTES_MAX;
-use std::fs::File;
-use std::sync::Arc;
+use super::fixed::fixed;
+use super::folder::code_of;
+use super::resources::{InputStream, IoError, OutputStream, Pollable, read_file};
+use super::state::{Ended, Line, READ_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::wasm::guest::Guest;
+use crate::wasm::log::Level;
 use streams::StreamError;
 use wasmtime::Result;
 use wasmtime::component::Resource;
-
-/// Bytes that one read of a file returns.
-pub const READ_BYTES_MAX: u64 = 64 << 10;
-/// Bytes that one write to standard output or error may have.
-pub const WRITE_BYTES_MAX: u64 = 64 << 10;
-
-/// Why a stream failed.
-pub struct IoError {
-    pub(super) code: ErrorCode,
-}
-
-/// What a guest may wait for.
-pub enum Pollable {
-    /// It has happened.
-    Ready,
-    /// An instant of the monotonic clock, in nanoseconds.
-    At(u64),
-}
-
-/// Where bytes come from.
-pub enum InputStream {
-    /// Standard input.
-    Empty,
-    /// A file, and where reading goes on.
-    File {
-        /// The file.
-        file: Arc<File>,
-        /// Offset of the next byte.
-        at: u64,
-    },
-}
-
-/// Where bytes go.
-#[derive(Debug, Clone, Copy)]
-pub enum OutputStream {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Err,
-}
-
-/// What was written since the last line feed.
-#[derive(Debug, Default)]
-pub(in crate::wasm) struct Line {
-    bytes: Vec<u8>,
-    begun: bool,
-}
-
-impl Line {
-    /// Adds bytes without a line feed. What is over the length of a log line is dropped.
-    fn extend(&mut self, bytes: &[u8]) {
-        let room = TEXT_BYTES_MAX.saturating_sub(self.bytes.len());
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        self.begun |= !bytes.is_empty();
-    }
-
-    /// The line, and begins the next one.
-    fn take(&mut self) -> String {
-        self.begun = false;
-        let text = String::from_utf8_lossy(&self.bytes).trim_end_matches('\r').to_owned();
-        self.bytes.clear();
-        text
-    }
-}
 
 impl Guest {
     fn line(&mut self, stream: OutputStream) -> (&mut Line, Level) {
@@ -108,6 +43,13 @@ impl Guest {
         }
     }
 
+    /// Gives a handle back.
+    pub(super) fn release<T: 'static>(&mut self, handle: Resource<T>) -> Result<()> {
+        self.check_asked()?;
+        self.wasi.table.delete(handle)?;
+        Ok(())
+    }
+
     fn write_to(&mut self, stream: &Resource<OutputStream>, contents: &[u8]) -> Result<Result<(), StreamError>> {
         if contents.len() as u64 > WRITE_BYTES_MAX {
             return Err(Ended::Write(contents.len() as u64).into());
@@ -131,7 +73,7 @@ impl Guest {
                 *at = at.saturating_add(bytes.len() as u64);
                 Ok(Ok(bytes))
             }
-            Err(code) => Ok(Err(StreamError::LastOperationFailed(self.wasi.push(IoError { code })?))),
+            Err(error) => Ok(Err(StreamError::LastOperationFailed(self.wasi.push(IoError { kind: error.kind() })?))),
         }
     }
 }
@@ -141,13 +83,11 @@ impl error::Host for Guest {}
 impl error::HostError for Guest {
     fn to_debug_string(&mut self, error: Resource<IoError>) -> Result<String> {
         self.check_asked()?;
-        Ok(format!("{:?}", self.wasi.table.get(&error)?.code))
+        Ok(format!("{:?}", code_of(self.wasi.table.get(&error)?.kind)))
     }
 
     fn drop(&mut self, error: Resource<IoError>) -> Result<()> {
-        self.check_asked()?;
-        self.wasi.table.delete(error)?;
-        Ok(())
+        self.release(error)
     }
 }
 
@@ -188,9 +128,7 @@ impl poll::HostPollable for Guest {
     }
 
     fn drop(&mut self, pollable: Resource<Pollable>) -> Result<()> {
-        self.check_asked()?;
-        self.wasi.table.delete(pollable)?;
-        Ok(())
+        self.release(pollable)
     }
 }
 
@@ -223,16 +161,15 @@ impl streams::HostInputStream for Guest {
     }
 
     fn drop(&mut self, stream: Resource<InputStream>) -> Result<()> {
-        self.check_asked()?;
-        self.wasi.table.delete(stream)?;
-        Ok(())
+        self.release(stream)
     }
 }
 
 impl streams::HostOutputStream for Guest {
-    fn check_write(&mut self, _: Resource<OutputStream>) -> Result<Result<u64, StreamError>> {
-        self.check_asked()?;
-        Ok(Ok(WRITE_BYTES_MAX))
+    fixed! {
+        check_write(Resource<OutputStream>) -> Result<u64, StreamError> = Ok(WRITE_BYTES_MAX);
+        flush(Resource<OutputStream>) -> Result<(), StreamError> = Ok(());
+        blocking_flush(Resource<OutputStream>) -> Result<(), StreamError> = Ok(());
     }
 
     fn write(&mut self, stream: Resource<OutputStream>, contents: Vec<u8>) -> Result<Result<(), StreamError>> {
@@ -243,16 +180,6 @@ impl streams::HostOutputStream for Guest {
     fn blocking_write_and_flush(&mut self, stream: Resource<OutputStream>, contents: Vec<u8>) -> Result<Result<(), StreamError>> {
         self.check_asked()?;
         self.write_to(&stream, &contents)
-    }
-
-    fn flush(&mut self, _: Resource<OutputStream>) -> Result<Result<(), StreamError>> {
-        self.check_asked()?;
-        Ok(Ok(()))
-    }
-
-    fn blocking_flush(&mut self, _: Resource<OutputStream>) -> Result<Result<(), StreamError>> {
-        self.check_asked()?;
-        Ok(Ok(()))
     }
 
     fn subscribe(&mut self, _: Resource<OutputStream>) -> Result<Resource<Pollable>> {
@@ -290,9 +217,7 @@ impl streams::HostOutputStream for Guest {
     }
 
     fn drop(&mut self, stream: Resource<OutputStream>) -> Result<()> {
-        self.check_asked()?;
-        self.wasi.table.delete(stream)?;
-        Ok(())
+        self.release(stream)
     }
 }
 

@@ -3,8 +3,8 @@
 use super::super::tests::{COUNTS, around, batch, open_kind};
 use super::ObjectsSink;
 use crate::connect::{ConnectError, Recovered, Recovery, Sink, Staged, Surroundings};
-use crate::store::fake_s3::{FakeS3, Fault};
-use crate::store::{CallKind, Copied, Intercept, Interference, Limits, StorageCall, Store};
+use crate::store::fake_s3::{FakeS3, ServerFault};
+use crate::store::{CallKind, Copied, Intercept, Interference, StorageCall, Store, StoreLimits};
 use bytes::Bytes;
 use reprise_core::topology::{self, Delivery, SinkFormat, SinkKind};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ fn now<T>(work: impl Future<Output = T>) -> T {
 impl Place {
     fn at(url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = now(Store::open_place(url, folder.path(), Limits::default())).unwrap();
+        let store = now(Store::open_place(url, folder.path(), StoreLimits::default())).unwrap();
         Self { folder, url: url.to_owned(), store }
     }
 
@@ -333,7 +333,8 @@ fn a_place_that_no_run_has_noted_itself_in_may_hold_more_than_one_list() {
     place.create("other/counts-000000000099-0-0.json", "x");
     let settings = settings(&place.url, 1 << 20);
     let of = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
-    let around = Surroundings { storage: Limits { list_max: 2, ..Limits::default() }, ..around(place.folder.path(), "job", "counts") };
+    let around =
+        Surroundings { storage: StoreLimits { list_max: 2, ..StoreLimits::default() }, ..around(place.folder.path(), "job", "counts") };
     let sink = ObjectsSink::open(&settings, &of, &around, vec![COUNTS]).unwrap();
     assert_eq!(sink.holding().unwrap().newest, Some(9));
 }
@@ -437,14 +438,12 @@ fn immediate_parts_are_visible_at_once_and_stay_whatever_is_recovered() {
 
 /// A sink into a bucket, with limits under which a fault costs next to no time.
 fn in_bucket(server: &FakeS3, retries: u32) -> ObjectsSink {
-    let limits = Limits {
+    let limits = StoreLimits {
         retries,
         timeout: Duration::from_secs(5),
         backoff_min: Duration::from_micros(10),
         backoff_max: Duration::from_micros(100),
-        // Each call is to use up its own attempts.
-        breaker_failures: 1_000,
-        ..Limits::default()
+        ..StoreLimits::default()
     };
     let store = now(Store::open_fake("s3://bucket/out", server, limits));
     let around = around(std::path::Path::new("."), "job", "counts");
@@ -460,13 +459,13 @@ fn passing_faults_of_a_bucket_lose_and_double_nothing() {
         let server = FakeS3::start();
         let sink = in_bucket(&server, 50);
         sink.recover(&after(None), &[]).unwrap();
-        server.fail_every(period, &[Fault::DropAnswer, Fault::Status(503), Fault::DropRequest, Fault::DropAnswer]);
+        server.fail_every(period, &[ServerFault::DropAnswer, ServerFault::Status(503), ServerFault::DropRequest, ServerFault::DropAnswer]);
         let all: Vec<Staged> = (1..=6).map(|epoch| stage(&sink, 1, epoch, &["a", "b", "c"])).collect();
         all[..3].iter().for_each(|staged| sink.publish(staged).unwrap());
         let next = in_bucket(&server, 50);
         assert_eq!(next.recover(&after(Some(5)), &all[..5]).unwrap().removed, 2, "{period}");
         server.fail_every(usize::MAX, &[]);
-        let store = now(Store::open_fake("s3://bucket/out", &server, Limits::default()));
+        let store = now(Store::open_fake("s3://bucket/out", &server, StoreLimits::default()));
         let visible = now(store.list_named_after("counts-", "counts-")).unwrap();
         assert_eq!(visible.len(), 10, "{period}");
         assert_eq!(visible.iter().map(|entry| entry.size_bytes).sum::<u64>(), 5 * 93, "{period}");
@@ -478,7 +477,7 @@ fn storage_that_stays_away_ends_the_sink_with_its_cause_and_a_later_publish_goes
     let server = FakeS3::start();
     let sink = in_bucket(&server, 2);
     let staged = stage(&sink, 1, 5, &["a", "b", "c"]);
-    server.fail_every(1, &[Fault::Status(503)]);
+    server.fail_every(1, &[ServerFault::Status(503)]);
     let error = sink.publish(&staged).unwrap_err();
     assert!(matches!(error, ConnectError::Storage { .. }), "{error:?}");
     assert_eq!(error.to_string(), "storage failed: cannot publish output");

@@ -1,0 +1,95 @@
+//! The handle of a store: where its objects are, and what all calls share. The calls themselves are in files of their own.
+
+use object_store::ObjectStore;
+use object_store::path::Path;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use super::error::StoreError;
+use super::limits::StoreLimits;
+use super::path;
+use super::strays::Strays;
+
+/// The objects of one job, or of a place for output. Cheap to clone; clones share their connection.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    /// Segments before every path, inside `objects`. Ends without `/`; may be empty.
+    pub(super) prefix: String,
+    /// The location, and the job where the store is that of one, for messages.
+    pub(super) root: String,
+    pub(super) limits: StoreLimits,
+    /// Bytes above which a create goes up in parts; none where one call takes any size.
+    pub(super) large_bytes: Option<usize>,
+    /// The folder, where the store is one.
+    pub(super) folder: Option<Arc<FilePath>>,
+    pub(super) strays: Arc<Strays>,
+}
+
+/// The location of a store, as its url says: its client, and what is asked of objects there.
+pub struct Location {
+    /// The client of the objects.
+    pub objects: Arc<dyn ObjectStore>,
+    /// Segments before the job, joined by `/`; may be empty.
+    pub prefix: String,
+    /// The location as messages show it.
+    pub shown: String,
+    /// Bytes above which an object has to go up in parts.
+    pub large_bytes: Option<usize>,
+    /// The folder, where it is one.
+    pub folder: Option<Arc<FilePath>>,
+    /// Things that were passed over there.
+    pub strays: Arc<Strays>,
+}
+
+impl Location {
+    /// A location without a prefix, that takes objects of any size in one call.
+    pub fn new(objects: Arc<dyn ObjectStore>, shown: String) -> Self {
+        Self { objects, prefix: String::new(), shown, large_bytes: None, folder: None, strays: Arc::default() }
+    }
+}
+
+impl Store {
+    /// The location with the job, for messages.
+    pub fn root(&self) -> String {
+        self.root.clone()
+    }
+
+    /// The limits of this store.
+    pub fn limits(&self) -> &StoreLimits {
+        &self.limits
+    }
+
+    /// Names something in the store that is none of the job's, or is of no use, and is passed over: in the log, once, with a count. True for what
+    /// was not named before.
+    pub fn pass_over(&self, path: &str, why: &str) -> bool {
+        self.strays.note(path, why)
+    }
+
+    /// The checked path as the client takes it.
+    pub(super) fn location(&self, action: &'static str, path: &str) -> Result<Path, StoreError> {
+        let refused = |reason: String| StoreError::Path { action, object: self.object(path), reason };
+        path::check(path).map_err(&refused)?;
+        let whole = if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) };
+        Path::parse(whole).map_err(|error| refused(error.to_string()))
+    }
+
+    /// A prefix of paths as the client takes it: without the `/` at its end, and checked unless it is empty and means all.
+    pub(super) fn within(&self, prefix: &str) -> Result<Path, StoreError> {
+        match prefix.strip_suffix('/').unwrap_or(prefix) {
+            "" => Ok(Path::from_iter(self.prefix.split('/').filter(|segment| !segment.is_empty()))),
+            within => self.location("list", within),
+        }
+    }
+
+    /// The path of an object of the client as ours; nothing if it is not below our root.
+    pub(super) fn inside<'a>(&self, location: &'a Path) -> Option<&'a str> {
+        let path = location.as_ref();
+        if self.prefix.is_empty() { Some(path) } else { path.strip_prefix(self.prefix.as_str())?.strip_prefix('/') }
+    }
+
+    /// The full path of an object, for messages.
+    pub(super) fn object(&self, path: &str) -> String {
+        if path.is_empty() { self.root.clone() } else { format!("{}/{path}", self.root) }
+    }
+}
