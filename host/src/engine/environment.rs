@@ -223,7 +223,7 @@ impl Environment for WasmEnvironment {
         Standby::start(self.factory.clone(), state, dead)
     }
 
-    fn start_failover(&self, work: FailoverWork<Self>) -> Result<(), String> {
+    fn start_failover(&self, work: FailoverWork<WasmFactory, Standby>) -> Result<(), String> {
         let (member, origin, wake) = (self.control.threads.join(), self.origin, self.wake.get().cloned());
         let thread = move || {
             // Dropped last, when no instance is left.

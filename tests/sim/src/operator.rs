@@ -374,7 +374,7 @@ impl Environment for SimEnvironment {
         Some(SimStandby::start(&self.place, state))
     }
 
-    fn start_failover(&self, work: FailoverWork<Self>) -> Result<(), String> {
+    fn start_failover(&self, work: FailoverWork<SimFactory, SimStandby>) -> Result<(), String> {
         let place = Rc::clone(&self.place);
         let (sim, run) = (place.sim.clone(), Rc::clone(&place.run));
         if sim.is_broken(Mutation::NeighbourReplaced) && run.shape.instances() > 1 {

@@ -1,8 +1,10 @@
 //! The backup of an instance: what a replacement is made from. Its state as of the last snapshot, the calls since, a standby; and when the next
 //! snapshot is due, so that a replacement comes soon enough.
 
-use super::environment::{CallOf, Environment, Incident, StandbyInstance};
-use super::input_log::{CallInput, InputLog, LoggedCall, Outcome};
+use super::call::{CallInput, Outcome};
+use super::contract::{Incident, InstanceFactory, StandbyInstance};
+use super::environment::{CallOf, Environment};
+use super::input_log::{InputLog, LoggedCall};
 use super::mutation::Mutation;
 use super::output_digest::OutputDigest;
 use super::state_backup::{StateBackup, UnreportedChanges, VersionedChunk};
@@ -179,6 +181,5 @@ impl<E: Environment> Backup<E> {
 
 /// True where there is state to restore and to lose.
 pub(super) fn has_state<E: Environment>(env: &E) -> bool {
-    use super::environment::InstanceFactory;
     !env.factory().description().slots.is_empty()
 }

@@ -1,10 +1,11 @@
 //! Calls that find out who is to blame for a call that failed on a single row, before that row goes to quarantine. The decisions are
 //! [`crate::failure::blame`]; the calls are made on guests of their own, which are dropped with all that they return.
 
-use super::environment::{Guest, GuestFault, InstanceFactory};
-use super::failover::repeat;
-use super::input_log::{CallInput, LoggedCall};
+use super::call::CallInput;
+use super::contract::{Guest, GuestFault, InstanceFactory};
+use super::input_log::LoggedCall;
 use super::pending_rows::PendingRows;
+use super::repetition::repeat;
 use super::state_backup::VersionedChunk;
 use crate::batch::Batch;
 use crate::failure::blame::{Blame, Compared, after_another, after_blank, after_itself};

@@ -1,6 +1,7 @@
 //! A crash dump: a failed call with all that led to it, so that it can be made to fail elsewhere. The job writes it down as a capsule.
 
-use super::input_log::{CallInput, LoggedCall};
+use super::call::CallInput;
+use super::input_log::LoggedCall;
 use super::state_backup::VersionedChunk;
 use crate::codec::snapshot::Scope;
 use std::sync::Arc;

@@ -10,8 +10,9 @@
 //! A standby that is ready repeats a few calls at once. Whatever takes longer is [`FailoverWork`], which the host runs beside the dataflow.
 
 use super::blame_trial::BlameTrial;
-use super::environment::{CallOf, Environment, FaultOf, Guest, InstanceFactory, StandbyInstance};
-use super::input_log::{InputLog, LoggedCall};
+use super::contract::{Guest, InstanceFactory, StandbyInstance};
+use super::input_log::InputLog;
+use super::repetition::{FailoverError, repeat};
 use super::state_backup::VersionedChunk;
 use crate::failure::blame::Blame;
 use std::sync::Arc;
@@ -22,35 +23,14 @@ use std::time::Duration;
 /// and the worker for the thread.
 pub const AT_ONCE_MAX: Duration = Duration::from_millis(10);
 
-/// Why there is no replacement.
-#[derive(Debug)]
-pub enum FailoverError<Fault> {
-    /// It failed, too.
-    Guest {
-        /// Why.
-        fault: Fault,
-        /// What it was doing.
-        context: String,
-    },
-    /// It returned something else than the guest did whose calls it repeats.
-    Diverged {
-        /// Which call, and in what it differs.
-        context: String,
-    },
-    /// The run is over.
-    Aborted,
-    /// What was to make it is gone.
-    Gone,
-}
-
 /// A replacement, or why there is none, with the log that it repeated.
-pub struct Replacement<E: Environment> {
-    pub(super) guest: Result<E::Guest, FailoverError<FaultOf<E>>>,
-    pub(super) log: InputLog<CallOf<E>>,
+pub struct Replacement<G: Guest> {
+    pub(super) guest: Result<G, FailoverError<G::Fault>>,
+    pub(super) log: InputLog<G::Call>,
     /// How long it took to restore; `None` where a standby was there.
     pub(super) restored: Option<Duration>,
     /// Guests that failed and are not dropped yet.
-    pub(super) dead: Vec<E::Guest>,
+    pub(super) dead: Vec<G>,
     /// Who is to blame, where that was to be found out.
     pub(super) blame: Option<Blame>,
     /// How long that took.
@@ -58,18 +38,18 @@ pub struct Replacement<E: Environment> {
 }
 
 /// What there is of a replacement when a guest fails.
-pub(super) enum Candidate<E: Environment> {
+pub(super) enum Candidate<S: StandbyInstance> {
     /// Nothing.
     Unmade,
     /// A standby that has something to restore still.
-    Behind(E::Standby),
+    Behind(S),
     /// A guest as of the last snapshot, that has repeated so many calls since.
-    Ready(Box<E::Guest>, usize),
+    Ready(Box<S::Guest>, usize),
 }
 
-impl<E: Environment> Candidate<E> {
+impl<S: StandbyInstance> Candidate<S> {
     /// The candidate that a standby makes.
-    pub fn of(standby: Option<E::Standby>) -> Self {
+    pub fn of(standby: Option<S>) -> Self {
         match standby.map(StandbyInstance::take_if_ready) {
             None => Self::Unmade,
             Some(Err(standby)) => Self::Behind(standby),
@@ -79,21 +59,21 @@ impl<E: Environment> Candidate<E> {
 }
 
 /// What a replacement is made of.
-pub(super) struct Parts<E: Environment> {
-    pub factory: E::Factory,
+pub(super) struct ReplacementParts<F: InstanceFactory, S: StandbyInstance<Guest = F::Guest>> {
+    pub factory: F,
     pub state: Vec<Arc<VersionedChunk>>,
-    pub log: InputLog<CallOf<E>>,
-    pub candidate: Candidate<E>,
+    pub log: InputLog<<F::Guest as Guest>::Call>,
+    pub candidate: Candidate<S>,
     /// Guests that failed: dropping them takes time, too.
-    pub dead: Vec<E::Guest>,
+    pub dead: Vec<F::Guest>,
     /// What is to be found out before.
-    pub trial: Option<BlameTrial<CallOf<E>>>,
+    pub trial: Option<BlameTrial<<F::Guest as Guest>::Call>>,
 }
 
-impl<E: Environment> Parts<E> {
+impl<F: InstanceFactory, S: StandbyInstance<Guest = F::Guest>> ReplacementParts<F, S> {
     /// The replacement, or why there will be none, where a standby is ready and the calls that it repeats took so little time; else the parts
     /// that there are by then.
-    pub fn at_once(mut self, env: &E, within: Duration) -> Result<Replacement<E>, Box<Self>> {
+    pub fn at_once(mut self, now: &dyn Fn() -> Duration, within: Duration) -> Result<Replacement<F::Guest>, Box<Self>> {
         let (mut guest, repeated) = match self.candidate {
             Candidate::Ready(guest, repeated) if self.log.logged().busy <= within && self.trial.is_none() => (guest, repeated),
             other => {
@@ -101,8 +81,8 @@ impl<E: Environment> Parts<E> {
                 return Err(Box::new(self));
             }
         };
-        let (calls, until) = (self.log.entries(), env.now() + within);
-        let guest = match repeat(&mut *guest, calls, repeated, &self.factory, &|| env.now() >= until) {
+        let (calls, until) = (self.log.entries(), now() + within);
+        let guest = match repeat(&mut *guest, calls, repeated, &self.factory, &|| now() >= until) {
             Ok(repeated) if repeated < calls.len() => {
                 self.candidate = Candidate::Ready(guest, repeated);
                 return Err(Box::new(self));
@@ -118,26 +98,29 @@ impl<E: Environment> Parts<E> {
 }
 
 /// A failover that runs beside the dataflow.
-pub struct FailoverWork<E: Environment> {
-    parts: Parts<E>,
-    done: SyncSender<Replacement<E>>,
+pub struct FailoverWork<F: InstanceFactory, S: StandbyInstance<Guest = F::Guest>> {
+    parts: ReplacementParts<F, S>,
+    done: SyncSender<Replacement<F::Guest>>,
 }
 
 /// A failover under way.
-pub(super) struct Failover<E: Environment> {
-    done: Receiver<Replacement<E>>,
+pub(super) struct Failover<G: Guest> {
+    done: Receiver<Replacement<G>>,
 }
 
-impl<E: Environment> Failover<E> {
-    /// Lets the host run a failover.
-    pub fn begin(env: &E, parts: Parts<E>) -> Result<Self, String> {
+impl<G: Guest> Failover<G> {
+    /// A failover, and the work that the host has to run for it.
+    pub fn begin<F, S>(parts: ReplacementParts<F, S>) -> (Self, FailoverWork<F, S>)
+    where
+        F: InstanceFactory<Guest = G>,
+        S: StandbyInstance<Guest = G>,
+    {
         let (sender, done) = sync_channel(1);
-        env.start_failover(FailoverWork { parts, done: sender })?;
-        Ok(Self { done })
+        (Self { done }, FailoverWork { parts, done: sender })
     }
 
     /// The replacement, once it is there.
-    pub fn take(&self) -> Option<Replacement<E>> {
+    pub fn take(&self) -> Option<Replacement<G>> {
         match self.done.try_recv() {
             Ok(replacement) => Some(replacement),
             Err(TryRecvError::Empty) => None,
@@ -153,15 +136,15 @@ impl<E: Environment> Failover<E> {
     }
 }
 
-impl<E: Environment> FailoverWork<E> {
+impl<F: InstanceFactory, S: StandbyInstance<Guest = F::Guest>> FailoverWork<F, S> {
     /// The standby that is behind and may be waited for, where there is one.
-    pub fn standby(&self) -> Option<&E::Standby> {
+    pub fn standby(&self) -> Option<&S> {
         if let Candidate::Behind(standby) = &self.parts.candidate { Some(standby) } else { None }
     }
 
     /// Makes the replacement. `now`: time since an origin. Gives guests that failed, to be dropped once the instance was woken.
-    pub fn run(self, now: &dyn Fn() -> Duration) -> Vec<E::Guest> {
-        let Self { parts: Parts { factory, state, log, candidate, mut dead, trial }, done } = self;
+    pub fn run(self, now: &dyn Fn() -> Duration) -> Vec<F::Guest> {
+        let Self { parts: ReplacementParts { factory, state, log, candidate, mut dead, trial }, done } = self;
         let began = now();
         let blame = trial.map(|trial| {
             // There is room for one guest more.
@@ -193,33 +176,4 @@ impl<E: Environment> FailoverWork<E> {
         let _ = done.send(Replacement { guest, log, restored, dead: Vec::new(), blame, tried });
         dead
     }
-}
-
-/// Repeats the calls of a log, from one of them, and drops what they return. Says how many are done: all, or as many as have begun when it
-/// `pauses`.
-pub(super) fn repeat<F: InstanceFactory>(
-    guest: &mut F::Guest,
-    calls: &[Arc<LoggedCall<<F::Guest as Guest>::Call>>],
-    from: usize,
-    factory: &F,
-    pauses: &dyn Fn() -> bool,
-) -> Result<usize, FailoverError<<F::Guest as Guest>::Fault>> {
-    let description = factory.description();
-    for (index, logged) in calls.iter().enumerate().skip(from) {
-        if factory.is_aborted() {
-            return Err(FailoverError::Aborted);
-        }
-        if pauses() {
-            return Ok(index);
-        }
-        let outcome = guest.repeat(&logged.input, logged.call).map_err(|fault| {
-            let context = format!("while its calls were repeated: {}", logged.input.describe(&description.inputs));
-            FailoverError::Guest { fault, context }
-        })?;
-        if let Some(difference) = logged.returned.difference(&outcome) {
-            let (given, difference) = (logged.input.describe(&description.inputs), difference.describe(&description.outputs));
-            return Err(FailoverError::Diverged { context: format!("call {}, {given}\n  {difference}", factory.number(logged.call)) });
-        }
-    }
-    Ok(calls.len())
 }

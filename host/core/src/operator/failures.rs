@@ -4,13 +4,15 @@
 //! Decisions are [`super::retry`] (what to try), the circuit breaker (whether to try at all); the replacement comes from [`super::failover`].
 
 use super::blame_trial::{BlameTrial, remedy, with_remedy};
+use super::call::CallInput;
+use super::contract::{CircuitBreaker, GuestFault, Incident, InstanceFactory};
 use super::crash_dump::{CrashDump, FailedCall};
-use super::environment::{CallOf, CircuitBreaker, Environment, FaultOf, GuestFault, Incident, InstanceFactory};
-use super::failover::{AT_ONCE_MAX, Candidate, Failover, FailoverError, Parts, Replacement};
-use super::input_log::CallInput;
+use super::environment::{CallOf, Environment, FaultOf};
+use super::failover::{AT_ONCE_MAX, Candidate, Failover, Replacement, ReplacementParts};
 use super::instance::{DumpOf, FailureOf, OperatorFailure, OperatorInstance, Turn};
 use super::mutation::Mutation;
 use super::queue::{Unit, Work};
+use super::repetition::FailoverError;
 use super::retry::{Failed, Reaction, Ruling};
 use super::suspect::Suspect;
 use super::tally::FailedRow;
@@ -53,7 +55,7 @@ impl<E: Environment> OperatorInstance<E> {
     }
 
     /// Takes a replacement in.
-    fn adopt(&mut self, replacement: Replacement<E>, turn_ends: Duration) -> Result<(), FailureOf<E>> {
+    fn adopt(&mut self, replacement: Replacement<E::Guest>, turn_ends: Duration) -> Result<(), FailureOf<E>> {
         let Replacement { guest, log, restored, dead, blame, tried } = replacement;
         self.backup.set_log(log);
         if let Some(suspect) = &mut self.suspect {
@@ -100,7 +102,7 @@ impl<E: Environment> OperatorInstance<E> {
     /// `dead`: guests that are still to be dropped.
     fn fail_over(&mut self, dead: Vec<E::Guest>, turn_ends: Duration) -> Result<(), FailureOf<E>> {
         let Some(state) = self.backup.state().map(<[_]>::to_vec) else { return Ok(()) };
-        let parts = Parts {
+        let parts = ReplacementParts {
             trial: self.trial(),
             factory: self.env.factory().clone(),
             state,
@@ -110,7 +112,7 @@ impl<E: Environment> OperatorInstance<E> {
         };
         // Where the call that failed took long, others have waited enough.
         let within = if self.env.now() < turn_ends { AT_ONCE_MAX } else { Duration::ZERO };
-        match parts.at_once(&self.env, within) {
+        match parts.at_once(&|| self.env.now(), within) {
             Ok(replacement) => {
                 if replacement.guest.is_ok() {
                     self.tell(Incident::ReplacedAtOnce);
@@ -118,8 +120,9 @@ impl<E: Environment> OperatorInstance<E> {
                 self.adopt(replacement, turn_ends)
             }
             Err(parts) => {
-                self.failover = Some(Failover::begin(&self.env, *parts).map_err(OperatorFailure::NoThread)?);
-                Ok(())
+                let (failover, work) = Failover::begin(*parts);
+                self.failover = Some(failover);
+                self.env.start_failover(work).map_err(OperatorFailure::NoThread)
             }
         }
     }

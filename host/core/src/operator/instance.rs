@@ -5,10 +5,11 @@
 
 use super::backup::Backup;
 use super::blame_trial::with_remedy;
+use super::call::{CallInput, Rejection};
+use super::contract::{CircuitBreaker, Frontier, Incident, InstanceFactory, Outlet};
 use super::crash_dump::{CrashDump, FailedCall};
-use super::environment::{CallOf, CircuitBreaker, Environment, FaultOf, Frontier, Incident, InstanceFactory, Outlet};
+use super::environment::{CallOf, Environment, FaultOf};
 use super::failover::Failover;
-use super::input_log::{CallInput, Rejection};
 use super::mutation::Mutation;
 use super::pending_rows::PendingRows;
 use super::queue::{Delivery, EdgeEnd, Queue, Unit, Work};
@@ -95,7 +96,7 @@ pub struct OperatorInstance<E: Environment> {
     pub(super) retry: Retry,
     /// A single row on which calls fail, until it is known whether it is to blame.
     pub(super) suspect: Option<Suspect<FaultOf<E>>>,
-    pub(super) failover: Option<Failover<E>>,
+    pub(super) failover: Option<Failover<E::Guest>>,
     pub(super) tally: Tally<DumpOf<E>>,
     /// How many rows a call is given.
     portion: Portion,

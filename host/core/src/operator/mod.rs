@@ -12,7 +12,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `environment` | what an instance needs of its host |
+//! | `contract`, `environment` | what an instance needs of its host |
 //! | `instance` | the driver: units of work, turn by turn |
 //! | `failures` | the driver, where a call has failed |
 //! | `snapshots`, `snapshot_reading` | the driver, where a snapshot is read over several turns |
@@ -20,7 +20,7 @@
 //! | `queue`, `watermarks`, `pending_rows` | what has arrived, epoch by epoch |
 //! | `retry` | after a failure: again, narrower, quarantine, give up |
 //! | `blame_trial` | whether a row is to blame for a failure, or the instance |
-//! | `failover` | how a replacement is made |
+//! | `failover`, `repetition` | how a replacement is made |
 //! | `backup`, `state_backup`, `input_log` | what a replacement is made from |
 //! | `output_digest` | digests of what a call returned, to compare its repetition with |
 //! | `crash_dump` | a failed call with what led to it |
@@ -29,6 +29,8 @@
 
 mod backup;
 mod blame_trial;
+mod call;
+mod contract;
 mod crash_dump;
 mod environment;
 mod failover;
@@ -39,6 +41,7 @@ mod mutation;
 mod output_digest;
 mod pending_rows;
 mod queue;
+mod repetition;
 mod retry;
 mod slot;
 mod snapshot_reading;
@@ -49,12 +52,12 @@ mod tally;
 mod watermarks;
 
 pub use blame_trial::with_remedy;
+pub use call::{CallInput, Outcome, Rejection};
+pub use contract::{CircuitBreaker, Frontier, Guest, GuestFault, Incident, InstanceFactory, Outlet, StandbyInstance};
 pub use crash_dump::{CrashDump, FailedCall};
-pub use environment::{
-    CallOf, CircuitBreaker, Environment, FaultOf, Frontier, Guest, GuestFault, Incident, InstanceFactory, Outlet, StandbyInstance,
-};
-pub use failover::{FailoverError, FailoverWork, Replacement};
-pub use input_log::{CallInput, LoggedCall, Outcome, Rejection};
+pub use environment::{CallOf, Environment, FaultOf};
+pub use failover::{FailoverWork, Replacement};
+pub use input_log::LoggedCall;
 pub use instance::{OperatorFailure, OperatorInstance, Restored, Turn};
 pub use mutation::Mutation;
 pub use output_digest::OutputDigest;

@@ -4,7 +4,7 @@
 //! A block has [`BLOCK_ROWS`] rows; an output of no more rows than that has blocks of one row, so that a small call names the very row. Keys and
 //! values of a block lie side by side in their columns, so a block costs a handful of hashes.
 
-use super::input_log::{Outcome, Rejection};
+use super::call::{Outcome, Rejection};
 use crate::batch::Batch;
 use crate::codec::{Checksum, checksum};
 use crate::description::Port;

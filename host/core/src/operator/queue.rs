@@ -3,7 +3,7 @@
 //! Invariant (design, section 8, no. 4): nothing of a later epoch is handed out before [`Queue::next_epoch`] was called, and that is called
 //! only after the snapshot of the present one.
 
-use super::environment::Frontier;
+use super::contract::Frontier;
 use super::pending_rows::PendingRows;
 use super::watermarks::{Risen, UnknownSender, Watermarks};
 use crate::batch::Batch;

@@ -1,7 +1,8 @@
 //! The slot of a guest: one call in, an outcome or a fault out. It numbers the calls, whichever guest is in it.
 
-use super::environment::{CallOf, Environment, FaultOf, Guest, GuestFault, InstanceFactory};
-use super::input_log::{CallInput, Outcome};
+use super::call::{CallInput, Outcome};
+use super::contract::{Guest, GuestFault, InstanceFactory};
+use super::environment::{CallOf, Environment, FaultOf};
 use std::time::Duration;
 
 /// The slot of a guest.

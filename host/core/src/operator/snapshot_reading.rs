@@ -1,6 +1,6 @@
 //! A snapshot that is read over several turns.
 
-use super::environment::Guest;
+use super::contract::Guest;
 use super::state_backup::VersionedChunk;
 use crate::codec::snapshot::Scope;
 use std::sync::Arc;

@@ -10,8 +10,9 @@
 //! guest is called for nothing else meanwhile.
 
 use super::backup::has_state;
-use super::environment::{Environment, FaultOf, Guest, GuestFault, Incident, InstanceFactory};
-use super::input_log::ENTRY_BYTES;
+use super::call::ENTRY_BYTES;
+use super::contract::{Guest, GuestFault, Incident, InstanceFactory};
+use super::environment::{Environment, FaultOf};
 use super::instance::{FailureOf, OperatorFailure, OperatorInstance};
 use super::mutation::Mutation;
 use super::queue::{Unit, Work};
