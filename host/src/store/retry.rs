@@ -1,4 +1,4 @@
-//! One call as a sequence of attempts: each with a time limit, with a wait in between, and an end.
+//! Retries: one storage call as a sequence of attempts, each with a time limit, with a wait in between, and an end.
 
 use std::fmt;
 use std::time::Duration;
@@ -55,14 +55,14 @@ enum Verdict {
     Unusable(String),
 }
 
-/// The attempts of one call.
-pub struct Attempts<'a> {
+/// A storage call that is tried again: its attempts, each with a time limit.
+pub struct RetriedCall<'a> {
     store: &'a Store,
     action: &'static str,
     object: String,
 }
 
-impl<'a> Attempts<'a> {
+impl<'a> RetriedCall<'a> {
     /// A call that has not been tried yet.
     pub fn new(store: &'a Store, action: &'static str, path: &str) -> Self {
         Self { store, action, object: store.object(path) }
