@@ -122,7 +122,10 @@ impl<'a> RetriedCall<'a> {
         }
         let wait = self.store.limits.backoff(made, limits::random());
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(action = self.action, object = self.object, attempt = made, wait_ms, cause = %failure, "storage call failed, trying again");
+        // A task that was cancelled ends with its runtime, and so does this call: that is no trouble of the store.
+        if !matches!(&failure, AttemptFailure::Error(object_store::Error::JoinError { source }) if source.is_cancelled()) {
+            tracing::warn!(action = self.action, object = self.object, attempt = made, wait_ms, cause = %failure, "storage call failed, trying again");
+        }
         time::sleep(wait).await;
         Ok(())
     }
