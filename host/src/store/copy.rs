@@ -3,9 +3,9 @@
 use object_store::path::Path;
 use object_store::{CopyMode, CopyOptions, ObjectStoreExt};
 
-use super::attempts::{AttemptFailure, Attempts, absent_as_none};
 use super::error::StoreError;
 use super::handle::Store;
+use super::retry::{AttemptFailure, RetriedCall, absent_as_none};
 
 /// The outcome of a copy inside a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +32,11 @@ impl Store {
     /// As every call. After [`StoreError::Unavailable`] and [`StoreError::Timeout`] the copy may exist, or appear later.
     pub async fn copy(&self, from: &str, to: &str, size_bytes: u64) -> Result<Copied, StoreError> {
         let (source, target) = (self.location("copy", from)?, self.location("copy to", to)?);
-        let attempts = Attempts::new(self, "copy to", to);
+        let attempts = RetriedCall::new(self, "copy to", to);
         attempts.run(|| self.copy_once(&source, &target, size_bytes, &attempts)).await
     }
 
-    async fn copy_once(&self, from: &Path, to: &Path, size_bytes: u64, attempts: &Attempts<'_>) -> Result<Copied, AttemptFailure> {
+    async fn copy_once(&self, from: &Path, to: &Path, size_bytes: u64, attempts: &RetriedCall<'_>) -> Result<Copied, AttemptFailure> {
         use object_store::Error;
         let copy = |mode| self.objects.copy_opts(from, to, CopyOptions::new().with_mode(mode));
         let copied = match attempts.once(size_bytes, copy(CopyMode::Create)).await {

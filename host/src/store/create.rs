@@ -18,10 +18,10 @@ use object_store::{GetOptions, ObjectStoreExt, PutMode, PutMultipartOptions, Put
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::attempts::{AttemptFailure, Attempts, absent_as_none};
 use super::error::StoreError;
 use super::handle::Store;
 use super::limits::{self, StoreLimits};
+use super::retry::{AttemptFailure, RetriedCall, absent_as_none};
 
 /// Parts under way at a time.
 const PARTS_AT_ONCE: usize = 4;
@@ -70,7 +70,7 @@ impl Store {
     /// As [`Store::create`].
     pub async fn create_as(&self, path: &str, bytes: Bytes, how: Creation) -> Result<Created, StoreError> {
         let location = self.location("create", path)?;
-        let attempts = Attempts::new(self, "create", path);
+        let attempts = RetriedCall::new(self, "create", path);
         if bytes.len() as u64 > self.limits.object_bytes_max {
             return Err(attempts.too_large(bytes.len() as u64));
         }
@@ -99,7 +99,7 @@ impl Store {
         }
     }
 
-    async fn put(&self, location: &Path, bytes: &Bytes, whole: bool, attempts: &Attempts<'_>) -> Result<(), AttemptFailure> {
+    async fn put(&self, location: &Path, bytes: &Bytes, whole: bool, attempts: &RetriedCall<'_>) -> Result<(), AttemptFailure> {
         if !whole && self.large_bytes.is_some_and(|large| bytes.len() > large) {
             return self.put_large(location, bytes, attempts).await;
         }
@@ -109,7 +109,7 @@ impl Store {
     }
 
     /// Uploads in parts, after a look whether something is there. A failed upload is given up, so that no parts stay behind.
-    async fn put_large(&self, location: &Path, bytes: &Bytes, attempts: &Attempts<'_>) -> Result<(), AttemptFailure> {
+    async fn put_large(&self, location: &Path, bytes: &Bytes, attempts: &RetriedCall<'_>) -> Result<(), AttemptFailure> {
         if absent_as_none(attempts.once(0, self.objects.head(location)).await)?.is_some() {
             let source = "looked up before the upload".into();
             return Err(AttemptFailure::Error(object_store::Error::AlreadyExists { path: location.to_string(), source }));
@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// Looks what is at a path; reads it only if `compare`, and answers [`Seen::Other`] for anything there if not.
-    async fn look(&self, location: &Path, bytes: &Bytes, compare: bool, attempts: &Attempts<'_>) -> Result<Seen, AttemptFailure> {
+    async fn look(&self, location: &Path, bytes: &Bytes, compare: bool, attempts: &RetriedCall<'_>) -> Result<Seen, AttemptFailure> {
         let Some(meta) = absent_as_none(attempts.once(0, self.objects.head(location)).await)? else { return Ok(Seen::Absent) };
         if !compare || meta.size != bytes.len() as u64 {
             return Ok(Seen::Other);

@@ -4,9 +4,9 @@ use futures::{StreamExt, stream};
 use object_store::ObjectStoreExt;
 use std::pin::pin;
 
-use super::attempts::{Attempts, absent_as_none};
 use super::error::StoreError;
 use super::handle::Store;
+use super::retry::{RetriedCall, absent_as_none};
 
 /// Objects that are removed side by side.
 const DELETES_AT_ONCE: usize = 32;
@@ -18,7 +18,7 @@ impl Store {
     /// As every call.
     pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
         let location = self.location("delete", path)?;
-        let attempts = Attempts::new(self, "delete", path);
+        let attempts = RetriedCall::new(self, "delete", path);
         let once = async || absent_as_none(attempts.once(0, self.objects.delete(&location)).await);
         attempts.run(once).await.map(drop)
     }

@@ -5,8 +5,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::attempts::{AttemptFailure, Attempts};
 use super::handle::Store;
+use super::retry::{AttemptFailure, RetriedCall};
 
 /// A list that is read to its end or to its first failure.
 pub struct ObjectListing<'a> {
@@ -30,7 +30,7 @@ impl<'a> ObjectListing<'a> {
     ///
     /// # Errors
     /// The list broke: it has to be begun anew.
-    pub async fn next(&mut self, attempts: &Attempts<'_>) -> Result<Option<(String, ObjectMeta)>, AttemptFailure> {
+    pub async fn next(&mut self, attempts: &RetriedCall<'_>) -> Result<Option<(String, ObjectMeta)>, AttemptFailure> {
         while let Some(meta) = attempts.once(0, self.objects.try_next()).await? {
             // Not every server knows where to start.
             if self.after.as_ref().is_some_and(|after| meta.location <= *after) {

@@ -19,15 +19,14 @@
 //! A host that is killed while it writes to a folder may leave a file `NAME#1` there: the unfinished object. It is never listed or
 //! read, and may be removed by hand while no host runs.
 
-mod attempts;
 mod bucket;
 mod copy;
 mod create;
 mod delete;
 mod error;
+mod fault_injection;
 mod folder;
 mod handle;
-mod intercept;
 mod limits;
 mod listing;
 mod open;
@@ -35,6 +34,7 @@ mod pages;
 mod path;
 mod probe;
 mod read;
+mod retry;
 mod settings;
 mod strays;
 pub mod trouble;
@@ -51,8 +51,8 @@ mod tests;
 pub use copy::Copied;
 pub use create::{Created, Creation};
 pub use error::StoreError;
+pub use fault_injection::{CallKind, Intercept, Interference, StorageCall};
 pub use handle::Store;
-pub use intercept::{CallKind, Intercept, Interference, StorageCall};
 pub use limits::{LARGE_BYTES, StoreLimits};
 pub use pages::{PAGE_OBJECTS, PageEntry, Pages};
 pub use read::Entry;

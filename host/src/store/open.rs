@@ -9,9 +9,9 @@ use object_store::memory::InMemory;
 
 use super::bucket::{self, Environment};
 use super::error::StoreError;
+use super::fault_injection::{Intercept, Intercepted};
 use super::folder::Folder;
 use super::handle::{Location, Store};
-use super::intercept::{Intercept, Intercepted};
 use super::limits::StoreLimits;
 use super::path;
 use super::strays::Strays;

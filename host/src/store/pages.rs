@@ -2,10 +2,10 @@
 
 use object_store::path::Path;
 
-use super::attempts::{AttemptFailure, Attempts};
 use super::error::StoreError;
 use super::handle::Store;
 use super::listing::ObjectListing;
+use super::retry::{AttemptFailure, RetriedCall};
 
 /// Objects of one page.
 pub const PAGE_OBJECTS: usize = 1_000;
@@ -66,7 +66,7 @@ impl Pages<'_> {
     /// # Errors
     /// As every call, and where the list broke more often than one may. A further call begins the list anew.
     pub async fn next(&mut self) -> Result<Option<Vec<PageEntry>>, StoreError> {
-        let attempts = Attempts::new(self.store, "list", &self.within);
+        let attempts = RetriedCall::new(self.store, "list", &self.within);
         let mut made = 0;
         loop {
             match self.next_once(&attempts).await {
@@ -84,7 +84,7 @@ impl Pages<'_> {
         }
     }
 
-    async fn next_once(&mut self, attempts: &Attempts<'_>) -> Result<Vec<PageEntry>, AttemptFailure> {
+    async fn next_once(&mut self, attempts: &RetriedCall<'_>) -> Result<Vec<PageEntry>, AttemptFailure> {
         let listing = self.under_way.get_or_insert_with(|| ObjectListing::new(self.store, &self.location, self.after.as_ref()));
         let mut page = Vec::new();
         while page.len() < PAGE_OBJECTS {

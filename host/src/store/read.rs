@@ -4,10 +4,10 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
-use super::attempts::{AttemptFailure, Attempts, absent_as_none};
 use super::error::StoreError;
 use super::handle::Store;
 use super::listing::ObjectListing;
+use super::retry::{AttemptFailure, RetriedCall, absent_as_none};
 
 /// An object that a list found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,11 +27,11 @@ impl Store {
     /// [`StoreError::Denied`], [`StoreError::Timeout`] or [`StoreError::Unavailable`].
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
         let location = self.location("read", path)?;
-        let attempts = Attempts::new(self, "read", path);
+        let attempts = RetriedCall::new(self, "read", path);
         attempts.run(|| self.get_once(&location, &attempts)).await
     }
 
-    async fn get_once(&self, location: &Path, attempts: &Attempts<'_>) -> Result<Option<Bytes>, AttemptFailure> {
+    async fn get_once(&self, location: &Path, attempts: &RetriedCall<'_>) -> Result<Option<Bytes>, AttemptFailure> {
         let Some(found) = absent_as_none(attempts.once(0, self.objects.get(location)).await)? else { return Ok(None) };
         let expected_bytes = found.meta.size;
         if expected_bytes > self.limits.object_bytes_max {
@@ -50,7 +50,7 @@ impl Store {
     /// As every call.
     pub async fn size(&self, path: &str) -> Result<Option<u64>, StoreError> {
         let location = self.location("look at", path)?;
-        let attempts = Attempts::new(self, "look at", path);
+        let attempts = RetriedCall::new(self, "look at", path);
         let head = async || absent_as_none(attempts.once(0, self.objects.head(&location)).await);
         Ok(attempts.run(head).await?.map(|meta| meta.size))
     }
@@ -83,7 +83,7 @@ impl Store {
     async fn list_where(&self, prefix: &str, after: Option<&str>, is_meant: impl Fn(&str) -> bool) -> Result<Vec<Entry>, StoreError> {
         let within = self.within(prefix)?;
         let after = after.map(|after| self.location("list", after)).transpose()?;
-        let attempts = Attempts::new(self, "list", prefix.strip_suffix('/').unwrap_or(prefix));
+        let attempts = RetriedCall::new(self, "list", prefix.strip_suffix('/').unwrap_or(prefix));
         let once = async || {
             let mut listing = ObjectListing::new(self, &within, after.as_ref());
             let mut entries = Vec::new();

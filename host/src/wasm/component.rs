@@ -137,18 +137,15 @@ impl Component {
     /// Where `describe` fails, the limits are over those of the runtime, the pool of instances is full, or start-up code of the guest
     /// traps.
     pub fn instantiate(&self, limits: &Limits, identity: InstanceIdentity) -> Result<Instance, GuestError> {
-        let settings = &self.inner.engine.settings;
-        if limits.memory_bytes_max > settings.memory_bytes_max {
-            let why = format!("its memory limit is {} bytes, that of the runtime {}", limits.memory_bytes_max, settings.memory_bytes_max);
-            return Err(GuestError::early("instantiate", why));
-        }
-        if limits.core_instances_max > CORE_INSTANCES_MAX {
-            let why = format!("its limit is {} core instances, that of the runtime {CORE_INSTANCES_MAX}", limits.core_instances_max);
-            return Err(GuestError::early("instantiate", why));
-        }
-        if limits.table_elements_max as usize > TABLE_ELEMENTS_MAX {
-            let why = format!("its limit is {} table elements, that of the runtime {TABLE_ELEMENTS_MAX}", limits.table_elements_max);
-            return Err(GuestError::early("instantiate", why));
+        let memory_bytes_max = self.inner.engine.settings.memory_bytes_max;
+        for (limit, asked, unit, max) in [
+            ("memory limit", limits.memory_bytes_max, "bytes", memory_bytes_max),
+            ("limit", limits.core_instances_max.into(), "core instances", CORE_INSTANCES_MAX.into()),
+            ("limit", limits.table_elements_max.into(), "table elements", TABLE_ELEMENTS_MAX as u64),
+        ] {
+            if asked > max {
+                return Err(GuestError::early("instantiate", format!("its {limit} is {asked} {unit}, that of the runtime {max}")));
+            }
         }
         let description = self.describe()?;
         let (store, exports) = self.start(limits, &identity, Arc::clone(&self.grants))?;

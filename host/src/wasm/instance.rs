@@ -7,7 +7,6 @@
 //!
 //! The order of calls (`open`, `restore`, then the rest) is the caller's business. Calls never overlap: they take `&mut self`.
 
-use super::allowance::Allowance;
 use super::checks::{OutputPiece, Part, Scope, check_emitted, check_outcome, check_part};
 use super::contract::{self, lend, lend_chunk, operator, state};
 use super::deadline::Elapsed;
@@ -16,6 +15,7 @@ use super::fault::{Fault, GuestError, Reached};
 use super::guest::{Call, Guest};
 use super::limits::{CELL_BYTES_MAX, DESCRIPTION_BYTES_MAX, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX, cut};
 use super::log::LogLine;
+use super::time_budget::TimeBudget;
 use super::usage::Usage;
 use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
@@ -45,7 +45,7 @@ enum Begin<'a> {
     /// A call that gets no rows, at the time of the one before.
     Aside,
     /// A call at the time of the one before, and one of several that share their time.
-    Among(&'a mut Allowance),
+    Among(&'a mut TimeBudget),
     /// The next piece of the one before: its time goes on.
     Resumed,
 }
@@ -60,7 +60,7 @@ pub struct Instance {
     description: Description,
     limits: Limits,
     /// The time that the pieces of the last call have together.
-    allowance: Allowance,
+    budget: TimeBudget,
     /// The progress of the last call.
     reached: Reached,
     index: u32,
@@ -81,8 +81,8 @@ impl Instance {
         description: Description,
         limits: Limits,
     ) -> Self {
-        let allowance = Allowance::new(limits.deadline, limits.output_bytes_max);
-        Self { store, exports, description, limits, allowance, reached: Reached::default(), index, dead: None, is_repeating: false, engine }
+        let budget = TimeBudget::new(limits.deadline, limits.output_bytes_max);
+        Self { store, exports, description, limits, budget, reached: Reached::default(), index, dead: None, is_repeating: false, engine }
     }
 
     /// Says whether the calls from here on were made before, by an instance like this: they have more time, in case it was just enough.
@@ -192,8 +192,8 @@ impl Instance {
     }
 
     /// Reads one of several parts of a snapshot.
-    pub(super) fn part_among(&mut self, scope: Scope, part_bytes_max: u32, allowance: &mut Allowance) -> Result<Part, GuestError> {
-        self.part(scope, part_bytes_max, Begin::Among(allowance))
+    pub(super) fn part_among(&mut self, scope: Scope, part_bytes_max: u32, budget: &mut TimeBudget) -> Result<Part, GuestError> {
+        self.part(scope, part_bytes_max, Begin::Among(budget))
     }
 
     fn part(&mut self, scope: Scope, part_bytes_max: u32, begin: Begin<'_>) -> Result<Part, GuestError> {
@@ -220,7 +220,7 @@ impl Instance {
     }
 
     /// Gives a chunk to the operator: one of several.
-    pub(super) fn restore_among(&mut self, version: u32, chunk: &Chunk, allowance: &mut Allowance) -> Result<(), GuestError> {
+    pub(super) fn restore_among(&mut self, version: u32, chunk: &Chunk, budget: &mut TimeBudget) -> Result<(), GuestError> {
         if self.exports.state.is_none() {
             return Err(GuestError::early("restore", "the component keeps no state"));
         }
@@ -229,7 +229,7 @@ impl Instance {
         }
         self.call(
             "restore",
-            Begin::Among(allowance),
+            Begin::Among(budget),
             TEXT_HANDOVER_BYTES_MAX,
             |store, exports| match &exports.state {
                 Some(state) => state.call_restore(store, version, lend_chunk(chunk)),
@@ -306,11 +306,11 @@ impl Instance {
         if !matches!(begin, Begin::Resumed) {
             let deadlines = if self.is_repeating { REPEATED_DEADLINES } else { 1 };
             let deadline = self.limits.deadline.saturating_mul(deadlines);
-            (self.allowance, self.reached) = (Allowance::new(deadline, self.limits.output_bytes_max), Reached::default());
+            (self.budget, self.reached) = (TimeBudget::new(deadline, self.limits.output_bytes_max), Reached::default());
         }
-        let allowance = if let Begin::Among(allowance) = &begin { allowance } else { &self.allowance };
-        let deadline = allowance.limit();
-        let Some(left) = allowance.next() else {
+        let budget = if let Begin::Among(budget) = &begin { budget } else { &self.budget };
+        let deadline = budget.limit();
+        let Some(left) = budget.next() else {
             let missed = self.kill(name, Fault::Deadline { limit: deadline });
             return Err(GuestError { reached: Some(self.reached), ..missed });
         };
@@ -323,7 +323,7 @@ impl Instance {
         let returned = run(&mut self.store, &self.exports);
         let guest = self.store.data();
         let (elapsed, fuel) = (guest.timer.elapsed(), self.engine.burnt(&self.store));
-        if let Begin::Among(allowance) = &mut begin { allowance } else { &mut self.allowance }.spend(elapsed.charged());
+        if let Begin::Among(budget) = &mut begin { budget } else { &mut self.budget }.spend(elapsed.charged());
         self.reached.elapsed.add(elapsed);
         let Elapsed { wall, processor } = elapsed;
         let guest = self.store.data_mut();
@@ -349,7 +349,7 @@ impl Instance {
     /// A piece of output was handed out, with so many bytes of rows: they buy time for those that follow.
     pub(super) fn hand_out(&mut self, bytes: u64) {
         self.store.data_mut().usage.bytes_out += bytes;
-        self.allowance.earn(bytes);
+        self.budget.earn(bytes);
         self.reached.pieces += 1;
         self.reached.bytes += bytes;
     }

@@ -11,7 +11,6 @@
 //!
 //! Threads: a component can be instantiated on any thread. A guest runs on the stack of the thread that calls it.
 
-mod allowance;
 mod checks;
 mod component;
 mod contract;
@@ -31,6 +30,7 @@ mod settings;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod time_budget;
 mod usage;
 mod wasi;
 

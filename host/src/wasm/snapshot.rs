@@ -1,10 +1,10 @@
 //! Reading a snapshot to its end, with a limit on everything that a guest could draw out, and restoring one.
 
-use super::allowance::Allowance;
 use super::checks::Scope;
 use super::fault::GuestError;
 use super::instance::Instance;
 use super::limits::CELL_ENDS_BYTES;
+use super::time_budget::TimeBudget;
 use reprise_core::cells::{Chunk, Joiner};
 
 /// Parts without a cell that a guest may return in a row, before it counts as one that never ends.
@@ -37,7 +37,7 @@ impl SnapshotSize {
 pub struct Reading {
     scope: Scope,
     part_bytes_max: u32,
-    pub(super) allowance: Allowance,
+    pub(super) budget: TimeBudget,
     size: SnapshotSize,
     joiner: Joiner,
     empty_parts: u32,
@@ -55,8 +55,8 @@ impl Instance {
     /// Begins to read a snapshot. All parts have one deadline together, and one more for each `part_bytes_max` bytes that were handed out.
     #[must_use]
     pub fn begin_snapshot(&self, scope: Scope, part_bytes_max: u32) -> Reading {
-        let allowance = Allowance::new(self.limits().deadline, u64::from(part_bytes_max));
-        Reading { scope, part_bytes_max, allowance, size: SnapshotSize::default(), joiner: Joiner::default(), empty_parts: 0 }
+        let budget = TimeBudget::new(self.limits().deadline, u64::from(part_bytes_max));
+        Reading { scope, part_bytes_max, budget, size: SnapshotSize::default(), joiner: Joiner::default(), empty_parts: 0 }
     }
 
     /// Reads a snapshot to its end and hands its cells to `take`. They come in the order of the guest within a slot, and in any order of
@@ -76,9 +76,9 @@ impl Instance {
     /// As [`Instance::read_snapshot`].
     pub fn read_on(&mut self, reading: &mut Reading, pauses: &dyn Fn() -> bool, take: &mut dyn FnMut(Chunk)) -> Result<bool, GuestError> {
         let bytes_max = self.limits().snapshot_bytes_max;
-        let Reading { scope, part_bytes_max, allowance, size, joiner, empty_parts } = reading;
+        let Reading { scope, part_bytes_max, budget, size, joiner, empty_parts } = reading;
         loop {
-            let part = self.part_among(*scope, *part_bytes_max, allowance)?;
+            let part = self.part_among(*scope, *part_bytes_max, budget)?;
             let before = size.with_ends();
             size.parts += 1;
             size.cells += part.chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
@@ -89,7 +89,7 @@ impl Instance {
                     format!("the snapshot is over the limit of {bytes_max} bytes (`limits.snapshot` of the operator)"),
                 ));
             }
-            allowance.earn(size.with_ends() - before);
+            budget.earn(size.with_ends() - before);
             *empty_parts = if part.chunks.is_empty() { *empty_parts + 1 } else { 0 };
             part.chunks.into_iter().filter_map(|chunk| joiner.push(chunk)).for_each(&mut *take);
             if part.done {
@@ -123,17 +123,17 @@ impl Instance {
     /// # Errors
     /// As [`Instance::restore`], for the first chunk that cannot be restored.
     pub fn restore_all<'a>(&mut self, chunks: impl IntoIterator<Item = (u32, &'a Chunk)>) -> Result<(), GuestError> {
-        self.restore_within(&mut Allowance::new(self.limits().deadline, RESTORED_BYTES_PER_DEADLINE), chunks)
+        self.restore_within(&mut TimeBudget::new(self.limits().deadline, RESTORED_BYTES_PER_DEADLINE), chunks)
     }
 
     pub(super) fn restore_within<'a>(
         &mut self,
-        allowance: &mut Allowance,
+        budget: &mut TimeBudget,
         chunks: impl IntoIterator<Item = (u32, &'a Chunk)>,
     ) -> Result<(), GuestError> {
         chunks.into_iter().try_for_each(|(version, chunk)| {
-            self.restore_among(version, chunk, allowance)?;
-            allowance.earn(chunk.size_bytes() as u64 + chunk.len() as u64 * CELL_ENDS_BYTES);
+            self.restore_among(version, chunk, budget)?;
+            budget.earn(chunk.size_bytes() as u64 + chunk.len() as u64 * CELL_ENDS_BYTES);
             Ok(())
         })
     }

@@ -1,7 +1,7 @@
 //! Snapshots that lie, that never end, and that are too large.
 
 use super::build::{Wat, call, limits, rows, snapshot, start, words};
-use crate::wasm::allowance::Allowance;
+use crate::wasm::time_budget::TimeBudget;
 use crate::wasm::{CHUNKS_PER_PART_MAX, EMPTY_PARTS_MAX, Fault, GuestError, Instance, Limits, Scope};
 use reprise_core::cells::{Cell, Chunk};
 use std::time::Duration;
@@ -150,12 +150,12 @@ fn full_parts_and_large_chunks_buy_a_deadline_each() {
     // A cell of 14 bytes a part.
     let mut reading = instance.begin_snapshot(Scope::Full, 100);
     assert!(instance.read_on(&mut reading, &|| false, &mut drop).unwrap());
-    assert_eq!(reading.allowance.all(), 141 * deadline);
+    assert_eq!(reading.budget.all(), 141 * deadline);
     let mut chunk = Chunk::new(0);
     chunk.push(Cell { key: b"k", item: b"", value: Some(b"v") }).unwrap();
-    let mut allowance = Allowance::new(deadline, 100);
-    snapshot("(global.get $zeros)").start().restore_within(&mut allowance, (0..1000).map(|_| (1, &chunk))).unwrap();
-    assert_eq!(allowance.all(), 141 * deadline);
+    let mut budget = TimeBudget::new(deadline, 100);
+    snapshot("(global.get $zeros)").start().restore_within(&mut budget, (0..1000).map(|_| (1, &chunk))).unwrap();
+    assert_eq!(budget.all(), 141 * deadline);
 }
 
 #[test]

@@ -13,15 +13,15 @@ use std::time::Duration;
 
 /// The time that calls in a row have together, and what of it is spent.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(super) struct TimeBudget {
     deadline: Duration,
     bytes_per_deadline: u64,
     bytes: u64,
     spent: Duration,
 }
 
-impl Allowance {
-    /// An allowance for calls with this deadline, with one more for each so many bytes.
+impl TimeBudget {
+    /// A budget for calls with this deadline, with one more for each so many bytes.
     pub(super) fn new(deadline: Duration, bytes_per_deadline: u64) -> Self {
         Self { deadline, bytes_per_deadline: bytes_per_deadline.max(1), bytes: 0, spent: Duration::ZERO }
     }
@@ -63,42 +63,42 @@ mod tests {
 
     #[test]
     fn calls_in_a_row_share_one_deadline() {
-        let mut allowance = Allowance::new(MS(100), 1000);
-        assert_eq!((allowance.next(), allowance.limit()), (Some(MS(100)), MS(100)));
+        let mut budget = TimeBudget::new(MS(100), 1000);
+        assert_eq!((budget.next(), budget.limit()), (Some(MS(100)), MS(100)));
         for spent in 1..=9 {
-            allowance.spend(MS(10));
-            allowance.earn(100);
-            assert_eq!((allowance.next(), allowance.limit()), (Some(MS(100 - 10 * spent)), MS(100)));
+            budget.spend(MS(10));
+            budget.earn(100);
+            assert_eq!((budget.next(), budget.limit()), (Some(MS(100 - 10 * spent)), MS(100)));
         }
-        allowance.spend(MS(11));
-        assert_eq!((allowance.next(), allowance.limit()), (None, MS(100)));
+        budget.spend(MS(11));
+        assert_eq!((budget.next(), budget.limit()), (None, MS(100)));
     }
 
     #[test]
     fn bytes_that_have_passed_buy_further_deadlines_and_parts_of_them_none() {
-        let mut allowance = Allowance::new(MS(100), 1000);
-        allowance.spend(MS(90));
-        allowance.earn(999);
-        assert_eq!((allowance.next(), allowance.limit()), (Some(MS(10)), MS(100)));
-        allowance.earn(1);
-        assert_eq!((allowance.next(), allowance.limit()), (Some(MS(100)), MS(100)), "a call has no more than its own deadline");
-        allowance.spend(MS(100));
-        assert_eq!((allowance.next(), allowance.limit()), (Some(MS(10)), MS(200)));
-        allowance.earn(5000);
-        allowance.spend(MS(500));
-        assert_eq!((allowance.next(), allowance.limit()), (Some(MS(10)), MS(700)));
-        allowance.spend(MS(10));
-        assert_eq!((allowance.next(), allowance.limit()), (None, MS(700)));
+        let mut budget = TimeBudget::new(MS(100), 1000);
+        budget.spend(MS(90));
+        budget.earn(999);
+        assert_eq!((budget.next(), budget.limit()), (Some(MS(10)), MS(100)));
+        budget.earn(1);
+        assert_eq!((budget.next(), budget.limit()), (Some(MS(100)), MS(100)), "a call has no more than its own deadline");
+        budget.spend(MS(100));
+        assert_eq!((budget.next(), budget.limit()), (Some(MS(10)), MS(200)));
+        budget.earn(5000);
+        budget.spend(MS(500));
+        assert_eq!((budget.next(), budget.limit()), (Some(MS(10)), MS(700)));
+        budget.spend(MS(10));
+        assert_eq!((budget.next(), budget.limit()), (None, MS(700)));
     }
 
     #[test]
     fn nothing_overflows() {
-        let mut allowance = Allowance::new(Duration::MAX, 0);
-        allowance.earn(u64::MAX);
-        allowance.earn(u64::MAX);
-        assert_eq!(allowance.next(), Some(Duration::MAX));
-        allowance.spend(Duration::MAX);
-        allowance.spend(Duration::MAX);
-        assert_eq!((allowance.next(), allowance.limit()), (None, Duration::MAX));
+        let mut budget = TimeBudget::new(Duration::MAX, 0);
+        budget.earn(u64::MAX);
+        budget.earn(u64::MAX);
+        assert_eq!(budget.next(), Some(Duration::MAX));
+        budget.spend(Duration::MAX);
+        budget.spend(Duration::MAX);
+        assert_eq!((budget.next(), budget.limit()), (None, Duration::MAX));
     }
 }

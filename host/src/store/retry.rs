@@ -1,4 +1,4 @@
-//! One call as a sequence of attempts: each with a time limit, with a wait in between, and an end.
+//! Retries: one storage call as a sequence of attempts, each with a time limit, with a wait in between, and an end.
 
 use std::fmt;
 use std::time::Duration;
@@ -55,14 +55,14 @@ enum Verdict {
     Unusable(String),
 }
 
-/// The attempts of one call.
-pub struct Attempts<'a> {
+/// A storage call that is tried again: its attempts, each with a time limit.
+pub struct RetriedCall<'a> {
     store: &'a Store,
     action: &'static str,
     object: String,
 }
 
-impl<'a> Attempts<'a> {
+impl<'a> RetriedCall<'a> {
     /// A call that has not been tried yet.
     pub fn new(store: &'a Store, action: &'static str, path: &str) -> Self {
         Self { store, action, object: store.object(path) }
@@ -122,7 +122,10 @@ impl<'a> Attempts<'a> {
         }
         let wait = self.store.limits.backoff(made, limits::random());
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(action = self.action, object = self.object, attempt = made, wait_ms, cause = %failure, "storage call failed, trying again");
+        // A task that was cancelled ends with its runtime, and so does this call: that is no trouble of the store.
+        if !matches!(&failure, AttemptFailure::Error(object_store::Error::JoinError { source }) if source.is_cancelled()) {
+            tracing::warn!(action = self.action, object = self.object, attempt = made, wait_ms, cause = %failure, "storage call failed, trying again");
+        }
         time::sleep(wait).await;
         Ok(())
     }
