@@ -2,7 +2,7 @@
 //!
 //! Whether a path can match is decided in [`reprise_core::topology::overlap`].
 
-use reprise_core::topology::overlap::{Writes, Written, can_match, is_wild, is_within, part_matches};
+use reprise_core::topology::overlap::{WrittenContents, WrittenFolder, can_match, is_wild, is_within, part_matches};
 use reprise_core::topology::{Problem, STDIN, Sink, SinkFormat, SinkKind, SourceKind, Topology};
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,13 +33,13 @@ pub(super) fn problems(topology: &Topology, base_dir: &Path) -> Vec<Problem> {
             help: Some("let the job write to another folder, or let `path` say more exactly what is to be read".to_owned()),
         };
         for (sink, folder) in &outputs {
-            let what = Writes::Output { sink: sink.name.clone(), extension: extension(sink) };
-            if reaches(base_dir, &file.path, &Written { folder: folder.clone(), what }, &mut entries) {
+            let what = WrittenContents::Output { sink: sink.name.clone(), extension: extension(sink) };
+            if reaches(base_dir, &file.path, &WrittenFolder { folder: folder.clone(), what }, &mut entries) {
                 problems.push(told(format!("output of sink `{}` (line {})", sink.name, sink.line), folder));
             }
         }
         if let Some(folder) = &store
-            && reaches(base_dir, &file.path, &Written { folder: folder.clone(), what: Writes::Store }, &mut entries)
+            && reaches(base_dir, &file.path, &WrittenFolder { folder: folder.clone(), what: WrittenContents::Store }, &mut entries)
         {
             problems.push(told("objects of the store (`checkpoint.store`)".to_owned(), folder));
         }
@@ -113,7 +113,7 @@ fn resolve(base_dir: &Path, path: &str) -> String {
 }
 
 /// True where a path or glob can match what is written, as it stands or through a link.
-fn reaches(base_dir: &Path, path: &str, written: &Written, entries: &mut usize) -> bool {
+fn reaches(base_dir: &Path, path: &str, written: &WrittenFolder, entries: &mut usize) -> bool {
     let resolved = resolve(base_dir, path);
     let parts: Vec<&str> = resolved.split('/').filter(|part| !part.is_empty()).collect();
     let literal = parts.iter().position(|part| is_wild(part)).unwrap_or(parts.len());

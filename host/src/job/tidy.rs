@@ -14,7 +14,7 @@ use reprise_core::checkpoint::quarantine::{ObjectName, Replayed};
 use reprise_core::checkpoint::retention::Reach;
 use reprise_core::codec::record;
 use reprise_core::ids::{Digest, Generation};
-use reprise_core::topology::Keep;
+use reprise_core::topology::RetentionLimits;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,8 +54,8 @@ impl Last {
 /// What is kept of what, and what is spared.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
-    pub quarantine: Keep,
-    pub capsules: Keep,
+    pub quarantine: RetentionLimits,
+    pub capsules: RetentionLimits,
     /// Components of the operators that run.
     pub components: BTreeSet<Digest>,
 }
@@ -79,7 +79,7 @@ struct Things {
     is_cut: bool,
 }
 
-fn age_ms(keep: &Keep) -> i64 {
+fn age_ms(keep: &RetentionLimits) -> i64 {
     i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -271,7 +271,7 @@ mod tests {
 
     /// One of generation 2, long after everything was written.
     fn tidy(store: &Store, things_max: usize) -> Tidy {
-        let keep = Keep { age: Duration::from_secs(3_600), bytes_max: u64::MAX };
+        let keep = RetentionLimits { age: Duration::from_secs(3_600), bytes_max: u64::MAX };
         Tidy {
             store: store.clone(),
             rules: Rules { quarantine: keep, capsules: keep, components: BTreeSet::new() },

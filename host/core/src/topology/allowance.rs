@@ -1,13 +1,13 @@
 //! What operators may use beside memory, time and output: the tables `[operator.limits]` and `[limits]`, from text to plan.
 //!
-//! Who never heard of a table of functions needs none of it: the defaults let through what any tool chain makes.
+//! The defaults let through what any tool chain makes.
 
 use super::limits;
 use super::problem::Problems;
 use super::quantity::show_size;
 use super::table::{Given, Reader, Section, below};
 
-/// What one instance of an operator may use, beside memory, time of a call and bytes of a piece of output.
+/// The limits of one instance of an operator, beside memory, time of a call and bytes of a piece of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OperatorLimits {
     /// Elements of each table of its component.
@@ -26,7 +26,7 @@ pub struct OperatorLimits {
     pub log_lines_per_second_max: u32,
 }
 
-/// What holds for all guests of a job alike.
+/// The limits that hold for all guests of a job alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobLimits {
     /// Stack of a guest.
@@ -108,7 +108,7 @@ impl Default for JobLimits {
 }
 
 impl OperatorLimits {
-    /// Those that differ from their defaults, for the picture of a plan.
+    /// The limits that differ from their defaults, for the picture of a plan.
     pub(super) fn shown(&self) -> Vec<String> {
         let usual = Self::default();
         let rows = [

@@ -7,13 +7,13 @@ use super::allowance::{check_job_limits, check_operator_limits};
 use super::file::{Draft, DraftCheckpoint, DraftFailure, DraftFlow, DraftInputs, DraftOperator, DraftSink, DraftSource};
 use super::grant;
 use super::home;
-use super::keep;
 use super::limits;
 use super::model::{
     Capsules, Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Open, Operator, Sink, Source, SourceKind, TakenBack, Then, Topology,
 };
 use super::plan::written;
 use super::problem::{Problems, quote};
+use super::retention;
 use super::sink::{Url, check_delivery, check_kind, check_shared_places, check_url};
 use super::source::{STDIN, check_file, word_help};
 use super::table::Given;
@@ -34,7 +34,8 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) -> Option<Topolo
     let checkpoint = check_checkpoint(draft.checkpoint.as_ref(), problems);
     let flow = check_flow(&draft.flow, problems);
     let limits = check_job_limits(&draft.limits, problems);
-    let (quarantine, capsules) = (keep::check_quarantine(&draft.quarantine, problems), keep::check_capsules(&draft.capsules, problems));
+    let (quarantine, capsules) =
+        (retention::check_quarantine(&draft.quarantine, problems), retention::check_capsules(&draft.capsules, problems));
     let mut vertices = Vec::with_capacity(nodes);
     let sources = draft.sources.iter().filter_map(|source| check_source(source, &mut vertices, problems)).collect();
     let operators = draft.operators.iter().map(|operator| check_operator(operator, &mut vertices, problems)).collect();

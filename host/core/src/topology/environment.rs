@@ -8,7 +8,7 @@ use super::problem::quote;
 /// Bytes that all variables together may add to one file.
 pub const EXPANSION_BYTES_MAX: usize = 1 << 20;
 
-/// Why a value cannot be expanded.
+/// The reason why a value of a topology cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExpansionError {
     /// `${` without `}`.

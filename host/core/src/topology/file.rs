@@ -3,15 +3,15 @@
 use super::allowance::{DraftJobLimits, DraftOperatorLimits, read_job_limits, read_operator_limits};
 use super::grant::{self, DraftGrant};
 use super::json;
-use super::keep::{self, DraftKeep};
 use super::problem::Problems;
+use super::retention::{self, DraftRetention};
 use super::table::{Given, Placed, Reader, Section, below};
 use toml_edit::{Document, Item, Value};
 
 /// Size of a topology file.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
-/// A topology file with its types right.
+/// The draft of a topology: the file with its types right, and the places of its values.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub name: Given<String>,
@@ -19,8 +19,8 @@ pub(super) struct Draft {
     pub checkpoint: Option<DraftCheckpoint>,
     pub flow: DraftFlow,
     pub limits: DraftJobLimits,
-    pub quarantine: DraftKeep,
-    pub capsules: DraftKeep,
+    pub quarantine: DraftRetention,
+    pub capsules: DraftRetention,
     pub sources: Vec<DraftSource>,
     pub operators: Vec<DraftOperator>,
     pub sinks: Vec<DraftSink>,
@@ -29,6 +29,7 @@ pub(super) struct Draft {
 }
 
 #[derive(Debug, Default)]
+// Wide: one field a key of the table `[checkpoint]`.
 pub(super) struct DraftCheckpoint {
     pub at: usize,
     pub store: Given<String>,
@@ -97,6 +98,7 @@ pub(super) enum DraftColumn {
     Index(i64),
 }
 
+// Wide: one field a key of the table `[[operator]]`.
 #[derive(Debug)]
 pub(super) struct DraftOperator {
     pub at: usize,
@@ -133,7 +135,7 @@ pub(super) struct DraftFailure {
     pub capsule_max: Given<String>,
 }
 
-/// What a node reads.
+/// The inputs of a node in the draft.
 #[derive(Debug, Default)]
 pub(super) struct DraftInputs {
     /// `input` is not there.
@@ -201,8 +203,8 @@ pub(super) fn read(text: &str, reader: &mut Reader<'_>) -> Option<Draft> {
         draft.flow = read_flow(flow.value, reader);
     }
     draft.limits = read_job_limits(&mut root, reader);
-    draft.quarantine = keep::read(&mut root, reader, "quarantine", "`quarantine`");
-    draft.capsules = keep::read(&mut root, reader, "capsules", "`capsules`");
+    draft.quarantine = retention::read(&mut root, reader, "quarantine", "`quarantine`");
+    draft.capsules = retention::read(&mut root, reader, "capsules", "`capsules`");
     let (sources, sources_complete) = root.tables(reader, "source", "a source");
     let (operators, operators_complete) = root.tables(reader, "operator", "an operator");
     let (sinks, sinks_complete) = root.tables(reader, "sink", "a sink");

@@ -1,6 +1,6 @@
 //! The table `grant` of an operator: what its guests get of the world outside. Nothing unless it is written here.
 //!
-//! Whether a component would see what it is granted, and whether the folders exist, is for those to say who open them.
+//! Whether a component would see what it is granted, and whether the folders exist, is checked where they are opened.
 
 use super::problem::{Problems, quote};
 use super::table::{Given, Placed, Reader, Section, item_at};
@@ -14,7 +14,7 @@ pub const FOLDERS_MAX: usize = 16;
 /// Bytes of the path under which a guest sees a folder.
 pub const GUEST_PATH_BYTES_MAX: usize = 256;
 
-/// What the guests of an operator are granted.
+/// The grant of an operator: what its guests have beyond the contract.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grant {
     /// Environment variables, names and values, in the order of the file.
@@ -23,7 +23,7 @@ pub struct Grant {
     pub folders: Vec<GrantedFolder>,
 }
 
-/// A folder that guests may read.
+/// A granted folder, which guests may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantedFolder {
     /// Where a guest sees it: an absolute path without `.`, `..` and empty names.
@@ -42,7 +42,7 @@ impl Grant {
     }
 }
 
-/// The table with its types right: keys and values.
+/// The grant of an operator in the draft: keys and values.
 #[derive(Debug, Default)]
 pub(super) struct DraftGrant {
     pub variables: Vec<(String, Placed<String>)>,

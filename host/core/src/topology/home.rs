@@ -39,7 +39,7 @@ fn home(value: &str) -> Option<(&str, &str)> {
     let scheme = if value.starts_with("file:") { "file:" } else { "" };
     let path = &value[scheme.len()..];
     let rest = path.strip_prefix("//").filter(|_| !scheme.is_empty()).unwrap_or(path).strip_prefix('~')?;
-    // `~name/` is the home folder of somebody else. A file such as `~lock` is a file.
+    // `~name/` is the home folder of another user. A file such as `~lock` is a file.
     let user = rest.split_once('/').map(|(user, _)| user);
     let is_user = |user: &str| user.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     (rest.is_empty() || user.is_some_and(is_user)).then_some((scheme, rest))

@@ -1,4 +1,4 @@
-//! Every setting with a range: its key, its default, the least and the most that is allowed.
+//! The settings of a topology that have a range: key, default, least and most.
 //!
 //! `docs/topology.md` says the same to users; a test compares the two.
 
@@ -13,19 +13,19 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A number of bytes.
+/// A size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Bytes(pub u64);
 
-/// Why a written quantity has no value.
+/// The reason why a written quantity has no value.
 pub(super) enum Unreadable {
     /// It is not in the form of a quantity.
     Form(&'static str),
-    /// It is one, but far out of every range.
+    /// It is a quantity, but far out of every range.
     Range,
 }
 
-/// Something that a file writes in one way and the program holds in another.
+/// A quantity, which a file writes in one way and the program holds in another.
 pub(super) trait Quantity: Copy + PartialOrd {
     /// How the file holds it.
     type Written;
@@ -253,7 +253,7 @@ pub(super) const CALL_RETRIES: Limit<u32> = Limit::new("operator.on-failure", "r
 /// The first and the longest pause before a retry of a call.
 pub(super) const CALL_BACKOFF: Range = Range::new("operator.on-failure", (ms(10), ms(1_000)));
 
-/// One setting with a range, as a topology file would write it.
+/// A setting of a topology that has a range, as a file would write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitRow {
     /// The table of the file that holds it.
@@ -268,7 +268,7 @@ pub struct LimitRow {
     pub max: String,
 }
 
-/// All settings with a range, for documentation. `backoff`, a pair, comes as two rows.
+/// The settings of a topology that have a range, for documentation. `backoff`, a pair, comes as two rows.
 #[must_use]
 pub fn limits() -> Vec<LimitRow> {
     vec![

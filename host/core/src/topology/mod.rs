@@ -20,7 +20,6 @@ mod file;
 mod grant;
 mod home;
 mod json;
-mod keep;
 mod limits;
 mod model;
 pub mod overlap;
@@ -28,6 +27,7 @@ mod picture;
 mod plan;
 mod problem;
 mod quantity;
+mod retention;
 mod sink;
 mod source;
 mod suggest;
@@ -42,7 +42,6 @@ pub use environment::{EXPANSION_BYTES_MAX, ExpansionError, expand};
 pub use file::TEXT_BYTES_MAX;
 pub use grant::{FOLDERS_MAX, GUEST_PATH_BYTES_MAX, Grant, GrantedFolder, VARIABLES_BYTES_MAX, VARIABLES_MAX};
 pub use json::CONFIG_DEPTH_MAX;
-pub use keep::Keep;
 pub use limits::{LimitRow, limits};
 pub use model::{
     Capsules, Checkpoint, Compression, Delivery, Exchange, Field, FileSink, FileSource, Flow, Input, NODES_MAX, ObjectsSink, OnFailure,
@@ -52,6 +51,7 @@ pub use model::{
 pub use plan::{Edge, Node, Plan, plan};
 pub use problem::{PROBLEMS_MAX, Problem, render, render_quoted};
 pub use quantity::{QuantityError, duration, show_count, show_duration, show_size, size};
+pub use retention::RetentionLimits;
 pub use source::{COLUMN_INDEX_MAX, STDIN, check_glob};
 
 /// Reads a topology file. `lookup` gives the value of an environment variable.

@@ -1,18 +1,18 @@
-//! What a legal topology is made of. [`super::parse`] makes it; fields are public for reading.
+//! The topology as values: what a legal one is made of. [`super::parse`] makes it; fields are public for reading.
 
 use super::allowance::{JobLimits, OperatorLimits};
 use super::grant::Grant;
-use super::keep::Keep;
+use super::retention::RetentionLimits;
 use crate::keying;
 use std::time::Duration;
 
 /// Sources, operators and sinks that one topology may have, all together.
 pub const NODES_MAX: usize = 1_000;
 
-/// A job: what it reads, what it computes, where it writes, and how it is kept safe.
+/// A topology: what a job reads, what it computes, where it writes, and how it is kept safe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// Name of the job; also the folder in the store.
+    /// Name of the job; also its folder in the store.
     pub name: String,
     /// How and where checkpoints are kept.
     pub checkpoint: Checkpoint,
@@ -21,18 +21,19 @@ pub struct Topology {
     /// What holds for all guests alike.
     pub limits: JobLimits,
     /// How much of the quarantine is kept.
-    pub quarantine: Keep,
+    pub quarantine: RetentionLimits,
     /// How many capsules are kept.
-    pub capsules: Keep,
-    /// At least one, in the order of the file.
+    pub capsules: RetentionLimits,
+    /// Sources, at least one, in the order of the file.
     pub sources: Vec<Source>,
-    /// In the order of the file; there may be none.
+    /// Operators in the order of the file; there may be none.
     pub operators: Vec<Operator>,
-    /// At least one, in the order of the file.
+    /// Sinks, at least one, in the order of the file.
     pub sinks: Vec<Sink>,
 }
 
-/// How and where checkpoints are kept.
+/// The settings of a job's checkpoints and of its store: the table `[checkpoint]`.
+// Wide: one field a key of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// URL as written: `file:...`, `memory:` or `s3://...`.
@@ -67,14 +68,14 @@ pub struct Checkpoint {
     pub stop_timeout: Duration,
 }
 
-/// How much may be in flight.
+/// The backpressure of a job, how much may be in flight: the table `[flow]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flow {
     /// Steps that a source may be ahead of the slowest part of the dataflow.
     pub steps_ahead_max: u32,
     /// Bytes that one source instance may be ahead.
     pub bytes_ahead_max: u64,
-    /// Bytes that the instances of one operator on one worker may have emitted and nobody has taken yet.
+    /// Bytes that the instances of one operator on one worker may have emitted and those after it have not taken.
     pub emitted_ahead_bytes_max: u64,
     /// Rows in one batch.
     pub batch_rows_max: u32,
@@ -82,10 +83,10 @@ pub struct Flow {
     pub batch_bytes_max: u64,
 }
 
-/// Where rows come from.
+/// A source: where rows come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Unique among all nodes.
+    /// Name of the node, unique among all nodes.
     pub name: String,
     /// What it reads.
     pub kind: SourceKind,
@@ -93,14 +94,14 @@ pub struct Source {
     pub line: usize,
 }
 
-/// The kinds of sources.
+/// The connector of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceKind {
     /// Files, or standard input.
     File(FileSource),
 }
 
-/// Rows from files.
+/// A source of rows in files, or on standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSource {
     /// A path, a glob, or `-` for standard input.
@@ -134,7 +135,7 @@ pub struct FileSource {
     pub time_ahead_max: Option<Duration>,
 }
 
-/// What to do where a followed file that was not read to its end cannot be found, or is not what it was.
+/// The reaction of a source to a followed file that was not read to its end and is gone, or is not what it was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnLost {
     /// Stop the job.
@@ -144,19 +145,7 @@ pub enum OnLost {
     Skip,
 }
 
-impl OnLost {
-    pub(super) const WORDS: &'static [&'static str] = &["stop", "skip"];
-
-    pub(super) fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "stop" => Some(Self::Stop),
-            "skip" => Some(Self::Skip),
-            _ => None,
-        }
-    }
-}
-
-/// How files are unpacked.
+/// The packing of a source's files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Compression {
     /// Each as its first bytes say.
@@ -170,35 +159,7 @@ pub enum Compression {
     Zstd,
 }
 
-impl Compression {
-    /// The words of a topology file.
-    pub const WORDS: &'static [&'static str] = &["auto", "none", "gzip", "zstd"];
-
-    /// Reads a word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Some(match word {
-            "auto" => Self::Auto,
-            "none" => Self::None,
-            "gzip" => Self::Gzip,
-            "zstd" => Self::Zstd,
-            _ => return None,
-        })
-    }
-
-    /// As a topology file writes it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
-}
-
-/// How bytes become rows.
+/// The format in which a source finds its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceFormat {
     /// One row a line; the value is the line.
@@ -214,7 +175,7 @@ pub enum SourceFormat {
     Json,
 }
 
-/// Where in a row something is.
+/// The place of a key or of an event time within a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
     /// CSV: the column with this name in the header.
@@ -225,7 +186,7 @@ pub enum Field {
     Pointer(String),
 }
 
-/// Where in a row its event time is.
+/// The event time of a row: its place and how it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeField {
     /// Where it is.
@@ -234,7 +195,7 @@ pub struct TimeField {
     pub unit: TimeUnit,
 }
 
-/// How an event time is written.
+/// The unit of an event time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeUnit {
     /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -249,10 +210,11 @@ pub enum TimeUnit {
     Rfc3339,
 }
 
-/// A node that a component computes.
+/// An operator: a node that computes, with the settings of its instances.
+// Wide: one field a key of the table `[[operator]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
-    /// Unique among all nodes.
+    /// Name of the node, unique among all nodes.
     pub name: String,
     /// Path of the component as written.
     pub component: String,
@@ -296,7 +258,7 @@ impl Operator {
     }
 }
 
-/// One thing that a node reads.
+/// An input of an operator or a sink: the node whose rows it reads, and their exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// Name of a source or an operator.
@@ -311,7 +273,7 @@ pub struct Input {
     pub column: usize,
 }
 
-/// How rows get from the instances of one node to those of the next.
+/// The exchange of an edge: how rows get from the instances of one node to those of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exchange {
     /// They stay on their worker.
@@ -324,7 +286,7 @@ pub enum Exchange {
     All,
 }
 
-/// What to do when a call of an operator fails.
+/// The failure settings of an operator: the table `operator.on-failure`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnFailure {
     /// How often the call is tried again.
@@ -351,7 +313,7 @@ pub struct OnFailure {
     pub capsule_bytes_max: u64,
 }
 
-/// What to do when no retry is left.
+/// The reaction of an operator to a call that failed at every retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     /// Find the one row that cannot be worked on, and put it into quarantine.
@@ -362,7 +324,7 @@ pub enum Then {
     Stop,
 }
 
-/// What too many faults of an operator do.
+/// The reaction of an operator to too many faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Open {
     /// Leave the operator alone for a while, then try again.
@@ -371,7 +333,7 @@ pub enum Open {
     Stop,
 }
 
-/// Which failures are written down so that they can be reproduced elsewhere.
+/// The failures of an operator of which capsules are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capsules {
     /// None.
@@ -382,10 +344,10 @@ pub enum Capsules {
     Always,
 }
 
-/// Where rows go.
+/// A sink: where rows go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sink {
-    /// Unique among all nodes.
+    /// Name of the node, unique among all nodes.
     pub name: String,
     /// What it reads, at least one; all are merged.
     pub inputs: Vec<Input>,
@@ -399,7 +361,7 @@ pub struct Sink {
     pub line: usize,
 }
 
-/// How long output stays that was visible once and was set aside. What is over is deleted at the start of a run, the oldest first.
+/// The retention of output that was visible once and was taken back. What is over is deleted at the start of a run, the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TakenBack {
     /// So long after it was set aside.
@@ -408,7 +370,7 @@ pub struct TakenBack {
     pub bytes_max: u64,
 }
 
-/// The kinds of sinks.
+/// The connector of a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SinkKind {
     /// Files in a folder.
@@ -419,7 +381,7 @@ pub enum SinkKind {
     Stdout(StdoutSink),
 }
 
-/// Rows to files.
+/// A sink that writes files in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSink {
     /// The folder.
@@ -428,7 +390,7 @@ pub struct FileSink {
     pub format: SinkFormat,
 }
 
-/// When rows become visible.
+/// The moment at which rows of a sink become visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// After the checkpoint that they belong to: each row is seen once.
@@ -437,7 +399,7 @@ pub enum Delivery {
     Immediate,
 }
 
-/// Rows to objects.
+/// A sink that writes objects in a bucket, a folder or memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectsSink {
     /// Where, as written: `s3://...`, `file:...` or `memory:NAME`.
@@ -448,14 +410,14 @@ pub struct ObjectsSink {
     pub part_bytes_max: u64,
 }
 
-/// Rows to standard output.
+/// A sink that writes to standard output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StdoutSink {
     /// How rows become bytes.
     pub format: SinkFormat,
 }
 
-/// How rows become bytes.
+/// The format in which a sink writes its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SinkFormat {
     /// One JSON object a line.
@@ -469,10 +431,10 @@ pub enum SinkFormat {
 macro_rules! words {
     ($name:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
         impl $name {
-            /// Every word that a topology file may use for it.
+            /// The words of this setting in a topology file.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 
-            /// The word for it in a topology file.
+            /// The word of this setting in a topology file.
             #[must_use]
             pub fn word(self) -> &'static str {
                 match self {
@@ -480,7 +442,9 @@ macro_rules! words {
                 }
             }
 
-            pub(super) fn from_word(word: &str) -> Option<Self> {
+            /// The setting that a word of a topology file stands for.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
                 match word {
                     $($word => Some(Self::$variant),)+
                     _ => None,
@@ -490,6 +454,8 @@ macro_rules! words {
     };
 }
 
+words!(OnLost { Stop => "stop", Skip => "skip" });
+words!(Compression { Auto => "auto", None => "none", Gzip => "gzip", Zstd => "zstd" });
 words!(TimeUnit { Milliseconds => "ms", Seconds => "s", Microseconds => "us", Nanoseconds => "ns", Rfc3339 => "rfc3339" });
 words!(Exchange { Stay => "stay", Key => "key", RoundRobin => "round-robin", All => "all" });
 words!(Then { Quarantine => "quarantine", Pause => "pause", Stop => "stop" });

@@ -4,18 +4,18 @@
 
 use std::collections::BTreeSet;
 
-/// A folder into which a job writes.
+/// A folder into which a sink or the store of a job writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenFolder {
     /// Absolute, its parts joined by `/`.
     pub folder: String,
     /// What is there.
-    pub what: Writes,
+    pub what: WrittenContents,
 }
 
-/// What a job writes into a folder.
+/// The objects of a job that a folder holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Writes {
+pub enum WrittenContents {
     /// Output of a sink, and below `.reprise` what belongs to it.
     Output {
         /// Name of the sink.
@@ -161,21 +161,21 @@ fn parts(path: &str) -> Vec<&str> {
 
 /// True where a path or a glob, absolute and with the links of its first parts resolved, can match a file that the job writes there.
 #[must_use]
-pub fn can_match(path: &str, written: &Written) -> bool {
+pub fn can_match(path: &str, written: &WrittenFolder) -> bool {
     let (glob, folder) = (parts(path), parts(&written.folder));
     let is_last = |left: &[&str], shapes: &[Vec<Shape>]| {
         let last = left.last().map_or_else(Vec::new, |last| globs(last));
         shapes.iter().any(|shape| meets(&last, shape))
     };
     match &written.what {
-        Writes::Output { sink, extension } => {
+        WrittenContents::Output { sink, extension } => {
             let output = [numbers(&format!("{sink}-"), &format!(".{extension}"))];
             let direct = |left: &[&str]| left.split_last().is_some_and(|(_, before)| before.iter().all(|part| *part == "**"));
             let hidden = [folder.as_slice(), &[".reprise"]].concat();
             lefts(&glob, &folder).into_iter().any(|left| direct(left) && is_last(left, &output))
                 || lefts(&glob, &hidden).into_iter().any(|left| !left.is_empty())
         }
-        Writes::Store => {
+        WrittenContents::Store => {
             let endings = [".claim", ".manifest", ".full", ".delta", ".savepoint", ".resume", ".not-paused", ".capsule", ".wasm"];
             let mut shapes: Vec<Vec<Shape>> = endings.iter().map(|ending| anything("", ending)).collect();
             shapes.extend([numbers("", ""), anything("", ".dropped-0"), name("identity")]);
@@ -194,8 +194,8 @@ pub fn is_within(folder: &str, outer: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn output() -> Written {
-        Written { folder: "/home/data".into(), what: Writes::Output { sink: "out".into(), extension: "json" } }
+    fn output() -> WrittenFolder {
+        WrittenFolder { folder: "/home/data".into(), what: WrittenContents::Output { sink: "out".into(), extension: "json" } }
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_glob_that_can_match_objects_of_the_store_is_told_from_one_that_cannot() {
-        let store = Written { folder: "/home/state/job".into(), what: Writes::Store };
+        let store = WrittenFolder { folder: "/home/state/job".into(), what: WrittenContents::Store };
         for path in ["/home/**/*", "/home/state/**/*.manifest", "/home/state/job/checkpoints/*", "/home/*/*/*/*", "/home/**/0*", "/**"] {
             assert!(can_match(path, &store), "{path}");
         }

@@ -19,7 +19,7 @@ pub enum Node {
     Sink(usize),
 }
 
-/// Rows that go from one node to another.
+/// An edge: rows that go from one node to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edge {
     /// Where rows come from.
@@ -36,7 +36,7 @@ pub struct Edge {
     pub place: Option<u32>,
 }
 
-/// A topology that fits its components. Without circles; every node but sinks and operators without outputs is read.
+/// The plan of a job: a topology that fits its components. It has no circles, and every node but sinks and operators without outputs is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The topology.

@@ -1,6 +1,6 @@
 //! A mistake in a topology file, said to the person who wrote it: where, what, and what to do.
 //!
-//! Mistakes are gathered, not thrown: whoever finds one adds it and goes on, so that one run shows them all.
+//! Problems of a topology are gathered, not thrown: the check goes on after each, so that one run shows them all.
 
 use crate::plain::{is_steering, plain, plain_lines};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Typed reading of TOML tables: a wrong type, a key that nobody knows and an environment variable that is not set become problems, and
+//! Typed reading of TOML tables: a wrong type, an unknown key and an environment variable that is not set become problems, and
 //! reading goes on.
 
 use super::environment::{EXPANSION_BYTES_MAX, expand};
@@ -6,14 +6,14 @@ use super::problem::{Problems, quote};
 use super::suggest::nearest;
 use toml_edit::{Item, TableLike, Value};
 
-/// A value and the byte offset where it stands.
+/// A value of a topology file, and the byte offset where it stands.
 #[derive(Debug, Clone)]
 pub(super) struct Placed<T> {
     pub value: T,
     pub at: usize,
 }
 
-/// A setting as found in the file.
+/// A setting of a topology, as it was found in the file.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Given<T> {
     /// Not there.
@@ -43,7 +43,7 @@ impl<T> Given<T> {
     }
 }
 
-/// What goes along while a file is read.
+/// The reading of one topology file: its problems so far, and the environment.
 pub(super) struct Reader<'a> {
     pub problems: Problems<'a>,
     lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -212,7 +212,7 @@ impl<'t> Section<'t> {
         (sections, complete)
     }
 
-    /// Reports every key that nobody asked for.
+    /// Unknown keys of a table become problems.
     pub(super) fn finish(self, reader: &mut Reader<'_>) {
         for (key, _) in self.table.iter().filter(|(key, _)| !self.known.contains(key)) {
             if reader.problems.is_full() {

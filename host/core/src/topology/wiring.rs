@@ -145,7 +145,7 @@ fn check_read(input: &Input, from: &Vertex, (from_at, by_at): (usize, usize), pr
     }
 }
 
-/// Sources that nobody reads. An operator may have no outputs, so operators wait for the plan.
+/// Sources that no node reads. An operator may have no outputs, so operators wait for the plan.
 fn check_unread(vertices: &[Vertex], reads: &Reads, complete: bool, problems: &mut Problems<'_>) {
     if reads.unclear || !complete {
         return;
