@@ -5,7 +5,7 @@
 
 use crate::columns::{self, ColumnError};
 
-/// Rows in columnar form. See the module.
+/// Rows in columnar form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     times: Vec<i64>,

@@ -45,7 +45,7 @@ pub enum Decision {
     },
 }
 
-/// Counts failures in a row. See the module.
+/// Failures in a row of a job, counted.
 #[derive(Debug, Default)]
 pub struct Failures {
     in_a_row: u32,

@@ -10,7 +10,7 @@ pub const FIRST_BYTES: u64 = 4 << 10;
 /// More is never given at once on account of this: batches are smaller.
 const BYTES_MAX: u64 = 1 << 30;
 
-/// See the module.
+/// The portion of rows that an operator is given in one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Portion {
     bytes: u64,

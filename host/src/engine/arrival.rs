@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::stream_element::{Payload, StreamElement};
 use super::timestamp::{Timestamp, epoch_of, timestamp};
 use reprise_core::ids::Epoch;
-use reprise_core::operator::{Delivery, Frontier, Load};
+use reprise_core::operator::{Arrival, Frontier, Load};
 use timely::dataflow::operators::{Capability, InputCapability};
 use timely::progress::frontier::MutableAntichain;
 
@@ -19,7 +19,7 @@ pub(super) fn take_in(
     pulls: &mut [Pull],
     outputs: usize,
     node: &str,
-    put: &mut dyn FnMut(Epoch, Delivery<Vec<Capability<Timestamp>>>),
+    put: &mut dyn FnMut(Epoch, Arrival<Vec<Capability<Timestamp>>>),
 ) -> Result<(), Failure> {
     let mut taken = Ok(());
     for (edge, pull) in pulls.iter_mut().enumerate() {
@@ -35,7 +35,7 @@ pub(super) fn take_in(
             };
             // Dropping the input capability would give up the right to send; it is kept one output at a time.
             let right = (0..outputs).filter_map(|output| capability.retain_least(output)).collect();
-            put(epoch_of(at), Delivery { edge, right, load });
+            put(epoch_of(at), Arrival { edge, right, load });
         });
     }
     taken

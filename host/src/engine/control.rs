@@ -127,8 +127,8 @@ impl Control {
         self.wake();
     }
 
-    /// Asks the sources to end the epoch they are in, whatever its age, and gives that epoch. Whoever waits for a checkpoint that has
-    /// everything up to now waits for this one.
+    /// Asks the sources to end the epoch they are in, whatever its age, and gives that epoch. A checkpoint that has everything up
+    /// to now is that of this epoch.
     pub fn want_epoch(&self) -> Epoch {
         let open = epoch_of(self.furthest()).max(self.completed().next());
         self.wanted.fetch_max(open.0, Ordering::AcqRel);
@@ -136,7 +136,7 @@ impl Control {
         open
     }
 
-    /// The newest epoch that somebody waits for.
+    /// The newest epoch whose checkpoint is waited for.
     pub(super) fn wanted(&self) -> Epoch {
         Epoch(self.wanted.load(Ordering::Acquire))
     }
@@ -200,7 +200,7 @@ impl Control {
         self.furthest.fetch_max(at, Ordering::AcqRel);
     }
 
-    /// Asks all source instances to follow the furthest one, since somebody waits for them.
+    /// Asks all source instances to follow the furthest one, since another one waits for them.
     pub(super) fn nudge(&self) {
         self.nudges.fetch_add(1, Ordering::AcqRel);
         self.wake();

@@ -191,7 +191,7 @@ fn place<'scope>(
         outputs.push(OutputBuilder::<_, NoopBuilder<StreamElement>>::from(output));
         streams.push(stream);
     }
-    // An operator whose output nobody can read is seen by the probe through an output on which nothing is ever sent.
+    // An operator without outputs is seen by the probe through an output on which nothing is ever sent.
     let _hidden = outputs.is_empty().then(|| {
         let (output, stream) = builder.new_output::<StreamElement>();
         stream.probe_with(probe);

@@ -52,7 +52,7 @@ pub enum OperatorEvent {
         /// Why, for people.
         reason: String,
     },
-    /// The pause was ended before its time, as somebody asked: the next call decides.
+    /// The pause was ended before its time, as a person asked: the next call decides.
     PauseEnded {
         /// The operator's name in the topology.
         operator: String,

@@ -1,12 +1,12 @@
 //! What the instances of an operator have emitted and those downstream have not taken yet, in bytes, wherever it is: in the channels of an
-//! exchange, in piles, in inboxes.
+//! exchange, in partition buffers, in queues.
 //!
 //! An instance makes no call that may emit while its operator has more under way than it may. Receivers take their rows in any case, and wake
 //! those that wait.
 //!
 //! **No deadlock.** An instance waits only for bytes of its own epoch and of those before. Of all that is under way or to be done, look at what
-//! belongs to the oldest epoch: whoever holds rows of it is in that epoch itself, since nothing older is left to do, so it may take them unless
-//! it waits for room in turn; the last one on the way to the sinks waits for nobody. Without that rule an instance which is ahead could keep
+//! belongs to the oldest epoch: an instance that holds rows of it is in that epoch itself, since nothing older is left to do, so it may take them unless
+//! it waits for room in turn; the last one on the way to the sinks waits for none. Without that rule an instance which is ahead could keep
 //! its neighbour from ending the epoch that everybody downstream waits for.
 
 use super::wake::Wake;
@@ -26,7 +26,7 @@ pub(super) struct OperatorInFlight {
     bytes_max: i64,
     all: AtomicI64,
     by_epoch: Box<[AtomicI64]>,
-    /// Somebody is in `waiting`; changed only while that is locked.
+    /// An instance is in `waiting`; changed only while that is locked.
     is_waited_for: AtomicBool,
     /// Who waits, by instance, and in which epoch.
     waiting: Mutex<BTreeMap<u32, (Epoch, Wake)>>,
@@ -59,7 +59,7 @@ impl OperatorInFlight {
         let bytes = bytes as i64;
         self.slot(epoch.0).fetch_sub(bytes, Ordering::SeqCst);
         self.all.fetch_sub(bytes, Ordering::SeqCst);
-        // Most of the time nobody waits, and a look is cheaper than a change.
+        // Most of the time none waits, and a look is cheaper than a change.
         if self.is_waited_for.load(Ordering::SeqCst) {
             self.wake_who_has_room();
         }
@@ -91,7 +91,7 @@ impl OperatorInFlight {
         waiting.insert(instance, (epoch, wake.clone()));
         self.is_waited_for.store(true, Ordering::SeqCst);
         drop(waiting);
-        // What was taken before this was written down woke nobody.
+        // What was taken before this was written down woke none.
         self.is_full(epoch)
     }
 }
@@ -110,8 +110,8 @@ impl InFlight {
     /// For so many operators. `bytes_max`: what the instances of one of them on one worker may have under way.
     #[must_use]
     pub fn new(operators: usize, workers: u32, bytes_max: u64) -> Self {
-        let account = |_| OperatorInFlight::new(bytes_max.saturating_mul(workers.into()));
-        Self { operators: (0..operators).map(account).collect(), call_bytes: (bytes_max / CALLS_AHEAD).max(1) }
+        let operator = |_| OperatorInFlight::new(bytes_max.saturating_mul(workers.into()));
+        Self { operators: (0..operators).map(operator).collect(), call_bytes: (bytes_max / CALLS_AHEAD).max(1) }
     }
 
     /// How much one call should emit at most, in bytes.
@@ -149,59 +149,59 @@ mod tests {
 
     #[test]
     fn who_has_emitted_too_much_waits_until_somebody_takes_it() {
-        let (account, woken) = (OperatorInFlight::new(100), Arc::default());
+        let (in_flight, woken) = (OperatorInFlight::new(100), Arc::default());
         let wake = wake(&woken);
-        account.add(Epoch(7), 100);
-        assert!(!account.holds(0, Epoch(7), &wake), "it is full, and not over");
-        account.add(Epoch(7), 1);
-        assert!(account.holds(0, Epoch(7), &wake) && account.holds(0, Epoch(7), &wake) && account.holds(1, Epoch(8), &wake));
+        in_flight.add(Epoch(7), 100);
+        assert!(!in_flight.holds(0, Epoch(7), &wake), "it is full, and not over");
+        in_flight.add(Epoch(7), 1);
+        assert!(in_flight.holds(0, Epoch(7), &wake) && in_flight.holds(0, Epoch(7), &wake) && in_flight.holds(1, Epoch(8), &wake));
         assert_eq!(woken.load(Ordering::SeqCst), 0);
-        account.subtract(Epoch(7), 60);
+        in_flight.subtract(Epoch(7), 60);
         assert_eq!(woken.load(Ordering::SeqCst), 2, "each once");
-        assert!(!account.holds(0, Epoch(7), &wake));
-        account.subtract(Epoch(7), 41);
+        assert!(!in_flight.holds(0, Epoch(7), &wake));
+        in_flight.subtract(Epoch(7), 41);
         assert_eq!(woken.load(Ordering::SeqCst), 2, "nobody waits");
     }
 
     #[test]
     fn rows_of_a_later_epoch_hold_up_nobody_who_is_still_in_an_earlier_one() {
-        let (account, wake) = (OperatorInFlight::new(100), wake(&Arc::default()));
-        account.add(Epoch(1_000), 500);
-        assert!(!account.holds(0, Epoch(999), &wake));
-        assert!(account.holds(0, Epoch(1_000), &wake) && account.holds(0, Epoch(1_064), &wake));
-        account.add(Epoch(999), 101);
-        assert!(account.holds(0, Epoch(999), &wake));
-        account.subtract(Epoch(1_000), 500);
-        account.subtract(Epoch(999), 101);
-        assert!((0..2_000).all(|epoch| !account.is_full(Epoch(epoch))));
+        let (in_flight, wake) = (OperatorInFlight::new(100), wake(&Arc::default()));
+        in_flight.add(Epoch(1_000), 500);
+        assert!(!in_flight.holds(0, Epoch(999), &wake));
+        assert!(in_flight.holds(0, Epoch(1_000), &wake) && in_flight.holds(0, Epoch(1_064), &wake));
+        in_flight.add(Epoch(999), 101);
+        assert!(in_flight.holds(0, Epoch(999), &wake));
+        in_flight.subtract(Epoch(1_000), 500);
+        in_flight.subtract(Epoch(999), 101);
+        assert!((0..2_000).all(|epoch| !in_flight.is_full(Epoch(epoch))));
     }
 
     #[test]
     fn only_those_are_woken_whose_epoch_has_room() {
-        let (account, woken) = (OperatorInFlight::new(100), [Arc::default(), Arc::default()]);
-        account.add(Epoch(7), 150);
-        account.add(Epoch(9), 150);
-        assert!(account.holds(0, Epoch(7), &wake(&woken[0])) && account.holds(1, Epoch(9), &wake(&woken[1])));
+        let (in_flight, woken) = (OperatorInFlight::new(100), [Arc::default(), Arc::default()]);
+        in_flight.add(Epoch(7), 150);
+        in_flight.add(Epoch(9), 150);
+        assert!(in_flight.holds(0, Epoch(7), &wake(&woken[0])) && in_flight.holds(1, Epoch(9), &wake(&woken[1])));
         let count = || [0, 1].map(|at: usize| woken[at].load(Ordering::SeqCst));
-        account.subtract(Epoch(7), 40);
+        in_flight.subtract(Epoch(7), 40);
         assert_eq!(count(), [0, 0], "there is room for neither");
-        account.subtract(Epoch(7), 40);
+        in_flight.subtract(Epoch(7), 40);
         assert_eq!(count(), [1, 0]);
-        account.subtract(Epoch(9), 100);
+        in_flight.subtract(Epoch(9), 100);
         assert_eq!(count(), [1, 0], "the rows of the earlier epoch count as well");
-        account.subtract(Epoch(7), 70);
+        in_flight.subtract(Epoch(7), 70);
         assert_eq!(count(), [1, 1], "who had no room before is not forgotten");
     }
 
     #[test]
     fn nobody_sleeps_through_what_is_taken_at_the_same_moment() {
-        let (account, woken) = (Arc::new(OperatorInFlight::new(0)), Arc::default());
+        let (in_flight, woken) = (Arc::new(OperatorInFlight::new(0)), Arc::default());
         let wake = wake(&woken);
         for round in 1..2_000 {
-            account.add(Epoch(3), 1);
-            let other = Arc::clone(&account);
+            in_flight.add(Epoch(3), 1);
+            let other = Arc::clone(&in_flight);
             let taker = std::thread::spawn(move || other.subtract(Epoch(3), 1));
-            let waits = account.holds(0, Epoch(3), &wake);
+            let waits = in_flight.holds(0, Epoch(3), &wake);
             taker.join().unwrap();
             assert!(!waits || woken.swap(0, Ordering::SeqCst) > 0, "round {round}: it waits for ever");
             woken.store(0, Ordering::SeqCst);

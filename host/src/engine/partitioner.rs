@@ -32,7 +32,7 @@ pub enum Spread {
     Key,
     /// Batch by batch in turn.
     RoundRobin,
-    /// Every row to every instance; the frame comes with as many copies.
+    /// Every row to every instance; the element comes with as many copies.
     All,
 }
 
@@ -87,14 +87,14 @@ impl PartitionBuffers {
     }
 }
 
-/// Hands out a full pile; the next one will be as large.
+/// Hands out a full buffer; the next one will be as large.
 fn give(waiting: &mut Batch, to: usize, out: &mut impl FnMut(usize, Batch)) {
     let next = Batch::with_capacity(waiting.len(), waiting.keys().len(), waiting.values().len());
     out(to, std::mem::replace(waiting, next));
 }
 
-fn push<T: Clone, P: Push<Message<T, StreamElement>>>(mut frame: StreamElement, stamp: &Stamp<T>, pusher: &mut P) {
-    Message::push_at(&mut frame, stamp.clone(), pusher);
+fn push<T: Clone, P: Push<Message<T, StreamElement>>>(mut element: StreamElement, stamp: &Stamp<T>, pusher: &mut P) {
+    Message::push_at(&mut element, stamp.clone(), pusher);
 }
 
 /// Splits stream elements among the instances of an operator or a sink: the one mechanism that partitions rows.

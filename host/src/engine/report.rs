@@ -59,7 +59,7 @@ pub enum EpochContent {
     },
 }
 
-/// Takes reports without waiting; an error means that nobody listens any more, and the run is over.
+/// Takes reports without waiting; an error means that the run is over.
 pub type Reporter = Arc<dyn Fn(EpochReport) -> Result<(), ReportLost> + Send + Sync>;
 
 /// The job does not take reports any more.

@@ -13,7 +13,7 @@ use reprise_core::batch::Batch;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::StagedRef;
 use reprise_core::ids::Epoch;
-use reprise_core::operator::{Arrivals, Delivery, Frontier, Load};
+use reprise_core::operator::{Arrival, Arrivals, Frontier, Load};
 use reprise_core::topology;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -91,7 +91,7 @@ impl SinkInstance {
     }
 
     /// Takes a delivery in.
-    pub fn put(&mut self, epoch: Epoch, delivery: Delivery<Vec<Capability<Timestamp>>>) {
+    pub fn put(&mut self, epoch: Epoch, delivery: Arrival<Vec<Capability<Timestamp>>>) {
         self.arrivals.put(epoch, delivery);
     }
 
@@ -115,7 +115,7 @@ impl SinkInstance {
                 return Ok(());
             }
             let epoch = self.arrivals.current();
-            if let Some(Delivery { edge, right, load }) = self.arrivals.next() {
+            if let Some(Arrival { edge, right, load }) = self.arrivals.next() {
                 if let Load::Rows(rows) = load {
                     if let Some(upstream) = self.edges.get(edge).and_then(|from| self.in_flight.of(*from)) {
                         upstream.subtract(epoch, rows.size_bytes() as u64);

@@ -70,7 +70,7 @@ pub struct SourceAssignment {
     pub index: usize,
     /// The reader over its splits.
     pub reader: Box<dyn SourceReader>,
-    /// Time without rows after which nobody is to wait for its watermark.
+    /// Time without rows after which its watermark holds nothing back.
     pub idle_after: Option<Duration>,
 }
 
@@ -80,7 +80,7 @@ enum Read {
     Failed(crate::connect::ConnectError),
 }
 
-/// Reads until the end, a failure, or until nobody listens.
+/// Reads until the end, a failure, or the end of the run.
 fn read(mut reader: Box<dyn SourceReader>, out: &SyncSender<Read>, wake: &OnceLock<SyncActivator>, control: &Control) {
     let send = |read| {
         let sent = out.send(read).is_ok();
@@ -251,7 +251,8 @@ pub(super) fn build<'scope>(
         instance.capability = capabilities.pop().map(|c| c.delayed(&timestamp(first, 0)));
         move |_| {
             let mut session = output.activate();
-            if let Err(failure) = instance.work(&mut |capability, frame| session.session_with_builder(capability).give_container(frame)) {
+            if let Err(failure) = instance.work(&mut |capability, element| session.session_with_builder(capability).give_container(element))
+            {
                 instance.state = State::Closed;
                 instance.capability = None;
                 instance.context.control.fail(failure);
@@ -287,7 +288,10 @@ impl SourceInstance {
             match self.input.try_recv() {
                 Ok(Read::Batch(batch)) => self.let_in(batch, send)?,
                 Ok(Read::End) => self.end(send),
-                Ok(Read::Failed(error)) => return Err(self.failed(error)),
+                Ok(Read::Failed(error)) => {
+                    let (name, instance) = (self.context.name.clone(), self.context.at.instance);
+                    return Err(Failure::Connect { kind: "source", name, instance, error });
+                }
                 Err(TryRecvError::Empty) => {
                     self.rest(send);
                     break;
@@ -329,17 +333,13 @@ impl SourceInstance {
         }
     }
 
-    fn failed(&self, error: crate::connect::ConnectError) -> Failure {
-        Failure::Connect { kind: "source", name: self.context.name.clone(), instance: self.context.at.instance, error }
-    }
-
     fn epoch_is_due(&self) -> bool {
         let under_way = self.progress.epoch.0.saturating_sub(self.context.control.completed().0);
         // Who lags behind follows, so that rows of a later epoch do not wait for this clock.
         let behind = epoch_of(self.context.control.furthest()) > self.progress.epoch;
         let full = (self.state == State::Running && self.progress.step + FRAMES_A_BATCH >= STEPS_MAX)
             || self.tally.refused.bytes() > REJECTED_BYTES_SOFT;
-        // Only a checkpoint makes room; one that somebody waits for is made whatever there is to keep.
+        // Only a checkpoint makes room; one that was asked for is made whatever there is to keep.
         let asked = (self.context.control.is_full() && self.has_news()) || self.context.control.wanted() >= self.progress.epoch;
         under_way <= u64::from(self.context.limits.epochs_in_flight_max)
             && (full || behind || asked || (self.has_news() && self.progress.began.elapsed() >= self.context.limits.interval))
@@ -373,9 +373,9 @@ impl SourceInstance {
             && !self.context.control.is_full()
     }
 
-    fn send(&mut self, frame: &mut StreamElement, bytes: u64, send: &mut Send<'_>) {
+    fn send(&mut self, element: &mut StreamElement, bytes: u64, send: &mut Send<'_>) {
         let Some(capability) = &mut self.capability else { return };
-        send(capability, frame);
+        send(capability, element);
         self.ahead.steps.push_back((timestamp(self.progress.epoch, self.progress.step), bytes));
         self.ahead.bytes += bytes;
         self.progress.step += 1;
@@ -495,7 +495,7 @@ impl SourceInstance {
 }
 
 /// The place of a node in its list of the topology file.
-pub(super) fn place(node: Node) -> usize {
+fn place(node: Node) -> usize {
     match node {
         Node::Source(place) | Node::Operator(place) | Node::Sink(place) => place,
     }

@@ -49,7 +49,7 @@ impl StandbyShared {
 }
 
 impl Made {
-    /// Whoever takes it wants the next one at once.
+    /// The instance; the next standby may be made at once.
     fn take(self) -> Instance {
         drop(self.kept);
         self.instance
@@ -169,7 +169,7 @@ impl StandbyThread {
                 }
                 Order::Take(hand_over) => {
                     let Some(made) = self.shared.made().take() else { return };
-                    // Nobody waits where the run is over.
+                    // The run may be over.
                     let _ = hand_over.send(made.take());
                     return;
                 }

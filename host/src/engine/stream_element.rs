@@ -11,7 +11,7 @@ use timely::dataflow::channels::ContainerBytes;
 /// A stream element: rows or a watermark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamElement {
-    /// How many workers this one frame stands for.
+    /// How many workers this one element stands for.
     pub copies: u32,
     /// The instance that is to get rows, where its worker has several of the operator. Watermarks are for all of them.
     pub to: u32,
@@ -22,7 +22,7 @@ pub struct StreamElement {
 /// What an element holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
-    /// Rows; none for the default frame, which is never sent.
+    /// Rows; none for the default element, which is never sent.
     Rows(Batch),
     /// The instance `sender` upstream will send no more rows with a time at or below `watermark`.
     Watermark {
@@ -31,7 +31,7 @@ pub enum Payload {
         /// The watermark, milliseconds; the largest value means the end. [`IDLE`](reprise_core::operator::IDLE) and [`AWAKE`](reprise_core::operator::AWAKE) are none.
         watermark: i64,
     },
-    /// Bytes from another process that are no frame. The run ends there.
+    /// Bytes from another process that are no stream element. The run ends there.
     Damaged,
 }
 
@@ -65,7 +65,7 @@ impl Accountable for StreamElement {
     }
 }
 
-/// Head of a frame on the wire: copies, receiver, kind, rows, bytes of keys, bytes of values, sender; seven times u64, then the watermark.
+/// Head of a stream element on the wire: copies, receiver, kind, rows, bytes of keys, bytes of values, sender; seven times u64, then the watermark.
 const HEAD_WORDS: usize = 8;
 
 impl ContainerBytes for StreamElement {
@@ -82,7 +82,7 @@ impl ContainerBytes for StreamElement {
     }
 
     fn into_bytes<W: std::io::Write>(&self, writer: &mut W) {
-        // Timely's writer is its own send buffer, which does not fail; what could not be written is noticed as a damaged frame.
+        // Timely's writer is its own send buffer, which does not fail; what could not be written is noticed as a damaged element.
         let _ = writer.write_all(&self.to_wire());
     }
 }
@@ -110,7 +110,7 @@ impl StreamElement {
         out
     }
 
-    /// Reads what [`Self::to_wire`] wrote. `None` for bytes that are no frame.
+    /// Reads what [`Self::to_wire`] wrote. `None` for bytes that are no stream element.
     #[must_use]
     pub fn from_wire(bytes: &[u8]) -> Option<Self> {
         let (words, _) = bytes.get(..HEAD_WORDS * 8)?.as_chunks::<8>();
@@ -146,10 +146,10 @@ mod tests {
     use super::*;
     use reprise_core::batch::Row;
 
-    fn through_bytes(frame: &StreamElement) -> StreamElement {
+    fn through_bytes(element: &StreamElement) -> StreamElement {
         let mut bytes = Vec::new();
-        frame.into_bytes(&mut bytes);
-        assert_eq!(bytes.len(), frame.length_in_bytes());
+        element.into_bytes(&mut bytes);
+        assert_eq!(bytes.len(), element.length_in_bytes());
         StreamElement::from_wire(&bytes).unwrap()
     }
 
@@ -159,8 +159,8 @@ mod tests {
         batch.push(Row { time: -1, key: b"k", value: b"value" }).unwrap();
         batch.push(Row { time: 2, key: b"", value: b"" }).unwrap();
         let to_another = StreamElement { to: 5, ..StreamElement::rows(batch.clone()) };
-        for frame in [StreamElement::rows(batch), to_another, StreamElement::watermark(3, -5, 2), StreamElement::default()] {
-            assert_eq!(through_bytes(&frame), frame);
+        for element in [StreamElement::rows(batch), to_another, StreamElement::watermark(3, -5, 2), StreamElement::default()] {
+            assert_eq!(through_bytes(&element), element);
         }
     }
 

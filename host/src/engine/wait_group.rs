@@ -40,7 +40,7 @@ impl WaitGroup {
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// True once nobody waits for what the threads do.
+    /// True once the run does not wait for what the threads do.
     pub fn is_dismissed(&self) -> bool {
         self.is_dismissed.load(Ordering::Acquire)
     }

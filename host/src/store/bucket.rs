@@ -35,13 +35,13 @@ const ELSE: &str =
 
 /// The variables that say how buckets are reached.
 #[derive(Debug, Default)]
-pub struct Environment {
+pub struct BucketEnvironment {
     variables: BTreeMap<String, String>,
     /// Names of variables of ours whose values are no text.
     broken: Vec<String>,
 }
 
-impl Environment {
+impl BucketEnvironment {
     /// The variables of the process.
     pub fn of_process() -> Self {
         let (mut variables, mut broken) = (Vec::new(), Vec::new());
@@ -148,7 +148,7 @@ fn export(profile: &str) -> String {
 ///
 /// # Errors
 /// What is wrong with the url or the variables, and what to do.
-pub fn locate(rest: &str, environment: &Environment) -> Result<Location, String> {
+pub fn locate(rest: &str, environment: &BucketEnvironment) -> Result<Location, String> {
     let Some(rest) = rest.strip_prefix("//") else {
         return Err("write `s3://BUCKET/PREFIX`".to_owned());
     };
@@ -188,12 +188,12 @@ pub fn locate(rest: &str, environment: &Environment) -> Result<Location, String>
 mod tests {
     use super::*;
 
-    fn environment(pairs: &[(&str, &str)]) -> Environment {
-        Environment::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    fn environment(pairs: &[(&str, &str)]) -> BucketEnvironment {
+        BucketEnvironment::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
     }
 
     /// What a client would be told last about each of these.
-    fn told(environment: &Environment, keys: &[Key]) -> Vec<Option<String>> {
+    fn told(environment: &BucketEnvironment, keys: &[Key]) -> Vec<Option<String>> {
         let settings = environment.settings("bucket").expect("it is right");
         let last = |key: &Key| settings.iter().rev().find(|(set, _)| set == key).map(|(_, value)| value.clone());
         keys.iter().map(last).collect()

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 
-use super::bucket::{self, Environment};
+use super::bucket::{self, BucketEnvironment};
 use super::error::StoreError;
 use super::fault_injection::{Intercept, Intercepted};
 use super::folder::Folder;
@@ -45,7 +45,7 @@ impl Store {
         limits: StoreLimits,
         intercept: Option<Arc<dyn Intercept>>,
     ) -> Result<Self, StoreError> {
-        Self::open_in(&Environment::of_process(), url, base_dir, job, limits, intercept).await
+        Self::open_in(&BucketEnvironment::of_process(), url, base_dir, job, limits, intercept).await
     }
 
     /// Opens the store of a job as [`open`](Self::open) does, with variables that are given instead of those of the process: for processes that reach several buckets.
@@ -59,11 +59,11 @@ impl Store {
         limits: StoreLimits,
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, StoreError> {
-        Self::open_in(&Environment::new(variables), url, base_dir, job, limits, None).await
+        Self::open_in(&BucketEnvironment::new(variables), url, base_dir, job, limits, None).await
     }
 
     async fn open_in(
-        environment: &Environment,
+        environment: &BucketEnvironment,
         url: &str,
         base_dir: &FilePath,
         job: &str,
@@ -96,11 +96,11 @@ impl Store {
         limits: StoreLimits,
         intercept: Option<Arc<dyn Intercept>>,
     ) -> Result<Self, StoreError> {
-        Self::open_place_in(&Environment::of_process(), url, base_dir, limits, intercept).await
+        Self::open_place_in(&BucketEnvironment::of_process(), url, base_dir, limits, intercept).await
     }
 
     async fn open_place_in(
-        environment: &Environment,
+        environment: &BucketEnvironment,
         url: &str,
         base_dir: &FilePath,
         limits: StoreLimits,
@@ -114,7 +114,7 @@ impl Store {
     /// The place at a url of a bucket on a server of the tests.
     #[cfg(test)]
     pub(crate) async fn open_fake(url: &str, server: &super::fake_s3::FakeS3, limits: StoreLimits) -> Self {
-        let environment = Environment::new(server.variables());
+        let environment = BucketEnvironment::new(server.variables());
         Self::open_place_in(&environment, url, FilePath::new("."), limits, None).await.expect("it is set up")
     }
 
@@ -147,7 +147,7 @@ impl Store {
     }
 }
 
-async fn locate(environment: &Environment, url: &str, base_dir: &FilePath) -> Result<Location, StoreError> {
+async fn locate(environment: &BucketEnvironment, url: &str, base_dir: &FilePath) -> Result<Location, StoreError> {
     let refused = |reason: String| StoreError::Config { location: url.to_owned(), reason };
     match url.split_once(':') {
         Some(("file", rest)) => folder(rest, base_dir, url).await,

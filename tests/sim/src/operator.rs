@@ -16,7 +16,7 @@ use reprise_core::failure::blame::Blame;
 use reprise_core::failure::window::Standing;
 use reprise_core::ids::Epoch;
 use reprise_core::operator::{
-    self as product, CircuitBreaker, CrashDump, Delivery, EdgeEnd, Environment, EpochTally, FailoverWork, FoldWork, Frontier, Incident,
+    self as product, Arrival, CircuitBreaker, CrashDump, EdgeEnd, Environment, EpochTally, FailoverWork, FoldWork, Frontier, Incident,
     Load, OperatorFailure, OperatorInstance, Outlet, Turn, VersionedChunk,
 };
 use reprise_core::topology::Operator;
@@ -163,7 +163,7 @@ fn deliver(place: &Place, instance: &mut OperatorInstance<SimEnvironment>) -> bo
             }
             Some(Taken::Watermark(of, sender, watermark)) => (of, Load::Watermark { sender: sender as u32, watermark }),
         };
-        instance.put(epoch, Delivery { edge: 0, right: (), load });
+        instance.put(epoch, Arrival { edge: 0, right: (), load });
         is_served = true;
     }
     is_served

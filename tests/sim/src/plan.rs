@@ -117,6 +117,7 @@ impl Drill {
 }
 
 /// The settings of one run of the simulation.
+// Wide: a plan is the list of all that a seed decides.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Where all chance comes from.

@@ -5,7 +5,7 @@ use reprise_core::failure::window::Window;
 use reprise_core::topology::{self, Capsules, OnFailure, Open, Operator, Then};
 use std::time::Duration;
 
-/// See the module.
+/// The trouble that operators of one seed have, and the settings with which they meet it.
 #[derive(Debug, Clone)]
 pub struct Trouble {
     /// Of 1000 records, so many are poison.

@@ -34,7 +34,8 @@ pub struct Host {
     pub run: Option<Rc<Run>>,
 }
 
-/// See the module.
+/// The world of one seed.
+// Wide: every task of the simulation shares it.
 pub struct World {
     /// The settings.
     pub plan: Plan,

@@ -27,7 +27,7 @@ pub struct Logged {
     pub busy: Duration,
 }
 
-/// See the module.
+/// The pace of snapshots of an instance, from what was measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pace {
     within: Duration,

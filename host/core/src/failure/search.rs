@@ -37,7 +37,7 @@ pub enum Next {
     },
 }
 
-/// See the module. It looks at the unit of work at the front of what an instance has to do.
+/// The bisection of the unit of work at the front of what an instance has to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Search {
     failures: u32,

@@ -51,7 +51,7 @@ pub enum Standing {
     HalfOpen,
 }
 
-/// See the module.
+/// The circuit breaker of an operator, without a clock.
 #[derive(Debug)]
 pub struct WindowBreaker {
     settings: Window,

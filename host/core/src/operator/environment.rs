@@ -78,7 +78,7 @@ pub trait Environment: Sized {
     /// Hands on what an epoch amounts to.
     ///
     /// # Errors
-    /// Nobody takes reports any more: the run is over.
+    /// The run is over.
     fn report(&self, tally: EpochTally<CrashDump<CallOf<Self>, FaultOf<Self>>>) -> Result<(), String>;
 
     /// Starts a standby from this state. Guests in `dead` are dropped before. `None` where there is no room for one.

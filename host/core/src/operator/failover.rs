@@ -172,7 +172,7 @@ impl<F: InstanceFactory, S: StandbyInstance<Guest = F::Guest>> FailoverWork<F, S
             repeat(&mut guest, log.entries(), repeated, &factory, &|| false)?;
             Ok(guest)
         });
-        // Nobody listens where the run is over.
+        // The run may be over.
         let _ = done.send(Replacement { guest, log, restored, dead: Vec::new(), blame, tried });
         dead
     }

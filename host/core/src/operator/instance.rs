@@ -12,13 +12,13 @@ use super::environment::{CallOf, Environment, FaultOf};
 use super::failover::Failover;
 use super::mutation::Mutation;
 use super::pending_rows::PendingRows;
-use super::queue::{Delivery, EdgeEnd, Queue, Unit, Work};
+use super::queue::{Arrival, EdgeEnd, Queue, Unit, Work};
 use super::retry::{Failed, Retry};
 use super::slot::GuestSlot;
 use super::snapshot_reading::SnapshotReading;
 use super::state_backup::VersionedChunk;
 use super::suspect::Suspect;
-use super::tally::{REJECTED_BYTES_MAX, Tally};
+use super::tally::{REJECTED_BYTES_MAX, RunningTally};
 use super::watermarks::{IDLE, Risen};
 use crate::batch::Batch;
 use crate::checkpoint::manifest::QuarantinedRow;
@@ -97,7 +97,7 @@ pub struct OperatorInstance<E: Environment> {
     /// A single row on which calls fail, until it is known whether it is to blame.
     pub(super) suspect: Option<Suspect<FaultOf<E>>>,
     pub(super) failover: Option<Failover<E::Guest>>,
-    pub(super) tally: Tally<DumpOf<E>>,
+    pub(super) tally: RunningTally<DumpOf<E>>,
     /// How many rows a call is given.
     portion: Portion,
 }
@@ -123,7 +123,7 @@ impl<E: Environment> OperatorInstance<E> {
             retry: Retry::default(),
             suspect: None,
             failover: None,
-            tally: Tally::default(),
+            tally: RunningTally::default(),
             portion: Portion::new(env.call_bytes()),
             env,
         })
@@ -161,7 +161,7 @@ impl<E: Environment> OperatorInstance<E> {
     }
 
     /// Takes a delivery in.
-    pub fn put(&mut self, epoch: Epoch, delivery: Delivery<E::Right>) {
+    pub fn put(&mut self, epoch: Epoch, delivery: Arrival<E::Right>) {
         self.queue.put(epoch, delivery);
     }
 

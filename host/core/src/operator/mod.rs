@@ -61,7 +61,7 @@ pub use input_log::LoggedCall;
 pub use instance::{OperatorFailure, OperatorInstance, Restored, Turn};
 pub use mutation::Mutation;
 pub use output_digest::OutputDigest;
-pub use queue::{Arrivals, BYTES_TOGETHER, Delivery, EdgeEnd, Load, ROWS_TOGETHER};
+pub use queue::{Arrival, Arrivals, BYTES_TOGETHER, EdgeEnd, Load, ROWS_TOGETHER};
 pub use state_backup::{FOLD_BYTES_MIN, FoldWork, VersionedChunk, bytes as state_bytes};
 pub use tally::{CAPSULES_BYTES_MAX, CAPSULES_MAX, EpochTally, FailedRow, REJECTED_BYTES_MAX, RefusedRows};
 pub use watermarks::{AWAKE, IDLE, UnknownSender, Watermarks};

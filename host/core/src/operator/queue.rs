@@ -18,7 +18,7 @@ pub const BYTES_TOGETHER: usize = 256 << 10;
 
 /// A delivery on one edge, with the right to send at its time.
 #[derive(Debug)]
-pub struct Delivery<Right> {
+pub struct Arrival<Right> {
     /// The edge it came on: an index among the edges of the node.
     pub edge: usize,
     /// The right to send.
@@ -100,7 +100,7 @@ impl<Right> Queue<Right> {
     }
 
     /// Takes a delivery in.
-    pub fn put(&mut self, epoch: Epoch, delivery: Delivery<Right>) {
+    pub fn put(&mut self, epoch: Epoch, delivery: Arrival<Right>) {
         self.arrivals.put(epoch, delivery);
     }
 
@@ -132,7 +132,7 @@ impl<Right> Queue<Right> {
         if let Some(unit) = self.begun.take() {
             return Ok(Some(unit));
         }
-        while let Some(Delivery { edge, right, load }) = self.arrivals.next() {
+        while let Some(Arrival { edge, right, load }) = self.arrivals.next() {
             let work = match load {
                 Load::Rows(rows) => {
                     took(edge, rows.size_bytes() as u64);
@@ -173,7 +173,7 @@ impl<Right> Queue<Right> {
 #[derive(Debug)]
 pub struct Arrivals<Right> {
     current: Epoch,
-    waiting: BTreeMap<Epoch, VecDeque<Delivery<Right>>>,
+    waiting: BTreeMap<Epoch, VecDeque<Arrival<Right>>>,
 }
 
 impl<Right> Arrivals<Right> {
@@ -190,17 +190,17 @@ impl<Right> Arrivals<Right> {
     }
 
     /// Takes a delivery in.
-    pub fn put(&mut self, epoch: Epoch, delivery: Delivery<Right>) {
+    pub fn put(&mut self, epoch: Epoch, delivery: Arrival<Right>) {
         self.waiting.entry(epoch).or_default().push_back(delivery);
     }
 
     /// The next delivery of the present epoch. Rows that follow each other on one edge are put together, since an exchange cuts them small; the
     /// right of the first allows what those of the others do.
-    pub fn next(&mut self) -> Option<Delivery<Right>> {
+    pub fn next(&mut self) -> Option<Arrival<Right>> {
         let queue = self.waiting.get_mut(&self.current)?;
         let mut first = queue.pop_front()?;
         if let Load::Rows(rows) = &mut first.load {
-            while let Some(Delivery { edge, load: Load::Rows(more), .. }) = queue.front()
+            while let Some(Arrival { edge, load: Load::Rows(more), .. }) = queue.front()
                 && *edge == first.edge
                 && rows.len() + more.len() <= ROWS_TOGETHER
                 && rows.size_bytes() + more.size_bytes() <= BYTES_TOGETHER
@@ -251,7 +251,7 @@ mod tests {
         };
         let watermark = Load::Watermark { sender: 0, watermark: 1 };
         for (epoch, edge, load) in [(7, 1, rows(&[1, 2])), (7, 0, watermark), (7, 0, rows(&[3])), (8, 1, rows(&[4]))] {
-            arrivals.put(Epoch(epoch), Delivery { edge, right: (), load });
+            arrivals.put(Epoch(epoch), Arrival { edge, right: (), load });
         }
         let seen = |arrivals: &Arrivals<()>| arrivals.waiting_rows().map(|(edge, rows)| (edge, rows.times().to_vec())).collect::<Vec<_>>();
         assert_eq!(seen(&arrivals), [(1, vec![1, 2]), (0, vec![3])]);

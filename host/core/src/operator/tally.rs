@@ -118,14 +118,14 @@ impl<Dump> RefusedRows<Dump> {
 
 /// The tally of the present epoch.
 #[derive(Debug)]
-pub(super) struct Tally<Dump> {
+pub(super) struct RunningTally<Dump> {
     pub rows: u64,
     pub refused: RefusedRows<Dump>,
     /// The last epoch was reported.
     pub is_closed: bool,
 }
 
-impl<Dump> Default for Tally<Dump> {
+impl<Dump> Default for RunningTally<Dump> {
     fn default() -> Self {
         Self { rows: 0, refused: RefusedRows::default(), is_closed: false }
     }
