@@ -3,9 +3,9 @@
 use super::exit;
 use super::text::{plain, put, put_json};
 use crate::engine::Attempt;
-use crate::job::{self, Beside, Tried};
-use reprise_core::checkpoint::capsule::{Capsule, Given};
-use reprise_core::codec::snapshot::Scope;
+use crate::job::{self, CapsuleExtras, Reproduction};
+use reprise_core::checkpoint::capsule::{Capsule, CapsuleInput};
+use reprise_core::codec::snapshot::SnapshotScope;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,12 +33,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn replay(arguments: &ReplayArguments) -> ExitCode {
-    let beside = Beside {
+    let beside = CapsuleExtras {
         component: arguments.component.clone(),
         variables: arguments.variables.clone(),
         folders: arguments.folders.iter().map(|(guest, path)| (guest.clone(), path.into())).collect(),
     };
-    let tried = match job::replay(&arguments.capsule, &beside) {
+    let tried = match job::reproduce_capsule(&arguments.capsule, &beside) {
         Ok(tried) => tried,
         Err(error) => return exit::fail_text(2, &exit::text(&error), arguments.json),
     };
@@ -67,30 +67,30 @@ fn backtrace(attempt: &Attempt) -> &[String] {
 }
 
 /// What was done before, and what failed then.
-fn course(tried: &Tried) -> String {
-    let Tried { capsule, cells, calls, .. } = tried;
+fn course(tried: &Reproduction) -> String {
+    let Reproduction { capsule, cells, calls, .. } = tried;
     match capsule.given {
-        Given::Rows { .. } | Given::Watermark(_) => {
+        CapsuleInput::Rows { .. } | CapsuleInput::Watermark(_) => {
             format!("{cells} cells restored, {calls} calls repeated, then call {}", capsule.failed.number)
         }
-        Given::Snapshot { part_bytes_max, .. } => {
+        CapsuleInput::Snapshot { part_bytes_max, .. } => {
             let scope = scope(capsule).unwrap_or_default();
             format!("{cells} cells restored, {calls} calls repeated, then a snapshot ({scope}) in parts of {part_bytes_max} bytes")
         }
-        Given::Start => format!("a fresh instance, {cells} cells to restore, {calls} calls to repeat"),
+        CapsuleInput::Start => format!("a fresh instance, {cells} cells to restore, {calls} calls to repeat"),
     }
 }
 
 /// Which cells a snapshot was to hold.
 fn scope(capsule: &Capsule) -> Option<&'static str> {
     match capsule.given {
-        Given::Snapshot { scope: Scope::Full, .. } => Some("full"),
-        Given::Snapshot { scope: Scope::Delta, .. } => Some("changes"),
+        CapsuleInput::Snapshot { scope: SnapshotScope::Full, .. } => Some("full"),
+        CapsuleInput::Snapshot { scope: SnapshotScope::Delta, .. } => Some("changes"),
         _ => None,
     }
 }
 
-fn text(tried: &Tried) -> String {
+fn text(tried: &Reproduction) -> String {
     let capsule = &tried.capsule;
     let frames = |frames: &[String]| frames.iter().map(|frame| format!("  in {}\n", plain(frame))).collect::<String>();
     let verdict = match (tried.is_reproduced(), tried.is_other_component) {
@@ -114,13 +114,13 @@ fn text(tried: &Tried) -> String {
     )
 }
 
-fn json(tried: &Tried) -> serde_json::Value {
+fn json(tried: &Reproduction) -> serde_json::Value {
     let capsule = &tried.capsule;
     let given = match capsule.given {
-        Given::Rows { .. } => "rows",
-        Given::Watermark(_) => "watermark",
-        Given::Snapshot { .. } => "snapshot",
-        Given::Start => "start",
+        CapsuleInput::Rows { .. } => "rows",
+        CapsuleInput::Watermark(_) => "watermark",
+        CapsuleInput::Snapshot { .. } => "snapshot",
+        CapsuleInput::Start => "start",
     };
     serde_json::json!({
         "job": capsule.job, "operator": capsule.operator, "instance": capsule.instance, "parallelism": capsule.parallelism,

@@ -5,7 +5,7 @@ use super::image::Versioned;
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::checkpoint::faulted::FaultedRow;
 use reprise_core::checkpoint::manifest::{QuarantinedRow, SplitPosition, StagedRef};
-use reprise_core::codec::snapshot::Scope;
+use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::ids::Epoch;
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub enum EpochContent {
     /// From an operator.
     Operator {
         /// Its cells; `None` where none changed.
-        snapshot: Option<(Scope, Vec<Arc<Versioned>>)>,
+        snapshot: Option<(SnapshotScope, Vec<Arc<Versioned>>)>,
         /// The watermark it was told last.
         watermark: i64,
         /// Rows worked on.

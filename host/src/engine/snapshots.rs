@@ -30,7 +30,7 @@ pub(super) enum Turned<T> {
 }
 
 /// A snapshot to be reported; `None` where there is nothing to say.
-type Snapshot = Option<(snapshot::Scope, Vec<Arc<Versioned>>)>;
+type Snapshot = Option<(snapshot::SnapshotScope, Vec<Arc<Versioned>>)>;
 
 /// A snapshot that is being read, or is at its end.
 pub(super) struct UnderWay {
@@ -91,7 +91,7 @@ impl OperatorInstance {
                 return Ok(Turned::Done(None));
             }
             if self.blueprint.chain_length_max > 0 {
-                return Ok(Turned::Done(Some((snapshot::Scope::Delta, self.unreported.take()))));
+                return Ok(Turned::Done(Some((snapshot::SnapshotScope::Delta, self.unreported.take()))));
             }
         }
         // This may fail. Until it has not, changes are unreported and the full snapshot is due: a successor would have nothing to say.
@@ -114,7 +114,7 @@ impl OperatorInstance {
             return Ok(Turned::Done(None));
         }
         self.continues = true;
-        Ok(Turned::Done(Some((snapshot::Scope::Full, full))))
+        Ok(Turned::Done(Some((snapshot::SnapshotScope::Full, full))))
     }
 
     /// Reads what has changed since the last snapshot into the image.

@@ -5,7 +5,7 @@ use crate::engine::{Attempt, Case, Entry, Evidence, Failing, Failure, Input, Ret
 use crate::store::Store;
 use crate::wasm::{self, Call, Folder, GrantError, Grants, GuestError, Identity, Limits, LoadError, Runtime, Settings};
 use bytes::Bytes;
-use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
+use reprise_core::checkpoint::capsule::{CallStamp, Capsule, CapsuleCall, CapsuleCells, CapsuleFault, CapsuleInput, CapsuleRows};
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::{record, snapshot};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
@@ -95,19 +95,19 @@ impl Origin {
             variables: self.grants.0.clone(),
             folders: self.grants.1.clone(),
             open: numbered(case.open),
-            state: case.state.iter().map(|held| Cells::new(held.version, &held.chunk)).collect(),
+            state: case.state.iter().map(|held| CapsuleCells::new(held.version, &held.chunk)).collect(),
             calls: case
                 .calls
                 .iter()
-                .map(|e| Done { call: numbered(e.call), given: given(&e.input), digest: e.returned.digest() })
+                .map(|e| CapsuleCall { call: numbered(e.call), given: given(&e.input), digest: e.returned.digest() })
                 .collect(),
             failed: numbered(case.call),
             given: match &case.failing {
                 Failing::Input(input) => given(input),
                 Failing::Snapshot { scope, part_bytes_max } => {
-                    Given::Snapshot { scope: scope_out(*scope), part_bytes_max: *part_bytes_max }
+                    CapsuleInput::Snapshot { scope: scope_out(*scope), part_bytes_max: *part_bytes_max }
                 }
-                Failing::Start => Given::Start,
+                Failing::Start => CapsuleInput::Start,
             },
             fault: fault(&case.error),
         };
@@ -121,7 +121,7 @@ pub(super) async fn keep(store: &Store, origin: Origin, generation: Generation, 
     let Evidence::Cases(cases) = std::mem::take(evidence) else { return };
     let (origin, instance, epoch) = (Arc::new(origin), Instance(*instance), *epoch);
     if let Some((path, bytes)) = origin.beside().filter(|_| !cases.is_empty())
-        && let Err(cause) = store.create(&path, Bytes::from_owner(Shared(bytes))).await
+        && let Err(cause) = store.create(&path, Bytes::from_owner(SharedBytes(bytes))).await
     {
         tracing::warn!(path, %cause, "the component that capsules name cannot be stored");
     }
@@ -147,38 +147,38 @@ fn bytes(input: &Input) -> u64 {
     if let Input::Rows { rows, .. } = input { rows.size_bytes() as u64 } else { 16 }
 }
 
-fn numbered(call: Call) -> Numbered {
-    Numbered { number: call.number, now_ms: call.now_ms }
+fn numbered(call: Call) -> CallStamp {
+    CallStamp { number: call.number, now_ms: call.now_ms }
 }
 
-fn call(numbered: Numbered) -> Call {
+fn call(numbered: CallStamp) -> Call {
     // How far a guest had slept before is not in a capsule.
     Call { number: numbered.number, now_ms: numbered.now_ms, instant_ns: 0 }
 }
 
-fn given(input: &Input) -> Given {
+fn given(input: &Input) -> CapsuleInput {
     match input {
-        Input::Rows { input, rows } => Given::Rows { input: *input, rows: Rows::new(rows) },
-        Input::Watermark(watermark) => Given::Watermark(*watermark),
+        Input::Rows { input, rows } => CapsuleInput::Rows { input: *input, rows: CapsuleRows::new(rows) },
+        Input::Watermark(watermark) => CapsuleInput::Watermark(*watermark),
     }
 }
 
-fn scope_out(scope: wasm::Scope) -> snapshot::Scope {
+fn scope_out(scope: wasm::Scope) -> snapshot::SnapshotScope {
     match scope {
-        wasm::Scope::Full => snapshot::Scope::Full,
-        wasm::Scope::Changes => snapshot::Scope::Delta,
+        wasm::Scope::Full => snapshot::SnapshotScope::Full,
+        wasm::Scope::Changes => snapshot::SnapshotScope::Delta,
     }
 }
 
-fn scope_in(scope: snapshot::Scope) -> wasm::Scope {
+fn scope_in(scope: snapshot::SnapshotScope) -> wasm::Scope {
     match scope {
-        snapshot::Scope::Full => wasm::Scope::Full,
-        snapshot::Scope::Delta => wasm::Scope::Changes,
+        snapshot::SnapshotScope::Full => wasm::Scope::Full,
+        snapshot::SnapshotScope::Delta => wasm::Scope::Changes,
     }
 }
 
-fn fault(error: &GuestError) -> Fault {
-    Fault {
+fn fault(error: &GuestError) -> CapsuleFault {
+    CapsuleFault {
         call: error.call.to_owned(),
         kind: error.fault.kind().to_owned(),
         message: error.to_string(),
@@ -261,7 +261,7 @@ pub enum CapsuleError {
 
 /// What came of trying a capsule.
 #[derive(Debug)]
-pub struct Tried {
+pub struct Reproduction {
     /// What it is about; the component's bytes, the state and the calls are not in it any more.
     pub capsule: Capsule,
     /// Another component was given than the one that failed.
@@ -274,7 +274,7 @@ pub struct Tried {
     pub attempt: Attempt,
 }
 
-impl Tried {
+impl Reproduction {
     /// The same call failed in the same way at the same place.
     #[must_use]
     pub fn is_reproduced(&self) -> bool {
@@ -291,7 +291,7 @@ impl Tried {
 
 /// What goes along with a capsule.
 #[derive(Debug, Default)]
-pub struct Beside {
+pub struct CapsuleExtras {
     /// Another component than the one in it.
     pub component: Option<PathBuf>,
     /// Values of the environment variables that the operator was granted.
@@ -300,7 +300,7 @@ pub struct Beside {
     pub folders: Vec<(String, PathBuf)>,
 }
 
-impl Beside {
+impl CapsuleExtras {
     /// What the operator is granted again; all that it was granted must be there.
     fn grants(&self, capsule: &Capsule) -> Result<Grants, CapsuleError> {
         let missing = |what: String, option: String| CapsuleError::Ungranted { what, option };
@@ -323,7 +323,7 @@ impl Beside {
 ///
 /// # Errors
 /// See [`CapsuleError`].
-pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
+pub fn reproduce_capsule(path: &Path, beside: &CapsuleExtras) -> Result<Reproduction, CapsuleError> {
     let read = |path: &Path| std::fs::read(path).map_err(|source| CapsuleError::Read { path: path.to_owned(), source });
     let damaged = |why: String| CapsuleError::Damaged { path: path.to_owned(), why };
     let mut capsule: Capsule = record::decode(&read(path)?).map_err(|error| damaged(error.to_string()))?;
@@ -339,7 +339,7 @@ pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
     let loaded = Runtime::new(&settings)?.load(&bytes)?.granted(grants)?;
     let identity = Identity { job: capsule.job.clone(), operator: capsule.operator.clone(), instance: capsule.instance.0, seed: 0 };
     let attempt = reproduce(&loaded, &capsule.config, &limits, identity, &case);
-    Ok(Tried {
+    Ok(Reproduction {
         is_other_component: loaded.digest() != capsule.component,
         cells: case.state.iter().map(|held| held.chunk.len()).sum(),
         calls: case.calls.len(),
@@ -365,38 +365,41 @@ fn find_beside(capsule: &Path, digest: Digest) -> Option<Vec<u8>> {
 }
 
 /// Bytes that several hold.
-pub(super) struct Shared(pub Arc<Vec<u8>>);
+pub(super) struct SharedBytes(pub Arc<Vec<u8>>);
 
-impl AsRef<[u8]> for Shared {
+impl AsRef<[u8]> for SharedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-fn input(given: Given) -> Result<Input, String> {
+fn input(given: CapsuleInput) -> Result<Input, String> {
     match given {
-        Given::Rows { input, rows } => Ok(Input::Rows { input, rows: rows.batch()? }),
-        Given::Watermark(watermark) => Ok(Input::Watermark(watermark)),
-        Given::Snapshot { .. } | Given::Start => Err("a call that succeeded was given neither rows nor a watermark".to_owned()),
+        CapsuleInput::Rows { input, rows } => Ok(Input::Rows { input, rows: rows.batch()? }),
+        CapsuleInput::Watermark(watermark) => Ok(Input::Watermark(watermark)),
+        CapsuleInput::Snapshot { .. } | CapsuleInput::Start => {
+            Err("a call that succeeded was given neither rows nor a watermark".to_owned())
+        }
     }
 }
 
 /// Takes state and calls out of a capsule.
 fn case(capsule: &mut Capsule) -> Result<Case, String> {
-    let versioned = |cells: Cells| {
+    let versioned = |cells: CapsuleCells| {
         let version = cells.version;
         cells.chunk().map(|chunk| Arc::new(Versioned { version, chunk }))
     };
-    let done =
-        |done: Done| Ok(Arc::new(Entry { input: input(done.given)?, call: call(done.call), returned: Returned::known_by(done.digest) }));
+    let done = |done: CapsuleCall| {
+        Ok(Arc::new(Entry { input: input(done.given)?, call: call(done.call), returned: Returned::known_by(done.digest) }))
+    };
     Ok(Case {
         parallelism: capsule.parallelism,
         open: call(capsule.open),
         state: std::mem::take(&mut capsule.state).into_iter().map(versioned).collect::<Result<_, String>>()?,
         calls: std::mem::take(&mut capsule.calls).into_iter().map(done).collect::<Result<_, String>>()?,
         failing: match capsule.given.clone() {
-            Given::Snapshot { scope, part_bytes_max } => Failing::Snapshot { scope: scope_in(scope), part_bytes_max },
-            Given::Start => Failing::Start,
+            CapsuleInput::Snapshot { scope, part_bytes_max } => Failing::Snapshot { scope: scope_in(scope), part_bytes_max },
+            CapsuleInput::Start => Failing::Start,
             given => Failing::Input(input(given)?),
         },
         call: call(capsule.failed),

@@ -29,12 +29,12 @@ mod sweep;
 mod take_up;
 mod tidy;
 
-pub use capsule::{Beside, CapsuleError, Tried, replay};
+pub use capsule::{CapsuleError, CapsuleExtras, Reproduction, reproduce_capsule};
 pub use error::{Error, Kind};
 pub use notice::{CheckpointNotice, Notice, Watch};
-pub use opening::Start;
+pub use opening::StartFrom;
 pub use prepare::{Prepared, grants_of, open_store, open_store_with_names, prepare, workers_of};
-pub use replay::{Asked, By, Chosen as ChosenRows, ask as ask_for_rows, drop_rows};
+pub use replay::{ChosenRows, Requester, RowCounts, ask as ask_for_rows, drop_rows};
 pub use resume::{Resumed, ask as ask_to_resume};
 pub use run::{Ending, Options, run};
 pub use savepoint::{ask as ask_for_savepoint, remove as remove_savepoint};

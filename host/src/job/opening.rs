@@ -23,7 +23,7 @@ const READS_AT_ONCE: usize = 8;
 
 /// Which checkpoint a run begins with, as whoever starts it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
+pub enum StartFrom {
     /// That of an epoch. Later ones are given up.
     Epoch(Epoch),
     /// A savepoint, by its name. Checkpoints after it are given up.
@@ -31,7 +31,7 @@ pub enum Start {
 }
 
 /// A checkpoint that was read whole.
-pub(super) struct Checkpoint {
+pub(super) struct LoadedCheckpoint {
     /// Its manifest.
     pub manifest: Manifest,
     /// The chunks of every snapshot object, by path.
@@ -42,15 +42,15 @@ pub(super) struct Checkpoint {
 pub(super) type Chunks = BTreeMap<String, Vec<Chunk>>;
 
 /// A job that was taken up.
-pub(super) struct Opened {
+pub(super) struct RecoveredRun {
     /// What was found and written.
     pub up: RecoveredJob,
     /// The base with its state.
-    pub checkpoint: Option<Checkpoint>,
+    pub checkpoint: Option<LoadedCheckpoint>,
 }
 
 /// Who opens, and with what.
-pub(super) struct Opener<'a> {
+pub(super) struct RecoveryDriver<'a> {
     pub store: &'a Store,
     pub job: &'a str,
     pub clock: &'a Clock,
@@ -70,14 +70,14 @@ pub(super) fn failed(doing: &'static str) -> impl Fn(StoreError) -> Error {
     move |error| Error::Store { doing, error }
 }
 
-impl Opener<'_> {
+impl RecoveryDriver<'_> {
     /// Claims the job and takes it up. `beginning`: what a new job begins with.
-    pub async fn open(&self, start: Option<&Start>, beginning: Manifest) -> Result<Opened, Error> {
+    pub async fn open(&self, start: Option<&StartFrom>, beginning: Manifest) -> Result<RecoveredRun, Error> {
         let mut chunks = None;
         let from = match start {
             None => RecoverFrom::Newest,
-            Some(Start::Epoch(epoch)) => RecoverFrom::Epoch(*epoch),
-            Some(Start::Savepoint(name)) => {
+            Some(StartFrom::Epoch(epoch)) => RecoverFrom::Epoch(*epoch),
+            Some(StartFrom::Savepoint(name)) => {
                 let mut checkpoint = read_savepoint(self.store, self.job, name).await?;
                 let left = self.store.list(paths::SNAPSHOTS).await.map_err(failed("list snapshots"))?;
                 let newest = left.iter().filter_map(|entry| paths::snapshot_origin(&entry.path)).map(|(_, generation)| generation).max();
@@ -100,8 +100,8 @@ impl Opener<'_> {
                 RecoveryStep::Refused(refusal) => return Err(self.refused(refusal)),
                 RecoveryStep::RecoveredJob(up) => {
                     let manifest = up.base.clone();
-                    let checkpoint = manifest.map(|manifest| Checkpoint { manifest, chunks: chunks.take().unwrap_or_default() });
-                    return Ok(Opened { up: *up, checkpoint });
+                    let checkpoint = manifest.map(|manifest| LoadedCheckpoint { manifest, chunks: chunks.take().unwrap_or_default() });
+                    return Ok(RecoveredRun { up: *up, checkpoint });
                 }
             };
             let answer = match ask {
@@ -214,14 +214,14 @@ pub(super) async fn savepoints(objects: &Store, job: &str) -> Result<BTreeMap<St
     Ok(found)
 }
 
-async fn read_savepoint(objects: &Store, job: &str, name: &str) -> Result<Checkpoint, Error> {
+async fn read_savepoint(objects: &Store, job: &str, name: &str) -> Result<LoadedCheckpoint, Error> {
     let none = |reason: String| Error::NoCheckpoint { reasons: format!("\n  savepoint `{name}`: {reason}") };
     let path = paths::savepoint(name).ok_or_else(|| none("no savepoint can have this name".to_owned()))?;
     let read = read_manifest_at(objects, job, &path, None).await?;
     let manifest = read.ok_or_else(|| none(format!("`{path}` does not exist")))?.map_err(none)?;
     let none = |reason: String| Error::NoCheckpoint { reasons: format!("\n  savepoint `{name}`: {reason}") };
     let chunks = read_snapshots(objects, job, &manifest).await?.map_err(none)?;
-    Ok(Checkpoint { manifest, chunks })
+    Ok(LoadedCheckpoint { manifest, chunks })
 }
 
 /// Reads and verifies every snapshot that a manifest needs; what is wrong is told as text.

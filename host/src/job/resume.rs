@@ -11,7 +11,7 @@
 use super::error::Error;
 use super::notice::{Notice, Watch};
 use super::opening::{self, failed};
-use super::replay::By;
+use super::replay::Requester;
 use crate::engine::{Control, Event, Guard};
 use crate::store::{Created, Store, StoreError};
 use bytes::Bytes;
@@ -112,7 +112,7 @@ pub struct Resumed {
 }
 
 /// A request that was left.
-struct Left {
+struct LeftRequest {
     operator: String,
     path: String,
     not_paused: String,
@@ -124,7 +124,7 @@ struct Left {
 ///
 /// # Errors
 /// [`Error::Resume`] where nobody answered in time: requests are taken back then, save those of others. [`Error::Store`].
-pub async fn ask(store: &Store, operators: &[String], by: By, wait: Duration) -> Result<Vec<Resumed>, Error> {
+pub async fn ask(store: &Store, operators: &[String], by: Requester, wait: Duration) -> Result<Vec<Resumed>, Error> {
     let refused =
         |operator: &str, what: &str, help: &str| Error::Resume { operator: operator.into(), what: what.into(), help: help.into() };
     let mut left = Vec::new();
@@ -134,7 +134,7 @@ pub async fn ask(store: &Store, operators: &[String], by: By, wait: Duration) ->
         let request = Resume { operator: operator.clone(), writer: by.writer, asked_ms: by.now_ms };
         let bytes = record::encode(&request).map_err(|error| Error::Internal(format!("a request: {error}")))?;
         let created = store.create(&path, Bytes::from(bytes)).await.map_err(failed("leave a request"))?;
-        left.push(Left { operator: operator.clone(), path, not_paused, is_joined: created == Created::Exists });
+        left.push(LeftRequest { operator: operator.clone(), path, not_paused, is_joined: created == Created::Exists });
     }
     let deadline = tokio::time::Instant::now() + wait;
     loop {
@@ -159,7 +159,7 @@ pub async fn ask(store: &Store, operators: &[String], by: By, wait: Duration) ->
 }
 
 /// Reads the answer to a request that is gone, and takes it away.
-async fn was_paused(store: &Store, request: &Left, writer: u64) -> Result<bool, Error> {
+async fn was_paused(store: &Store, request: &LeftRequest, writer: u64) -> Result<bool, Error> {
     let Some(bytes) = store.get(&request.not_paused).await.map_err(failed("read the answer"))? else { return Ok(true) };
     let is_ours = record::decode::<Resume>(&bytes).is_ok_and(|answer| answer.writer == writer);
     if is_ours {

@@ -14,9 +14,9 @@ mod assembly;
 mod attempt;
 mod fit;
 mod inputs;
-mod look;
 mod options;
 mod outputs;
+mod seen_sinks;
 
 use super::capsule;
 use super::error::Error;

@@ -7,7 +7,7 @@
 //!  core::verify: generate, recut, compare, judge          (pure)
 //!        ^
 //!  trial ── the calls, and what they give straight through
-//!    └──> outputs, snapshots, restores, memory ── checks, each in many rounds ──> Report
+//!    └──> outputs, snapshots, restores, memory ── checks, each in many rounds ──> VerifyReport
 //! bench ── one instance: open, play, read, restore
 //! ```
 //! It knows guests and their rows, and no jobs, stores or dataflows. Everything follows from the seed; no clock is looked at.
@@ -22,15 +22,15 @@ mod snapshots;
 mod trial;
 
 pub use bench::RUN_OUTPUT_BYTES_MAX;
-pub use input::{Given, INPUT_BYTES_MAX, INPUT_ROWS_MAX, InputFormat, read};
-pub use settings::Settings;
+pub use input::{INPUT_BYTES_MAX, INPUT_ROWS_MAX, InputFormat, InputRows, read};
+pub use settings::VerifySettings;
 pub use trial::Coverage;
 
 use crate::wasm::{Component, GuestError};
-use bench::{Bench, Life, Tried};
+use bench::{Bench, FindingOr, InstanceCircumstances};
 use reprise_core::description::{Description, SlotKind};
-use reprise_core::verify::{Cause, Check, Finding, Random, Script, Verdict};
-use trial::Trial;
+use reprise_core::verify::{Cause, Check, Finding, Script, SeededRandom, Verdict};
+use trial::OperatorTrial;
 
 /// Rounds of each check, unless more or fewer are asked for.
 pub const ROUNDS: u32 = 24;
@@ -41,7 +41,7 @@ pub const INSTANCES_MAX: u32 = 8;
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct VerifyProgress {
     /// The check under way.
     pub check: Check,
     /// Its round, from 0.
@@ -54,7 +54,7 @@ pub struct Progress {
 
 /// What came of all checks.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct VerifyReport {
     /// What the operator says it is.
     pub description: Description,
     /// What the rows were.
@@ -67,7 +67,7 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
-impl Report {
+impl VerifyReport {
     /// Checks that failed.
     #[must_use]
     pub fn failed(&self) -> usize {
@@ -99,7 +99,7 @@ pub enum VerifyError {
     NoRows,
 }
 
-type Run = fn(&Trial, &mut Random) -> Tried<()>;
+type Run = fn(&OperatorTrial, &mut SeededRandom) -> FindingOr<()>;
 
 /// The checks behind the reference, and whether chance has a part in them.
 const CHECKS: [(Check, Run, bool); 14] = [
@@ -125,13 +125,13 @@ const CHECKS: [(Check, Run, bool); 14] = [
 /// Where the operator cannot be opened, or the rows do not fit it. What is wrong with it otherwise is in the report.
 pub fn verify(
     component: &Component,
-    given: Option<&Given>,
-    settings: &Settings,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Report, VerifyError> {
+    given: Option<&InputRows>,
+    settings: &VerifySettings,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> Result<VerifyReport, VerifyError> {
     let description = component.describe().map_err(VerifyError::Guest)?;
     let bench = Bench { component: component.clone(), description, config: settings.config.clone(), limits: settings.limits.clone() };
-    bench.open_within(Life::default(), &bench.limits).map_err(|error| match error.call {
+    bench.open_within(InstanceCircumstances::default(), &bench.limits).map_err(|error| match error.call {
         "open" => VerifyError::Config(error),
         _ => VerifyError::Guest(error),
     })?;
@@ -145,12 +145,12 @@ pub fn verify(
     Ok(check_all(bench, script, rows, settings, progress))
 }
 
-fn of_files(bench: &Bench, given: &Given, settings: &Settings) -> Result<(Script, String), VerifyError> {
+fn of_files(bench: &Bench, given: &InputRows, settings: &VerifySettings) -> Result<(Script, String), VerifyError> {
     let (files, inputs) = (given.files.len(), bench.description.inputs.len());
     if files != 1 && files != inputs {
         return Err(VerifyError::Inputs { files, inputs });
     }
-    let script = Script::of_rows(&given.files, inputs as u32, given.has_times, &mut Random::new(settings.seed));
+    let script = Script::of_rows(&given.files, inputs as u32, given.has_times, &mut SeededRandom::new(settings.seed));
     if script.rows() == 0 {
         return Err(VerifyError::NoRows);
     }
@@ -164,18 +164,24 @@ fn of_files(bench: &Bench, given: &Given, settings: &Settings) -> Result<(Script
     Ok((script, rows))
 }
 
-fn check_all(bench: Bench, script: Script, rows: String, settings: &Settings, progress: &mut dyn FnMut(Progress)) -> Report {
+fn check_all(
+    bench: Bench,
+    script: Script,
+    rows: String,
+    settings: &VerifySettings,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> VerifyReport {
     let rounds = |is_drawn: bool| if is_drawn { settings.rounds } else { 1 };
     let all = 1 + CHECKS.iter().map(|(.., is_drawn)| u64::from(rounds(*is_drawn))).sum::<u64>();
-    progress(Progress { check: Check::Run, round: 0, done: 0, all });
+    progress(VerifyProgress { check: Check::Run, round: 0, done: 0, all });
     let description = bench.description.clone();
-    let trial = match Trial::new(bench, script) {
+    let trial = match OperatorTrial::new(bench, script) {
         Ok(trial) => trial,
         Err(finding) => {
             let mut verdicts = vec![(Check::Run, Verdict::Failed(finding))];
             let skipped = || Verdict::NotApplicable("the straight run failed".to_owned());
             verdicts.extend(CHECKS.iter().map(|(check, ..)| (*check, skipped())));
-            return Report { description, rows, coverage: None, verdicts, warnings: Vec::new() };
+            return VerifyReport { description, rows, coverage: None, verdicts, warnings: Vec::new() };
         }
     };
     let mut verdicts = vec![(Check::Run, Verdict::Passed { rounds: 1 })];
@@ -185,7 +191,7 @@ fn check_all(bench: Bench, script: Script, rows: String, settings: &Settings, pr
         let verdict = match trial.is_beside(check) {
             Some(why) => Verdict::NotApplicable(why),
             None => {
-                let mut tell = |round| progress(Progress { check, round, done: done + u64::from(round), all });
+                let mut tell = |round| progress(VerifyProgress { check, round, done: done + u64::from(round), all });
                 check_rounds(&trial, check, run, rounds, settings.seed, &mut tell)
             }
         };
@@ -194,13 +200,13 @@ fn check_all(bench: Bench, script: Script, rows: String, settings: &Settings, pr
     }
     connect_findings(&mut verdicts);
     let warnings = warnings(&trial);
-    Report { description, rows, coverage: Some(trial.coverage), verdicts, warnings }
+    VerifyReport { description, rows, coverage: Some(trial.coverage), verdicts, warnings }
 }
 
-fn check_rounds(trial: &Trial, check: Check, run: Run, rounds: u32, seed: u64, tell: &mut dyn FnMut(u32)) -> Verdict {
+fn check_rounds(trial: &OperatorTrial, check: Check, run: Run, rounds: u32, seed: u64, tell: &mut dyn FnMut(u32)) -> Verdict {
     for round in 0..rounds {
         tell(round);
-        let mut random = Random::of_round(seed, check as u64, u64::from(round));
+        let mut random = SeededRandom::of_round(seed, check as u64, u64::from(round));
         if let Err(mut finding) = run(trial, &mut random) {
             finding.round = round;
             return Verdict::Failed(finding);
@@ -225,7 +231,7 @@ fn connect_findings(verdicts: &mut [(Check, Verdict)]) {
     }
 }
 
-fn warnings(trial: &Trial) -> Vec<String> {
+fn warnings(trial: &OperatorTrial) -> Vec<String> {
     let Coverage { rows, emitted, refused, cells, .. } = &trial.coverage;
     let slots = &trial.bench.description.slots;
     let mut warnings = Vec::new();
@@ -251,6 +257,6 @@ fn warnings(trial: &Trial) -> Vec<String> {
 /// Findings cross no thread, reports may.
 const _: fn() = || {
     fn sent<T: Send>() {}
-    sent::<Report>();
+    sent::<VerifyReport>();
     sent::<Box<Finding>>();
 };

@@ -7,7 +7,7 @@ use crate::shape;
 use crate::snapshot;
 use crate::world::Sim;
 use reprise_core::cells::Chunk;
-use reprise_core::codec::snapshot::Scope;
+use reprise_core::codec::snapshot::SnapshotScope;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -116,7 +116,7 @@ impl Guest {
     ///
     /// # Errors
     /// It is dead.
-    pub fn read(&mut self, sim: &Sim, scope: Scope, struck: bool) -> Result<Vec<Rc<Chunk>>, Trapped> {
+    pub fn read(&mut self, sim: &Sim, scope: SnapshotScope, struck: bool) -> Result<Vec<Rc<Chunk>>, Trapped> {
         if self.is_dead {
             sim.fail("an instance that had failed was asked for a snapshot");
         }
@@ -126,8 +126,8 @@ impl Guest {
             return Err(Trapped);
         }
         let chunks = match scope {
-            Scope::Full => snapshot::chunks(&self.cells, self.cells.keys()),
-            Scope::Delta => snapshot::chunks(&self.cells, changed.iter()),
+            SnapshotScope::Full => snapshot::chunks(&self.cells, self.cells.keys()),
+            SnapshotScope::Delta => snapshot::chunks(&self.cells, changed.iter()),
         };
         Ok(chunks.into_iter().map(Rc::new).collect())
     }

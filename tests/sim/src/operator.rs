@@ -13,7 +13,7 @@ use crate::trouble::Then;
 use crate::world::Sim;
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
-use reprise_core::codec::snapshot::Scope;
+use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::failure::blame::PASSES_MAX;
 use reprise_core::failure::pace::Pace;
 use reprise_core::failure::search::Search;
@@ -265,7 +265,7 @@ impl OperatorInstance {
         Ok(())
     }
 
-    async fn read_snapshot(&mut self, scope: Scope) -> Result<Vec<Rc<Chunk>>, Trapped> {
+    async fn read_snapshot(&mut self, scope: SnapshotScope) -> Result<Vec<Rc<Chunk>>, Trapped> {
         self.sim.pause(0, 2).await;
         let struck = self.sim.strikes_other_call();
         match &mut self.guest {
@@ -275,7 +275,7 @@ impl OperatorInstance {
     }
 
     /// The snapshot of an epoch.
-    async fn snapshot(&mut self) -> Result<Option<(Scope, Vec<Rc<Chunk>>)>, Trapped> {
+    async fn snapshot(&mut self) -> Result<Option<(SnapshotScope, Vec<Rc<Chunk>>)>, Trapped> {
         let is_asked = self.run.flow.borrow().ask_full.contains(&self.at);
         if self.continues && !is_asked {
             self.save_changes().await?;
@@ -283,13 +283,13 @@ impl OperatorInstance {
                 return Ok(None);
             }
             if self.sim.plan.chain_length_max > 0 {
-                return Ok(Some((Scope::Delta, std::mem::take(&mut self.unreported))));
+                return Ok(Some((SnapshotScope::Delta, std::mem::take(&mut self.unreported))));
             }
             if self.sim.is_broken(Mutation::FullForgetsChanges) {
                 self.unreported.clear();
             }
         }
-        let full = self.read_snapshot(Scope::Full).await?;
+        let full = self.read_snapshot(SnapshotScope::Full).await?;
         self.run.flow.borrow_mut().ask_full.remove(&self.at);
         self.unreported.clear();
         self.log.clear();
@@ -304,7 +304,7 @@ impl OperatorInstance {
             return Ok(None);
         }
         self.continues = true;
-        Ok(Some((Scope::Full, full)))
+        Ok(Some((SnapshotScope::Full, full)))
     }
 
     /// Reads what has changed since the last snapshot into the image.
@@ -313,7 +313,7 @@ impl OperatorInstance {
             self.log.clear();
         }
         let began = self.sim.now();
-        let changes = self.read_snapshot(Scope::Delta).await?;
+        let changes = self.read_snapshot(SnapshotScope::Delta).await?;
         self.pace.note_snapshot(millis(self.sim.now() - began));
         if !self.sim.is_broken(Mutation::LogNotCleared) {
             self.log.clear();

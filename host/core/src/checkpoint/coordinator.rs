@@ -16,7 +16,7 @@
 
 use super::chain::ChainLimits;
 use super::manifest::{InstanceState, Manifest, ObjectRef, OperatorState, SinkState, SourceState, SplitPosition, StagedRef};
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use crate::description::Slot;
 use crate::ids::{Digest, Epoch, Generation};
 pub use crate::topology::Node;
@@ -520,7 +520,7 @@ fn apply(state: &mut Manifest, report: Report) {
         (Node::Operator(place), Content::Operator { snapshot, watermark, rows, rejected, quarantine }) => {
             let Some(instance) = state.operators.get_mut(place).and_then(|o| o.instances.get_mut(index)) else { return };
             if let Some(object) = snapshot {
-                if object.scope == Scope::Full {
+                if object.scope == SnapshotScope::Full {
                     instance.chain.clear();
                 }
                 instance.chain.push(object);

@@ -5,7 +5,7 @@
 //! length to a limit, on both sides: whoever writes cuts to them, whoever reads refuses more.
 
 use super::manifest::QuarantinedRow;
-use crate::codec::frame::Kind;
+use crate::codec::frame::FrameKind;
 use crate::codec::record::Record;
 use crate::ids::{Digest, Epoch, Instance};
 use bincode::{Decode, Encode};
@@ -39,7 +39,7 @@ pub struct FaultedRows {
 }
 
 impl Record for FaultedRows {
-    const KIND: Kind = Kind::Fault;
+    const KIND: FrameKind = FrameKind::Fault;
 }
 
 /// A row on which a call failed, with all that is needed to send it again and to find the cause.

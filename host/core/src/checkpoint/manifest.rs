@@ -1,8 +1,8 @@
 //! The manifest: the object whose existence is the checkpoint. It names everything that the checkpoint needs.
 
-use crate::codec::frame::Kind;
+use crate::codec::frame::FrameKind;
 use crate::codec::record::Record;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use crate::description::Slot;
 use crate::ids::{Digest, Epoch, Generation, Instance, Life};
 use bincode::{Decode, Encode};
@@ -40,7 +40,7 @@ pub struct Manifest {
 }
 
 impl Record for Manifest {
-    const KIND: Kind = Kind::Manifest;
+    const KIND: FrameKind = FrameKind::Manifest;
 }
 
 /// State of one operator.
@@ -77,7 +77,7 @@ pub struct ObjectRef {
     /// Its name below the job's folder.
     pub path: String,
     /// Whole or changed cells; `Full` for quarantine objects.
-    pub scope: Scope,
+    pub scope: SnapshotScope,
     /// Its length in bytes.
     pub bytes: u64,
     /// XXH3-64 of all of its bytes.
@@ -159,7 +159,7 @@ pub struct Claim {
 }
 
 impl Record for Claim {
-    const KIND: Kind = Kind::Claim;
+    const KIND: FrameKind = FrameKind::Claim;
 }
 
 /// The life of a job in its store. Made once, before the first run touches any output; whoever holds output for the job knows it by this.
@@ -174,7 +174,7 @@ pub struct Identity {
 }
 
 impl Record for Identity {
-    const KIND: Kind = Kind::Identity;
+    const KIND: FrameKind = FrameKind::Identity;
 }
 
 /// A request for a savepoint, left in the store for the host that runs the job.
@@ -191,7 +191,7 @@ pub struct Request {
 }
 
 impl Record for Request {
-    const KIND: Kind = Kind::Request;
+    const KIND: FrameKind = FrameKind::Request;
 }
 
 /// A request to end the pause of an operator, left in the store for the host that runs the job. Where there is no pause, the answer is the
@@ -207,7 +207,7 @@ pub struct Resume {
 }
 
 impl Record for Resume {
-    const KIND: Kind = Kind::Resume;
+    const KIND: FrameKind = FrameKind::Resume;
 }
 
 /// Rows that one instance refused in one epoch.
@@ -224,7 +224,7 @@ pub struct Quarantine {
 }
 
 impl Record for Quarantine {
-    const KIND: Kind = Kind::Quarantine;
+    const KIND: FrameKind = FrameKind::Quarantine;
 }
 
 /// A row that was refused, with all that is needed to send it again.

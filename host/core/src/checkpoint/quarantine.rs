@@ -21,7 +21,7 @@ use super::faulted::{FaultedRow, FaultedRows};
 use super::manifest::{Manifest, Quarantine, QuarantinedRow};
 use super::{lineage, paths};
 use crate::codec::CodecError;
-use crate::codec::frame::{self, Kind};
+use crate::codec::frame::{self, FrameKind};
 use crate::codec::record::{self, Record};
 use crate::ids::{Epoch, Generation, Instance};
 use bincode::{Decode, Encode};
@@ -170,7 +170,7 @@ pub struct Dropped {
 }
 
 impl Record for Dropped {
-    const KIND: Kind = Kind::Dropped;
+    const KIND: FrameKind = FrameKind::Dropped;
 }
 
 /// A request to send rows again, all of them to one input.
@@ -187,7 +187,7 @@ pub struct Replay {
 }
 
 impl Record for Replay {
-    const KIND: Kind = Kind::Replay;
+    const KIND: FrameKind = FrameKind::Replay;
 }
 
 impl Replay {
@@ -207,25 +207,25 @@ pub struct Replayed {
 }
 
 impl Record for Replayed {
-    const KIND: Kind = Kind::Replayed;
+    const KIND: FrameKind = FrameKind::Replayed;
 }
 
 /// An object in quarantine, of either kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Held {
+pub enum QuarantineObject {
     /// Rows that were refused.
     Refused(Quarantine),
     /// Rows on which an operator failed.
     Faulted(FaultedRows),
 }
 
-impl Held {
+impl QuarantineObject {
     /// Reads an object, of whichever kind it is.
     ///
     /// # Errors
     /// As [`record::decode`]; faulted rows beyond their limits.
     pub fn read(bytes: &[u8]) -> Result<Self, CodecError> {
-        if frame::read(bytes)?.0.kind != Kind::Fault as u16 {
+        if frame::read(bytes)?.0.kind != FrameKind::Fault as u16 {
             return record::decode(bytes).map(Self::Refused);
         }
         let faulted: FaultedRows = record::decode(bytes)?;

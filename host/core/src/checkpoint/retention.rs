@@ -151,7 +151,7 @@ impl Retention {
 mod tests {
     use super::*;
     use crate::checkpoint::manifest::{InstanceState, ObjectRef, OperatorState};
-    use crate::codec::snapshot::Scope;
+    use crate::codec::snapshot::SnapshotScope;
     use crate::ids::{Digest, Instance};
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
 
     /// A manifest that needs this snapshot.
     fn naming(path: String) -> Manifest {
-        let object = ObjectRef { scope: Scope::Full, bytes: 1, checksum: 1, entries: 1, path };
+        let object = ObjectRef { scope: SnapshotScope::Full, bytes: 1, checksum: 1, entries: 1, path };
         let instances = vec![InstanceState { chain: vec![object], ..InstanceState::default() }];
         let operator = OperatorState { name: "o".into(), component: Digest([0; 32]), slots: vec![], instances };
         Manifest {

@@ -2,9 +2,9 @@
 
 /// SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct SeededRandom(u64);
 
-impl Random {
+impl SeededRandom {
     /// Of a seed always the same numbers.
     #[must_use]
     pub fn new(seed: u64) -> Self {
@@ -76,15 +76,20 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_numbers_and_rounds_differ() {
-        let draw = |mut random: Random| [random.number(), random.number()];
-        assert_eq!(draw(Random::of_round(1, 2, 3)), draw(Random::of_round(1, 2, 3)));
-        let others = [Random::of_round(2, 2, 3), Random::of_round(1, 3, 3), Random::of_round(1, 2, 4), Random::of_round(1, 3, 2)];
-        assert!(others.into_iter().all(|other| draw(other) != draw(Random::of_round(1, 2, 3))));
+        let draw = |mut random: SeededRandom| [random.number(), random.number()];
+        assert_eq!(draw(SeededRandom::of_round(1, 2, 3)), draw(SeededRandom::of_round(1, 2, 3)));
+        let others = [
+            SeededRandom::of_round(2, 2, 3),
+            SeededRandom::of_round(1, 3, 3),
+            SeededRandom::of_round(1, 2, 4),
+            SeededRandom::of_round(1, 3, 2),
+        ];
+        assert!(others.into_iter().all(|other| draw(other) != draw(SeededRandom::of_round(1, 2, 3))));
     }
 
     #[test]
     fn places_rise_and_stay_within_their_bounds() {
-        let mut random = Random::new(7);
+        let mut random = SeededRandom::new(7);
         for _ in 0..100 {
             let places = random.places(5, 9);
             assert!(!places.is_empty() && places.windows(2).all(|pair| pair[0] < pair[1]) && places.iter().all(|&place| place <= 9));
@@ -95,7 +100,7 @@ mod tests {
     #[test]
     fn shuffling_loses_nothing() {
         let mut all: Vec<u32> = (0..50).collect();
-        Random::new(1).shuffle(&mut all);
+        SeededRandom::new(1).shuffle(&mut all);
         assert!(!all.is_sorted());
         all.sort_unstable();
         assert_eq!(all, (0..50).collect::<Vec<_>>());

@@ -1,6 +1,6 @@
 //! The input of a run as a list of calls, and the other lists that mean the same.
 
-use super::Random;
+use super::SeededRandom;
 use crate::batch::{Batch, Row};
 use crate::keying;
 
@@ -42,7 +42,7 @@ impl Script {
 
     /// The same rows and watermarks in the same order, in batches that are cut at other places.
     #[must_use]
-    pub fn recut(&self, random: &mut Random) -> Self {
+    pub fn recut(&self, random: &mut SeededRandom) -> Self {
         // Long batches and single rows in one run: what goes wrong with batches goes wrong at their ends.
         self.regroup(|left| match random.below(4) {
             0 => 1,
@@ -120,7 +120,7 @@ impl Script {
     /// A script of rows that are given: one batch for each input, or one for all inputs, which take turns then. Watermarks come between
     /// where rows have times, none of them before its time, and the end of the input comes last.
     #[must_use]
-    pub fn of_rows(given: &[Batch], inputs: u32, has_times: bool, random: &mut Random) -> Self {
+    pub fn of_rows(given: &[Batch], inputs: u32, has_times: bool, random: &mut SeededRandom) -> Self {
         let mut rest: Vec<(usize, usize)> =
             given.iter().enumerate().map(|(file, rows)| (file, rows.len())).filter(|(_, left)| *left > 0).collect();
         let mut steps = Vec::new();
@@ -144,7 +144,7 @@ impl Script {
 }
 
 /// Puts watermarks in, each as late as the rows behind it allow.
-fn with_watermarks(steps: Vec<Step>, random: &mut Random) -> Vec<Step> {
+fn with_watermarks(steps: Vec<Step>, random: &mut SeededRandom) -> Vec<Step> {
     let mut earliest = i64::MAX;
     let mut behind: Vec<i64> = Vec::with_capacity(steps.len());
     for step in steps.iter().rev() {
@@ -192,9 +192,9 @@ mod tests {
 
     #[test]
     fn cutting_anew_changes_neither_rows_nor_their_order() {
-        let script = generate(Shape::Words, 2, 300, &mut Random::new(3));
+        let script = generate(Shape::Words, 2, 300, &mut SeededRandom::new(3));
         for seed in 0..20 {
-            let recut = script.recut(&mut Random::new(seed));
+            let recut = script.recut(&mut SeededRandom::new(seed));
             assert_eq!(flat(&recut), flat(&script));
             assert_ne!(recut, script);
             assert!(recut.batches().all(|rows| !rows.is_empty()));
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn every_row_is_dealt_to_the_owner_of_its_key() {
-        let script = generate(Shape::Words, 1, 300, &mut Random::new(3));
+        let script = generate(Shape::Words, 1, 300, &mut SeededRandom::new(3));
         let dealt = script.dealt(3);
         for (instance, share) in dealt.iter().enumerate() {
             assert_eq!(share.steps.len(), script.steps.len());
@@ -219,7 +219,7 @@ mod tests {
     fn given_rows_keep_their_order_and_no_watermark_is_early() {
         let rows = |times: std::ops::Range<i64>| batch(times.map(|time| Row { time: time * 10 + time % 3, key: b"k", value: b"" }));
         let given = [rows(0..400), rows(100..300)];
-        let script = Script::of_rows(&given, 2, true, &mut Random::new(5));
+        let script = Script::of_rows(&given, 2, true, &mut SeededRandom::new(5));
         let (mut seen, mut told, mut watermarks) = (vec![Batch::new(), Batch::new()], i64::MIN, 0);
         for step in &script.steps {
             match step {
@@ -236,16 +236,16 @@ mod tests {
         assert_eq!(seen, given);
         assert!(told == i64::MAX && watermarks > 2);
 
-        let alone = Script::of_rows(&given[..1], 3, false, &mut Random::new(5));
+        let alone = Script::of_rows(&given[..1], 3, false, &mut SeededRandom::new(5));
         assert_eq!(alone.rows(), 400);
         assert_eq!(alone.steps.iter().filter(|step| matches!(step, Step::Watermark(_))).count(), 1);
         assert!((0..3).all(|of| alone.steps.iter().any(|step| matches!(step, Step::Rows { input, .. } if *input == of))));
-        assert_eq!(Script::of_rows(&[Batch::new()], 1, true, &mut Random::new(5)).steps, [Step::Watermark(i64::MAX)]);
+        assert_eq!(Script::of_rows(&[Batch::new()], 1, true, &mut SeededRandom::new(5)).steps, [Step::Watermark(i64::MAX)]);
     }
 
     #[test]
     fn keys_can_be_taken_away() {
-        let script = generate(Shape::Words, 1, 50, &mut Random::new(3));
+        let script = generate(Shape::Words, 1, 50, &mut SeededRandom::new(3));
         let bare = script.without_keys();
         assert!(bare.batches().flat_map(Batch::rows).all(|row| row.key.is_empty()));
         assert_eq!(bare.rows(), script.rows());

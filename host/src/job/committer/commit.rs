@@ -30,7 +30,7 @@ const FULL_LOOK: Duration = Duration::from_millis(500);
 
 /// What a committer tells, and is told, beside its store.
 #[derive(Clone)]
-pub(in crate::job) struct Surroundings {
+pub(in crate::job) struct CommitterContext {
     pub control: Arc<Control>,
     pub clock: Clock,
     pub watch: Watch,
@@ -40,7 +40,7 @@ pub(in crate::job) struct Surroundings {
 pub(in crate::job) struct CommitterDriver {
     pub store: RetryingStore,
     pub committer: Committer,
-    pub surroundings: Surroundings,
+    pub context: CommitterContext,
     pub publisher: Publisher,
     pub compactor: Compactor,
     pub requests: Requests,
@@ -73,7 +73,7 @@ struct Waiting {
 impl CommitterDriver {
     /// Works until the run is done, or until no participant reports any more. Also tells the newest checkpoint that this run has stored.
     pub async fn run(mut self, reports: mpsc::Receiver<Result<Report, Error>>) -> Result<(RunEnd, Option<Epoch>), Error> {
-        let teller = tokio::spawn(tell_full(self.surroundings.clone()));
+        let teller = tokio::spawn(tell_full(self.context.clone()));
         let mut poll = tokio::time::interval(self.requests.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ended = self.work(Waiting { reports: Some(reports), poll }).await;
@@ -119,7 +119,7 @@ impl CommitterDriver {
                 biased;
                 report = next_report(&mut waiting.reports) => match report {
                     Some(report) => return Ok(Some(CommitterEvent::Reported(report?))),
-                    None if self.surroundings.control.aborted() => return Ok(None),
+                    None if self.context.control.aborted() => return Ok(None),
                     None => waiting.reports = None,
                 },
                 Some(compacted) = self.compactor.next() => return Ok(Some(compacted?)),
@@ -128,7 +128,7 @@ impl CommitterDriver {
                     return Ok(Some(CommitterEvent::LaneThrough { lane, epoch }));
                 }
                 Some(gone) = self.housekeeping.next() => return Ok(Some(CommitterEvent::Swept(gone))),
-                _ = waiting.poll.tick() => self.due.extend(self.requests.look(&self.store.store, &self.surroundings.control).await),
+                _ = waiting.poll.tick() => self.due.extend(self.requests.look(&self.store.store, &self.context.control).await),
             }
         }
     }
@@ -145,15 +145,15 @@ impl CommitterDriver {
             },
             CommitterAction::Publish(output) => return Ok(self.publisher.publish(output)),
             CommitterAction::Published(manifest) => return Ok(self.published(&manifest)),
-            CommitterAction::Completed(epoch) => return Ok(self.surroundings.control.set_completed(epoch)),
+            CommitterAction::Completed(epoch) => return Ok(self.context.control.set_completed(epoch)),
             CommitterAction::Compact { at, epoch, operator, chain } => return Ok(self.compactor.compact(at, epoch, operator, chain)),
-            CommitterAction::AskFull(at) => return Ok(self.surroundings.control.ask_full(at)),
+            CommitterAction::AskFull(at) => return Ok(self.context.control.ask_full(at)),
             CommitterAction::Saved { name, manifest, is_new } => {
                 // Another request of this name is answered like the first one.
                 if let Some(request) = self.requests.answered(&name) {
                     self.store.remove(&request).await;
                 }
-                return Ok((self.surroundings.watch)(Notice::Savepoint { name, epoch: manifest.epoch, is_new }));
+                return Ok((self.context.watch)(Notice::Savepoint { name, epoch: manifest.epoch, is_new }));
             }
             CommitterAction::Remove(path) => return Ok(self.store.remove(&path).await),
             CommitterAction::Done { .. } => return Ok(()),
@@ -164,14 +164,14 @@ impl CommitterDriver {
 
     /// Writes a manifest. False where there is another one at that path.
     async fn create(&self, path: &str, mut manifest: Manifest) -> Result<bool, Error> {
-        manifest.written_ms = self.surroundings.clock.now_ms();
+        manifest.written_ms = self.context.clock.now_ms();
         let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a manifest: {error}")))?;
         self.store.create(path, bytes, true).await
     }
 
     /// All output of a checkpoint is published.
     fn published(&mut self, manifest: &Manifest) {
-        let Surroundings { control, watch, .. } = &self.surroundings;
+        let CommitterContext { control, watch, .. } = &self.context;
         self.requests.published(manifest, control);
         for (counters, operator) in control.operators.iter().zip(&manifest.operators) {
             let bytes: u64 = operator.instances.iter().flat_map(|i| &i.chain).map(|object| object.bytes).sum();
@@ -211,7 +211,7 @@ fn failed(error: CommitterError, ours: Generation) -> Error {
 }
 
 /// Says that sources wait for storage, and when they read again. A wait that is shorter than a look is not worth a word.
-async fn tell_full(Surroundings { control, watch, .. }: Surroundings) {
+async fn tell_full(CommitterContext { control, watch, .. }: CommitterContext) {
     let (mut was_full, mut told) = (false, false);
     loop {
         tokio::time::sleep(FULL_LOOK).await;

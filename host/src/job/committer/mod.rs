@@ -12,7 +12,7 @@ mod housekeeping;
 mod publish;
 mod requests;
 
-pub(super) use commit::{CommitterDriver, RunEnd, Surroundings};
+pub(super) use commit::{CommitterContext, CommitterDriver, RunEnd};
 pub(super) use housekeeping::Housekeeping;
 pub(super) use publish::{NamedSink, PublishCalls, Publisher};
 pub(super) use requests::Requests;

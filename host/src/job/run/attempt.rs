@@ -1,14 +1,14 @@
 //! One attempt at a job: claims it, takes up its newest checkpoint, and lets engine and committer work side by side until one of them ends.
 
-use super::look::Look;
 use super::options::{Ending, Options};
+use super::seen_sinks::SeenSinks;
 use crate::clock::Clock;
 use crate::connect::{ConnectError, SourceReader};
 use crate::engine::{self, Blueprint, Control, Failure, Seat};
 use crate::job::committer::{CommitterDriver, NamedSink, PublishCalls, Publisher, RunEnd};
 use crate::job::error::Error;
 use crate::job::notice::Notice;
-use crate::job::opening::{self, Opened, Opener, Start};
+use crate::job::opening::{self, RecoveredRun, RecoveryDriver, StartFrom};
 use crate::job::prepare::Prepared;
 use crate::job::recorder::Recorded;
 use crate::job::replay::{self, Replays};
@@ -96,7 +96,7 @@ impl Job {
         let writer = Clock::unlikely_number();
         let (sinks, look) = self.look_at_sinks(writer, first).await?;
         let reopens = has_new || (!self.is_stopping() && replay::is_waited_for(&self.store, self.plan()).await?);
-        let Opened { up, mut checkpoint } = self.open(start, writer, reopens, look.after).await?;
+        let RecoveredRun { up, mut checkpoint } = self.open(start, writer, reopens, look.after).await?;
         for (epoch, reason) in &up.passed_over {
             self.tell(Notice::PassedOver { epoch: *epoch, reason: reason.clone() });
         }
@@ -143,8 +143,8 @@ impl Job {
     }
 
     /// Claims the job and takes it up.
-    async fn open(&self, start: Option<&Start>, writer: u64, reopens: bool, after: Epoch) -> Result<Opened, Error> {
-        let opener = Opener {
+    async fn open(&self, start: Option<&StartFrom>, writer: u64, reopens: bool, after: Epoch) -> Result<RecoveredRun, Error> {
+        let opener = RecoveryDriver {
             store: &self.store,
             job: &self.plan().topology.name,
             clock: &self.options.clock,
@@ -162,7 +162,7 @@ impl Job {
     async fn end_of_a_finished_job(
         &self,
         sinks: Vec<NamedSink>,
-        look: &Look,
+        look: &SeenSinks,
         base: Option<&Manifest>,
         generation: Generation,
     ) -> Result<Attempt, Error> {

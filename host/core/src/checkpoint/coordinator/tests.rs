@@ -20,7 +20,13 @@ fn layout(workers: u32) -> Layout {
 }
 
 fn object(epoch: u64, full: bool) -> ObjectRef {
-    ObjectRef { path: format!("o-{epoch}"), scope: if full { Scope::Full } else { Scope::Delta }, bytes: 1, checksum: 1, entries: 1 }
+    ObjectRef {
+        path: format!("o-{epoch}"),
+        scope: if full { SnapshotScope::Full } else { SnapshotScope::Delta },
+        bytes: 1,
+        checksum: 1,
+        entries: 1,
+    }
 }
 
 fn report(node: Node, instance: u32, epoch: u64, closed: bool) -> Report {
@@ -117,7 +123,7 @@ proptest! {
         prop_assert_eq!(end.operators[0].instances.len() as u32, workers + more);
         for instance in &end.operators[0].instances {
             prop_assert_eq!(instance.chain.len() as u64, epochs);
-            prop_assert_eq!(instance.chain[0].scope, Scope::Full);
+            prop_assert_eq!(instance.chain[0].scope, SnapshotScope::Full);
         }
         invariants::check_read(&end, "j", Epoch(epochs)).unwrap();
     }

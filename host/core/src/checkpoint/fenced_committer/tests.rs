@@ -4,7 +4,7 @@ use super::*;
 use crate::checkpoint::chain::ChainLimits;
 use crate::checkpoint::coordinator::{self, Content, Layout, Node, OperatorLayout};
 use crate::checkpoint::invariants;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use crate::ids::Digest;
 
 fn layout(length_max: u32) -> Layout {
@@ -26,13 +26,13 @@ fn tenure(length_max: u32) -> FencedCommitter {
     FencedCommitter::new(Coordinator::new(layout(length_max), Epoch(2), Some(&taken)), taken)
 }
 
-fn object(epoch: u64, scope: Scope) -> ObjectRef {
+fn object(epoch: u64, scope: SnapshotScope) -> ObjectRef {
     ObjectRef { path: format!("o{epoch}"), scope, bytes: 10, checksum: 0, entries: 1 }
 }
 
 /// Reports an epoch for all three participants; gives the actions of the last report.
 fn report(tenure: &mut FencedCommitter, epoch: u64, closed: bool) -> Vec<FencedAction> {
-    let scope = if epoch == 2 { Scope::Full } else { Scope::Delta };
+    let scope = if epoch == 2 { SnapshotScope::Full } else { SnapshotScope::Delta };
     let staged = StagedRef { epoch: Epoch(epoch), token: format!("t{epoch}"), rows: 1, bytes: 1 };
     let contents = [
         (Node::Source(0), Content::Source { splits: vec![], rows: 1, rejected: 0, quarantine: vec![], ended: closed }),
@@ -139,7 +139,7 @@ fn a_chain_that_is_long_is_compacted_once_and_named_in_the_next_manifest() {
     }
     let (at, epoch, chain) = asked.expect("two deltas are due");
     assert_eq!((epoch, chain.len()), (Epoch(4), 3));
-    let object = ObjectRef { path: "compacted".into(), ..object(4, Scope::Full) };
+    let object = ObjectRef { path: "compacted".into(), ..object(4, SnapshotScope::Full) };
     tenure.step(FencedEvent::Compacted { at, last: chain[2].path.clone(), object }).unwrap();
     report(&mut tenure, 6, false);
     let created = tenure.step(NONE_NEWER).unwrap();
@@ -161,7 +161,7 @@ fn a_damaged_chain_is_replaced_by_a_full_snapshot_and_a_late_compaction_of_it_is
     });
     let at = at.expect("one delta is due");
     assert_eq!(tenure.step(FencedEvent::NotCompacted { at, damaged: true }).unwrap(), [FencedAction::AskFull(at)]);
-    let stray = FencedEvent::Compacted { at, last: "another chain's".into(), object: object(3, Scope::Full) };
+    let stray = FencedEvent::Compacted { at, last: "another chain's".into(), object: object(3, SnapshotScope::Full) };
     tenure.step(stray).unwrap();
     report(&mut tenure, 4, false);
     let created = tenure.step(NONE_NEWER).unwrap();
@@ -185,7 +185,7 @@ fn checkpoints_wait_for_a_compaction_that_lags_too_far_behind() {
         assert!(epoch < 50, "nothing ever waits");
     }
     let (at, _, chain) = at.expect("a chain was due");
-    let object = ObjectRef { path: "compacted".into(), ..object(3, Scope::Full) };
+    let object = ObjectRef { path: "compacted".into(), ..object(3, SnapshotScope::Full) };
     let actions = tenure.step(FencedEvent::Compacted { at, last: chain.last().unwrap().path.clone(), object }).unwrap();
     assert_eq!(actions, [FencedAction::Look], "and go on once it is done");
 }
@@ -193,7 +193,8 @@ fn checkpoints_wait_for_a_compaction_that_lags_too_far_behind() {
 #[test]
 fn a_chain_that_an_earlier_run_left_too_long_is_compacted_at_the_start() {
     let mut base = coordinator::beginning(layout(2), Epoch(9));
-    base.operators[0].instances[0].chain = vec![object(2, Scope::Full), object(3, Scope::Delta), object(4, Scope::Delta)];
+    base.operators[0].instances[0].chain =
+        vec![object(2, SnapshotScope::Full), object(3, SnapshotScope::Delta), object(4, SnapshotScope::Delta)];
     let mut tenure = FencedCommitter::new(Coordinator::new(layout(2), Epoch(10), Some(&base)), base.clone());
     let actions = tenure.begin();
     assert!(matches!(&actions[..], [FencedAction::Compact { epoch: Epoch(9), chain, .. }] if chain.len() == 3), "{actions:?}");
