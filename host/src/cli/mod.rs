@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod checkpoint;
 mod exit;
+mod figures;
 mod inspect;
 mod log;
 mod outlet;

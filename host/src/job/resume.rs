@@ -10,7 +10,7 @@
 
 use super::error::Error;
 use super::notice::{Notice, Watch};
-use super::opening::{self, failed};
+use super::recovery::{self, failed};
 use super::replay::Requester;
 use crate::engine::{Control, Event, Guard};
 use crate::store::{Created, Store, StoreError};
@@ -52,7 +52,7 @@ impl Resumer {
             return;
         }
         // They are for whoever runs the job: a host that was replaced must not say that nothing is paused.
-        match opening::newest_generation(store).await {
+        match recovery::newest_generation(store).await {
             Ok(newest) if newest <= self.generation => {}
             Ok(_) => return,
             Err(error) => {

@@ -81,7 +81,7 @@ impl<'a> Fence<'a> {
             Some(seen) => seen,
             None => {
                 let at = Instant::now();
-                if super::opening::newest_generation(self.store).await? > self.generation {
+                if super::recovery::newest_generation(self.store).await? > self.generation {
                     return Err(Halt::Replaced);
                 }
                 (at, 0)

@@ -1,6 +1,6 @@
 //! `reprise checkpoint diff`: what changed from one checkpoint to another.
 
-use crate::cli::progress::bytes;
+use crate::cli::figures::bytes;
 use crate::cli::site::{CommandFailure, Where, which_json};
 use crate::cli::text::thousands;
 use crate::cli::text::{self, plain, word};

@@ -1,6 +1,6 @@
 //! `reprise checkpoint list`: a line for each checkpoint and savepoint.
 
-use crate::cli::progress::bytes;
+use crate::cli::figures::bytes;
 use crate::cli::site::{CommandFailure, Where, which_json};
 use crate::cli::text;
 use crate::cli::text::thousands;

@@ -1,6 +1,6 @@
 //! `reprise checkpoint show`: everything that a manifest says.
 
-use crate::cli::progress::bytes;
+use crate::cli::figures::bytes;
 use crate::cli::site::{CommandFailure, Where, which_json};
 use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain, time, watermark, word};

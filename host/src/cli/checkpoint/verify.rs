@@ -1,6 +1,6 @@
 //! `reprise checkpoint verify`: every object that checkpoints need, read and checked.
 
-use crate::cli::progress::bytes;
+use crate::cli::figures::bytes;
 use crate::cli::site::{self, CommandFailure, Where, which_json};
 use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain};

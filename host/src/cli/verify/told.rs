@@ -1,6 +1,6 @@
 //! What came of all checks, as text and as JSON.
 
-use crate::cli::progress::bytes;
+use crate::cli::figures::bytes;
 use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain};
 use crate::job::survey::decode;

@@ -1,14 +1,13 @@
 //! The events of a run, one after another: what the committer decides is carried out in its order, and what comes of it is told it first. Here a
 //! manifest is written.
 
+use super::context::CommitterContext;
 use super::housekeeping::Housekeeping;
 use super::publish::Publisher;
 use super::requests::Requests;
-use crate::clock::Clock;
-use crate::engine::Control;
 use crate::job::compact::Compactor;
 use crate::job::error::Error;
-use crate::job::notice::{CheckpointNotice, Notice, Watch};
+use crate::job::notice::{CheckpointNotice, Notice};
 use crate::job::store_retry::RetryingStore;
 use reprise_core::checkpoint::committer::{Committer, CommitterAction, CommitterEvent};
 use reprise_core::checkpoint::coordinator::Report;
@@ -19,7 +18,6 @@ use reprise_core::checkpoint::quarantine::is_replay_source;
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -27,14 +25,6 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 /// Time between two looks whether sources wait for storage.
 const FULL_LOOK: Duration = Duration::from_millis(500);
-
-/// What a committer tells, and is told, beside its store.
-#[derive(Clone)]
-pub(in crate::job) struct CommitterContext {
-    pub control: Arc<Control>,
-    pub clock: Clock,
-    pub watch: Watch,
-}
 
 /// The driver of the committer of a run.
 pub(in crate::job) struct CommitterDriver {

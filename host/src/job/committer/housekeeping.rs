@@ -1,7 +1,7 @@
 //! What a run deletes in the background: manifests and snapshots that are not retained, and now and then what is kept for people and has become
 //! too old or too much. One deletion is under way at a time; it ends with the run.
 
-use super::commit::CommitterContext;
+use super::context::CommitterContext;
 use crate::job::notice::Notice;
 use crate::job::sweep::{Halt, Sweep};
 use crate::job::tidy::{self, Tidy};

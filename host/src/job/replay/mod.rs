@@ -14,8 +14,8 @@
 mod ask;
 mod ledger;
 mod reader;
-mod take_up;
+mod recover;
 
 pub use ask::{ChosenRows, Requester, RowCounts, ask, drop_rows};
 pub(super) use ledger::{QuarantineLedger, requests};
-pub(super) use take_up::{ReplayWatcher, Replays, is_waited_for, take_up};
+pub(super) use recover::{ReplayWatcher, Replays, is_waited_for, recover};

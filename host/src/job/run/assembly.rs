@@ -8,9 +8,9 @@ use crate::job::committer::{CommitterContext, CommitterDriver, Housekeeping, Nam
 use crate::job::compact::Compactor;
 use crate::job::error::Error;
 use crate::job::notice::Notice;
-use crate::job::opening::{self, LoadedCheckpoint};
 use crate::job::prepare;
 use crate::job::recorder::{self, Recorded, Recorder};
+use crate::job::recovery::{self, LoadedCheckpoint};
 use crate::job::replay::{ReplayWatcher, Replays};
 use crate::job::resume::Resumer;
 use crate::job::store_retry::RetryingStore;
@@ -195,7 +195,7 @@ impl Job {
     /// What the checkpoints and savepoints there are need.
     async fn retention(&self, up: &RecoveredJob) -> Result<Retention, Error> {
         let mut retention = Retention::new(&up.listed, &up.readable, up.taken.as_ref().map(|taken| taken.epoch));
-        for (name, read) in opening::savepoints(&self.store, &self.plan().topology.name).await? {
+        for (name, read) in recovery::savepoints(&self.store, &self.plan().topology.name).await? {
             match read {
                 Ok(manifest) => retention.hold(&name, &manifest),
                 Err(reason) => {

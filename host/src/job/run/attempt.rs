@@ -8,9 +8,9 @@ use crate::engine::{self, Blueprint, Control, Failure, Seat};
 use crate::job::committer::{CommitterDriver, NamedSink, PublishCalls, Publisher, RunEnd};
 use crate::job::error::Error;
 use crate::job::notice::Notice;
-use crate::job::opening::{self, RecoveredRun, RecoveryDriver, StartFrom};
 use crate::job::prepare::Prepared;
 use crate::job::recorder::Recorded;
+use crate::job::recovery::{self, RecoveredRun, RecoveryDriver, StartFrom};
 use crate::job::replay::{self, Replays};
 use crate::job::savepoint;
 use crate::job::store_retry::RetryingStore;
@@ -108,7 +108,7 @@ impl Job {
         if all_replay {
             self.clear_quarantine(base, up.generation).await?;
         }
-        let replays = replay::take_up(&self.store, &up, self.plan(), self.options.workers).await?;
+        let replays = replay::recover(&self.store, &up, self.plan(), self.options.workers).await?;
         let (readers, splits) = self.all_readers(base, has_new, &replays)?;
         let seats = self.seats((readers, &replays), &sinks, up.generation, checkpoint.as_mut())?;
         let first_epoch = taken.epoch.next();
@@ -139,7 +139,7 @@ impl Job {
     async fn clear_quarantine(&self, base: Option<&Manifest>, ours: Generation) -> Result<(), Error> {
         let topology = &self.plan().topology;
         let nodes = topology.sources.iter().map(|s| s.name.as_str()).chain(topology.operators.iter().map(|o| o.name.as_str()));
-        opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), ours).await
+        recovery::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), ours).await
     }
 
     /// Claims the job and takes it up.

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::job::notice::Watch;
-use crate::job::opening::StartFrom;
+use crate::job::recovery::StartFrom;
 use crate::store::Intercept;
 use std::sync::Arc;
 use tokio::sync::watch;

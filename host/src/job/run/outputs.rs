@@ -7,7 +7,7 @@ use crate::job::committer::NamedSink;
 use crate::job::error::Error;
 use crate::job::identity;
 use crate::job::notice::Notice;
-use crate::job::opening::{self, failed};
+use crate::job::recovery::{self, failed};
 
 use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, Staged};
 use reprise_core::checkpoint::manifest::Manifest;
@@ -30,9 +30,9 @@ impl Job {
             let sink = Arc::clone(sink);
             holdings.push(blocking(move || sink.holding()).await?.map_err(cannot_start("sink", name))?);
         }
-        let claimed = opening::newest_generation(&self.store).await.map_err(failed("list generations"))?;
+        let claimed = recovery::newest_generation(&self.store).await.map_err(failed("list generations"))?;
         // A claim may be lost whose manifests are there.
-        let seen = opening::glance(&self.store, name).await?;
+        let seen = recovery::glance(&self.store, name).await?;
         let claimed = seen.map_or(claimed, |manifest| manifest.generation.max(claimed));
         let listed = self.store.list(paths::CHECKPOINTS).await.map_err(failed("list checkpoints"))?;
         let newest = listed.iter().filter_map(|entry| paths::manifest_epoch(&entry.path)).max().unwrap_or(Epoch(0));
@@ -106,7 +106,7 @@ impl Job {
     /// Why a sink could not put its output in order. It may be that another host runs the job by now, and that the output is that one's.
     async fn not_recovered(&self, name: &str, error: ConnectError, ours: Generation) -> Error {
         if matches!(error, ConnectError::Unknown { .. }) {
-            match opening::newest_generation(&self.store).await {
+            match recovery::newest_generation(&self.store).await {
                 Ok(theirs) if theirs > ours => return Error::Fenced { ours, theirs },
                 _ => {}
             }

@@ -1,8 +1,11 @@
 //! The coordinator against its invariants, under reports in random order.
 
 use super::*;
+use crate::checkpoint::chain::ChainLimits;
 use crate::checkpoint::invariants;
-use crate::ids::Instance;
+use crate::checkpoint::manifest::SplitPosition;
+use crate::codec::snapshot::SnapshotScope;
+use crate::ids::{Digest, Generation, Instance};
 use proptest::prelude::*;
 
 fn layout(workers: u32) -> Layout {

@@ -1,7 +1,7 @@
 //! Taking up again: the state of a checkpoint, instance by instance.
 
 use super::error::Error;
-use super::opening::LoadedCheckpoint;
+use super::recovery::LoadedCheckpoint;
 use crate::engine::{Restored, Versioned};
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::manifest::{InstanceState, OperatorState};

@@ -1,4 +1,4 @@
-//! Carries out an opening ([`reprise_core::checkpoint::recovery`]): what it asks of the store, one question after another.
+//! Carries out a recovery ([`reprise_core::checkpoint::recovery`]): what it asks of the store, one question after another.
 
 use super::error::Error;
 use super::objects::{read_manifest, read_manifest_at, verify};
@@ -88,11 +88,11 @@ impl RecoveryDriver<'_> {
         };
         let writer = beginning.writer;
         let before = Some(Generation(self.own.load(Ordering::Acquire))).filter(|own| own.0 > 0);
-        let (mut opening, mut turn) = JobRecovery::new(from, beginning, before, self.epoch_max);
+        let (mut recovery, mut turn) = JobRecovery::new(from, beginning, before, self.epoch_max);
         if self.reopens {
-            opening.reopen();
+            recovery.reopen();
         }
-        opening.begin_after(self.after);
+        recovery.begin_after(self.after);
         let mut manifests = BTreeMap::new();
         loop {
             let ask = match turn {
@@ -120,7 +120,7 @@ impl RecoveryDriver<'_> {
                     RecoveryAnswer::Create(put_manifest(self.store, &manifest).await?)
                 }
             };
-            turn = opening.step(answer);
+            turn = recovery.step(answer);
         }
     }
 

@@ -4,7 +4,7 @@ use super::ledger::{self, QuarantineLedger, ReplayRequest};
 use super::reader::{ReplayReader, ReplaySplit, position};
 use crate::connect::{BatchLimits, SourceReader};
 use crate::job::error::Error;
-use crate::job::opening::{failed, glance};
+use crate::job::recovery::{failed, glance};
 use crate::store::{Creation, Store, StoreError};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{Manifest, SplitPosition};
@@ -192,7 +192,7 @@ async fn read_dropped(store: &Store, ledger: &mut QuarantineLedger) -> Result<BT
 }
 
 /// Finds out what is to be sent again from the checkpoint that was taken up, and notes what that has sent.
-pub(in crate::job) async fn take_up(store: &Store, up: &RecoveredJob, plan: &Plan, workers: u32) -> Result<Replays, Error> {
+pub(in crate::job) async fn recover(store: &Store, up: &RecoveredJob, plan: &Plan, workers: u32) -> Result<Replays, Error> {
     let Some(base) = &up.base else { return Ok(Replays::default()) };
     let history = History::new(base, &up.listed, &up.readable);
     let mut ledger = QuarantineLedger::read(store, base, &history).await?;
