@@ -20,7 +20,7 @@ const TEXT_EVERY: Duration = Duration::from_secs(10);
 /// Time between two looks of the live line.
 const LIVE_EVERY: Duration = Duration::from_millis(200);
 
-/// See the module.
+/// The display of a running job: takes its notices, and shows its status again and again.
 pub(super) struct Display {
     json: bool,
     live: bool,

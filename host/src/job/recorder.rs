@@ -103,7 +103,7 @@ pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting:
 
 /// Waits until no report is to be recorded any more.
 async fn ended(over: &mut watch::Receiver<bool>) {
-    // An error means that the lanes are gone, and nobody says so any more.
+    // An error means that the lanes are gone.
     let _ = over.wait_for(|over| *over).await;
 }
 
@@ -153,7 +153,7 @@ impl Recorder {
         let head = snapshot::Head { job: self.job.clone(), operator, instance, epoch, generation: self.generation, scope };
         let encode = move || {
             let mut writer = snapshot::Writer::new(&head)?;
-            // The engine may hold them, too: then they are copied, here where nobody waits.
+            // The engine may hold them, too: then they are copied, here where no worker waits.
             let chunks = chunks.into_iter().map(|held| Arc::unwrap_or_clone(held).chunk).collect();
             merge_neighbours(chunks).iter().try_for_each(|chunk| writer.chunk(chunk))?;
             let entries = writer.cells();

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Objects that are read at the same time.
 const READS_AT_ONCE: usize = 8;
 
-/// Which checkpoint a run begins with, as whoever starts it says.
+/// Which checkpoint a run begins with, as its user says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartFrom {
     /// That of an epoch. Later ones are given up.
@@ -96,7 +96,7 @@ impl RecoveryDriver<'_> {
         let mut manifests = BTreeMap::new();
         loop {
             let ask = match turn {
-                RecoveryStep::RecoveryRequest(ask) => ask,
+                RecoveryStep::Ask(ask) => ask,
                 RecoveryStep::Refused(refusal) => return Err(self.refused(refusal)),
                 RecoveryStep::RecoveredJob(up) => {
                     let manifest = up.base.clone();
@@ -151,7 +151,7 @@ impl RecoveryDriver<'_> {
     }
 }
 
-/// The newest generation that anybody claimed; 0 where nobody did.
+/// The newest generation that was claimed; 0 where none was.
 pub(super) async fn newest_generation(objects: &Store) -> Result<Generation, StoreError> {
     let mut newest = Generation(0);
     for Entry { path, .. } in objects.list(paths::GENERATIONS).await? {
@@ -205,7 +205,7 @@ pub(super) async fn savepoints(objects: &Store, job: &str) -> Result<BTreeMap<St
         let read = match read_manifest_at(objects, job, &entry.path, None).await {
             Ok(Some(read)) => read,
             Ok(None) => continue,
-            // Whoever wants it needs the newer host; nobody else does.
+            // Only a run that begins with it needs the newer host.
             Err(Error::Newer { error, .. }) => Err(format!("`{}`: {error}", entry.path)),
             Err(error) => return Err(error),
         };

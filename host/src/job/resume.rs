@@ -4,8 +4,8 @@
 //! asker: create requests/OPERATOR.resume ──> host: paused?  yes ──────────────────────────────> request removed ──> the next call decides
 //!                                                           no ──> OPERATOR.not-paused created ──> request removed
 //! ```
-//! The answer is that the request is gone. Whoever made it knows from the second object that there was no pause, and removes it; one that
-//! nobody removes is replaced by the next answer. A pause is in the memory of a host alone, so a request that outlives its host is answered
+//! The answer is that the request is gone. The command that made it knows from the second object that there was no pause, and removes it; one that
+//! is not removed is replaced by the next answer. A pause is in the memory of a host alone, so a request that outlives its host is answered
 //! by the next one with "not paused".
 
 use super::error::Error;
@@ -27,7 +27,7 @@ use std::time::Duration;
 /// Time between two looks for the answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Ends the pauses of a run that somebody asks it to end.
+/// Ends the pauses of a run on request.
 pub(super) struct Resumer {
     /// In the order of the topology file, as the guards are.
     operators: Vec<String>,
@@ -51,7 +51,7 @@ impl Resumer {
         if asked.is_empty() {
             return;
         }
-        // They are for whoever runs the job: a host that was replaced must not say that nothing is paused.
+        // They are for the host that runs the job: a host that was replaced must not say that nothing is paused.
         match recovery::newest_generation(store).await {
             Ok(newest) if newest <= self.generation => {}
             Ok(_) => return,
@@ -102,12 +102,12 @@ impl Resumer {
     }
 }
 
-/// What became of a request.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumed {
     /// The operator's name in the topology.
     pub operator: String,
-    /// There was a pause, which is ended. `None` where it cannot be known, since somebody else asked at the same time.
+    /// There was a pause, which is ended. `None` where it cannot be known, since another command asked at the same time.
     pub was_paused: Option<bool>,
 }
 
@@ -116,14 +116,14 @@ struct LeftRequest {
     operator: String,
     path: String,
     not_paused: String,
-    /// It was there already, and is somebody else's.
+    /// It was there already, and is another command's.
     is_joined: bool,
 }
 
 /// Asks the host that runs the job to end the pauses of operators, and waits for it. Answers are in the order of `operators`.
 ///
 /// # Errors
-/// [`Error::Resume`] where nobody answered in time: requests are taken back then, save those of others. [`Error::Store`].
+/// [`Error::Resume`] where no host answered in time: requests are taken back then, save those of others. [`Error::Store`].
 pub async fn ask(store: &Store, operators: &[String], by: Requester, wait: Duration) -> Result<Vec<Resumed>, Error> {
     let refused =
         |operator: &str, what: &str, help: &str| Error::Resume { operator: operator.into(), what: what.into(), help: help.into() };

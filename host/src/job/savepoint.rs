@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Asks the host that runs the job for a savepoint, and waits for it.
 ///
 /// # Errors
-/// [`Error::Savepoint`] where the name is not allowed or taken, or nobody answered in time: the request is taken back then.
+/// [`Error::Savepoint`] where the name is not allowed or taken, or no host answered in time: the request is taken back then.
 pub async fn ask(store: &Store, request: &Request, wait: Duration) -> Result<(), Error> {
     let name = &request.name;
     let refused = |what: &str, help: &str| Error::Savepoint { name: name.clone(), what: what.into(), help: help.into() };

@@ -39,7 +39,7 @@ pub(super) struct Swept {
 /// Why something was not deleted.
 #[derive(Debug)]
 pub(super) enum Halt {
-    /// Somebody else runs the job.
+    /// Another host runs the job.
     Replaced,
     /// The store failed.
     Store(StoreError),

@@ -1,7 +1,7 @@
-//! Deletes what a job keeps for people and nobody has needed for long: rows in quarantine, capsules and the components they name, and notes that
+//! Deletes what a job keeps for people and has not been needed for long: rows in quarantine, capsules and the components they name, and notes that
 //! speak of nothing that is left. How much is kept is said by `[quarantine]` and `[capsules]` of the topology.
 //!
-//! Never deleted are rows that a retained manifest or a savepoint names, rows that somebody asked to have sent again, and what may be on its way
+//! Never deleted are rows that a retained manifest or a savepoint names, rows that are asked for again, and what may be on its way
 //! into a manifest. Rows go before the notes about them: a row whose note is gone would be on the list again.
 
 use super::notice::{Notice, Watch};
@@ -25,9 +25,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(600);
 pub(super) const THINGS_MAX: usize = 1_000_000;
 /// Notes that are read in one go.
 const NOTES_READ_MAX: usize = 1_000;
-/// What nothing speaks of any more stays so long: whoever was to speak of it may be under way.
+/// An object that nothing names stays so long: what is to name it may be under way.
 const GRACE_MS: i64 = 3_600_000;
-/// An answer that nobody has taken away stays so long.
+/// An answer that was not taken away stays so long.
 const ANSWER_KEEP_MS: i64 = 24 * 3_600_000;
 
 /// When it was last done, in all attempts of a run.
@@ -161,7 +161,7 @@ impl Tidy {
         Ok(stay)
     }
 
-    /// The objects whose rows somebody asked for. A request that cannot be read counts, too: its name says of which object.
+    /// The objects whose rows are asked for again. A request that cannot be read counts, too: its name says of which object.
     async fn asked(&self) -> Result<BTreeSet<String>, Halt> {
         let asked = self.store.list(paths::REPLAYS).await?;
         Ok(asked.iter().filter_map(|entry| ObjectName::of_replay(&entry.path)).map(|(object, _)| object.path()).collect())
@@ -244,7 +244,7 @@ impl Tidy {
         Ok(())
     }
 
-    /// Answers that nobody has taken away.
+    /// Answers that were not taken away.
     async fn answers(&self, fence: &mut Fence<'_>) -> Result<(), Halt> {
         let mut old = Vec::new();
         let mut pages = self.store.pages(paths::REQUESTS)?;

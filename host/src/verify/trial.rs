@@ -30,7 +30,7 @@ pub struct Coverage {
     pub memory_bytes: u64,
 }
 
-/// See the module.
+/// The trial of one operator: the calls that every check begins with, and what they give where nothing happens between them.
 pub(super) struct OperatorTrial {
     pub bench: Bench,
     pub script: Script,

@@ -11,7 +11,7 @@ use crate::codec::snapshot::SnapshotScope;
 use crate::ids::{Digest, Epoch, Instance};
 use bincode::{Decode, Encode};
 
-/// See the module.
+/// A capsule: one failed call, and all that led to it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Capsule {
     /// The job.

@@ -110,7 +110,7 @@ struct Progress {
     waiting: BTreeMap<Epoch, Report>,
 }
 
-/// The coordinator of one run. See the module.
+/// The coordinator of one run: takes the reports of its participants, and says when a checkpoint is complete.
 #[derive(Debug)]
 pub struct Coordinator {
     participants: BTreeMap<Participant, Progress>,

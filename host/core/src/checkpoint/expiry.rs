@@ -1,6 +1,6 @@
 //! What goes of the things that a job keeps for people: what is too old, and the oldest of what is too much.
 //!
-//! Nothing goes that is spared, whatever its age: what a manifest or a savepoint names, what somebody asked to have sent again, what may be on
+//! Nothing goes that is spared, whatever its age: what a manifest or a savepoint names, what is asked to be sent again, what may be on
 //! its way into a manifest. And the newest thing stays while it is not too old, however large it is.
 
 /// A thing that is kept.

@@ -2,7 +2,7 @@
 //! same names, same place in the manifest. Readers tell the two by the kind of the frame.
 //!
 //! Everything in such a row but its columns came from a guest or was made of what it said, so [`FaultedRows::check`] holds every count and
-//! length to a limit, on both sides: whoever writes cuts to them, whoever reads refuses more.
+//! length to a limit, on both sides: a writer cuts to them, a reader refuses more.
 
 use super::manifest::QuarantinedRow;
 use crate::codec::frame::FrameKind;

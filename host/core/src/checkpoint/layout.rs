@@ -30,7 +30,7 @@ pub struct Layout {
     pub workers: u32,
     /// The operators.
     pub operators: Vec<OperatorLayout>,
-    /// Names of the sources, each with all of its splits: also those that nobody has begun to read, which would be lost otherwise.
+    /// Names of the sources, each with all of its splits: also those that no instance has begun to read, which would be lost otherwise.
     pub sources: Vec<(String, Vec<SplitPosition>)>,
     /// Names of the sinks.
     pub sinks: Vec<String>,

@@ -8,7 +8,7 @@ use crate::ids::{Digest, Epoch, Generation, Instance, Life};
 use bincode::{Decode, Encode};
 use serde::Serialize;
 
-/// A checkpoint. See the module.
+/// The manifest of a checkpoint: what it completes, where its sources stand, and which objects it needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Manifest {
     /// The job.
@@ -162,14 +162,14 @@ impl Record for Claim {
     const KIND: FrameKind = FrameKind::Claim;
 }
 
-/// The life of a job in its store. Made once, before the first run touches any output; whoever holds output for the job knows it by this.
+/// The life of a job in its store. Made once, before the first run touches any output; a sink that holds output for the job knows it by this.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Identity {
     /// The job.
     pub job: String,
     /// Its life.
     pub life: Life,
-    /// When it was made: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever made it. For people only.
+    /// When it was made: milliseconds since 1970-01-01T00:00:00Z, by the clock of the host that made it. For people only.
     pub made_ms: i64,
 }
 
@@ -184,9 +184,9 @@ pub struct Request {
     pub name: String,
     /// Stop the job with it.
     pub stop: bool,
-    /// Random number of whoever asks.
+    /// Random number of the command that asks.
     pub writer: u64,
-    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever asks.
+    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of the command that asks.
     pub asked_ms: i64,
 }
 
@@ -200,9 +200,9 @@ impl Record for Request {
 pub struct Resume {
     /// The operator's name in the topology.
     pub operator: String,
-    /// Random number of whoever asks.
+    /// Random number of the command that asks.
     pub writer: u64,
-    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever asks.
+    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of the command that asks.
     pub asked_ms: i64,
 }
 

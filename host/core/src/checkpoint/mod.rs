@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! claim, find, take over ──> instances report epoch e ──> all reported? ──> fence, manifest of e ──> publish e ──> older ones retire
-//!       recovery                                        coordinator         fenced_committer                         retention
+//!       recovery                      report             coordinator        fenced_committer       publishing       retention
+//!                                                                          └───────────────────── committer ─────────────────┘
 //! ```
-//! Nothing here touches storage: the modules are told facts and answer with what is to be done.
+//! Nothing here touches storage: the machines are told events and answer with what is to be done.
 
 pub mod candidates;
 pub mod capsule;

@@ -123,8 +123,9 @@ impl CommitterDriver {
         }
     }
 
+    /// Does what an action says. What comes of it is due, where it is known at once.
     async fn carry_out(&mut self, action: CommitterAction) -> Result<(), Error> {
-        let event = match action {
+        self.due.push_back(match action {
             CommitterAction::Look => CommitterEvent::Newest(self.store.newest_generation().await?),
             CommitterAction::Create(manifest) => CommitterEvent::Created(self.create(&paths::manifest(manifest.epoch), *manifest).await?),
             CommitterAction::CreateSavepoint { path, manifest } => CommitterEvent::SavepointCreated(self.create(&path, *manifest).await?),
@@ -133,23 +134,32 @@ impl CommitterDriver {
                 true => return Ok(()),
                 false => CommitterEvent::Swept(Vec::new()),
             },
-            CommitterAction::Publish(output) => return Ok(self.publisher.publish(output)),
-            CommitterAction::Published(manifest) => return Ok(self.published(&manifest)),
-            CommitterAction::Completed(epoch) => return Ok(self.context.control.set_completed(epoch)),
-            CommitterAction::Compact { at, epoch, operator, chain } => return Ok(self.compactor.compact(at, epoch, operator, chain)),
-            CommitterAction::AskFull(at) => return Ok(self.context.control.ask_full(at)),
+            other => {
+                self.begin(other).await;
+                return Ok(());
+            }
+        });
+        Ok(())
+    }
+
+    /// Does what needs no answer, or begins what has its answer later.
+    async fn begin(&mut self, action: CommitterAction) {
+        match action {
+            CommitterAction::Publish(output) => self.publisher.publish(output),
+            CommitterAction::Published(manifest) => self.published(&manifest),
+            CommitterAction::Completed(epoch) => self.context.control.set_completed(epoch),
+            CommitterAction::Compact { at, epoch, operator, chain } => self.compactor.compact(at, epoch, operator, chain),
+            CommitterAction::AskFull(at) => self.context.control.ask_full(at),
             CommitterAction::Saved { name, manifest, is_new } => {
                 // Another request of this name is answered like the first one.
                 if let Some(request) = self.requests.answered(&name) {
                     self.store.remove(&request).await;
                 }
-                return Ok((self.context.watch)(Notice::Savepoint { name, epoch: manifest.epoch, is_new }));
+                (self.context.watch)(Notice::Savepoint { name, epoch: manifest.epoch, is_new });
             }
-            CommitterAction::Remove(path) => return Ok(self.store.remove(&path).await),
-            CommitterAction::Done { .. } => return Ok(()),
-        };
-        self.due.push_back(event);
-        Ok(())
+            CommitterAction::Remove(path) => self.store.remove(&path).await,
+            _ => {}
+        }
     }
 
     /// Writes a manifest. False where there is another one at that path.

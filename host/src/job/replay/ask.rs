@@ -10,10 +10,10 @@ use reprise_core::checkpoint::quarantine::{Dropped, ObjectName, QuarantineObject
 use reprise_core::codec::record::{self, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Times that somebody else may be faster before a command gives up.
+/// Times that another command may be faster before a command gives up.
 const TRIES_MAX: u32 = 64;
 
-/// Which rows.
+/// The rows that a command is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChosenRows {
     /// All on the list.
@@ -24,7 +24,7 @@ pub enum ChosenRows {
     Rows(Vec<RowId>),
 }
 
-/// What was done.
+/// The numbers of rows that a command dropped, asked for, or passed over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RowCounts {
     /// Rows that were dropped or asked for.
@@ -39,7 +39,7 @@ pub struct RowCounts {
     pub unreadable: u64,
 }
 
-/// Who decides, and when.
+/// The requester of a decision about rows, or of the end of a pause: a command, and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requester {
     /// A random number.
@@ -158,7 +158,7 @@ fn split(
     (fit, before as u64)
 }
 
-/// Leaves requests for rows of one object: one for each input. Gives the rows that nobody had asked for. `made`: the requests there are.
+/// Leaves requests for rows of one object: one for each input. Gives how many rows had not been asked for. `made`: the requests there are.
 async fn request(
     store: &Store,
     object: &ObjectName,
@@ -179,7 +179,7 @@ async fn request(
         let mut least = 0;
         loop {
             tries.next().ok_or_else(too_busy)?;
-            // Whoever creates a request has seen all that were made before, so no row is asked for twice.
+            // A command that creates a request has seen all that were made before, so no row is asked for twice.
             let mut number = least;
             for request in made.iter().filter(|request| request.object == *object) {
                 number = number.max(ObjectName::of_replay(&request.path).map_or(0, |(_, number)| number.saturating_add(1)));

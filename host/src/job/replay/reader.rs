@@ -45,7 +45,7 @@ pub(super) fn position(split: &str, done: usize) -> SplitPosition {
     SplitPosition { split: split.to_owned(), position: serde_json::to_string(&position).unwrap_or_default() }
 }
 
-/// See the module.
+/// The reader of one instance of a source that sends rows of the quarantine again.
 pub(super) struct ReplayReader {
     pieces: VecDeque<ReplaySplit>,
     /// The object of the first piece, once it was read.
@@ -70,7 +70,7 @@ impl ReplayReader {
         let (tell, told) = mpsc::sync_channel(1);
         let wanted = path.clone();
         self.runtime.spawn(async move {
-            // Nobody listens any more only where the reading thread is gone.
+            // A send fails only where the reading thread is gone.
             let _ = tell.send(store.get(&wanted).await);
         });
         // A runtime that ends takes the run with it.

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// Waits until somebody asks to stop; for ever where nobody can.
+/// Waits until the user asks to stop; for ever where none can.
 pub(super) async fn asked(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending().await
@@ -44,7 +44,7 @@ pub(super) struct Job {
     pub tidied: Arc<tidy::Last>,
 }
 
-/// Ends the engine where nobody waits for it any more.
+/// Ends the engine of an attempt that is dropped.
 struct AbortOnDrop(Arc<Control>);
 
 impl Drop for AbortOnDrop {
@@ -230,7 +230,7 @@ impl Job {
         }
     }
 
-    /// Somebody has asked to stop.
+    /// The user has asked to stop.
     pub(super) fn is_stopping(&self) -> bool {
         *self.options.stop.borrow()
     }

@@ -96,7 +96,7 @@ impl Job {
             let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
             let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
             let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
-            // After its end nobody waits for a watermark on the word of a certain instance.
+            // After its end no operator waits for a watermark on the word of a certain instance.
             let same = base.filter(|b| !reopened && b.workers == self.options.workers && b.covered().is_some()).and(old);
             let owners = deal::owners(opened.as_ref(), &splits, same.map(|s| &s.splits[..]), self.options.workers);
             let mut dealt: Vec<Vec<SplitPosition>> = vec![Vec::new(); workers];

@@ -5,7 +5,7 @@
 //!                 ├─ choose    one of them: its manifest
 //!                 ├─ state     its cells: chains folded, over all instances
 //!                 ├─ diff      what changed between two
-//!                 ├─ quarantine rows that were refused, and what became of them
+//!                 ├─ quarantine rows that were refused, and their states
 //!                 └─ verify    every object that they need, read and checked
 //! decode: the bytes of a cell as JSON, by the encoding that its slot declares
 //! ```

@@ -1,4 +1,4 @@
-//! The rows in quarantine: which count, what became of each, and all that is known of one.
+//! The rows in quarantine: which count, the state of each, and all that is known of one.
 
 use super::READS_AT_ONCE;
 use super::catalog::{names, read};
@@ -15,14 +15,14 @@ use reprise_core::checkpoint::quarantine::{History, ObjectName, QuarantineObject
 use reprise_core::ids::{Digest, Epoch};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What became of a row.
+/// The state of a row in quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowState {
     /// It is in quarantine.
     Held,
     /// It is, and a run is asked to send it again.
     Asked,
-    /// It was sent again, and a completed checkpoint has what became of it.
+    /// It was sent again, and a completed checkpoint has its effects.
     Replayed,
     /// It was dropped.
     Dropped,
@@ -116,7 +116,7 @@ impl QuarantineView {
         &self.objects
     }
 
-    /// What became of a row.
+    /// The state of a row.
     #[must_use]
     pub fn state(&self, object: &ObjectName, row: u32) -> RowState {
         let path = object.path();
@@ -201,7 +201,7 @@ pub struct RowEntry {
     pub row: QuarantinedRow,
     /// How the operator failed at it; `None` where it refused it.
     pub fault: Option<FaultedRow>,
-    /// What became of it.
+    /// Its state.
     pub state: RowState,
     /// The component that refused it or failed at it, where that is known.
     pub component: Option<Digest>,

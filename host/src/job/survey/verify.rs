@@ -51,7 +51,7 @@ pub struct Verified {
     pub left_out: usize,
 }
 
-/// What became of a checkpoint.
+/// The verdict over a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckpointVerdict {
     /// All of its objects are as they were written.
