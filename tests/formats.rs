@@ -6,7 +6,7 @@
 use crate::golden;
 use reprise_core::batch::{Batch, Row};
 use reprise_core::cells::{Cell, Chunk};
-use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
+use reprise_core::checkpoint::capsule::{CallStamp, Capsule, CapsuleCall, CapsuleCells, CapsuleFault, CapsuleInput, CapsuleRows};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows};
 use reprise_core::checkpoint::invariants;
 use reprise_core::checkpoint::manifest::{
@@ -15,7 +15,7 @@ use reprise_core::checkpoint::manifest::{
 };
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::{Dropped, Replay, Replayed, RowsOf};
-use reprise_core::codec::snapshot::{self, Head, Scope, Writer};
+use reprise_core::codec::snapshot::{self, Head, SnapshotScope, Writer};
 use reprise_core::codec::{checksum, record};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance, Life};
@@ -52,10 +52,10 @@ fn resume() -> Resume {
 }
 
 fn capsule() -> Capsule {
-    let call = |number| Numbered { number, now_ms: 1_700_000_000_123 };
+    let call = |number| CallStamp { number, now_ms: 1_700_000_000_123 };
     let mut batch = Batch::new();
     batch.push(Row { time: 7, key: b"be", value: b"poison" }).unwrap();
-    let rows = || Given::Rows { input: 1, rows: Rows::new(&batch) };
+    let rows = || CapsuleInput::Rows { input: 1, rows: CapsuleRows::new(&batch) };
     Capsule {
         job: "word-count".into(),
         operator: "count".into(),
@@ -70,11 +70,14 @@ fn capsule() -> Capsule {
         variables: vec!["LANG".into()],
         folders: vec!["/data".into()],
         open: call(1),
-        state: full_chunks().iter().map(|chunk| Cells::new(3, chunk)).collect(),
-        calls: vec![Done { call: call(2), given: Given::Watermark(-5), digest: 9 }, Done { call: call(3), given: rows(), digest: 8 }],
+        state: full_chunks().iter().map(|chunk| CapsuleCells::new(3, chunk)).collect(),
+        calls: vec![
+            CapsuleCall { call: call(2), given: CapsuleInput::Watermark(-5), digest: 9 },
+            CapsuleCall { call: call(3), given: rows(), digest: 8 },
+        ],
         failed: call(4),
         given: rows(),
-        fault: Fault {
+        fault: CapsuleFault {
             call: "process".into(),
             kind: "trap".into(),
             message: "trapped in `process`: unreachable executed".into(),
@@ -86,16 +89,20 @@ fn capsule() -> Capsule {
 /// Of the reading of a snapshot, and of an instance that could not be made.
 fn capsules_without_input() -> [(&'static str, Capsule); 2] {
     let limits = vec![("stack-bytes".into(), 1 << 20), ("fuel".into(), 1)];
-    let calls = vec![Done { call: Numbered { number: 2, now_ms: 5 }, given: Given::Watermark(-5), digest: 9 }];
-    let fault =
-        |call: &str| Fault { call: call.into(), kind: "stack".into(), message: "stack overflow".into(), backtrace: vec!["f".into()] };
-    let given = Given::Snapshot { scope: Scope::Delta, part_bytes_max: 4 << 20 };
+    let calls = vec![CapsuleCall { call: CallStamp { number: 2, now_ms: 5 }, given: CapsuleInput::Watermark(-5), digest: 9 }];
+    let fault = |call: &str| CapsuleFault {
+        call: call.into(),
+        kind: "stack".into(),
+        message: "stack overflow".into(),
+        backtrace: vec!["f".into()],
+    };
+    let given = CapsuleInput::Snapshot { scope: SnapshotScope::Delta, part_bytes_max: 4 << 20 };
     let snapshot = Capsule { limits, state: vec![], calls, given, fault: fault("snapshot"), ..capsule() };
-    let start = Capsule { component_bytes: None, calls: vec![], given: Given::Start, fault: fault("restore"), ..snapshot.clone() };
+    let start = Capsule { component_bytes: None, calls: vec![], given: CapsuleInput::Start, fault: fault("restore"), ..snapshot.clone() };
     [("capsule-snapshot-v1.bin", snapshot), ("capsule-start-v1.bin", start)]
 }
 
-fn head(scope: Scope) -> Head {
+fn head(scope: SnapshotScope) -> Head {
     Head { job: "word-count".into(), operator: "count".into(), instance: Instance(1), epoch: Epoch(41), generation: Generation(7), scope }
 }
 
@@ -124,7 +131,7 @@ fn object(head: &Head, chunks: &[Chunk]) -> Vec<u8> {
 }
 
 fn reference(epoch: u64, full: bool, bytes: &[u8], entries: u64) -> ObjectRef {
-    let scope = if full { Scope::Full } else { Scope::Delta };
+    let scope = if full { SnapshotScope::Full } else { SnapshotScope::Delta };
     let path = paths::snapshot("count", Instance(1), Epoch(epoch), Generation(7), full);
     ObjectRef { path, scope, bytes: bytes.len() as u64, checksum: checksum(bytes), entries }
 }
@@ -185,11 +192,11 @@ fn manifest() -> Manifest {
         slot("mode", SlotKind::Broadcast, 3, Encoding::Json),
         slot("seen", SlotKind::Instance, 2, Encoding::Bytes),
     ];
-    let full = reference(40, true, &object(&Head { epoch: Epoch(40), ..head(Scope::Full) }, &full_chunks()), 4);
-    let delta = reference(41, false, &object(&head(Scope::Delta), &delta_chunks()), 3);
+    let full = reference(40, true, &object(&Head { epoch: Epoch(40), ..head(SnapshotScope::Full) }, &full_chunks()), 4);
+    let delta = reference(41, false, &object(&head(SnapshotScope::Delta), &delta_chunks()), 3);
     let refused = record::encode(&quarantine()).unwrap();
     let path = paths::quarantine("count", Instance(1), Epoch(41), Generation(7), 0);
-    let refused = ObjectRef { path, scope: Scope::Full, bytes: refused.len() as u64, checksum: checksum(&refused), entries: 2 };
+    let refused = ObjectRef { path, scope: SnapshotScope::Full, bytes: refused.len() as u64, checksum: checksum(&refused), entries: 2 };
     let fresh = InstanceState { watermark: i64::MIN, ..InstanceState::default() };
     let worked = InstanceState { chain: vec![full, delta], watermark: 1_699_999_999_000, rows: 12, rejected: 2, quarantine: vec![refused] };
     let split = |split: &str, position: &str| SplitPosition { split: split.into(), position: position.into(), instance: Instance(1) };
@@ -261,9 +268,9 @@ fn every_record_is_written_and_read_as_its_golden_file_has_it() {
 #[test]
 fn every_snapshot_is_written_and_read_as_its_golden_file_has_it() {
     let cases = [
-        ("snapshot-full-v1.bin", Scope::Full, full_chunks()),
-        ("snapshot-delta-v1.bin", Scope::Delta, delta_chunks()),
-        ("snapshot-empty-v1.bin", Scope::Full, vec![]),
+        ("snapshot-full-v1.bin", SnapshotScope::Full, full_chunks()),
+        ("snapshot-delta-v1.bin", SnapshotScope::Delta, delta_chunks()),
+        ("snapshot-empty-v1.bin", SnapshotScope::Full, vec![]),
     ];
     for (name, scope, chunks) in cases {
         let bytes = frozen(name, &object(&head(scope), &chunks));
@@ -313,7 +320,7 @@ impl ByHand {
     }
 
     fn object(self, object: &ObjectRef) -> Self {
-        let scope = u32::from(object.scope == Scope::Delta);
+        let scope = u32::from(object.scope == SnapshotScope::Delta);
         self.text(&object.path).u32(scope).u64(object.bytes).u64(object.checksum).u64(object.entries)
     }
 
@@ -366,12 +373,12 @@ fn capsule_by_hand(c: &Capsule) -> Vec<u8> {
     };
     let out = out.list(&c.limits, |out, (name, value)| out.text(name).u64(*value));
     let out = out.list(&c.variables, |out, text| out.text(text)).list(&c.folders, |out, text| out.text(text));
-    let call = |out: ByHand, call: &Numbered| out.u64(call.number).i64(call.now_ms);
-    let given = |out: ByHand, given: &Given| match given {
-        Given::Rows { .. } => panic!("it has no rows"),
-        Given::Watermark(watermark) => out.u32(1).i64(*watermark),
-        Given::Snapshot { scope, part_bytes_max } => out.u32(2).u32(u32::from(*scope == Scope::Delta)).u32(*part_bytes_max),
-        Given::Start => out.u32(3),
+    let call = |out: ByHand, call: &CallStamp| out.u64(call.number).i64(call.now_ms);
+    let given = |out: ByHand, given: &CapsuleInput| match given {
+        CapsuleInput::Rows { .. } => panic!("it has no rows"),
+        CapsuleInput::Watermark(watermark) => out.u32(1).i64(*watermark),
+        CapsuleInput::Snapshot { scope, part_bytes_max } => out.u32(2).u32(u32::from(*scope == SnapshotScope::Delta)).u32(*part_bytes_max),
+        CapsuleInput::Start => out.u32(3),
     };
     let out = call(out, &c.open).u64(0);
     let out = out.list(&c.calls, |out, done| given(call(out, &done.call), &done.given).u64(done.digest));
@@ -382,7 +389,7 @@ fn capsule_by_hand(c: &Capsule) -> Vec<u8> {
 
 fn snapshot_by_hand(head: &Head, chunks: &[Chunk]) -> Vec<u8> {
     let out = ByHand::default().text(&head.job).text(&head.operator).u32(head.instance.0).u64(head.epoch.0).u64(head.generation.0);
-    let mut bytes = out.u32(u32::from(head.scope == Scope::Delta)).framed(3);
+    let mut bytes = out.u32(u32::from(head.scope == SnapshotScope::Delta)).framed(3);
     let mut cells = 0;
     for chunk in chunks {
         let c = chunk.columns();
@@ -405,7 +412,7 @@ fn a_writer_made_from_the_reference_writes_the_same_bytes() {
     for manifest in [manifest(), empty_manifest()] {
         assert_eq!(manifest_by_hand(&manifest), record::encode(&manifest).unwrap());
     }
-    for (scope, chunks) in [(Scope::Full, full_chunks()), (Scope::Delta, delta_chunks()), (Scope::Full, vec![])] {
+    for (scope, chunks) in [(SnapshotScope::Full, full_chunks()), (SnapshotScope::Delta, delta_chunks()), (SnapshotScope::Full, vec![])] {
         assert_eq!(snapshot_by_hand(&head(scope), &chunks), object(&head(scope), &chunks));
     }
     for (name, capsule) in capsules_without_input() {

@@ -3,7 +3,7 @@
 //! The guests are those of `tests/components` and of the examples; `cargo xtask test` builds them.
 
 use crate::support::{Ended, Place, guest};
-use reprise::verify::{Given, INSTANCES_MAX, Report, Settings, verify};
+use reprise::verify::{INSTANCES_MAX, InputRows, VerifyReport, VerifySettings, verify};
 use reprise::wasm::{Component, Limits, Runtime, Settings as RuntimeSettings};
 use reprise_core::batch::{Batch, Row};
 use reprise_core::verify::{Cause, ChangeFault, Check, Detail, Finding, OutputDifference, Verdict};
@@ -28,15 +28,15 @@ fn load(name: &str) -> Component {
     LOADED.lock().unwrap().entry(name.to_owned()).or_insert_with(load).clone()
 }
 
-fn report(name: &str, config: &str, seed: u64) -> Report {
+fn report(name: &str, config: &str, seed: u64) -> VerifyReport {
     // A slow machine is no fault of a guest.
     let limits = Limits { deadline: Duration::from_secs(300), ..Limits::default() };
-    let settings = Settings { config: config.to_owned(), seed, rounds: ROUNDS, limits };
+    let settings = VerifySettings { config: config.to_owned(), seed, rounds: ROUNDS, limits };
     verify(&load(name), None, &settings, &mut |_| {}).unwrap()
 }
 
 /// The checks that failed, and why.
-fn findings(report: &Report) -> BTreeMap<Check, &Finding> {
+fn findings(report: &VerifyReport) -> BTreeMap<Check, &Finding> {
     let mut findings = BTreeMap::new();
     for (check, verdict) in &report.verdicts {
         if let Verdict::Failed(finding) = verdict {
@@ -46,7 +46,7 @@ fn findings(report: &Report) -> BTreeMap<Check, &Finding> {
     findings
 }
 
-fn not_applicable(report: &Report) -> Vec<Check> {
+fn not_applicable(report: &VerifyReport) -> Vec<Check> {
     report.verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::NotApplicable(_))).map(|(check, _)| *check).collect()
 }
 
@@ -87,8 +87,8 @@ fn a_state_of_one_instance_is_not_rescaled() {
     // A mebibyte of output for each row: five will do.
     let mut rows = Batch::new();
     (0..5).for_each(|time| rows.push(Row { time, key: b"", value: b"later" }).unwrap());
-    let given = Given { files: vec![rows], ..Given::default() };
-    let settings = Settings { config: "{}".to_owned(), seed: 1, rounds: 2, limits: Limits::default() };
+    let given = InputRows { files: vec![rows], ..InputRows::default() };
+    let settings = VerifySettings { config: "{}".to_owned(), seed: 1, rounds: 2, limits: Limits::default() };
     let report = verify(&load("large-output"), Some(&given), &settings, &mut |_| {}).unwrap();
     assert_eq!((findings(&report), not_applicable(&report)), (BTreeMap::new(), vec![Check::Rescale]));
     assert_eq!(report.coverage.unwrap().emitted, 5 * 1024);
@@ -212,9 +212,9 @@ fn hostile_operators_end_in_findings() {
         let value: &[u8] = if row == 30 { b"poison" } else { b"x" };
         rows.push(Row { time: row, key: b"a", value }).unwrap();
     }
-    let given = Given { files: vec![rows], ..Given::default() };
+    let given = InputRows { files: vec![rows], ..InputRows::default() };
     let limits = Limits { deadline: Duration::from_secs(2), memory_bytes_max: 16 << 20, ..Limits::default() };
-    let settings = Settings { config: "{}".to_owned(), seed: 1, rounds: 2, limits };
+    let settings = VerifySettings { config: "{}".to_owned(), seed: 1, rounds: 2, limits };
     for name in [
         "trap-unreachable",
         "panic",

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reprise::connect::ConnectError;
 use reprise::engine::Failure;
-use reprise::job::{Ending, Error, Kind, Notice, Start};
+use reprise::job::{Ending, Error, Kind, Notice, StartFrom};
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::record;
@@ -153,7 +153,7 @@ fn refusal(error: &Error, strokes: &[Stroke], left: &Left, now: &Image) -> Resul
 }
 
 /// Looks at a run that came to its end.
-fn success(run: &Run, outcome: Outcome, strokes: &[Stroke], left: &Left, from: Option<&Start>) -> Result<Verdict, String> {
+fn success(run: &Run, outcome: Outcome, strokes: &[Stroke], left: &Left, from: Option<&StartFrom>) -> Result<Verdict, String> {
     let mut expected = left.expected.clone();
     if strokes.iter().any(|stroke| stroke.path.starts_with(paths::QUARANTINE)) {
         // Refused rows are kept for people, and nothing of the job reads them.
@@ -182,13 +182,13 @@ fn success(run: &Run, outcome: Outcome, strokes: &[Stroke], left: &Left, from: O
     Ok(if passed.is_empty() { Verdict::NoMatter } else { Verdict::Recovered })
 }
 
-fn case(reference: &Reference, left: &Left, random: &mut StdRng) -> (Vec<Stroke>, Option<Start>, Result<Verdict, String>) {
+fn case(reference: &Reference, left: &Left, random: &mut StdRng) -> (Vec<Stroke>, Option<StartFrom>, Result<Verdict, String>) {
     let mut image = left.image.clone();
     let strokes = match random.random_ratio(1, 10) {
         true => strike_all_manifests(&mut image, random),
         false => strike_some(&mut image, &left.targets, random),
     };
-    let start = random.random_ratio(1, 5).then(|| Start::Savepoint("first".into()));
+    let start = random.random_ratio(1, 5).then(|| StartFrom::Savepoint("first".into()));
     let site = reference.site(&image);
     let panics = PANICS.lock().unwrap().len();
     let Some(run) = site.run(1, &Arc::new(Trap::none()), start.clone()) else { return (strokes, start, Err("nobody was to die".into())) };

@@ -8,8 +8,8 @@ use super::calls::Trap;
 use crate::support::{self, guest};
 use bytes::Bytes;
 use reprise::clock::Clock;
-use reprise::job::survey::{self, Cells, Choice, Verify};
-use reprise::job::{self, Ending, Error, Notice, Options, Prepared, Start};
+use reprise::job::survey::{self, Choice, StateCells, Verify};
+use reprise::job::{self, Ending, Error, Notice, Options, Prepared, StartFrom};
 use reprise::store::{Intercept, Store, StoreLimits};
 use reprise::wasm::Component;
 use reprise_core::checkpoint::manifest::{Manifest, Quarantine, Request, Resume};
@@ -215,7 +215,7 @@ impl Site<'_> {
     }
 
     /// Runs the job to its end, or until the trap lets the host die: then nothing is left of it, and there is no result.
-    pub fn run(&self, workers: u32, trap: &Arc<Trap>, start: Option<Start>) -> Option<Run> {
+    pub fn run(&self, workers: u32, trap: &Arc<Trap>, start: Option<StartFrom>) -> Option<Run> {
         self.run_under(workers, Arc::clone(trap) as _, trap.death(), start)
     }
 
@@ -225,7 +225,7 @@ impl Site<'_> {
         workers: u32,
         intercept: Arc<dyn Intercept>,
         death: impl Future<Output = ()>,
-        start: Option<Start>,
+        start: Option<StartFrom>,
     ) -> Option<Run> {
         let runtime = runtime(workers);
         let (_ask, stop) = watch::channel(false);
@@ -337,7 +337,7 @@ pub struct Outcome {
     /// Those of the sink `objects`.
     pub objects: String,
     /// The state.
-    pub cells: Cells,
+    pub cells: StateCells,
     /// All rows in quarantine, sorted.
     pub refused: Vec<Refused>,
     /// Rows that the source read, that were counted, and that a sink wrote.

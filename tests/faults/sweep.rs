@@ -5,7 +5,7 @@
 
 use super::calls::{At, Fault, Trap};
 use super::reference::{Image, JOB, Outcome, Reference, Run, now, reference};
-use reprise::job::{self, By, ChosenRows, Ending, Kind};
+use reprise::job::{self, ChosenRows, Ending, Kind, Requester};
 use reprise::store::{CallKind, StorageCall};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,7 +73,7 @@ fn starts(reference: &Reference, workers: u32) -> Vec<Start> {
 /// The job of `left`, of whose refused rows all are to be sent again. They will be refused again: then each is there twice.
 fn with_rows_to_send(reference: &Reference, left: &Start) -> Start {
     let site = reference.site(&left.image);
-    let by = By { writer: 7, now_ms: 1_000 };
+    let by = Requester { writer: 7, now_ms: 1_000 };
     let asked = now(async { job::ask_for_rows(&site.state().await, JOB, &ChosenRows::All, by).await.unwrap() });
     let start = Start::new(reference, "with rows to send again", site.image(), &left.asked, left.workers);
     assert!(asked.rows > 0);

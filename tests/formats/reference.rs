@@ -48,8 +48,8 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
     ] {
         assert!(REFERENCE.contains(&expected), "docs/formats.md does not say: {expected}");
     }
-    use frame::Kind::{Chunk, Claim, Dropped, Fault, Identity, Manifest, Quarantine, Replay, Replayed, Request, Resume};
-    use frame::Kind::{SnapshotEnd, SnapshotHead};
+    use frame::FrameKind::{Chunk, Claim, Dropped, Fault, Identity, Manifest, Quarantine, Replay, Replayed, Request, Resume};
+    use frame::FrameKind::{SnapshotEnd, SnapshotHead};
     for (kind, name) in [
         (Manifest, "manifest"),
         (Claim, "claim"),

@@ -8,7 +8,7 @@ use reprise_core::checkpoint::manifest::{
     InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, SinkState, SourceState, SplitPosition, StagedRef,
 };
 use reprise_core::checkpoint::paths;
-use reprise_core::codec::snapshot::{Head, Scope, Writer};
+use reprise_core::codec::snapshot::{Head, SnapshotScope, Writer};
 use reprise_core::codec::{checksum, record};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
@@ -32,10 +32,10 @@ type Change<'a> = (u32, &'a [u8], &'a [u8], Option<&'a [u8]>);
 
 pub(super) fn put(place: &Place, path: &str, bytes: &[u8]) -> ObjectRef {
     place.write(&format!("state/{JOB}/{path}"), bytes);
-    ObjectRef { path: path.to_owned(), scope: Scope::Full, bytes: bytes.len() as u64, checksum: checksum(bytes), entries: 0 }
+    ObjectRef { path: path.to_owned(), scope: SnapshotScope::Full, bytes: bytes.len() as u64, checksum: checksum(bytes), entries: 0 }
 }
 
-fn snapshot(place: &Place, instance: u32, epoch: u64, scope: Scope, changes: &[Change<'_>]) -> ObjectRef {
+fn snapshot(place: &Place, instance: u32, epoch: u64, scope: SnapshotScope, changes: &[Change<'_>]) -> ObjectRef {
     let (instance, epoch, generation) = (Instance(instance), Epoch(epoch), Generation(7));
     let head = Head { job: JOB.into(), operator: "count".into(), instance, epoch, generation, scope };
     let mut writer = Writer::new(&head).unwrap();
@@ -45,7 +45,7 @@ fn snapshot(place: &Place, instance: u32, epoch: u64, scope: Scope, changes: &[C
         writer.chunk(&chunk).unwrap();
     }
     let entries = writer.cells();
-    let path = paths::snapshot("count", instance, epoch, generation, scope == Scope::Full);
+    let path = paths::snapshot("count", instance, epoch, generation, scope == SnapshotScope::Full);
     ObjectRef { scope, entries, ..put(place, &path, &writer.finish().unwrap()) }
 }
 
@@ -87,9 +87,9 @@ pub(super) fn orders() -> Place {
     ];
     let delta: Vec<Change<'_>> =
         vec![(0, b"be", b"", Some(&[6, 0, 0, 0, 0, 0, 0, 0])), (0, b"gone", b"", None), (0, b"new", b"", Some(&[1, 0, 0, 0, 0, 0, 0, 0]))];
-    let zero = snapshot(&place, 0, 40, Scope::Full, &full);
-    let one = snapshot(&place, 1, 40, Scope::Full, &other);
-    let change = snapshot(&place, 0, 41, Scope::Delta, &delta);
+    let zero = snapshot(&place, 0, 40, SnapshotScope::Full, &full);
+    let one = snapshot(&place, 1, 40, SnapshotScope::Full, &other);
+    let change = snapshot(&place, 0, 41, SnapshotScope::Delta, &delta);
     let row =
         |key: &[u8]| QuarantinedRow { input: 0, origin: String::new(), time: 5, key: key.to_vec(), value: vec![], reason: "no".into() };
     let refused = Quarantine { node: "count".into(), instance: Instance(1), epoch: Epoch(41), rows: vec![row(b"a"), row(b"b")] };

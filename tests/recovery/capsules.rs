@@ -2,12 +2,12 @@
 
 use super::jobs::{Folder, Run, Then, Topology};
 use reprise::clock::Clock;
-use reprise::engine::Reproduction;
-use reprise::job::{Beside, Ending, Notice, Tried, replay};
-use reprise_core::checkpoint::capsule::{Capsule, Given};
+use reprise::engine::Reproduced;
+use reprise::job::{CapsuleExtras, Ending, Notice, Reproduction, reproduce_capsule};
+use reprise_core::checkpoint::capsule::{Capsule, CapsuleInput};
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::codec::record;
-use reprise_core::codec::snapshot::Scope;
+use reprise_core::codec::snapshot::SnapshotScope;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -29,8 +29,8 @@ fn on_failure(retries: u32, then: &str) -> String {
     format!("on-failure = {{ retries = {retries}, backoff = \"1ms..1ms\", then = \"{then}\", capsules = \"always\" }}")
 }
 
-fn tried(folder: &Folder, path: &str) -> Tried {
-    replay(&folder.store().join(path), &Beside::default()).unwrap()
+fn tried(folder: &Folder, path: &str) -> Reproduction {
+    reproduce_capsule(&folder.store().join(path), &CapsuleExtras::default()).unwrap()
 }
 
 /// A run that gets these lines, too, once a checkpoint has those before.
@@ -45,10 +45,10 @@ fn run_and_feed(folder: &Folder, late: &[&str]) -> Run {
 }
 
 /// All capsules, each tried: they fail as they say, to the word.
-fn all_reproduced(folder: &Folder, about: &str) -> Vec<Tried> {
-    let all: Vec<Tried> = folder.objects("capsules").iter().map(|path| tried(folder, path)).collect();
+fn all_reproduced(folder: &Folder, about: &str) -> Vec<Reproduction> {
+    let all: Vec<Reproduction> = folder.objects("capsules").iter().map(|path| tried(folder, path)).collect();
     for tried in &all {
-        let Reproduction::Failed(error) = &tried.attempt else { panic!("{about}: {:?}", tried.attempt) };
+        let Reproduced::Failed(error) = &tried.attempt else { panic!("{about}: {:?}", tried.attempt) };
         assert!(tried.is_reproduced(), "{about}: {error}, and not {:?}", tried.capsule.fault);
         assert_eq!(error.to_string(), tried.capsule.fault.message, "{about}");
         let guests_own = ["trap", "stack", "deadline"].contains(&tried.capsule.fault.kind.as_str());
@@ -80,7 +80,7 @@ fn a_capsule_has_the_stack_and_the_counting_of_its_job() {
         let [row] = &held[0].rows[..] else { panic!("{held:?}") };
         assert_eq!(row.kind, "stack");
         let path = folder.store().join(row.capsule.as_ref().unwrap());
-        let first = replay(&path, &Beside::default()).unwrap();
+        let first = reproduce_capsule(&path, &CapsuleExtras::default()).unwrap();
         assert!(first.is_reproduced(), "{:?}", first.attempt);
         assert_eq!(all_reproduced(&folder, fuel).len(), 2, "the call with all rows, and the row that is to blame");
         let mut capsule: Capsule = record::decode(&fs::read(&path).unwrap()).unwrap();
@@ -90,8 +90,8 @@ fn a_capsule_has_the_stack_and_the_counting_of_its_job() {
         capsule.limits.retain(|(name, _)| name != "stack-bytes" && name != "fuel");
         let other = folder.path("other.capsule");
         fs::write(&other, record::encode(&capsule).unwrap()).unwrap();
-        let other = replay(&other, &Beside::default()).unwrap();
-        let Reproduction::Failed(error) = &other.attempt else { panic!("{:?}", other.attempt) };
+        let other = reproduce_capsule(&other, &CapsuleExtras::default()).unwrap();
+        let Reproduced::Failed(error) = &other.attempt else { panic!("{:?}", other.attempt) };
         assert_eq!((error.fault.kind(), other.is_reproduced()), ("trap", false));
     }
 }
@@ -105,8 +105,8 @@ fn a_capsule_has_the_rows_of_its_call_and_not_those_that_were_to_follow() {
     folder.feed("lines", "all", (0..16).map(row));
     folder.run(1).expect(Ending::Finished);
     let capsules = all_reproduced(&folder, "portion");
-    let rows = |tried: &Tried| match tried.capsule.given.clone() {
-        Given::Rows { rows, .. } => rows.batch().unwrap().len(),
+    let rows = |tried: &Reproduction| match tried.capsule.given.clone() {
+        CapsuleInput::Rows { rows, .. } => rows.batch().unwrap().len(),
         given => panic!("{given:?}"),
     };
     let mut rows: Vec<usize> = capsules.iter().map(rows).collect();
@@ -127,7 +127,7 @@ fn a_trap_in_a_snapshot_is_a_capsule_though_the_job_stops_for_it() {
             let capsules = all_reproduced(&folder, guest);
             assert_eq!(capsules.len(), 1, "{guest}");
             let capsule = &capsules[0].capsule;
-            assert_eq!(capsule.given, Given::Snapshot { scope: Scope::Full, part_bytes_max: 64 << 10 });
+            assert_eq!(capsule.given, CapsuleInput::Snapshot { scope: SnapshotScope::Full, part_bytes_max: 64 << 10 });
             assert_eq!((capsule.fault.call.as_str(), capsule.fault.kind.as_str()), ("snapshot", kind));
             assert!(capsules[0].calls > 0, "without the call that poisoned it nothing happens");
         }
@@ -140,7 +140,7 @@ fn a_snapshot_that_drips_is_a_capsule_that_runs_out_of_time_again_in_a_part_or_b
     folder.feed("lines", "all", ["a,v,1", "a,poison,2"]);
     let run = folder.run(1);
     names_its_capsule(&folder, &run);
-    let capsules: Vec<Tried> = folder.objects("capsules").iter().map(|path| tried(&folder, path)).collect();
+    let capsules: Vec<Reproduction> = folder.objects("capsules").iter().map(|path| tried(&folder, path)).collect();
     let [tried] = &capsules[..] else { panic!("{capsules:?}") };
     assert_eq!((tried.capsule.fault.call.as_str(), tried.capsule.fault.kind.as_str()), ("snapshot", "deadline"));
     assert!(tried.is_reproduced(), "{:?}, and not {:?}", tried.attempt, tried.capsule.fault);
@@ -154,7 +154,7 @@ fn a_trap_in_a_snapshot_of_changes_is_a_capsule_with_the_state_before() {
     names_its_capsule(&folder, &run);
     let capsules = all_reproduced(&folder, "changes");
     assert_eq!(capsules.len(), 1);
-    assert!(matches!(capsules[0].capsule.given, Given::Snapshot { scope: Scope::Delta, .. }));
+    assert!(matches!(capsules[0].capsule.given, CapsuleInput::Snapshot { scope: SnapshotScope::Delta, .. }));
     assert_eq!(capsules[0].cells, 2);
 }
 
@@ -167,7 +167,7 @@ fn a_watermark_that_always_fails_is_a_capsule_though_the_job_stops_for_it() {
         names_its_capsule(&folder, &run);
         let capsules = all_reproduced(&folder, "advance");
         assert_eq!(capsules.len(), 1);
-        assert!(matches!(capsules[0].capsule.given, Given::Watermark(_)));
+        assert!(matches!(capsules[0].capsule.given, CapsuleInput::Watermark(_)));
     }
 }
 
@@ -178,12 +178,12 @@ fn an_instance_that_cannot_come_back_is_a_capsule() {
     let run = run_and_feed(&folder, &["a,poison,2"]);
     names_its_capsule(&folder, &run);
     let all = folder.objects("capsules").into_iter().map(|path| tried(&folder, &path));
-    let (starts, rows): (Vec<_>, Vec<_>) = all.partition(|tried| tried.capsule.given == Given::Start);
+    let (starts, rows): (Vec<_>, Vec<_>) = all.partition(|tried| tried.capsule.given == CapsuleInput::Start);
     // The instance that was to take over, and the one that the job was taken up again with.
     assert_eq!(starts.len(), 2);
     assert!(starts.iter().all(|tried| tried.is_reproduced() && tried.capsule.fault.call == "restore" && tried.cells == 2));
     // The row with the poison does not get its turn.
-    assert!(matches!(&rows[..], [row] if matches!(row.attempt, Reproduction::Before { .. })));
+    assert!(matches!(&rows[..], [row] if matches!(row.attempt, Reproduced::Before { .. })));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::jobs::{Folder, Run, Then, Topology};
 use crate::support;
-use reprise::engine::{Control, OperatorEvent, Reproduction};
-use reprise::job::{Beside, Ending, Error, Kind, Notice, replay};
+use reprise::engine::{Control, OperatorEvent, Reproduced};
+use reprise::job::{CapsuleExtras, Ending, Error, Kind, Notice, reproduce_capsule};
 use reprise_core::checkpoint::capsule::Capsule;
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::codec::record;
@@ -110,15 +110,15 @@ fn a_capsule_whose_calls_return_something_else_is_not_reproduced() {
     let mut capsule: Capsule = record::decode(&fs::read(&path).unwrap()).unwrap();
     assert_eq!(capsule.calls.len(), 2);
     let second = capsule.calls[1].call.number;
-    assert!(replay(&path, &Beside::default()).unwrap().is_reproduced());
+    assert!(reproduce_capsule(&path, &CapsuleExtras::default()).unwrap().is_reproduced());
     // Another component, which counts all rows where this one counts those of a key.
-    let other = Beside { component: Some(support::guest("hidden-total")), ..Beside::default() };
-    let tried = replay(&path, &other).unwrap();
-    assert_eq!((&tried.attempt, tried.is_reproduced()), (&Reproduction::Diverged { call: second }, false));
+    let other = CapsuleExtras { component: Some(support::guest("hidden-total")), ..CapsuleExtras::default() };
+    let tried = reproduce_capsule(&path, &other).unwrap();
+    assert_eq!((&tried.attempt, tried.is_reproduced()), (&Reproduced::Diverged { call: second }, false));
     // The same one, where what it returned on the other machine was not this.
     capsule.calls[1].digest ^= 1;
     let changed = folder.path("changed.capsule");
     fs::write(&changed, record::encode(&capsule).unwrap()).unwrap();
-    let tried = replay(&changed, &Beside::default()).unwrap();
-    assert_eq!((&tried.attempt, tried.is_reproduced()), (&Reproduction::Diverged { call: second }, false));
+    let tried = reproduce_capsule(&changed, &CapsuleExtras::default()).unwrap();
+    assert_eq!((&tried.attempt, tried.is_reproduced()), (&Reproduced::Diverged { call: second }, false));
 }

@@ -3,8 +3,8 @@
 use super::jobs::{Folder, Run, Then, Topology, running_counts};
 use crate::{guests, support};
 use reprise::clock::Clock;
-use reprise::engine::{Control, OperatorEvent, Reproduction};
-use reprise::job::{Beside, Ending, Notice, replay};
+use reprise::engine::{Control, OperatorEvent, Reproduced};
+use reprise::job::{CapsuleExtras, Ending, Notice, reproduce_capsule};
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::codec::record;
 use reprise_core::ids::Digest;
@@ -252,12 +252,12 @@ fn poison_of_every_kind_goes_to_quarantine_and_everything_else_stands() {
             assert!(object.line > 0 && object.node == *guest, "{object:?}");
         }
         assert!(rows.iter().all(|row| row.kind == *kind && row.call == "process" && !row.row.reason.is_empty()), "{guest}: {rows:?}");
-        let other = Beside { component: Some(support::guest("running-count")), ..Beside::default() };
-        let mended = replay(&folder.store().join(rows[0].capsule.as_ref().unwrap()), &other).unwrap();
+        let other = CapsuleExtras { component: Some(support::guest("running-count")), ..CapsuleExtras::default() };
+        let mended = reproduce_capsule(&folder.store().join(rows[0].capsule.as_ref().unwrap()), &other).unwrap();
         assert!(mended.is_other_component && !mended.is_reproduced(), "{guest}");
-        assert!(matches!(mended.attempt, Reproduction::Succeeded), "{guest}: {:?}", mended.attempt);
+        assert!(matches!(mended.attempt, Reproduced::Succeeded), "{guest}: {:?}", mended.attempt);
         for row in &rows {
-            let tried = replay(&folder.store().join(row.capsule.as_ref().unwrap()), &Beside::default()).unwrap();
+            let tried = reproduce_capsule(&folder.store().join(row.capsule.as_ref().unwrap()), &CapsuleExtras::default()).unwrap();
             assert!(tried.is_reproduced() && !tried.is_other_component, "{guest}: {:?}", tried.attempt);
             assert_eq!(tried.capsule.fault.message, row.row.reason, "{guest}");
         }
@@ -317,7 +317,7 @@ fn a_fault_that_depends_on_the_batch_is_told_and_written_down_without_retries() 
     let capsules = folder.objects("capsules");
     assert_eq!(capsules.len(), failed, "those of the pieces say nothing new");
     for path in &capsules {
-        assert!(replay(&folder.store().join(path), &Beside::default()).unwrap().is_reproduced(), "{path}");
+        assert!(reproduce_capsule(&folder.store().join(path), &CapsuleExtras::default()).unwrap().is_reproduced(), "{path}");
     }
     assert_eq!(folder.rows("out"), running_counts(lines.iter().map(|line| key(line))));
     assert!(folder.objects("quarantine").is_empty());

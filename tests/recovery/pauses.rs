@@ -3,7 +3,7 @@
 use super::jobs::{Folder, JOB, Run, Then, Topology, running_counts};
 use reprise::clock::Clock;
 use reprise::engine::OperatorEvent;
-use reprise::job::{self, By, Ending, Error, Notice, Resumed};
+use reprise::job::{self, Ending, Error, Notice, Requester, Resumed};
 use reprise::store::{Store, StoreLimits};
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::checkpoint::manifest::Resume;
@@ -43,7 +43,7 @@ fn ask(folder: &Folder, operators: &[&str], wait: Duration) -> Result<Vec<Resume
     let operators: Vec<String> = operators.iter().map(|name| (*name).to_owned()).collect();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let store = Store::open("file:./state", &folder.path(""), JOB, StoreLimits::default()).await.unwrap();
-        job::ask_to_resume(&store, &operators, By { writer: 7, now_ms: 1_000 }, wait).await
+        job::ask_to_resume(&store, &operators, Requester { writer: 7, now_ms: 1_000 }, wait).await
     })
 }
 

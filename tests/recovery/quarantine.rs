@@ -2,8 +2,8 @@
 
 use super::jobs::{Folder, JOB, Run, Then, Topology, running_counts};
 use reprise::clock::Clock;
-use reprise::job::survey::{self, Kept, RowFilter, RowState, SurveyError};
-use reprise::job::{self, Asked, By, ChosenRows, Ending, Notice};
+use reprise::job::survey::{self, RowEntry, RowFilter, RowState, SurveyError};
+use reprise::job::{self, ChosenRows, Ending, Notice, Requester, RowCounts};
 use reprise::store::{Store, StoreLimits};
 use reprise_core::checkpoint::quarantine::{ObjectName, is_replay_source};
 use reprise_core::codec::record;
@@ -69,23 +69,23 @@ async fn store(folder: &Folder) -> Store {
     Store::open("file:./state", &folder.path(""), JOB, StoreLimits::default()).await.unwrap()
 }
 
-const BY: By = By { writer: 7, now_ms: 1_000 };
+const BY: Requester = Requester { writer: 7, now_ms: 1_000 };
 
-fn ask(folder: &Folder, chosen: &ChosenRows) -> Result<Asked, SurveyError> {
-    now(async { job::ask_for_rows(&store(folder).await, JOB, chosen, By { writer: Clock::unlikely_number(), ..BY }).await })
+fn ask(folder: &Folder, chosen: &ChosenRows) -> Result<RowCounts, SurveyError> {
+    now(async { job::ask_for_rows(&store(folder).await, JOB, chosen, Requester { writer: Clock::unlikely_number(), ..BY }).await })
 }
 
-fn drop_rows(folder: &Folder, chosen: &ChosenRows) -> Result<Asked, SurveyError> {
+fn drop_rows(folder: &Folder, chosen: &ChosenRows) -> Result<RowCounts, SurveyError> {
     now(async { job::drop_rows(&store(folder).await, JOB, chosen, BY).await })
 }
 
-fn list(folder: &Folder) -> Vec<Kept> {
+fn list(folder: &Folder) -> Vec<RowEntry> {
     let listed = now(async { survey::rows(&store(folder).await, JOB, &RowFilter::default(), usize::MAX).await.unwrap() });
     assert!(!listed.more && listed.unreadable.is_empty());
     listed.rows
 }
 
-fn values(rows: &[Kept]) -> BTreeSet<String> {
+fn values(rows: &[RowEntry]) -> BTreeSet<String> {
     rows.iter().map(|kept| String::from_utf8(kept.row.value.clone()).unwrap()).collect()
 }
 
@@ -149,7 +149,7 @@ fn rows_go_back_to_the_instance_that_refused_them_where_a_worker_has_several() {
 #[test]
 fn of_several_who_ask_for_the_same_rows_at_once_each_row_is_asked_for_once() {
     let folder = stopped(120);
-    let asked: Vec<Asked> = std::thread::scope(|scope| {
+    let asked: Vec<RowCounts> = std::thread::scope(|scope| {
         let askers: Vec<_> = (0..4).map(|_| scope.spawn(|| ask(&folder, &ChosenRows::All).unwrap())).collect();
         askers.into_iter().map(|asker| asker.join().unwrap()).collect()
     });
@@ -242,7 +242,7 @@ fn a_row_that_is_refused_again_is_a_new_row_in_quarantine() {
     folder.run(2).expect(Ending::Finished);
     let after = list(&folder);
     assert_eq!((after.len(), values(&after)), (before.len(), values(&before)));
-    let ids = |rows: &[Kept]| rows.iter().map(|kept| kept.id.clone()).collect::<BTreeSet<_>>();
+    let ids = |rows: &[RowEntry]| rows.iter().map(|kept| kept.id.clone()).collect::<BTreeSet<_>>();
     let gone: Vec<_> = ids(&before).difference(&ids(&after)).cloned().collect();
     assert_eq!(gone, [before[0].id.clone(), before[1].id.clone()]);
     assert!(after.iter().all(|kept| kept.state == RowState::Held));
@@ -256,7 +256,7 @@ fn a_row_that_is_refused_again_is_a_new_row_in_quarantine() {
 fn rows_that_were_dropped_are_on_no_list_and_are_never_sent_again() {
     let folder = stopped(60);
     let rows = list(&folder);
-    let one = |row: &Kept| ChosenRows::Rows(vec![row.id.clone()]);
+    let one = |row: &RowEntry| ChosenRows::Rows(vec![row.id.clone()]);
     assert_eq!(drop_rows(&folder, &one(&rows[0])).unwrap().rows, 1);
     let again = drop_rows(&folder, &one(&rows[0])).unwrap();
     assert_eq!((again.rows, again.before), (0, 1));

@@ -1,7 +1,7 @@
 //! Savepoints and older checkpoints as beginnings; what is kept of them, and for how long.
 
 use super::jobs::{Folder, JOB, Run, Then, counting, keys, parsed, running_counts};
-use reprise::job::{self, Ending, Kind, Notice, Start};
+use reprise::job::{self, Ending, Kind, Notice, StartFrom};
 use reprise::store::{Store, StoreLimits};
 use reprise_core::checkpoint::manifest::Request;
 use reprise_core::checkpoint::paths;
@@ -51,7 +51,7 @@ fn with_savepoint() -> Folder {
     folder
 }
 
-fn run_from(folder: &Folder, workers: u32, start: Start) -> Run {
+fn run_from(folder: &Folder, workers: u32, start: StartFrom) -> Run {
     folder.run_set(workers, |options| options.start = Some(start), |_| Then::GoOn)
 }
 
@@ -59,7 +59,7 @@ fn run_from(folder: &Folder, workers: u32, start: Start) -> Run {
 fn a_run_that_begins_with_a_savepoint_takes_back_what_came_after_it_and_does_it_again() {
     let folder = with_savepoint();
     folder.set(&counting(SETTINGS, false));
-    let run = run_from(&folder, 2, Start::Savepoint("middle".into())).expect(Ending::Finished);
+    let run = run_from(&folder, 2, StartFrom::Savepoint("middle".into())).expect(Ending::Finished);
     let taken_back = |notice: &Notice| matches!(notice, Notice::SinkRecovered { recovered, .. } if recovered.taken_back > 0);
     assert!(run.notices.iter().any(taken_back));
     assert_eq!(folder.rows("out"), running_counts(keys(0, 200, 9)));
@@ -79,7 +79,7 @@ fn a_savepoint_works_in_a_copy_of_the_store_alone() {
     elsewhere.set(&counting(SETTINGS, false));
     for workers in [2, 3] {
         let target = elsewhere.copy();
-        run_from(&target, workers, Start::Savepoint("middle".into())).expect(Ending::Finished);
+        run_from(&target, workers, StartFrom::Savepoint("middle".into())).expect(Ending::Finished);
         let all = running_counts(keys(0, 200, 9));
         let known = running_counts(keys(0, 100, 9));
         let later: Vec<_> = all.into_iter().filter(|row| !known.contains(row)).collect();
@@ -93,12 +93,12 @@ fn an_older_checkpoint_is_taken_up_where_it_is_asked_for_and_one_that_is_gone_is
     let manifests = folder.manifests();
     let older = &manifests[manifests.len() - 2];
     folder.set(&counting(SETTINGS, false));
-    let run = run_from(&folder, 2, Start::Epoch(Epoch(1_000_000)));
+    let run = run_from(&folder, 2, StartFrom::Epoch(Epoch(1_000_000)));
     assert_eq!(run.error().kind(), Kind::Corrupt);
     assert!(run.error().to_string().contains("checkpoint 1000000: there is no such checkpoint"), "{}", run.error());
-    let run = run_from(&folder, 2, Start::Savepoint("none".into()));
+    let run = run_from(&folder, 2, StartFrom::Savepoint("none".into()));
     assert!(run.error().to_string().contains("savepoint `none`"), "{}", run.error());
-    let run = run_from(&folder, 1, Start::Epoch(older.epoch)).expect(Ending::Finished);
+    let run = run_from(&folder, 1, StartFrom::Epoch(older.epoch)).expect(Ending::Finished);
     assert_eq!(run.from(), Some(older.epoch.0));
     assert_eq!(folder.rows("out"), running_counts(keys(0, 200, 9)));
 }
@@ -113,7 +113,7 @@ fn a_finished_checkpoint_is_taken_up_again_where_the_job_went_on_after_it() {
     folder.feed("keys", "b", keys(100, 200, 9));
     folder.run(2).expect(Ending::Finished);
     assert_eq!(folder.rows("out"), running_counts(keys(0, 200, 9)));
-    let run = run_from(&folder, 2, Start::Epoch(finished.epoch)).expect(Ending::Finished);
+    let run = run_from(&folder, 2, StartFrom::Epoch(finished.epoch)).expect(Ending::Finished);
     assert_eq!(run.from(), Some(finished.epoch.0));
     folder.run(2).expect(Ending::AlreadyFinished);
     assert_eq!(folder.rows("out"), running_counts(keys(0, 200, 9)), "what came after it is taken back and comes again, once");
@@ -171,7 +171,7 @@ fn a_request_that_stops_the_job_makes_its_last_checkpoint_the_savepoint() {
     assert!(folder.store().join(paths::savepoint("end").unwrap()).exists());
     folder.set(&counting(SETTINGS, false));
     folder.feed("keys", "b", keys(100, 150, 9));
-    run_from(&folder, 2, Start::Savepoint("end".into())).expect(Ending::Finished);
+    run_from(&folder, 2, StartFrom::Savepoint("end".into())).expect(Ending::Finished);
     assert_eq!(folder.rows("out"), running_counts(keys(0, 150, 9)));
 }
 
@@ -190,7 +190,7 @@ fn a_savepoint_is_made_where_no_host_runs() {
     offline.expect(Ending::Stopped);
     folder.set(&counting(SETTINGS, false));
     folder.feed("keys", "b", keys(100, 150, 9));
-    run_from(&folder, 2, Start::Savepoint("offline".into())).expect(Ending::Finished);
+    run_from(&folder, 2, StartFrom::Savepoint("offline".into())).expect(Ending::Finished);
     assert_eq!(folder.rows("out"), running_counts(keys(0, 150, 9)));
     let finished = folder.run_set(2, |options| options.savepoint = Some("finished".into()), |_| Then::GoOn);
     finished.expect(Ending::AlreadyFinished);
@@ -222,7 +222,7 @@ fn a_savepoint_that_is_damaged_is_refused_and_nothing_is_swept_while_it_is_there
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let run = run_from(&folder, 2, Start::Savepoint("middle".into()));
+    let run = run_from(&folder, 2, StartFrom::Savepoint("middle".into()));
     assert_eq!(run.error().kind(), Kind::Corrupt);
     for stage in 2..8 {
         let name = stage.to_string();

@@ -3,7 +3,7 @@
 use super::jobs::{Cells, Folder, Topology, counting, keys, running_counts};
 use reprise::job::{Ending, Error, Kind, Notice};
 use reprise_core::checkpoint::manifest::Manifest;
-use reprise_core::codec::snapshot::Scope;
+use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::keying;
 
 const MILLION: usize = 1_000_000;
@@ -39,14 +39,14 @@ fn ten_thousand_changed_keys_of_a_million_cost_under_five_percent() {
     let full_bytes = run_for(&folder, MILLION);
     let first = folder.newest();
     let chain = &first.operators[1].instances[0].chain;
-    assert!(chain.len() == 1 && chain[0].scope == Scope::Full && chain[0].entries == MILLION as u64, "{chain:?}");
+    assert!(chain.len() == 1 && chain[0].scope == SnapshotScope::Full && chain[0].entries == MILLION as u64, "{chain:?}");
     assert_eq!(chain[0].bytes, full_bytes);
 
     folder.feed("lines", "b", (0..CHANGED).map(|key| line(key * 97, 7)));
     let delta_bytes = run_for(&folder, CHANGED);
     let second = folder.newest();
     let chain = &second.operators[1].instances[0].chain;
-    assert!(chain.len() == 2 && chain[1].scope == Scope::Delta && chain[1].entries == CHANGED as u64, "{chain:?}");
+    assert!(chain.len() == 2 && chain[1].scope == SnapshotScope::Delta && chain[1].entries == CHANGED as u64, "{chain:?}");
     assert_eq!(chain[1].bytes, delta_bytes);
     assert!(delta_bytes * 20 < full_bytes, "{delta_bytes} bytes after {full_bytes}");
     let changed = |key: usize| if key.is_multiple_of(97) && key / 97 < CHANGED { 7 } else { key };

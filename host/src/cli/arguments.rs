@@ -1,6 +1,6 @@
 //! Arguments of the commands that have no subcommands.
 
-use crate::job::Start;
+use crate::job::StartFrom;
 use clap::ValueEnum;
 use reprise_core::ids::Epoch;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub(super) struct RunArguments {
     /// Begin with this checkpoint instead of the newest one: an epoch, or the name of a savepoint. Output of later epochs is taken back and
     /// produced again; a restart with the same option goes back once more.
     #[arg(long, value_name = "NAME|EPOCH", value_parser = start)]
-    pub from: Option<Start>,
+    pub from: Option<StartFrom>,
     /// Take over the places of sinks that hold output which the store does not know. Visible output after the checkpoint that is taken up (without
     /// one, all of it) is moved to `.reprise/SINK/taken-back`; what is before it stays, and counts as output of this job.
     #[arg(long)]
@@ -24,7 +24,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_enum, default_value_t = Log::Auto)]
     pub log: Log,
     #[command(flatten)]
-    pub cache: Cache,
+    pub cache: CacheArguments,
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,7 @@ pub(super) struct SavepointArguments {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub cache: Cache,
+    pub cache: CacheArguments,
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,7 @@ pub(super) struct CheckArguments {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub cache: Cache,
+    pub cache: CacheArguments,
 }
 
 #[derive(Debug, clap::Args)]
@@ -98,17 +98,17 @@ pub(super) struct InspectArguments {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub cache: Cache,
+    pub cache: CacheArguments,
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Cache {
+pub(super) struct CacheArguments {
     /// Folder for compiled components. Default: `reprise` in the user's cache folder. Whoever may write there may run code as this user.
     #[arg(long, env = "REPRISE_CACHE", value_name = "DIR")]
     pub cache: Option<PathBuf>,
 }
 
-impl Cache {
+impl CacheArguments {
     /// The folder, where there is one.
     pub fn dir(&self) -> Option<PathBuf> {
         let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -128,9 +128,9 @@ pub(super) enum Log {
 }
 
 /// A number is an epoch; anything else is the name of a savepoint.
-fn start(text: &str) -> Result<Start, String> {
+fn start(text: &str) -> Result<StartFrom, String> {
     if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-        return text.parse().map(|epoch| Start::Epoch(Epoch(epoch))).map_err(|error| error.to_string());
+        return text.parse().map(|epoch| StartFrom::Epoch(Epoch(epoch))).map_err(|error| error.to_string());
     }
-    Ok(Start::Savepoint(text.to_owned()))
+    Ok(StartFrom::Savepoint(text.to_owned()))
 }

@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod checkpoint;
 mod exit;
+mod figures;
 mod inspect;
 mod log;
 mod outlet;
@@ -70,10 +71,10 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Look at the checkpoints and savepoints of a job: list, show, diff, verify. Nothing is changed, and the job may run meanwhile.
     #[command(subcommand)]
-    Checkpoint(checkpoint::Command),
+    Checkpoint(checkpoint::CheckpointCommand),
     /// Look at rows that were refused or that operators failed at, and decide about them: list, show, replay, drop. The job may run meanwhile.
     #[command(subcommand)]
-    Quarantine(quarantine::Command),
+    Quarantine(quarantine::QuarantineCommand),
     /// Make the failed call of a capsule fail again, here.
     #[command(after_help = "Examples:\n  reprise replay state/word-count/capsules/count/000000000042-000001-0000-0.capsule\n  \
         reprise replay poison.capsule --component mended.wasm\n\n\
@@ -81,7 +82,7 @@ enum Command {
     Replay(replay::ReplayArguments),
     /// Look at the state in a checkpoint. Nothing is changed, and no component is needed.
     #[command(subcommand)]
-    State(state::Command),
+    State(state::StateCommand),
 }
 
 /// Parses the arguments of the process and does as they say. A panic of any library on the way ends as an error.

@@ -220,12 +220,12 @@ fn put(text: &str) {
 }
 
 /// Takes the log of host and guests: one event a write.
-pub(super) struct Events {
+pub(super) struct LogWriter {
     /// The events are JSON objects.
     pub is_json: bool,
 }
 
-impl Write for Events {
+impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let event = String::from_utf8_lossy(bytes);
         let event = event.strip_suffix('\n').unwrap_or(&event);

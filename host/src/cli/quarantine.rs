@@ -1,11 +1,11 @@
 //! `reprise quarantine`: rows that were refused, or taken out because operators failed at them: list, show, replay, drop.
 
 use super::outlet;
-use super::site::{self, Failure, Opened, Where};
+use super::site::{self, CommandFailure, OpenedJob, Where};
 use super::text::{self, count, plain};
 use crate::clock::Clock;
-use crate::job::survey::{self, Kept, Listed, RowFilter, RowState, decode};
-use crate::job::{self, Asked, By, ChosenRows};
+use crate::job::survey::{self, RowEntry, RowFilter, RowList, RowState, decode};
+use crate::job::{self, ChosenRows, Requester, RowCounts};
 use reprise_core::checkpoint::quarantine::RowId;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -21,7 +21,7 @@ const ROWS_MAX: usize = 10_000;
 const REASON_CHARS_MAX: usize = 120;
 
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+pub(super) enum QuarantineCommand {
     /// List the rows in quarantine, oldest first.
     #[command(
         override_usage = LIST,
@@ -90,18 +90,18 @@ pub(super) struct Deciding {
     node: Option<String>,
 }
 
-pub(super) fn quarantine(command: Command) -> ExitCode {
+pub(super) fn quarantine(command: QuarantineCommand) -> ExitCode {
     match command {
-        Command::List { words, place, node, reason, limit } => {
+        QuarantineCommand::List { words, place, node, reason, limit } => {
             site::end(list(&words, &place, &RowFilter { node, reason }, limit as usize), LIST, place.json)
         }
-        Command::Show { words, place, raw } => site::end(show(&words, &place, raw), SHOW, place.json),
-        Command::Replay(deciding) => site::end(decide(&deciding, true), REPLAY, deciding.place.json),
-        Command::Drop(deciding) => site::end(decide(&deciding, false), DROP, deciding.place.json),
+        QuarantineCommand::Show { words, place, raw } => site::end(show(&words, &place, raw), SHOW, place.json),
+        QuarantineCommand::Replay(deciding) => site::end(decide(&deciding, true), REPLAY, deciding.place.json),
+        QuarantineCommand::Drop(deciding) => site::end(decide(&deciding, false), DROP, deciding.place.json),
     }
 }
 
-fn list(words: &[String], place: &Where, filter: &RowFilter, limit: usize) -> Result<ExitCode, Failure> {
+fn list(words: &[String], place: &Where, filter: &RowFilter, limit: usize) -> Result<ExitCode, CommandFailure> {
     place.rest(words, 0, 0)?;
     let opened = place.open(words)?;
     let listed = opened.wait(survey::rows(&opened.store, &opened.job, filter, limit))?;
@@ -112,8 +112,8 @@ fn list(words: &[String], place: &Where, filter: &RowFilter, limit: usize) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-fn list_json(opened: &Opened, listed: &Listed) -> String {
-    let row = |kept: &Kept| {
+fn list_json(opened: &OpenedJob, listed: &RowList) -> String {
+    let row = |kept: &RowEntry| {
         let object = &kept.id.object;
         let json = json!({
             "id": kept.id.to_string(), "node": object.node, "input": kept.row.input, "instance": object.instance, "epoch": object.epoch,
@@ -126,7 +126,7 @@ fn list_json(opened: &Opened, listed: &Listed) -> String {
     format!("{}\n", text::with_member(&json, "rows", &text::array(listed.rows.iter().map(row))))
 }
 
-fn picture(opened: &Opened, listed: &Listed) -> String {
+fn picture(opened: &OpenedJob, listed: &RowList) -> String {
     let mut out = format!("quarantine of job `{}` in {}\n", opened.job, opened.store.root());
     if listed.rows.is_empty() {
         out.push_str("  no rows\n");
@@ -146,11 +146,11 @@ fn picture(opened: &Opened, listed: &Listed) -> String {
     out
 }
 
-fn id(word: &str) -> Result<RowId, Failure> {
-    word.parse().map_err(Failure::Usage)
+fn id(word: &str) -> Result<RowId, CommandFailure> {
+    word.parse().map_err(CommandFailure::Usage)
 }
 
-fn show(words: &[String], place: &Where, raw: bool) -> Result<ExitCode, Failure> {
+fn show(words: &[String], place: &Where, raw: bool) -> Result<ExitCode, CommandFailure> {
     let id = id(&place.rest(words, 1, 1)?[0])?;
     let opened = place.open(words)?;
     let kept = opened.wait(survey::row(&opened.store, &opened.job, &id))?;
@@ -162,7 +162,7 @@ fn show(words: &[String], place: &Where, raw: bool) -> Result<ExitCode, Failure>
     Ok(ExitCode::SUCCESS)
 }
 
-fn row_json(opened: &Opened, kept: &Kept) -> String {
+fn row_json(opened: &OpenedJob, kept: &RowEntry) -> String {
     let (object, fault) = (&kept.id.object, kept.fault.as_ref());
     let json = json!({
         "job": opened.job, "store": opened.store.root(), "id": kept.id.to_string(), "state": kept.state.word(), "node": object.node,
@@ -177,7 +177,7 @@ fn row_json(opened: &Opened, kept: &Kept) -> String {
     format!("{json}\n")
 }
 
-fn row_picture(opened: &Opened, kept: &Kept) -> String {
+fn row_picture(opened: &OpenedJob, kept: &RowEntry) -> String {
     let (object, row, fault) = (&kept.id.object, &kept.row, kept.fault.as_ref());
     let mut out = format!("row `{}` of job `{}`\n", kept.id, opened.job);
     let mut line = |name: &str, text: &str| {
@@ -222,7 +222,7 @@ fn row_picture(opened: &Opened, kept: &Kept) -> String {
     out
 }
 
-fn decide(deciding: &Deciding, sends: bool) -> Result<ExitCode, Failure> {
+fn decide(deciding: &Deciding, sends: bool) -> Result<ExitCode, CommandFailure> {
     let Deciding { words, place, all, node } = deciding;
     let is_by_name = !all && node.is_none();
     let rest = place.rest(words, usize::from(is_by_name), if is_by_name { ROWS_MAX } else { 0 })?;
@@ -232,7 +232,7 @@ fn decide(deciding: &Deciding, sends: bool) -> Result<ExitCode, Failure> {
         None => ChosenRows::Rows(rest.iter().map(|word| id(word)).collect::<Result<_, _>>()?),
     };
     let opened = place.open(words)?;
-    let by = By { writer: Clock::unlikely_number(), now_ms: Clock::System.now_ms() };
+    let by = Requester { writer: Clock::unlikely_number(), now_ms: Clock::System.now_ms() };
     let asked = match sends {
         true => opened.wait(job::ask_for_rows(&opened.store, &opened.job, &chosen, by))?,
         false => opened.wait(job::drop_rows(&opened.store, &opened.job, &chosen, by))?,
@@ -242,8 +242,8 @@ fn decide(deciding: &Deciding, sends: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn asked_json(opened: &Opened, what: &str, asked: &Asked) -> String {
-    let Asked { rows, before, of_sources, of_gone, unreadable } = asked;
+fn asked_json(opened: &OpenedJob, what: &str, asked: &RowCounts) -> String {
+    let RowCounts { rows, before, of_sources, of_gone, unreadable } = asked;
     let json = json!({
         "job": opened.job, "store": opened.store.root(), what: rows, "before": before, "of_sources": of_sources, "of_gone": of_gone,
         "unreadable_objects": unreadable,
@@ -251,7 +251,7 @@ fn asked_json(opened: &Opened, what: &str, asked: &Asked) -> String {
     format!("{json}\n")
 }
 
-fn told(sends: bool, asked: &Asked) -> String {
+fn told(sends: bool, asked: &RowCounts) -> String {
     let rows = count(asked.rows, "row");
     let is = if asked.rows == 1 { "is" } else { "are" };
     let mut out = match sends {

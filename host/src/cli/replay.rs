@@ -2,10 +2,10 @@
 
 use super::exit;
 use super::text::{plain, put, put_json};
-use crate::engine::Reproduction;
-use crate::job::{self, Beside, Tried};
-use reprise_core::checkpoint::capsule::{Capsule, Given};
-use reprise_core::codec::snapshot::Scope;
+use crate::engine::Reproduced;
+use crate::job::{self, CapsuleExtras, Reproduction};
+use reprise_core::checkpoint::capsule::{Capsule, CapsuleInput};
+use reprise_core::codec::snapshot::SnapshotScope;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,12 +33,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn replay(arguments: &ReplayArguments) -> ExitCode {
-    let beside = Beside {
+    let beside = CapsuleExtras {
         component: arguments.component.clone(),
         variables: arguments.variables.clone(),
         folders: arguments.folders.iter().map(|(guest, path)| (guest.clone(), path.into())).collect(),
     };
-    let tried = match job::replay(&arguments.capsule, &beside) {
+    let tried = match job::reproduce_capsule(&arguments.capsule, &beside) {
         Ok(tried) => tried,
         Err(error) => return exit::fail_text(2, &exit::text(&error), arguments.json),
     };
@@ -50,53 +50,53 @@ pub(super) fn replay(arguments: &ReplayArguments) -> ExitCode {
 }
 
 /// What happened now, in a line.
-fn found(attempt: &Reproduction) -> String {
+fn found(attempt: &Reproduced) -> String {
     match attempt {
-        Reproduction::Failed(error) => error.to_string(),
-        Reproduction::Succeeded => "the call succeeded".to_owned(),
-        Reproduction::Before { call, error } => format!("call {call}, before it, {error}"),
-        Reproduction::Diverged { call } => format!("call {call}, before it, returned something else than the first time"),
+        Reproduced::Failed(error) => error.to_string(),
+        Reproduced::Succeeded => "the call succeeded".to_owned(),
+        Reproduced::Before { call, error } => format!("call {call}, before it, {error}"),
+        Reproduced::Diverged { call } => format!("call {call}, before it, returned something else than the first time"),
     }
 }
 
-fn backtrace(attempt: &Reproduction) -> &[String] {
+fn backtrace(attempt: &Reproduced) -> &[String] {
     match attempt {
-        Reproduction::Failed(error) | Reproduction::Before { error, .. } => &error.backtrace,
-        Reproduction::Succeeded | Reproduction::Diverged { .. } => &[],
+        Reproduced::Failed(error) | Reproduced::Before { error, .. } => &error.backtrace,
+        Reproduced::Succeeded | Reproduced::Diverged { .. } => &[],
     }
 }
 
 /// What was done before, and what failed then.
-fn course(tried: &Tried) -> String {
-    let Tried { capsule, cells, calls, .. } = tried;
+fn course(tried: &Reproduction) -> String {
+    let Reproduction { capsule, cells, calls, .. } = tried;
     match capsule.given {
-        Given::Rows { .. } | Given::Watermark(_) => {
+        CapsuleInput::Rows { .. } | CapsuleInput::Watermark(_) => {
             format!("{cells} cells restored, {calls} calls repeated, then call {}", capsule.failed.number)
         }
-        Given::Snapshot { part_bytes_max, .. } => {
+        CapsuleInput::Snapshot { part_bytes_max, .. } => {
             let scope = scope(capsule).unwrap_or_default();
             format!("{cells} cells restored, {calls} calls repeated, then a snapshot ({scope}) in parts of {part_bytes_max} bytes")
         }
-        Given::Start => format!("a fresh instance, {cells} cells to restore, {calls} calls to repeat"),
+        CapsuleInput::Start => format!("a fresh instance, {cells} cells to restore, {calls} calls to repeat"),
     }
 }
 
 /// Which cells a snapshot was to hold.
 fn scope(capsule: &Capsule) -> Option<&'static str> {
     match capsule.given {
-        Given::Snapshot { scope: Scope::Full, .. } => Some("full"),
-        Given::Snapshot { scope: Scope::Delta, .. } => Some("changes"),
+        CapsuleInput::Snapshot { scope: SnapshotScope::Full, .. } => Some("full"),
+        CapsuleInput::Snapshot { scope: SnapshotScope::Delta, .. } => Some("changes"),
         _ => None,
     }
 }
 
-fn text(tried: &Tried) -> String {
+fn text(tried: &Reproduction) -> String {
     let capsule = &tried.capsule;
     let frames = |frames: &[String]| frames.iter().map(|frame| format!("  in {}\n", plain(frame))).collect::<String>();
     let verdict = match (tried.is_reproduced(), tried.is_other_component) {
         (true, false) => "reproduced: the same call fails in the same way at the same place",
         (true, true) => "the other component fails in the same way",
-        (false, true) if tried.attempt == Reproduction::Succeeded => "mended: the other component does not fail",
+        (false, true) if tried.attempt == Reproduced::Succeeded => "mended: the other component does not fail",
         (false, _) => "not reproduced",
     };
     format!(
@@ -114,19 +114,19 @@ fn text(tried: &Tried) -> String {
     )
 }
 
-fn json(tried: &Tried) -> serde_json::Value {
+fn json(tried: &Reproduction) -> serde_json::Value {
     let capsule = &tried.capsule;
     let given = match capsule.given {
-        Given::Rows { .. } => "rows",
-        Given::Watermark(_) => "watermark",
-        Given::Snapshot { .. } => "snapshot",
-        Given::Start => "start",
+        CapsuleInput::Rows { .. } => "rows",
+        CapsuleInput::Watermark(_) => "watermark",
+        CapsuleInput::Snapshot { .. } => "snapshot",
+        CapsuleInput::Start => "start",
     };
     serde_json::json!({
         "job": capsule.job, "operator": capsule.operator, "instance": capsule.instance, "parallelism": capsule.parallelism,
         "epoch": capsule.epoch, "component": capsule.component.to_string(), "other_component": tried.is_other_component,
         "cells": tried.cells, "calls": tried.calls, "call": capsule.failed.number, "given": given, "scope": scope(capsule), "reproduced": tried.is_reproduced(),
         "expected": { "call": capsule.fault.call, "kind": capsule.fault.kind, "message": capsule.fault.message, "backtrace": capsule.fault.backtrace },
-        "found": { "failed": matches!(tried.attempt, Reproduction::Failed(_)), "message": found(&tried.attempt), "backtrace": backtrace(&tried.attempt) },
+        "found": { "failed": matches!(tried.attempt, Reproduced::Failed(_)), "message": found(&tried.attempt), "backtrace": backtrace(&tried.attempt) },
     })
 }

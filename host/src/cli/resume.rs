@@ -3,7 +3,7 @@
 use super::arguments::ResumeArguments;
 use super::{exit, text};
 use crate::clock::Clock;
-use crate::job::{self, By, Error, Resumed};
+use crate::job::{self, Error, Requester, Resumed};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn carry_out(arguments: ResumeArguments) -> Result<Vec<Resumed>, Error> {
         Some(operator) => std::slice::from_ref(operator),
         None => &names,
     };
-    let by = By { writer: Clock::unlikely_number(), now_ms: Clock::System.now_ms() };
+    let by = Requester { writer: Clock::unlikely_number(), now_ms: Clock::System.now_ms() };
     let resumed = job::ask_to_resume(&store, chosen, by, Duration::from_secs(wait)).await?;
     match resumed.as_slice() {
         // Who names an operator expects it to be paused.

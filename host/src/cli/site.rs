@@ -2,7 +2,7 @@
 
 use super::text::plain;
 use super::{exit, outlet};
-use crate::job::survey::{Choice, Chosen, Site, SurveyError, Which, choose, site_of};
+use crate::job::survey::{Choice, ChosenCheckpoint, Site, SurveyError, Which, choose, site_of};
 use crate::job::{Error, Kind};
 use crate::store::{self, Store};
 use reprise_core::plain::plain_lines;
@@ -25,25 +25,25 @@ pub(super) struct Where {
 }
 
 /// Why a command ends without doing as asked.
-pub(super) enum Failure {
+pub(super) enum CommandFailure {
     /// The command line is wrong.
     Usage(String),
     /// The store has no answer.
     Survey(SurveyError),
 }
 
-impl From<SurveyError> for Failure {
+impl From<SurveyError> for CommandFailure {
     fn from(error: SurveyError) -> Self {
         Self::Survey(error)
     }
 }
 
 /// The exit code of a command, with a message where it failed.
-pub(super) fn end(outcome: Result<ExitCode, Failure>, usage: &str, json: bool) -> ExitCode {
+pub(super) fn end(outcome: Result<ExitCode, CommandFailure>, usage: &str, json: bool) -> ExitCode {
     match outcome {
         Ok(code) => code,
-        Err(Failure::Survey(error)) => exit::fail_survey(&error, json),
-        Err(Failure::Usage(text)) => {
+        Err(CommandFailure::Survey(error)) => exit::fail_survey(&error, json),
+        Err(CommandFailure::Usage(text)) => {
             outlet::say_page(&format!("error: {}\n\nUsage: {usage}", plain_lines(&text)));
             ExitCode::from(exit::code(Kind::Topology))
         }
@@ -51,19 +51,19 @@ pub(super) fn end(outcome: Result<ExitCode, Failure>, usage: &str, json: bool) -
 }
 
 /// A store that is open, and the threads to wait for it on.
-pub(super) struct Opened {
+pub(super) struct OpenedJob {
     pub store: Store,
     pub job: String,
     runtime: tokio::runtime::Runtime,
 }
 
-impl Opened {
+impl OpenedJob {
     pub fn wait<T>(&self, work: impl Future<Output = Result<T, SurveyError>>) -> Result<T, SurveyError> {
         self.runtime.block_on(work)
     }
 
     /// Reads one checkpoint, and says where newer ones cannot be read.
-    pub fn choose(&self, text: &str) -> Result<Chosen, Failure> {
+    pub fn choose(&self, text: &str) -> Result<ChosenCheckpoint, CommandFailure> {
         let chosen = self.wait(choose(&self.store, &self.job, &choice(text)?))?;
         for (epoch, reason) in &chosen.passed_over {
             outlet::say(&format!("checkpoint {epoch} cannot be read and is passed over: {}", plain(reason)));
@@ -72,40 +72,40 @@ impl Opened {
     }
 }
 
-pub(super) fn choice(text: &str) -> Result<Choice, Failure> {
-    Choice::parse(text).map_err(Failure::Usage)
+pub(super) fn choice(text: &str) -> Result<Choice, CommandFailure> {
+    Choice::parse(text).map_err(CommandFailure::Usage)
 }
 
 impl Where {
     /// The words of the command line without FILE, of which there must be so many at least and at most, named in the usage.
-    pub fn rest<'a>(&self, words: &'a [String], least: usize, most: usize) -> Result<&'a [String], Failure> {
+    pub fn rest<'a>(&self, words: &'a [String], least: usize, most: usize) -> Result<&'a [String], CommandFailure> {
         let rest = match (&self.store, words.split_first()) {
             (Some(_), _) => words,
             (None, Some((_, rest))) => rest,
-            (None, None) => return Err(Failure::Usage("a topology file is missing, or `--store` with `--job`".into())),
+            (None, None) => return Err(CommandFailure::Usage("a topology file is missing, or `--store` with `--job`".into())),
         };
         if rest.len() < least {
-            return Err(Failure::Usage("an argument is missing".into()));
+            return Err(CommandFailure::Usage("an argument is missing".into()));
         }
         if rest.len() > most {
-            return Err(Failure::Usage(format!("`{}` is one argument too many", rest[most].escape_debug())));
+            return Err(CommandFailure::Usage(format!("`{}` is one argument too many", rest[most].escape_debug())));
         }
         Ok(rest)
     }
 
     /// Opens the store.
-    pub fn open(&self, words: &[String]) -> Result<Opened, Failure> {
+    pub fn open(&self, words: &[String]) -> Result<OpenedJob, CommandFailure> {
         let site = match (&self.store, &self.job, words.first()) {
             (Some(store), Some(job), _) => {
                 Site { store: store.clone(), base_dir: Path::new(".").into(), job: job.clone(), limits: store::StoreLimits::default() }
             }
             (_, _, Some(file)) => site_of(Path::new(file))?,
-            _ => return Err(Failure::Usage("a topology file is missing, or `--store` with `--job`".into())),
+            _ => return Err(CommandFailure::Usage("a topology file is missing, or `--store` with `--job`".into())),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| SurveyError::Job(Error::Internal(format!("threads cannot be started: {error}"))))?;
         let store = runtime.block_on(site.open())?;
-        Ok(Opened { store, job: site.job, runtime })
+        Ok(OpenedJob { store, job: site.job, runtime })
     }
 }
 

@@ -1,9 +1,9 @@
 //! `reprise state show`: the cells of an operator, decoded as their slots declare.
 
 use super::checkpoint::{CHECKPOINT, Memory};
-use super::site::{self, Failure, Where, which_json};
+use super::site::{self, CommandFailure, Where, which_json};
 use super::text::{self, count, plain, thousands, word};
-use crate::job::survey::{self, Chosen, Filter, Folded, FoldedSlot, Held, Place, decode};
+use crate::job::survey::{self, CellPlace, CellValue, ChosenCheckpoint, Filter, Folded, FoldedSlot, decode};
 use reprise_core::description::Slot;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 const SHOW: &str = "reprise state show (FILE | --store URL --job NAME) OPERATOR [OPTIONS]";
 
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+pub(super) enum StateCommand {
     /// Show the cells of an operator: key, item and value, sorted, of all instances together.
     #[command(
         override_usage = SHOW,
@@ -61,12 +61,12 @@ fn parse_hex(text: &str) -> Result<Hex, String> {
     }
 }
 
-pub(super) fn state(command: Command) -> ExitCode {
-    let Command::Show(arguments) = command;
+pub(super) fn state(command: StateCommand) -> ExitCode {
+    let StateCommand::Show(arguments) = command;
     site::end(show(&arguments), SHOW, arguments.place.json)
 }
 
-fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
+fn show(arguments: &ShowArguments) -> Result<ExitCode, CommandFailure> {
     let ShowArguments { words, place, at, slot, instance, limit, memory, .. } = arguments;
     let operator = &place.rest(words, 1, 1)?[0];
     let key_prefix = match (&arguments.key, &arguments.key_hex) {
@@ -87,7 +87,7 @@ fn show(arguments: &ShowArguments) -> Result<ExitCode, Failure> {
 }
 
 /// The first cells of all slots, up to the limit.
-fn first(folded: &Folded, limit: u64) -> impl Iterator<Item = (&Slot, &Place, &Held)> {
+fn first(folded: &Folded, limit: u64) -> impl Iterator<Item = (&Slot, &CellPlace, &CellValue)> {
     let cells = folded.slots.iter().flat_map(|slot| slot.cells.iter().map(|(place, held)| (&slot.slot, place, held)));
     cells.take(usize::try_from(limit).unwrap_or(usize::MAX))
 }
@@ -96,7 +96,7 @@ fn total(folded: &Folded) -> u64 {
     folded.slots.iter().map(|slot| slot.cells.len() as u64).sum()
 }
 
-fn cells_json(root: &str, chosen: &Chosen, operator: &str, folded: &Folded, limit: u64) -> String {
+fn cells_json(root: &str, chosen: &ChosenCheckpoint, operator: &str, folded: &Folded, limit: u64) -> String {
     let slots = folded.slots.iter().map(|FoldedSlot { slot, cells }| {
         json!({ "name": slot.name, "kind": slot.kind, "version": slot.version, "encoding": slot.encoding, "cells": cells.len() })
     });
@@ -106,7 +106,7 @@ fn cells_json(root: &str, chosen: &Chosen, operator: &str, folded: &Folded, limi
     if let (Value::Object(all), Value::Object(which)) = (&mut json, which_json(&chosen.which, Some(chosen.manifest.epoch.0))) {
         all.extend(which);
     }
-    let cell = |(slot, place, held): (&Slot, &Place, &Held)| {
+    let cell = |(slot, place, held): (&Slot, &CellPlace, &CellValue)| {
         let decoded = decode::value(slot.encoding, &held.value);
         let json = json!({ "slot": slot.name, "instance": held.instance, "as_declared": decoded.as_declared });
         let members = [("key", decode::bytes(&place.key)), ("item", decode::bytes(&place.item)), ("value", decoded.json)];
@@ -115,7 +115,7 @@ fn cells_json(root: &str, chosen: &Chosen, operator: &str, folded: &Folded, limi
     text::with_member(&json, "cells", &text::array(first(folded, limit).map(cell)))
 }
 
-fn picture(chosen: &Chosen, operator: &str, folded: &Folded, limit: u64) -> String {
+fn picture(chosen: &ChosenCheckpoint, operator: &str, folded: &Folded, limit: u64) -> String {
     let all = total(folded);
     let heading = text::heading(&chosen.which, chosen.manifest.epoch);
     let mut out = format!("operator `{}` at {heading} of job `{}`: {}\n", plain(operator), chosen.manifest.job, count(all, "cell"));

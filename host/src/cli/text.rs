@@ -2,7 +2,7 @@
 
 use super::outlet;
 use crate::job::survey::decode;
-use crate::job::survey::{Place, Which};
+use crate::job::survey::{CellPlace, Which};
 use chrono::{DateTime, SecondsFormat};
 use reprise_core::description::Encoding;
 pub(super) use reprise_core::plain::plain;
@@ -103,7 +103,7 @@ pub(super) fn bytes(bytes: &[u8]) -> String {
 }
 
 /// Where a cell is.
-pub(super) fn place(place: &Place) -> String {
+pub(super) fn place(place: &CellPlace) -> String {
     let mut text = bytes(&place.key);
     if !place.item.is_empty() {
         text.push_str(" / ");

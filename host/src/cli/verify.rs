@@ -2,11 +2,13 @@
 
 mod told;
 
-use super::arguments::Cache;
+use super::arguments::CacheArguments;
 use super::text::{self, plain, thousands};
 use super::{exit, outlet};
 use crate::job::Kind;
-use crate::verify::{self, Given, INSTANCES_MAX, InputFormat, Progress, ROUNDS, ROUNDS_MAX, RUN_OUTPUT_BYTES_MAX, Settings};
+use crate::verify::{
+    self, INSTANCES_MAX, InputFormat, InputRows, ROUNDS, ROUNDS_MAX, RUN_OUTPUT_BYTES_MAX, VerifyProgress, VerifySettings,
+};
 use crate::wasm::{self, Limits, Runtime};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -58,7 +60,7 @@ pub(super) struct VerifyArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    cache: Cache,
+    cache: CacheArguments,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -113,7 +115,7 @@ fn read_component(arguments: &VerifyArguments) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("cannot read `{}`: {error}", plain(&arguments.component.display().to_string())))
 }
 
-fn read_input(arguments: &VerifyArguments) -> Result<Option<Given>, String> {
+fn read_input(arguments: &VerifyArguments) -> Result<Option<InputRows>, String> {
     let Some(first) = arguments.input.first() else { return Ok(None) };
     let format = arguments.format.unwrap_or_else(|| match first.rsplit('.').next() {
         Some("csv") => Format::Csv,
@@ -147,7 +149,7 @@ fn field(format: Format, given: &str) -> Result<Field, String> {
 }
 
 /// Runs all checks and prints what came of them. Gives the number of those that failed.
-fn run(arguments: &VerifyArguments, bytes: &[u8], given: Option<&Given>) -> Result<usize, String> {
+fn run(arguments: &VerifyArguments, bytes: &[u8], given: Option<&InputRows>) -> Result<usize, String> {
     let path = arguments.component.display().to_string();
     let of = |error: &dyn std::error::Error| format!("`{}`: {}", plain(&path), exit::text(error));
     let runtime_settings = wasm::Settings {
@@ -166,7 +168,7 @@ fn run(arguments: &VerifyArguments, bytes: &[u8], given: Option<&Given>) -> Resu
         snapshot_bytes_max: SNAPSHOT_BYTES_MAX,
         ..Limits::default()
     };
-    let settings = Settings { config: arguments.config.clone(), seed: arguments.seed, rounds: arguments.rounds, limits };
+    let settings = VerifySettings { config: arguments.config.clone(), seed: arguments.seed, rounds: arguments.rounds, limits };
     let shown = Shown::new(arguments.json);
     let report = verify::verify(&component, given, &settings, &mut |progress| shown.show(progress));
     shown.clear();
@@ -201,7 +203,7 @@ impl Shown {
         Self { bar }
     }
 
-    fn show(&self, progress: Progress) {
+    fn show(&self, progress: VerifyProgress) {
         if let Some(bar) = &self.bar {
             bar.set_length(progress.all);
             bar.set_position(progress.done);

@@ -2,7 +2,7 @@
 
 use crate::wasm::{self, Call, GuestError, Instance, Reading};
 use reprise_core::cells::Chunk;
-use reprise_core::codec::snapshot::Scope;
+use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::operator::{CallInput, CrashDump, Guest, GuestFault, LoggedCall, OperatorFailure, Outcome};
 
 /// A crash dump of a Wasm instance.
@@ -39,10 +39,10 @@ impl GuestFault for GuestError {
 }
 
 /// The cells of a snapshot of this scope, in the words of the contract.
-pub(super) fn scope(scope: Scope) -> wasm::Scope {
+pub(super) fn scope(scope: SnapshotScope) -> wasm::Scope {
     match scope {
-        Scope::Full => wasm::Scope::Full,
-        Scope::Delta => wasm::Scope::Changes,
+        SnapshotScope::Full => wasm::Scope::Full,
+        SnapshotScope::Delta => wasm::Scope::Changes,
     }
 }
 
@@ -67,7 +67,7 @@ impl Guest for Instance {
         Ok(outcome)
     }
 
-    fn begin_snapshot(&mut self, scope_wanted: Scope, part_bytes_max: u32) -> Reading {
+    fn begin_snapshot(&mut self, scope_wanted: SnapshotScope, part_bytes_max: u32) -> Reading {
         Self::begin_snapshot(self, scope(scope_wanted), part_bytes_max)
     }
 

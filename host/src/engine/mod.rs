@@ -56,7 +56,7 @@ pub use failure::{CrashDumps, Failure};
 pub use guest::{GuestCall, GuestDump};
 pub use in_flight::InFlight;
 pub use report::{EpochContent, EpochReport, ReportLost, Reporter};
-pub use reproduction::{Reproduction, reproduce};
+pub use reproduction::{Reproduced, reproduce};
 pub use sink::SinkAssignment;
 pub use source::{SourceAssignment, SourceLimits};
 pub use spec::{DataflowSpec, OperatorSpec};

@@ -3,7 +3,7 @@
 use super::guest::GuestDump;
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::checkpoint::manifest::{QuarantinedRow, SplitPosition, StagedRef};
-use reprise_core::codec::snapshot::Scope;
+use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::ids::Epoch;
 use reprise_core::operator::{FailedRow, VersionedChunk};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub enum EpochContent {
     /// From an operator.
     Operator {
         /// Its cells; `None` where none changed.
-        snapshot: Option<(Scope, Vec<Arc<VersionedChunk>>)>,
+        snapshot: Option<(SnapshotScope, Vec<Arc<VersionedChunk>>)>,
         /// The watermark it was told last.
         watermark: i64,
         /// Rows worked on.

@@ -6,7 +6,7 @@ use reprise_core::operator::{FailedCall, Guest};
 
 /// What came of the attempt to make a call fail again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reproduction {
+pub enum Reproduced {
     /// It failed: so.
     Failed(Box<GuestError>),
     /// It did not fail.
@@ -27,15 +27,15 @@ pub enum Reproduction {
 
 /// Makes the calls of a crash dump on a fresh instance.
 #[must_use]
-pub fn reproduce(component: &Component, config: &str, limits: &Limits, identity: InstanceIdentity, dump: &GuestDump) -> Reproduction {
+pub fn reproduce(component: &Component, config: &str, limits: &Limits, identity: InstanceIdentity, dump: &GuestDump) -> Reproduced {
     let before = |call: u64| {
         let is_start = dump.failed == FailedCall::Start;
         move |error: GuestError| match is_start {
-            true => Reproduction::Failed(Box::new(error)),
-            false => Reproduction::Before { call, error: Box::new(error) },
+            true => Reproduced::Failed(Box::new(error)),
+            false => Reproduced::Before { call, error: Box::new(error) },
         }
     };
-    let run = || -> Result<Reproduction, Reproduction> {
+    let run = || -> Result<Reproduced, Reproduced> {
         let opening = before(dump.open.number);
         let mut instance = component.instantiate(limits, identity).map_err(opening)?;
         instance.open(config, dump.parallelism, dump.open).map_err(before(dump.open.number))?;
@@ -44,7 +44,7 @@ pub fn reproduce(component: &Component, config: &str, limits: &Limits, identity:
         for entry in &dump.calls {
             let outcome = instance.call(&entry.input, entry.call).map_err(before(entry.call.number))?;
             if entry.returned.difference(&outcome).is_some() {
-                return Err(Reproduction::Diverged { call: entry.call.number });
+                return Err(Reproduced::Diverged { call: entry.call.number });
             }
         }
         let ended = match &dump.failed {
@@ -55,7 +55,7 @@ pub fn reproduce(component: &Component, config: &str, limits: &Limits, identity:
             }
             FailedCall::Start => Ok(()),
         };
-        Ok(ended.map_or_else(|error| Reproduction::Failed(Box::new(error)), |()| Reproduction::Succeeded))
+        Ok(ended.map_or_else(|error| Reproduced::Failed(Box::new(error)), |()| Reproduced::Succeeded))
     };
     run().unwrap_or_else(|attempt| attempt)
 }

@@ -1,11 +1,11 @@
 //! Capsules: written beside the quarantine, read back and tried again by `reprise replay`.
 
 use super::blocking::blocking;
-use crate::engine::{CrashDumps, Failure, GuestCall, GuestDump, Reproduction, reproduce};
+use crate::engine::{CrashDumps, Failure, GuestCall, GuestDump, Reproduced, reproduce};
 use crate::store::Store;
 use crate::wasm::{self, Call, GrantError, Grants, GuestError, InstanceIdentity, Limits, LoadError, PreopenedFolder, Runtime, Settings};
 use bytes::Bytes;
-use reprise_core::checkpoint::capsule::{Capsule, Cells, Done, Fault, Given, Numbered, Rows};
+use reprise_core::checkpoint::capsule::{CallStamp, Capsule, CapsuleCall, CapsuleCells, CapsuleFault, CapsuleInput, CapsuleRows};
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::record;
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
@@ -96,17 +96,17 @@ impl Origin {
             variables: self.grants.0.clone(),
             folders: self.grants.1.clone(),
             open: numbered(dump.open),
-            state: dump.state.iter().map(|held| Cells::new(held.version, &held.chunk)).collect(),
+            state: dump.state.iter().map(|held| CapsuleCells::new(held.version, &held.chunk)).collect(),
             calls: dump
                 .calls
                 .iter()
-                .map(|e| Done { call: numbered(e.call), given: given(&e.input), digest: e.returned.digest() })
+                .map(|e| CapsuleCall { call: numbered(e.call), given: given(&e.input), digest: e.returned.digest() })
                 .collect(),
             failed: numbered(dump.call),
             given: match &dump.failed {
                 FailedCall::Input(input) => given(input),
-                FailedCall::Snapshot { scope, part_bytes_max } => Given::Snapshot { scope: *scope, part_bytes_max: *part_bytes_max },
-                FailedCall::Start => Given::Start,
+                FailedCall::Snapshot { scope, part_bytes_max } => CapsuleInput::Snapshot { scope: *scope, part_bytes_max: *part_bytes_max },
+                FailedCall::Start => CapsuleInput::Start,
             },
             fault: fault(&dump.fault),
         };
@@ -120,7 +120,7 @@ pub(super) async fn keep(store: &Store, origin: Origin, generation: Generation, 
     let CrashDumps::Unwritten(dumps) = std::mem::take(kept) else { return };
     let (origin, instance, epoch) = (Arc::new(origin), Instance(*instance), *epoch);
     if let Some((path, bytes)) = origin.beside().filter(|_| !dumps.is_empty())
-        && let Err(cause) = store.create(&path, Bytes::from_owner(Shared(bytes))).await
+        && let Err(cause) = store.create(&path, Bytes::from_owner(SharedBytes(bytes))).await
     {
         tracing::warn!(path, %cause, "the component that capsules name cannot be stored");
     }
@@ -146,24 +146,24 @@ fn bytes(input: &CallInput) -> u64 {
     if let CallInput::Rows { rows, .. } = input { rows.size_bytes() as u64 } else { 16 }
 }
 
-fn numbered(call: Call) -> Numbered {
-    Numbered { number: call.number, now_ms: call.now_ms }
+fn numbered(call: Call) -> CallStamp {
+    CallStamp { number: call.number, now_ms: call.now_ms }
 }
 
-fn call(numbered: Numbered) -> Call {
+fn call(numbered: CallStamp) -> Call {
     // How far a guest had slept before is not in a capsule.
     Call { number: numbered.number, now_ms: numbered.now_ms, instant_ns: 0 }
 }
 
-fn given(input: &CallInput) -> Given {
+fn given(input: &CallInput) -> CapsuleInput {
     match input {
-        CallInput::Rows { input, rows } => Given::Rows { input: *input, rows: Rows::new(rows) },
-        CallInput::Watermark(watermark) => Given::Watermark(*watermark),
+        CallInput::Rows { input, rows } => CapsuleInput::Rows { input: *input, rows: CapsuleRows::new(rows) },
+        CallInput::Watermark(watermark) => CapsuleInput::Watermark(*watermark),
     }
 }
 
-fn fault(error: &GuestError) -> Fault {
-    Fault {
+fn fault(error: &GuestError) -> CapsuleFault {
+    CapsuleFault {
         call: error.call.to_owned(),
         kind: error.fault.kind().to_owned(),
         message: error.to_string(),
@@ -246,7 +246,7 @@ pub enum CapsuleError {
 
 /// What came of trying a capsule.
 #[derive(Debug)]
-pub struct Tried {
+pub struct Reproduction {
     /// What it is about; the component's bytes, the state and the calls are not in it any more.
     pub capsule: Capsule,
     /// Another component was given than the one that failed.
@@ -256,10 +256,10 @@ pub struct Tried {
     /// Calls repeated before the one that failed.
     pub calls: usize,
     /// What happened now.
-    pub attempt: Reproduction,
+    pub attempt: Reproduced,
 }
 
-impl Tried {
+impl Reproduction {
     /// The same call failed in the same way at the same place.
     #[must_use]
     pub fn is_reproduced(&self) -> bool {
@@ -269,14 +269,14 @@ impl Tried {
             let is_between = fault.kind == "deadline" && (backtrace.is_empty() || fault.backtrace.is_empty());
             is_between || backtrace == fault.backtrace
         };
-        matches!(&self.attempt, Reproduction::Failed(error)
+        matches!(&self.attempt, Reproduced::Failed(error)
             if error.call == fault.call && error.fault.kind() == fault.kind && is_same_place(&error.backtrace))
     }
 }
 
 /// What goes along with a capsule.
 #[derive(Debug, Default)]
-pub struct Beside {
+pub struct CapsuleExtras {
     /// Another component than the one in it.
     pub component: Option<PathBuf>,
     /// Values of the environment variables that the operator was granted.
@@ -285,7 +285,7 @@ pub struct Beside {
     pub folders: Vec<(String, PathBuf)>,
 }
 
-impl Beside {
+impl CapsuleExtras {
     /// What the operator is granted again; all that it was granted must be there.
     fn grants(&self, capsule: &Capsule) -> Result<Grants, CapsuleError> {
         let missing = |what: String, option: String| CapsuleError::Ungranted { what, option };
@@ -308,7 +308,7 @@ impl Beside {
 ///
 /// # Errors
 /// See [`CapsuleError`].
-pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
+pub fn reproduce_capsule(path: &Path, beside: &CapsuleExtras) -> Result<Reproduction, CapsuleError> {
     let read = |path: &Path| std::fs::read(path).map_err(|source| CapsuleError::Read { path: path.to_owned(), source });
     let damaged = |why: String| CapsuleError::Damaged { path: path.to_owned(), why };
     let mut capsule: Capsule = record::decode(&read(path)?).map_err(|error| damaged(error.to_string()))?;
@@ -324,7 +324,7 @@ pub fn replay(path: &Path, beside: &Beside) -> Result<Tried, CapsuleError> {
     let loaded = Runtime::new(&settings)?.load(&bytes)?.granted(grants)?;
     let identity = InstanceIdentity { job: capsule.job.clone(), operator: capsule.operator.clone(), instance: capsule.instance.0, seed: 0 };
     let attempt = reproduce(&loaded, &capsule.config, &limits, identity, &dump);
-    Ok(Tried {
+    Ok(Reproduction {
         is_other_component: loaded.digest() != capsule.component,
         cells: dump.state.iter().map(|held| held.chunk.len()).sum(),
         calls: dump.calls.len(),
@@ -350,29 +350,31 @@ fn find_beside(capsule: &Path, digest: Digest) -> Option<Vec<u8>> {
 }
 
 /// Bytes that several hold.
-pub(super) struct Shared(pub Arc<Vec<u8>>);
+pub(super) struct SharedBytes(pub Arc<Vec<u8>>);
 
-impl AsRef<[u8]> for Shared {
+impl AsRef<[u8]> for SharedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-fn input(given: Given) -> Result<CallInput, String> {
+fn input(given: CapsuleInput) -> Result<CallInput, String> {
     match given {
-        Given::Rows { input, rows } => Ok(CallInput::Rows { input, rows: rows.batch()? }),
-        Given::Watermark(watermark) => Ok(CallInput::Watermark(watermark)),
-        Given::Snapshot { .. } | Given::Start => Err("a call that succeeded was given neither rows nor a watermark".to_owned()),
+        CapsuleInput::Rows { input, rows } => Ok(CallInput::Rows { input, rows: rows.batch()? }),
+        CapsuleInput::Watermark(watermark) => Ok(CallInput::Watermark(watermark)),
+        CapsuleInput::Snapshot { .. } | CapsuleInput::Start => {
+            Err("a call that succeeded was given neither rows nor a watermark".to_owned())
+        }
     }
 }
 
 /// Takes state and calls out of a capsule.
 fn dump(capsule: &mut Capsule) -> Result<GuestDump, String> {
-    let versioned = |cells: Cells| {
+    let versioned = |cells: CapsuleCells| {
         let version = cells.version;
         cells.chunk().map(|chunk| Arc::new(VersionedChunk { version, chunk }))
     };
-    let done = |done: Done| {
+    let done = |done: CapsuleCall| {
         Ok(Arc::new(GuestCall { input: input(done.given)?, call: call(done.call), returned: OutputDigest::known_by(done.digest) }))
     };
     Ok(GuestDump {
@@ -381,8 +383,8 @@ fn dump(capsule: &mut Capsule) -> Result<GuestDump, String> {
         state: std::mem::take(&mut capsule.state).into_iter().map(versioned).collect::<Result<_, String>>()?,
         calls: std::mem::take(&mut capsule.calls).into_iter().map(done).collect::<Result<_, String>>()?,
         failed: match capsule.given.clone() {
-            Given::Snapshot { scope, part_bytes_max } => FailedCall::Snapshot { scope, part_bytes_max },
-            Given::Start => FailedCall::Start,
+            CapsuleInput::Snapshot { scope, part_bytes_max } => FailedCall::Snapshot { scope, part_bytes_max },
+            CapsuleInput::Start => FailedCall::Start,
             given => FailedCall::Input(input(given)?),
         },
         call: call(capsule.failed),

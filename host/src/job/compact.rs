@@ -120,7 +120,7 @@ impl Compaction {
             instance: Instance(at.instance),
             epoch: self.epoch,
             generation: *generation,
-            scope: snapshot::Scope::Full,
+            scope: snapshot::SnapshotScope::Full,
         };
         let folded = self.alone(move || {
             let mut writer = snapshot::Writer::new(&head).map_err(|error| error.to_string())?;
@@ -132,7 +132,8 @@ impl Compaction {
         });
         let (bytes, entries) = folded.await?.map_err(|error| Error::Internal(format!("a compaction: {error}")))?;
         let path = paths::snapshot(&self.operator.name, Instance(at.instance), self.epoch, *generation, true);
-        let object = ObjectRef { scope: snapshot::Scope::Full, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
+        let object =
+            ObjectRef { scope: snapshot::SnapshotScope::Full, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
         store.put(&object.path, bytes).await?;
         let last = self.chain.last().map(|link| link.path.clone()).unwrap_or_default();
         Ok(CommitterEvent::Compacted { at, last, object })
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn small_chains_share_the_turns_and_a_large_one_takes_them_all() {
-        let object = |bytes| ObjectRef { scope: snapshot::Scope::Full, bytes, checksum: 0, entries: 0, path: String::new() };
+        let object = |bytes| ObjectRef { scope: snapshot::SnapshotScope::Full, bytes, checksum: 0, entries: 0, path: String::new() };
         let of = |sizes: &[u64]| turns(&sizes.iter().map(|bytes| object(*bytes)).collect::<Vec<_>>());
         assert_eq!(
             [of(&[0]), of(&[15 << 20, 1]), of(&[255 << 20, 1 << 20]), of(&[16 << 20, 1]), of(&[1 << 40]), of(&[u64::MAX, 1])],

@@ -1,4 +1,4 @@
-//! Why a job did not run or did not go on: by what whoever started it has to do.
+//! Errors of a job: why it did not run or did not go on, by what its user has to do.
 
 use crate::connect::ConnectError;
 use crate::engine::Failure;

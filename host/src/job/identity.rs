@@ -3,7 +3,7 @@
 //! Sinks note it beside their output. A store that was deleted and made anew has another life, and does not know that output.
 
 use super::error::Error;
-use super::opening::failed;
+use super::recovery::failed;
 use crate::clock::Clock;
 use crate::store::{Created, Store};
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! What a job tells whoever watches it. The command line turns it into lines; tests look at it directly.
+//! The notices of a job: what it tells its watch. The command line turns it into lines; tests look at it directly.
 
 use crate::connect::Recovered;
 use crate::engine::{Control, OperatorEvent};

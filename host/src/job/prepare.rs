@@ -1,7 +1,7 @@
 //! From a topology file to a plan with loaded components: everything that can be checked before a row is read.
 
 use super::error::Error;
-use super::opening;
+use super::recovery;
 use crate::store::{self, Intercept, Store};
 use crate::wasm::{Component, GrantError, Grants, INSTANCES_MAX, Limits, PreopenedFolder, Runtime, Settings};
 use reprise_core::description::Description;
@@ -75,7 +75,7 @@ pub async fn workers_of(path: &Path) -> Result<u32, Error> {
     let store = open_store(path).await?;
     let text = read(path)?;
     let name = topology::parse(&text, &|name| std::env::var(name).ok()).map(|topology| topology.name).unwrap_or_default();
-    Ok(opening::glance(&store, &name).await?.map_or(1, |manifest| manifest.workers))
+    Ok(recovery::glance(&store, &name).await?.map_or(1, |manifest| manifest.workers))
 }
 
 /// Reads, checks and plans a topology, and loads its components.

@@ -2,7 +2,7 @@
 //! others overtake them.
 
 use super::blocking::blocking;
-use super::capsule::{Origin, Shared};
+use super::capsule::{Origin, SharedBytes};
 use super::error::Error;
 use super::store_retry::RetryingStore;
 use crate::engine::{EpochContent, EpochReport, GuestDump, ReportLost, Reporter};
@@ -104,7 +104,7 @@ pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting:
 
 /// Waits until no report is to be recorded any more.
 async fn ended(over: &mut watch::Receiver<bool>) {
-    // An error means that the lanes are gone, and nobody says so any more.
+    // An error means that the lanes are gone.
     let _ = over.wait_for(|over| *over).await;
 }
 
@@ -146,15 +146,15 @@ impl Recorder {
         &self,
         from: Participant,
         epoch: Epoch,
-        scope: snapshot::Scope,
+        scope: snapshot::SnapshotScope,
         chunks: Vec<Arc<VersionedChunk>>,
     ) -> Result<ObjectRef, Error> {
         let (operator, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
-        let path = paths::snapshot(&operator, instance, epoch, self.generation, scope == snapshot::Scope::Full);
+        let path = paths::snapshot(&operator, instance, epoch, self.generation, scope == snapshot::SnapshotScope::Full);
         let head = snapshot::Head { job: self.job.clone(), operator, instance, epoch, generation: self.generation, scope };
         let encode = move || {
             let mut writer = snapshot::Writer::new(&head)?;
-            // The engine may hold them, too: then they are copied, here where nobody waits.
+            // The engine may hold them, too: then they are copied, here where no worker waits.
             let chunks = chunks.into_iter().map(|held| Arc::unwrap_or_clone(held).chunk).collect();
             merge_neighbours(chunks).iter().try_for_each(|chunk| writer.chunk(chunk))?;
             let entries = writer.cells();
@@ -182,7 +182,7 @@ impl Recorder {
             let encoded = blocking(move || record::encode(&quarantine)).await?;
             let bytes = encoded.map_err(|error| Error::Internal(format!("a quarantine object: {error}")))?;
             let path = paths::quarantine(&node, instance, epoch, self.generation, objects.len());
-            objects.push(self.put(path, snapshot::Scope::Full, bytes, entries).await?);
+            objects.push(self.put(path, snapshot::SnapshotScope::Full, bytes, entries).await?);
         }
         Ok(objects)
     }
@@ -235,7 +235,7 @@ impl Recorder {
         let Some((path, bytes)) = origin.beside() else { return Ok(()) };
         let store = async || {
             let how = Creation { whole: true, ..Creation::default() };
-            let bytes = || Bytes::from_owner(Shared(Arc::clone(&bytes)));
+            let bytes = || Bytes::from_owner(SharedBytes(Arc::clone(&bytes)));
             // It may be there already: its name tells its bytes.
             self.store.until_deadline("store a component", || self.store.store.create_as(&path, bytes(), how)).await.map(drop)
         };
@@ -260,12 +260,12 @@ impl Recorder {
             let encoded = blocking(move || record::encode(&record)).await?;
             let bytes = encoded.map_err(|error| Error::Internal(format!("a quarantine object: {error}")))?;
             let path = paths::quarantine(&name, instance, epoch, self.generation, objects.len());
-            objects.push(self.put(path, snapshot::Scope::Full, bytes, entries).await?);
+            objects.push(self.put(path, snapshot::SnapshotScope::Full, bytes, entries).await?);
         }
         Ok(())
     }
 
-    async fn put(&self, path: String, scope: snapshot::Scope, bytes: Vec<u8>, entries: u64) -> Result<ObjectRef, Error> {
+    async fn put(&self, path: String, scope: snapshot::SnapshotScope, bytes: Vec<u8>, entries: u64) -> Result<ObjectRef, Error> {
         let object = ObjectRef { scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
         self.store.put(&object.path, bytes).await?;
         Ok(object)

@@ -4,14 +4,14 @@
 //! asker: create requests/OPERATOR.resume ──> host: paused?  yes ──────────────────────────────> request removed ──> the next call decides
 //!                                                           no ──> OPERATOR.not-paused created ──> request removed
 //! ```
-//! The answer is that the request is gone. Whoever made it knows from the second object that there was no pause, and removes it; one that
-//! nobody removes is replaced by the next answer. A pause is in the memory of a host alone, so a request that outlives its host is answered
+//! The answer is that the request is gone. The command that made it knows from the second object that there was no pause, and removes it; one that
+//! is not removed is replaced by the next answer. A pause is in the memory of a host alone, so a request that outlives its host is answered
 //! by the next one with "not paused".
 
 use super::error::Error;
 use super::notice::{Notice, Watch};
-use super::opening::{self, failed};
-use super::replay::By;
+use super::recovery::{self, failed};
+use super::replay::Requester;
 use crate::engine::{Control, OperatorEvent, SharedCircuitBreaker};
 use crate::store::{Created, Store, StoreError};
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use std::time::Duration;
 /// Time between two looks for the answer.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Ends the pauses of a run that somebody asks it to end.
+/// Ends the pauses of a run on request.
 pub(super) struct Resumer {
     /// In the order of the topology file, as the breakers are.
     operators: Vec<String>,
@@ -51,8 +51,8 @@ impl Resumer {
         if asked.is_empty() {
             return;
         }
-        // They are for whoever runs the job: a host that was replaced must not say that nothing is paused.
-        match opening::newest_generation(store).await {
+        // They are for the host that runs the job: a host that was replaced must not say that nothing is paused.
+        match recovery::newest_generation(store).await {
             Ok(newest) if newest <= self.generation => {}
             Ok(_) => return,
             Err(error) => {
@@ -102,29 +102,29 @@ impl Resumer {
     }
 }
 
-/// What became of a request.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumed {
     /// The operator's name in the topology.
     pub operator: String,
-    /// There was a pause, which is ended. `None` where it cannot be known, since somebody else asked at the same time.
+    /// There was a pause, which is ended. `None` where it cannot be known, since another command asked at the same time.
     pub was_paused: Option<bool>,
 }
 
 /// A request that was left.
-struct Left {
+struct LeftRequest {
     operator: String,
     path: String,
     not_paused: String,
-    /// It was there already, and is somebody else's.
+    /// It was there already, and is another command's.
     is_joined: bool,
 }
 
 /// Asks the host that runs the job to end the pauses of operators, and waits for it. Answers are in the order of `operators`.
 ///
 /// # Errors
-/// [`Error::Resume`] where nobody answered in time: requests are taken back then, save those of others. [`Error::Store`].
-pub async fn ask(store: &Store, operators: &[String], by: By, wait: Duration) -> Result<Vec<Resumed>, Error> {
+/// [`Error::Resume`] where no host answered in time: requests are taken back then, save those of others. [`Error::Store`].
+pub async fn ask(store: &Store, operators: &[String], by: Requester, wait: Duration) -> Result<Vec<Resumed>, Error> {
     let refused =
         |operator: &str, what: &str, help: &str| Error::Resume { operator: operator.into(), what: what.into(), help: help.into() };
     let mut left = Vec::new();
@@ -134,7 +134,7 @@ pub async fn ask(store: &Store, operators: &[String], by: By, wait: Duration) ->
         let request = Resume { operator: operator.clone(), writer: by.writer, asked_ms: by.now_ms };
         let bytes = record::encode(&request).map_err(|error| Error::Internal(format!("a request: {error}")))?;
         let created = store.create(&path, Bytes::from(bytes)).await.map_err(failed("leave a request"))?;
-        left.push(Left { operator: operator.clone(), path, not_paused, is_joined: created == Created::Exists });
+        left.push(LeftRequest { operator: operator.clone(), path, not_paused, is_joined: created == Created::Exists });
     }
     let deadline = tokio::time::Instant::now() + wait;
     loop {
@@ -159,7 +159,7 @@ pub async fn ask(store: &Store, operators: &[String], by: By, wait: Duration) ->
 }
 
 /// Reads the answer to a request that is gone, and takes it away.
-async fn was_paused(store: &Store, request: &Left, writer: u64) -> Result<bool, Error> {
+async fn was_paused(store: &Store, request: &LeftRequest, writer: u64) -> Result<bool, Error> {
     let Some(bytes) = store.get(&request.not_paused).await.map_err(failed("read the answer"))? else { return Ok(true) };
     let is_ours = record::decode::<Resume>(&bytes).is_ok_and(|answer| answer.writer == writer);
     if is_ours {

@@ -14,9 +14,9 @@ mod assembly;
 mod attempt;
 mod fit;
 mod inputs;
-mod look;
 mod options;
 mod outputs;
+mod seen_sinks;
 
 use super::capsule;
 use super::error::Error;
@@ -61,7 +61,7 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
             if first_gave_up.replace(failures).is_some() || !*job.options.stop.borrow() {
                 return Err(Error::Gave { failure: Box::new(failure), failures, completed });
             }
-            // Whoever asked to stop still gets a last checkpoint, by an attempt that reads nothing.
+            // A user who asked to stop still gets a last checkpoint, by an attempt that reads nothing.
             (job.options.watch)(Notice::Failed { report: failure.to_string(), attempt: 1, retries: 1, wait: Duration::ZERO });
             continue;
         }
@@ -77,7 +77,7 @@ pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> 
             Decision::Retry { attempt, wait } => {
                 (job.options.watch)(Notice::Failed { report: failure.to_string(), attempt, retries: policy.retries, wait });
                 let mut stop = job.options.stop.clone();
-                // Whoever asks to stop meanwhile still gets a last checkpoint, by an attempt that reads nothing.
+                // A user who asks to stop meanwhile still gets a last checkpoint, by an attempt that reads nothing.
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = asked(&mut stop) => {}

@@ -6,7 +6,7 @@
 //! The store is the only thing that asker and host need to share. A request outlives a host that dies; the next run answers it.
 
 use super::error::Error;
-use super::opening::failed;
+use super::recovery::failed;
 use crate::clock::Clock;
 use crate::store::{Created, Creation, Store};
 use bytes::Bytes;
@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Asks the host that runs the job for a savepoint, and waits for it.
 ///
 /// # Errors
-/// [`Error::Savepoint`] where the name is not allowed or taken, or nobody answered in time: the request is taken back then.
+/// [`Error::Savepoint`] where the name is not allowed or taken, or no host answered in time: the request is taken back then.
 pub async fn ask(store: &Store, request: &Request, wait: Duration) -> Result<(), Error> {
     let name = &request.name;
     let refused = |what: &str, help: &str| Error::Savepoint { name: name.clone(), what: what.into(), help: help.into() };

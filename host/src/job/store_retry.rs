@@ -5,7 +5,7 @@
 
 use super::error::Error;
 use super::notice::{Notice, Watch};
-use super::opening;
+use super::recovery;
 use crate::engine::Control;
 use crate::store::{Created, Creation, Store, StoreError};
 use bytes::Bytes;
@@ -93,12 +93,12 @@ impl RetryingStore {
 
     /// The newest generation that was claimed.
     pub async fn newest_generation(&self) -> Result<Generation, Error> {
-        self.until_deadline("list generations", || opening::newest_generation(&self.store)).await
+        self.until_deadline("list generations", || recovery::newest_generation(&self.store)).await
     }
 
     /// Removes an object, without a second try; a failure is told by the log alone.
     pub async fn remove(&self, path: &str) {
-        if let Err(error) = self.store.delete(path).await.map_err(opening::failed("remove an object")) {
+        if let Err(error) = self.store.delete(path).await.map_err(recovery::failed("remove an object")) {
             tracing::warn!(path, cause = %error, "an object that is of no use any more stays");
         }
     }

@@ -39,7 +39,7 @@ pub(super) struct Swept {
 /// Why something was not deleted.
 #[derive(Debug)]
 pub(super) enum Halt {
-    /// Somebody else runs the job.
+    /// Another host runs the job.
     Replaced,
     /// The store failed.
     Store(StoreError),
@@ -81,7 +81,7 @@ impl<'a> Fence<'a> {
             Some(seen) => seen,
             None => {
                 let at = Instant::now();
-                if super::opening::newest_generation(self.store).await? > self.generation {
+                if super::recovery::newest_generation(self.store).await? > self.generation {
                     return Err(Halt::Replaced);
                 }
                 (at, 0)

@@ -1,15 +1,15 @@
-//! Deletes what a job keeps for people and nobody has needed for long: rows in quarantine, capsules and the components they name, and notes that
+//! Deletes what a job keeps for people and has not been needed for long: rows in quarantine, capsules and the components they name, and notes that
 //! speak of nothing that is left. How much is kept is said by `[quarantine]` and `[capsules]` of the topology.
 //!
-//! Never deleted are rows that a retained manifest or a savepoint names, rows that somebody asked to have sent again, and what may be on its way
+//! Never deleted are rows that a retained manifest or a savepoint names, rows that are asked for again, and what may be on its way
 //! into a manifest. Rows go before the notes about them: a row whose note is gone would be on the list again.
 
 use super::notice::{Notice, Watch};
 use super::sweep::{DELETIONS_UNSEEN_MAX, Fence, Halt};
 use crate::store::{PageEntry, Store};
 use reprise_core::checkpoint::capsule::Capsule;
-use reprise_core::checkpoint::expiry::{Kept, expired};
-use reprise_core::checkpoint::paths::{self, Asked};
+use reprise_core::checkpoint::expiry::{KeptObject, expired};
+use reprise_core::checkpoint::paths::{self, RequestKind};
 use reprise_core::checkpoint::quarantine::{ObjectName, Replayed};
 use reprise_core::checkpoint::retention::Reach;
 use reprise_core::codec::record;
@@ -25,9 +25,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(600);
 pub(super) const THINGS_MAX: usize = 1_000_000;
 /// Notes that are read in one go.
 const NOTES_READ_MAX: usize = 1_000;
-/// What nothing speaks of any more stays so long: whoever was to speak of it may be under way.
+/// An object that nothing names stays so long: what is to name it may be under way.
 const GRACE_MS: i64 = 3_600_000;
-/// An answer that nobody has taken away stays so long.
+/// An answer that was not taken away stays so long.
 const ANSWER_KEEP_MS: i64 = 24 * 3_600_000;
 
 /// When it was last done, in all attempts of a run.
@@ -74,7 +74,7 @@ pub(super) struct Tidy {
 
 /// What was found of one kind.
 struct Things {
-    found: Vec<Kept>,
+    found: Vec<KeptObject>,
     /// There is more.
     is_cut: bool,
 }
@@ -83,8 +83,8 @@ fn age_ms(keep: &RetentionLimits) -> i64 {
     i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn kept(found: PageEntry) -> Kept {
-    Kept { written_ms: found.written_ms, path: found.path, size_bytes: found.size_bytes }
+fn kept(found: PageEntry) -> KeptObject {
+    KeptObject { written_ms: found.written_ms, path: found.path, size_bytes: found.size_bytes }
 }
 
 impl Tidy {
@@ -121,7 +121,7 @@ impl Tidy {
         Ok(Things { found: things, is_cut })
     }
 
-    fn tell(&self, what: &'static str, gone: &[Kept]) {
+    fn tell(&self, what: &'static str, gone: &[KeptObject]) {
         if !gone.is_empty() {
             let bytes = gone.iter().map(|thing| thing.size_bytes).sum();
             (self.watch)(Notice::Expired { what, objects: gone.len(), bytes });
@@ -137,7 +137,8 @@ impl Tidy {
         let is_ours = |path: &str| ObjectName::of_path(path).is_some() || ObjectName::of_dropped(path).is_some();
         let Things { found, .. } =
             self.things(paths::QUARANTINE, "it is neither rows in quarantine nor a note about them", is_ours).await?;
-        let (objects, notes): (Vec<Kept>, Vec<Kept>) = found.into_iter().partition(|thing| ObjectName::of_path(&thing.path).is_some());
+        let (objects, notes): (Vec<KeptObject>, Vec<KeptObject>) =
+            found.into_iter().partition(|thing| ObjectName::of_path(&thing.path).is_some());
         let asked = self.asked().await?;
         let is_free = |path: &str| {
             let origin = ObjectName::of_path(path).map(|name| (name.epoch, name.generation));
@@ -160,14 +161,14 @@ impl Tidy {
         Ok(stay)
     }
 
-    /// The objects whose rows somebody asked for. A request that cannot be read counts, too: its name says of which object.
+    /// The objects whose rows are asked for again. A request that cannot be read counts, too: its name says of which object.
     async fn asked(&self) -> Result<BTreeSet<String>, Halt> {
         let asked = self.store.list(paths::REPLAYS).await?;
         Ok(asked.iter().filter_map(|entry| ObjectName::of_replay(&entry.path)).map(|(object, _)| object.path()).collect())
     }
 
     /// Deletes rows, save those that are asked for by then: this may take long. Leaves those that are deleted.
-    async fn delete_rows(&self, fence: &mut Fence<'_>, gone: &mut Vec<Kept>) -> Result<(), Halt> {
+    async fn delete_rows(&self, fence: &mut Fence<'_>, gone: &mut Vec<KeptObject>) -> Result<(), Halt> {
         let mut asked = BTreeSet::new();
         for some in gone.chunks(DELETIONS_UNSEEN_MAX) {
             asked.extend(self.asked().await?);
@@ -210,7 +211,8 @@ impl Tidy {
     async fn capsules(&self, fence: &mut Fence<'_>) -> Result<(), Halt> {
         let is_ours = |path: &str| paths::is_capsule(path) || paths::component_digest(path).is_some();
         let Things { found, is_cut } = self.things(paths::CAPSULES, "it is no capsule", is_ours).await?;
-        let (capsules, components): (Vec<Kept>, Vec<Kept>) = found.into_iter().partition(|thing| paths::is_capsule(&thing.path));
+        let (capsules, components): (Vec<KeptObject>, Vec<KeptObject>) =
+            found.into_iter().partition(|thing| paths::is_capsule(&thing.path));
         let keep = &self.rules.capsules;
         let mut stay: BTreeSet<String> = capsules.iter().map(|thing| thing.path.clone()).collect();
         let gone = expired(capsules, self.now_ms, (age_ms(keep), keep.bytes_max), |_| false);
@@ -218,11 +220,11 @@ impl Tidy {
         self.tell("capsules", &gone);
         gone.iter().for_each(|thing| _ = stay.remove(&thing.path));
         let running: BTreeSet<String> = self.rules.components.iter().map(ToString::to_string).collect();
-        let is_candidate = |thing: &Kept| {
+        let is_candidate = |thing: &KeptObject| {
             let is_running = paths::component_digest(&thing.path).is_some_and(|digest| running.contains(digest));
             !is_running && self.is_old(thing.written_ms, GRACE_MS)
         };
-        let mut unnamed: Vec<Kept> = components.into_iter().filter(is_candidate).collect();
+        let mut unnamed: Vec<KeptObject> = components.into_iter().filter(is_candidate).collect();
         // Those that were not looked at may name any.
         if unnamed.is_empty() || is_cut {
             return Ok(());
@@ -242,13 +244,14 @@ impl Tidy {
         Ok(())
     }
 
-    /// Answers that nobody has taken away.
+    /// Answers that were not taken away.
     async fn answers(&self, fence: &mut Fence<'_>) -> Result<(), Halt> {
         let mut old = Vec::new();
         let mut pages = self.store.pages(paths::REQUESTS)?;
         while let Some(page) = pages.next().await? {
-            let is_old =
-                |found: &PageEntry| paths::asked(&found.path) == Some(Asked::NotPaused) && self.is_old(found.written_ms, ANSWER_KEEP_MS);
+            let is_old = |found: &PageEntry| {
+                paths::request_kind(&found.path) == Some(RequestKind::NotPaused) && self.is_old(found.written_ms, ANSWER_KEEP_MS)
+            };
             old.extend(page.into_iter().filter(is_old).map(|found| found.path));
         }
         fence.delete(&old).await

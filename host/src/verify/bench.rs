@@ -3,10 +3,11 @@
 use crate::wasm::{Call, Component, GuestError, Instance, InstanceIdentity, Limits, Scope};
 use reprise_core::cells::{Cell, Chunk};
 use reprise_core::description::Description;
-use reprise_core::verify::{self, At, Cause, Effect, Finding, State, Step};
+use reprise_core::random::Random;
+use reprise_core::verify::{self, At, Cause, Effect, Finding, InstanceCells, Step};
 
 /// What a check or a part of it gives.
-pub(super) type Tried<T> = Result<T, Box<Finding>>;
+pub(super) type FindingOr<T> = Result<T, Box<Finding>>;
 
 /// What `now` answers in the first call.
 const NOW_MS: i64 = 1_750_000_000_000;
@@ -31,7 +32,7 @@ pub(super) struct Bench {
 
 /// The circumstances of one instance.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Life {
+pub(super) struct InstanceCircumstances {
     /// Which life of the instance it is: 0 at first, one more for each instance that takes its place. What `open` draws from the host
     /// follows from it.
     pub number: u64,
@@ -45,7 +46,7 @@ pub(super) struct Life {
     pub is_steady: bool,
 }
 
-impl Life {
+impl InstanceCircumstances {
     /// That of the instance which takes this one's place.
     pub fn next(self) -> Self {
         Self { number: self.number + 1, ..self }
@@ -63,12 +64,12 @@ pub(super) struct Live {
 
 impl Bench {
     /// Makes an instance and opens it.
-    pub fn open(&self, life: Life) -> Tried<Live> {
+    pub fn open(&self, life: InstanceCircumstances) -> FindingOr<Live> {
         self.open_within(life, &self.limits).map_err(|error| failed(&error, None))
     }
 
     /// As [`Bench::open`], with other limits, and the error as it is.
-    pub fn open_within(&self, life: Life, limits: &Limits) -> Result<Live, GuestError> {
+    pub fn open_within(&self, life: InstanceCircumstances, limits: &Limits) -> Result<Live, GuestError> {
         let identity = InstanceIdentity { job: "verify".into(), operator: "operator".into(), instance: life.index, seed: life.seed };
         let mut instance = self.component.instantiate(limits, identity)?;
         let call = Call { number: life.number * CALLS_A_LIFE, now_ms: NOW_MS, instant_ns: 0 };
@@ -77,7 +78,7 @@ impl Bench {
     }
 
     /// Makes an instance with this state.
-    pub fn restored(&self, life: Life, chunks: &[Chunk], after: Option<At>) -> Tried<Live> {
+    pub fn restored(&self, life: InstanceCircumstances, chunks: &[Chunk], after: Option<At>) -> FindingOr<Live> {
         let mut live = self.open(life)?;
         live.last = after;
         live.restore(&self.description, chunks)?;
@@ -92,7 +93,7 @@ impl Bench {
 
 impl Live {
     /// Makes the call of a step. `at` is its place in the script.
-    pub fn play(&mut self, at: usize, step: &Step) -> Tried<Effect> {
+    pub fn play(&mut self, at: usize, step: &Step) -> FindingOr<Effect> {
         let effect = self.try_play(at, step).map_err(|error| failed(&error, self.last))?;
         self.emitted_bytes += effect.outputs.values().map(|rows| rows.size_bytes() as u64).sum::<u64>();
         if self.emitted_bytes > RUN_OUTPUT_BYTES_MAX {
@@ -112,7 +113,7 @@ impl Live {
     }
 
     /// Makes a call that is not in the script, and has a number of its own.
-    pub fn interpose(&mut self, at: usize, step: &Step) -> Tried<Effect> {
+    pub fn interpose(&mut self, at: usize, step: &Step) -> FindingOr<Effect> {
         let call = Call { number: CALLS_A_LIFE / 2 + at as u64, now_ms: NOW_MS + at as i64 * NOW_STEP_MS, instant_ns: 0 };
         self.make(step, call).map_err(|error| failed(&error, Some(place(at, step))))
     }
@@ -131,27 +132,27 @@ impl Live {
     }
 
     /// Reads a snapshot to its end.
-    pub fn read(&mut self, scope: Scope, part_bytes_max: u32) -> Tried<Vec<Chunk>> {
+    pub fn read(&mut self, scope: Scope, part_bytes_max: u32) -> FindingOr<Vec<Chunk>> {
         let mut chunks = Vec::new();
         let read = self.instance.read_snapshot(scope, part_bytes_max, &mut |chunk| chunks.push(chunk));
-        read.map_err(|error| failed(&error, self.aside(verify::Call::Snapshot)))?;
+        read.map_err(|error| failed(&error, self.aside(verify::CheckedCall::Snapshot)))?;
         Ok(chunks)
     }
 
     /// Every cell that it has.
-    pub fn state(&mut self) -> Tried<State> {
-        self.read(Scope::Full, PART_BYTES).map(|chunks| State::of(&chunks))
+    pub fn state(&mut self) -> FindingOr<InstanceCells> {
+        self.read(Scope::Full, PART_BYTES).map(|chunks| InstanceCells::of(&chunks))
     }
 
     /// Gives it the chunks of a snapshot.
-    pub fn restore(&mut self, description: &Description, chunks: &[Chunk]) -> Tried<()> {
+    pub fn restore(&mut self, description: &Description, chunks: &[Chunk]) -> FindingOr<()> {
         let version = |chunk: &Chunk| description.slots.get(chunk.slot() as usize).map_or(1, |slot| slot.version);
         let restored = self.instance.restore_all(chunks.iter().map(|chunk| (version(chunk), chunk)));
-        restored.map_err(|error| failed(&error, self.aside(verify::Call::Restore)))
+        restored.map_err(|error| failed(&error, self.aside(verify::CheckedCall::Restore)))
     }
 
     /// The call before, as the place of something that came after it.
-    pub fn aside(&self, call: verify::Call) -> Option<At> {
+    pub fn aside(&self, call: verify::CheckedCall) -> Option<At> {
         Some(At { number: self.last.map_or(0, |at| at.number), call })
     }
 
@@ -164,8 +165,8 @@ impl Live {
 /// The place of a step in findings.
 pub(super) fn place(at: usize, step: &Step) -> At {
     let call = match step {
-        Step::Rows { input, rows } => verify::Call::Process { input: *input, rows: rows.len() },
-        Step::Watermark(watermark) => verify::Call::Advance(*watermark),
+        Step::Rows { input, rows } => verify::CheckedCall::Process { input: *input, rows: rows.len() },
+        Step::Watermark(watermark) => verify::CheckedCall::Advance(*watermark),
     };
     At { number: at as u64 + 1, call }
 }
@@ -183,7 +184,7 @@ pub(super) fn failed(error: &GuestError, at: Option<At>) -> Box<Finding> {
 }
 
 /// The cells of chunks, one a chunk or a few, in any order: a full snapshot means the same however it is cut.
-pub(super) fn cut_chunks(chunks: &[Chunk], cells_max: usize, random: &mut reprise_core::random::Random) -> Vec<Chunk> {
+pub(super) fn cut_chunks(chunks: &[Chunk], cells_max: usize, random: &mut Random) -> Vec<Chunk> {
     let mut cells: Vec<(u32, Cell<'_>)> = chunks.iter().flat_map(|chunk| chunk.cells().map(|cell| (chunk.slot(), cell))).collect();
     random.shuffle(&mut cells);
     let mut cut: Vec<Chunk> = Vec::new();

@@ -30,7 +30,7 @@ pub struct InputFormat {
 
 /// Rows of files.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub struct InputRows {
     /// The rows of each file.
     pub files: Vec<Batch>,
     /// They have event times.
@@ -45,8 +45,8 @@ pub struct Given {
 ///
 /// # Errors
 /// Where a file is missing, cannot be read, or does not fit the format.
-pub fn read(paths: &[String], format: &InputFormat) -> Result<Given, ConnectError> {
-    let mut given = Given { has_times: format.time.is_some(), ..Given::default() };
+pub fn read(paths: &[String], format: &InputFormat) -> Result<InputRows, ConnectError> {
+    let mut given = InputRows { has_times: format.time.is_some(), ..InputRows::default() };
     for path in paths {
         let settings = FileSource {
             path: path.clone(),
@@ -70,8 +70,7 @@ pub fn read(paths: &[String], format: &InputFormat) -> Result<Given, ConnectErro
     Ok(given)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the command has one thread, and bounded files are never idle for long")]
-fn read_file(settings: &FileSource, given: &mut Given) -> Result<Batch, ConnectError> {
+fn read_file(settings: &FileSource, given: &mut InputRows) -> Result<Batch, ConnectError> {
     let limits = BatchLimits { rows_max: 4_096, bytes_max: 1 << 20 };
     let source = connect::source(&SourceKind::File(settings.clone()), Path::new("."), limits, Clock::System)?;
     let mut reader = source.reader(source.splits(&[])?)?;
@@ -98,7 +97,7 @@ fn read_file(settings: &FileSource, given: &mut Given) -> Result<Batch, ConnectE
 mod tests {
     use super::*;
 
-    fn given(name: &str, text: &str, format: &InputFormat) -> Given {
+    fn given(name: &str, text: &str, format: &InputFormat) -> InputRows {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();

@@ -1,8 +1,8 @@
 //! The check of what happens where memory is short.
 
-use super::bench::{Life, Tried, failed, place};
+use super::bench::{FindingOr, InstanceCircumstances, failed, place};
 use super::outputs::same;
-use super::trial::Trial;
+use super::trial::OperatorTrial;
 use crate::wasm::{Fault, GuestError, Limits};
 use reprise_core::random::Random;
 use reprise_core::verify::{Cause, Finding};
@@ -13,7 +13,7 @@ const ROOM_BYTES: u64 = 1 << 20;
 const PAGE_BYTES: u64 = 64 << 10;
 
 /// A limit just above what is used, then one below it.
-pub(super) fn memory(trial: &Trial, random: &mut Random) -> Tried<()> {
+pub(super) fn memory(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let (opened, peak) = trial.memory;
     let most = trial.bench.limits.memory_bytes_max;
     let roomy = (peak + ROOM_BYTES).min(most);
@@ -36,9 +36,9 @@ pub(super) fn memory(trial: &Trial, random: &mut Random) -> Tried<()> {
 type Ended = Result<(), (GuestError, Option<usize>)>;
 
 /// All calls within this limit. What comes before a fault must be what the reference gives.
-fn run(trial: &Trial, memory_bytes_max: u64, cause: Cause) -> Tried<Ended> {
+fn run(trial: &OperatorTrial, memory_bytes_max: u64, cause: Cause) -> FindingOr<Ended> {
     let limits = Limits { memory_bytes_max, ..trial.bench.limits.clone() };
-    let mut live = match trial.bench.open_within(Life::default(), &limits) {
+    let mut live = match trial.bench.open_within(InstanceCircumstances::default(), &limits) {
         Ok(live) => live,
         Err(error) => return Ok(Err((error, None))),
     };

@@ -7,7 +7,7 @@
 //!  core::verify: generate, recut, compare, judge          (pure)
 //!        ^
 //!  trial ── the calls, and what they give straight through
-//!    └──> outputs, snapshots, restores, memory ── checks, each in many rounds ──> Report
+//!    └──> outputs, snapshots, restores, memory ── checks, each in many rounds ──> VerifyReport
 //! bench ── one instance: open, play, read, restore
 //! ```
 //! It knows guests and their rows, and no jobs, stores or dataflows. Everything follows from the seed; no clock is looked at.
@@ -22,16 +22,16 @@ mod snapshots;
 mod trial;
 
 pub use bench::RUN_OUTPUT_BYTES_MAX;
-pub use input::{Given, INPUT_BYTES_MAX, INPUT_ROWS_MAX, InputFormat, read};
-pub use settings::Settings;
+pub use input::{INPUT_BYTES_MAX, INPUT_ROWS_MAX, InputFormat, InputRows, read};
+pub use settings::VerifySettings;
 pub use trial::Coverage;
 
 use crate::wasm::{Component, GuestError};
-use bench::{Bench, Life, Tried};
+use bench::{Bench, FindingOr, InstanceCircumstances};
 use reprise_core::description::{Description, SlotKind};
 use reprise_core::random::Random;
 use reprise_core::verify::{Cause, Check, Finding, Script, Verdict};
-use trial::Trial;
+use trial::OperatorTrial;
 
 /// Rounds of each check, unless more or fewer are asked for.
 pub const ROUNDS: u32 = 24;
@@ -42,7 +42,7 @@ pub const INSTANCES_MAX: u32 = 8;
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct VerifyProgress {
     /// The check under way.
     pub check: Check,
     /// Its round, from 0.
@@ -55,7 +55,7 @@ pub struct Progress {
 
 /// What came of all checks.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct VerifyReport {
     /// What the operator says it is.
     pub description: Description,
     /// What the rows were.
@@ -68,7 +68,7 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
-impl Report {
+impl VerifyReport {
     /// Checks that failed.
     #[must_use]
     pub fn failed(&self) -> usize {
@@ -100,7 +100,7 @@ pub enum VerifyError {
     NoRows,
 }
 
-type Run = fn(&Trial, &mut Random) -> Tried<()>;
+type Run = fn(&OperatorTrial, &mut Random) -> FindingOr<()>;
 
 /// The checks behind the reference, and whether chance has a part in them.
 const CHECKS: [(Check, Run, bool); 14] = [
@@ -126,13 +126,13 @@ const CHECKS: [(Check, Run, bool); 14] = [
 /// Where the operator cannot be opened, or the rows do not fit it. What is wrong with it otherwise is in the report.
 pub fn verify(
     component: &Component,
-    given: Option<&Given>,
-    settings: &Settings,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Report, VerifyError> {
+    given: Option<&InputRows>,
+    settings: &VerifySettings,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> Result<VerifyReport, VerifyError> {
     let description = component.describe().map_err(VerifyError::Guest)?;
     let bench = Bench { component: component.clone(), description, config: settings.config.clone(), limits: settings.limits.clone() };
-    bench.open_within(Life::default(), &bench.limits).map_err(|error| match error.call {
+    bench.open_within(InstanceCircumstances::default(), &bench.limits).map_err(|error| match error.call {
         "open" => VerifyError::Config(error),
         _ => VerifyError::Guest(error),
     })?;
@@ -146,7 +146,7 @@ pub fn verify(
     Ok(check_all(bench, script, rows, settings, progress))
 }
 
-fn of_files(bench: &Bench, given: &Given, settings: &Settings) -> Result<(Script, String), VerifyError> {
+fn of_files(bench: &Bench, given: &InputRows, settings: &VerifySettings) -> Result<(Script, String), VerifyError> {
     let (files, inputs) = (given.files.len(), bench.description.inputs.len());
     if files != 1 && files != inputs {
         return Err(VerifyError::Inputs { files, inputs });
@@ -165,18 +165,24 @@ fn of_files(bench: &Bench, given: &Given, settings: &Settings) -> Result<(Script
     Ok((script, rows))
 }
 
-fn check_all(bench: Bench, script: Script, rows: String, settings: &Settings, progress: &mut dyn FnMut(Progress)) -> Report {
+fn check_all(
+    bench: Bench,
+    script: Script,
+    rows: String,
+    settings: &VerifySettings,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> VerifyReport {
     let rounds = |is_drawn: bool| if is_drawn { settings.rounds } else { 1 };
     let all = 1 + CHECKS.iter().map(|(.., is_drawn)| u64::from(rounds(*is_drawn))).sum::<u64>();
-    progress(Progress { check: Check::Run, round: 0, done: 0, all });
+    progress(VerifyProgress { check: Check::Run, round: 0, done: 0, all });
     let description = bench.description.clone();
-    let trial = match Trial::new(bench, script) {
+    let trial = match OperatorTrial::new(bench, script) {
         Ok(trial) => trial,
         Err(finding) => {
             let mut verdicts = vec![(Check::Run, Verdict::Failed(finding))];
             let skipped = || Verdict::NotApplicable("the straight run failed".to_owned());
             verdicts.extend(CHECKS.iter().map(|(check, ..)| (*check, skipped())));
-            return Report { description, rows, coverage: None, verdicts, warnings: Vec::new() };
+            return VerifyReport { description, rows, coverage: None, verdicts, warnings: Vec::new() };
         }
     };
     let mut verdicts = vec![(Check::Run, Verdict::Passed { rounds: 1 })];
@@ -186,7 +192,7 @@ fn check_all(bench: Bench, script: Script, rows: String, settings: &Settings, pr
         let verdict = match trial.is_beside(check) {
             Some(why) => Verdict::NotApplicable(why),
             None => {
-                let mut tell = |round| progress(Progress { check, round, done: done + u64::from(round), all });
+                let mut tell = |round| progress(VerifyProgress { check, round, done: done + u64::from(round), all });
                 check_rounds(&trial, check, run, rounds, settings.seed, &mut tell)
             }
         };
@@ -195,10 +201,10 @@ fn check_all(bench: Bench, script: Script, rows: String, settings: &Settings, pr
     }
     connect_findings(&mut verdicts);
     let warnings = warnings(&trial);
-    Report { description, rows, coverage: Some(trial.coverage), verdicts, warnings }
+    VerifyReport { description, rows, coverage: Some(trial.coverage), verdicts, warnings }
 }
 
-fn check_rounds(trial: &Trial, check: Check, run: Run, rounds: u32, seed: u64, tell: &mut dyn FnMut(u32)) -> Verdict {
+fn check_rounds(trial: &OperatorTrial, check: Check, run: Run, rounds: u32, seed: u64, tell: &mut dyn FnMut(u32)) -> Verdict {
     for round in 0..rounds {
         tell(round);
         let mut random = Random::of_round(seed, check as u64, u64::from(round));
@@ -226,7 +232,7 @@ fn connect_findings(verdicts: &mut [(Check, Verdict)]) {
     }
 }
 
-fn warnings(trial: &Trial) -> Vec<String> {
+fn warnings(trial: &OperatorTrial) -> Vec<String> {
     let Coverage { rows, emitted, refused, cells, .. } = &trial.coverage;
     let slots = &trial.bench.description.slots;
     let mut warnings = Vec::new();
@@ -252,6 +258,6 @@ fn warnings(trial: &Trial) -> Vec<String> {
 /// Findings cross no thread, reports may.
 const _: fn() = || {
     fn sent<T: Send>() {}
-    sent::<Report>();
+    sent::<VerifyReport>();
     sent::<Box<Finding>>();
 };

@@ -1,11 +1,13 @@
 //! Checks of what comes out: again, with snapshots between, in other batches, without keys, in small pieces.
 
-use super::bench::{Bench, Life, Live, PART_BYTES, Tried, failed, place};
-use super::trial::Trial;
+use super::bench::{Bench, FindingOr, InstanceCircumstances, Live, PART_BYTES, failed, place};
+use super::trial::OperatorTrial;
 use crate::wasm::{Limits, Scope};
 use reprise_core::batch::Batch;
 use reprise_core::random::Random;
-use reprise_core::verify::{At, Call, Cause, Detail, Effect, Finding, OutputDifference, Pairing, Script, State, Step, compare};
+use reprise_core::verify::{
+    At, Cause, CheckedCall, Detail, Effect, Finding, InstanceCells, OutputDifference, Pairing, Script, Step, compare,
+};
 
 /// Rows of a batch where batches are to be long.
 const LONG_BATCH_ROWS: usize = 4_096;
@@ -23,7 +25,7 @@ pub(super) fn differing(cause: Cause, difference: OutputDifference, at: At) -> B
 }
 
 /// Compares one call with the reference.
-pub(super) fn same(cause: Cause, expected: &Effect, came: &Effect, at: usize, step: &Step) -> Tried<()> {
+pub(super) fn same(cause: Cause, expected: &Effect, came: &Effect, at: usize, step: &Step) -> FindingOr<()> {
     match compare(std::slice::from_ref(expected), std::slice::from_ref(came), Pairing::Exact) {
         Some((_, difference)) => Err(differing(cause, difference, place(at, step))),
         None => Ok(()),
@@ -31,7 +33,7 @@ pub(super) fn same(cause: Cause, expected: &Effect, came: &Effect, at: usize, st
 }
 
 /// Compares the state at the end with that of the reference.
-pub(super) fn same_end(trial: &Trial, live: &mut Live, cause: Cause) -> Tried<()> {
+pub(super) fn same_end(trial: &OperatorTrial, live: &mut Live, cause: Cause) -> FindingOr<()> {
     if !trial.bench.is_stateful() {
         return Ok(());
     }
@@ -44,12 +46,12 @@ pub(super) fn same_end(trial: &Trial, live: &mut Live, cause: Cause) -> Tried<()
 /// A finding about the cells of an instance.
 pub(super) fn snapshot_finding(cause: Cause, live: &Live) -> Box<Finding> {
     let mut finding = Finding::new(cause);
-    finding.at = live.aside(Call::Snapshot);
+    finding.at = live.aside(CheckedCall::Snapshot);
     finding
 }
 
 /// It describes itself the same before `open`, after it, and after calls, on every instance.
-pub(super) fn describe(trial: &Trial, random: &mut Random) -> Tried<()> {
+pub(super) fn describe(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let ask = |live: &mut Live| {
         let expected = live.instance.description().clone();
         let at = live.last();
@@ -61,7 +63,7 @@ pub(super) fn describe(trial: &Trial, random: &mut Random) -> Tried<()> {
         finding.at = at;
         Err(finding.with(Detail::Description { expected: Box::new(expected), came: Box::new(came) }))
     };
-    let mut live = trial.bench.open(Life { number: 1, seed: random.number(), ..Life::default() })?;
+    let mut live = trial.bench.open(InstanceCircumstances { number: 1, seed: random.number(), ..InstanceCircumstances::default() })?;
     ask(&mut live)?;
     for (at, step) in trial.script.steps.iter().enumerate() {
         live.play(at, step)?;
@@ -77,11 +79,12 @@ pub(super) fn describe(trial: &Trial, random: &mut Random) -> Tried<()> {
 }
 
 /// The same calls on another instance, beside one that is given something else.
-pub(super) fn repeat(trial: &Trial, random: &mut Random) -> Tried<()> {
-    let mut live = trial.bench.open(Life::default().next())?;
+pub(super) fn repeat(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
+    let mut live = trial.bench.open(InstanceCircumstances::default().next())?;
     let other = trial.script.recut(random);
     let mut others = other.steps.iter().enumerate();
-    let mut neighbour = trial.bench.open(Life { seed: 1, index: 1, parallelism: 2, ..Life::default() })?;
+    let mut neighbour =
+        trial.bench.open(InstanceCircumstances { seed: 1, index: 1, parallelism: 2, ..InstanceCircumstances::default() })?;
     for (at, step) in trial.script.steps.iter().enumerate() {
         if let Some((at, step)) = others.next() {
             neighbour.play(at, step)?;
@@ -93,8 +96,8 @@ pub(super) fn repeat(trial: &Trial, random: &mut Random) -> Tried<()> {
 }
 
 /// Snapshots are read here and there, and the instance goes on.
-pub(super) fn reading(trial: &Trial, random: &mut Random) -> Tried<()> {
-    let mut live = trial.bench.open(Life::default())?;
+pub(super) fn reading(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
+    let mut live = trial.bench.open(InstanceCircumstances::default())?;
     let mut has_read = false;
     for (at, step) in trial.script.steps.iter().enumerate() {
         if random.chance(BETWEEN_PERCENT) {
@@ -107,21 +110,22 @@ pub(super) fn reading(trial: &Trial, random: &mut Random) -> Tried<()> {
         same(Cause::SnapshotMutates, &trial.reference[at], &came, at, step)?;
     }
     let before = live.read(Scope::Full, PART_BYTES)?;
-    match State::of(&before).difference(&live.state()?) {
+    match InstanceCells::of(&before).difference(&live.state()?) {
         Some(difference) => Err(snapshot_finding(Cause::SnapshotMutates, &live).with(Detail::Cell(difference))),
         None => same_end(trial, &mut live, Cause::SnapshotMutates),
     }
 }
 
-fn all(bench: &Bench, script: &Script, life: Life, limits: &Limits) -> Tried<Vec<Effect>> {
+fn all(bench: &Bench, script: &Script, life: InstanceCircumstances, limits: &Limits) -> FindingOr<Vec<Effect>> {
     let mut live = bench.open_within(life, limits).map_err(|error| failed(&error, None))?;
     script.steps.iter().enumerate().map(|(at, step)| live.play(at, step)).collect()
 }
 
 /// The same rows in batches that are cut at other places.
-pub(super) fn batches(trial: &Trial, random: &mut Random) -> Tried<()> {
+pub(super) fn batches(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let recut = trial.script.recut(random);
-    let came = all(&trial.bench, &recut, Life { is_steady: true, ..Life::default() }, &trial.bench.limits)?;
+    let came =
+        all(&trial.bench, &recut, InstanceCircumstances { is_steady: true, ..InstanceCircumstances::default() }, &trial.bench.limits)?;
     let Some((_, difference)) = compare(&trial.steady, &came, Pairing::ByKey) else { return Ok(()) };
     let finding = Finding::new(Cause::Batches).with(Detail::Output(difference.clone()));
     let sizes = |script: &Script| {
@@ -134,8 +138,8 @@ pub(super) fn batches(trial: &Trial, random: &mut Random) -> Tried<()> {
 }
 
 /// Batches without rows are put in between; then all keys are taken away.
-pub(super) fn empty(trial: &Trial, random: &mut Random) -> Tried<()> {
-    let mut live = trial.bench.open(Life::default())?;
+pub(super) fn empty(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
+    let mut live = trial.bench.open(InstanceCircumstances::default())?;
     let inputs = trial.bench.description.inputs.len();
     for (at, step) in trial.script.steps.iter().enumerate() {
         if random.chance(BETWEEN_PERCENT) {
@@ -150,13 +154,13 @@ pub(super) fn empty(trial: &Trial, random: &mut Random) -> Tried<()> {
 
     let bare = trial.script.without_keys();
     let told = |finding: Box<Finding>| finding.note("all keys are empty");
-    let mut live = trial.bench.open(Life::default())?;
+    let mut live = trial.bench.open(InstanceCircumstances::default())?;
     for (at, step) in bare.steps.iter().enumerate() {
         live.play(at, step).map_err(told)?;
         if trial.bench.is_stateful() && at + 2 == bare.steps.len() {
             let chunks = live.read(Scope::Full, PART_BYTES).map_err(told)?;
-            let mut restored = trial.bench.restored(Life::default().next(), &chunks, live.last()).map_err(told)?;
-            if let Some(difference) = State::of(&chunks).difference(&restored.state()?) {
+            let mut restored = trial.bench.restored(InstanceCircumstances::default().next(), &chunks, live.last()).map_err(told)?;
+            if let Some(difference) = InstanceCells::of(&chunks).difference(&restored.state()?) {
                 return Err(told(snapshot_finding(Cause::Restore, &restored).with(Detail::Cell(difference))));
             }
         }
@@ -165,16 +169,16 @@ pub(super) fn empty(trial: &Trial, random: &mut Random) -> Tried<()> {
 }
 
 /// Long batches, whose output is taken in pieces as small as its rows allow.
-pub(super) fn pieces(trial: &Trial, _: &mut Random) -> Tried<()> {
+pub(super) fn pieces(trial: &OperatorTrial, _: &mut Random) -> FindingOr<()> {
     let joined = trial.script.joined(LONG_BATCH_ROWS);
-    let expected = all(&trial.bench, &joined, Life::default(), &trial.bench.limits)?;
+    let expected = all(&trial.bench, &joined, InstanceCircumstances::default(), &trial.bench.limits)?;
     let reasons = |effect: &Effect| effect.rejected.values().map(|reason| reason.len() as u64).sum::<u64>();
     let longest = expected.iter().flat_map(|effect| effect.outputs.values()).flat_map(Batch::rows);
     let longest = longest.map(|row| (row.key.len() + row.value.len()) as u64 + ROW_BYTES).max().unwrap_or(0);
     let output_bytes_max = (expected.iter().map(reasons).max().unwrap_or(0) + longest).max(OUTPUT_BYTES_MIN);
     let limits = Limits { output_bytes_max, ..trial.bench.limits.clone() };
     let told = |finding: Box<Finding>| finding.note(format!("`open` was told that a call may return {output_bytes_max} bytes"));
-    let mut live = trial.bench.open_within(Life::default(), &limits).map_err(|error| failed(&error, None))?;
+    let mut live = trial.bench.open_within(InstanceCircumstances::default(), &limits).map_err(|error| failed(&error, None))?;
     for (at, step) in joined.steps.iter().enumerate() {
         let came = live.play(at, step).map_err(told)?;
         same(Cause::Pieces, &expected[at], &came, at, step).map_err(told)?;

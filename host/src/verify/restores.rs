@@ -1,14 +1,14 @@
 //! Checks of instances that take the place of others: from full snapshots, from chains, with calls made again, with more instances.
 
-use super::bench::{Life, Live, PART_BYTES, Tried, cut_chunks};
+use super::bench::{FindingOr, InstanceCircumstances, Live, PART_BYTES, cut_chunks};
 use super::outputs::{differing, same, same_end, snapshot_finding};
 use super::snapshots::{judged, no_changes};
-use super::trial::Trial;
+use super::trial::OperatorTrial;
 use crate::wasm::Scope;
 use reprise_core::cells::{Chunk, merge_neighbours};
 use reprise_core::checkpoint::chain;
 use reprise_core::random::Random;
-use reprise_core::verify::{At, Call, Cause, Changes, Detail, Effect, Finding, State};
+use reprise_core::verify::{At, Cause, Changes, CheckedCall, Detail, Effect, Finding, InstanceCells};
 
 /// Places at which an instance is replaced in one round.
 const CUTS: usize = 4;
@@ -16,25 +16,25 @@ const CUTS: usize = 4;
 const DELTA_PERCENT: u64 = 15;
 
 /// A new instance from these chunks, after another one of the same chunks has shown that it holds what it was given.
-fn successor(trial: &Trial, life: Life, chunks: &[Chunk], after: Option<At>, cause: Cause) -> Tried<Live> {
+fn successor(trial: &OperatorTrial, life: InstanceCircumstances, chunks: &[Chunk], after: Option<At>, cause: Cause) -> FindingOr<Live> {
     let mut probe = trial.bench.restored(life, chunks, after)?;
     no_changes(&mut probe, Cause::RestoreCountsAsChange)?;
     let came = probe.state()?;
-    if let Some(difference) = State::of(chunks).difference(&came) {
+    if let Some(difference) = InstanceCells::of(chunks).difference(&came) {
         let mut finding = Finding::new(cause).with(Detail::Cell(difference));
-        finding.at = probe.aside(Call::Restore);
+        finding.at = probe.aside(CheckedCall::Restore);
         return Err(finding);
     }
     trial.bench.restored(life, chunks, after)
 }
 
 /// Compares a call after a restore with the reference.
-fn same_after(trial: &Trial, cut: usize, came: &Effect, at: usize) -> Tried<()> {
+fn same_after(trial: &OperatorTrial, cut: usize, came: &Effect, at: usize) -> FindingOr<()> {
     same(Cause::Undeclared, &trial.reference[at], came, at, &trial.script.steps[at]).map_err(|finding| lost(trial, finding, cut))
 }
 
 /// Adds what may explain that something is lost.
-fn lost(trial: &Trial, finding: Box<Finding>, cut: usize) -> Box<Finding> {
+fn lost(trial: &OperatorTrial, finding: Box<Finding>, cut: usize) -> Box<Finding> {
     let finding = finding.note(format!("the instance was replaced after call {cut}"));
     if finding.cause != Cause::Undeclared {
         return finding;
@@ -43,10 +43,10 @@ fn lost(trial: &Trial, finding: Box<Finding>, cut: usize) -> Box<Finding> {
 }
 
 /// Replaces the instance from full snapshots. Without declared state, by one that knows nothing.
-pub(super) fn restore(trial: &Trial, random: &mut Random) -> Tried<()> {
+pub(super) fn restore(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let steps = &trial.script.steps;
     let cuts = random.places(CUTS, steps.len());
-    let (mut life, mut last_cut) = (Life::default(), 0);
+    let (mut life, mut last_cut) = (InstanceCircumstances::default(), 0);
     let mut live = trial.bench.open(life)?;
     for at in 0..=steps.len() {
         if cuts.contains(&at) {
@@ -68,15 +68,15 @@ pub(super) fn restore(trial: &Trial, random: &mut Random) -> Tried<()> {
 }
 
 /// Restores single cells, small chunks in any order, and everything twice.
-pub(super) fn chunks(trial: &Trial, random: &mut Random) -> Tried<()> {
+pub(super) fn chunks(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let steps = &trial.script.steps;
     let cut = random.below(steps.len() + 1);
-    let mut live = trial.bench.open(Life::default())?;
+    let mut live = trial.bench.open(InstanceCircumstances::default())?;
     for (at, step) in steps[..cut].iter().enumerate() {
         live.play(at, step)?;
     }
     let whole = live.read(Scope::Full, PART_BYTES)?;
-    let life = Life::default().next();
+    let life = InstanceCircumstances::default().next();
     let twice: Vec<Chunk> = whole.iter().chain(&whole).cloned().collect();
     successor(trial, life, &twice, live.last(), Cause::RestoreTwice)?;
     let few = 1 + random.below(9);
@@ -92,11 +92,11 @@ pub(super) fn chunks(trial: &Trial, random: &mut Random) -> Tried<()> {
 }
 
 /// Replaces the instance from a full snapshot and the changes after it, as they were read or folded into one.
-pub(super) fn chain(trial: &Trial, random: &mut Random) -> Tried<()> {
+pub(super) fn chain(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let steps = &trial.script.steps;
     let cuts = random.places(CUTS, steps.len());
     let begin = random.below(cuts[0] + 1);
-    let (mut life, mut last_cut) = (Life::default(), 0);
+    let (mut life, mut last_cut) = (InstanceCircumstances::default(), 0);
     let mut live = trial.bench.open(life)?;
     let mut links: Vec<Chunk> = Vec::new();
     for at in 0..=steps.len() {
@@ -107,7 +107,7 @@ pub(super) fn chain(trial: &Trial, random: &mut Random) -> Tried<()> {
         }
         if cuts.contains(&at) {
             // The instance is given up here, so that everything may be read of it.
-            judged(&mut live, &State::of(&links), &Changes::default())?;
+            judged(&mut live, &InstanceCells::of(&links), &Changes::default())?;
             life = life.next();
             let folded = fold(&links)?;
             let (given, other) = if random.chance(50) { (&folded, &links) } else { (&links, &folded) };
@@ -123,23 +123,27 @@ pub(super) fn chain(trial: &Trial, random: &mut Random) -> Tried<()> {
     same_end(trial, &mut live, Cause::StateDiverges)
 }
 
-fn fold(links: &[Chunk]) -> Tried<Vec<Chunk>> {
+fn fold(links: &[Chunk]) -> FindingOr<Vec<Chunk>> {
     chain::fold(links).map_err(|error| Finding::new(Cause::Fault).note(format!("the chain cannot be folded: {error}")))
 }
 
 /// Drops the instance, restores its last snapshot, and makes the calls since then again: what a host does after a fault.
-pub(super) fn replay(trial: &Trial, random: &mut Random) -> Tried<()> {
+pub(super) fn replay(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let steps = &trial.script.steps;
     let cut = random.below(steps.len() + 1);
     let fault = cut + random.below(steps.len() + 1 - cut);
-    let mut live = trial.bench.open(Life::default())?;
+    let mut live = trial.bench.open(InstanceCircumstances::default())?;
     for (at, step) in steps[..cut].iter().enumerate() {
         live.play(at, step)?;
     }
     let saved = if trial.bench.is_stateful() { live.read(Scope::Full, PART_BYTES)? } else { Vec::new() };
     let made = steps.iter().enumerate().take(fault).skip(cut);
-    let first = made.map(|(at, step)| live.play(at, step)).collect::<Tried<Vec<Effect>>>()?;
-    let mut live = trial.bench.restored(Life::default().next(), &saved, Some(At { number: cut as u64, call: Call::Restore }))?;
+    let first = made.map(|(at, step)| live.play(at, step)).collect::<FindingOr<Vec<Effect>>>()?;
+    let mut live = trial.bench.restored(
+        InstanceCircumstances::default().next(),
+        &saved,
+        Some(At { number: cut as u64, call: CheckedCall::Restore }),
+    )?;
     for (at, step) in steps.iter().enumerate().skip(cut) {
         let came = live.play(at, step)?;
         let expected = first.get(at - cut).unwrap_or(&trial.reference[at]);
@@ -150,12 +154,12 @@ pub(super) fn replay(trial: &Trial, random: &mut Random) -> Tried<()> {
 }
 
 /// Deals the cells out to two or three instances by their keys, and the rows too; later gathers them in one instance again.
-pub(super) fn rescale(trial: &Trial, random: &mut Random) -> Tried<()> {
+pub(super) fn rescale(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let steps = &trial.script.steps;
     let parallelism = 2 + random.below(2) as u32;
     let apart = random.below(steps.len() + 1);
     let together = apart + random.below(steps.len() + 1 - apart);
-    let life = Life { is_steady: true, ..Life::default() };
+    let life = InstanceCircumstances { is_steady: true, ..InstanceCircumstances::default() };
     let mut live = trial.bench.open(life)?;
     for (at, step) in steps[..apart].iter().enumerate() {
         live.play(at, step)?;
@@ -164,7 +168,7 @@ pub(super) fn rescale(trial: &Trial, random: &mut Random) -> Tried<()> {
     let mut came = Vec::new();
     let mut gathered: Vec<Chunk> = Vec::new();
     for (index, (part, script)) in parts.iter().zip(trial.script.dealt(parallelism)).enumerate() {
-        let life = Life { index: index as u32, parallelism, ..life.next() };
+        let life = InstanceCircumstances { index: index as u32, parallelism, ..life.next() };
         let mut instance = trial.bench.restored(life, part, live.last())?;
         for (at, step) in script.steps.iter().enumerate().take(together).skip(apart) {
             came.push(instance.play(at, step)?);
@@ -185,14 +189,14 @@ pub(super) fn rescale(trial: &Trial, random: &mut Random) -> Tried<()> {
     }
 }
 
-fn rescaled(trial: &Trial, came: &[Effect], apart: usize, together: usize, parallelism: u32) -> Tried<()> {
+fn rescaled(trial: &OperatorTrial, came: &[Effect], apart: usize, together: usize, parallelism: u32) -> FindingOr<()> {
     use reprise_core::verify::{Pairing, compare};
     let Some((_, difference)) = compare(&trial.steady[apart..], came, Pairing::Any) else { return Ok(()) };
-    let finding = differing(Cause::Rescale, difference, At { number: apart as u64, call: Call::Restore });
+    let finding = differing(Cause::Rescale, difference, At { number: apart as u64, call: CheckedCall::Restore });
     Err(explain_rescale(trial, finding, apart, together, parallelism))
 }
 
-fn explain_rescale(trial: &Trial, finding: Box<Finding>, apart: usize, together: usize, parallelism: u32) -> Box<Finding> {
+fn explain_rescale(trial: &OperatorTrial, finding: Box<Finding>, apart: usize, together: usize, parallelism: u32) -> Box<Finding> {
     let finding = finding.note(format!("{parallelism} instances from call {} to {together}, one before and after", apart + 1));
     let keys: std::collections::HashSet<&[u8]> = trial.script.batches().flat_map(|rows| rows.rows().map(|row| row.key)).collect();
     let slots = trial.bench.description.slots.iter().enumerate();

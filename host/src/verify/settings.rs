@@ -4,7 +4,7 @@ use crate::wasm::Limits;
 
 /// What an operator is run with.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct VerifySettings {
     /// Its configuration, JSON.
     pub config: String,
     /// All chance follows from it.

@@ -1,12 +1,12 @@
 //! Checks of what snapshots hold, and of what changes and parts have to do with the whole.
 
-use super::bench::{Life, Live, PART_BYTES, Tried};
+use super::bench::{FindingOr, InstanceCircumstances, Live, PART_BYTES};
 use super::outputs::snapshot_finding;
-use super::trial::Trial;
+use super::trial::OperatorTrial;
 use crate::wasm::Scope;
 use reprise_core::description::SlotKind;
 use reprise_core::random::Random;
-use reprise_core::verify::{Cause, CellDifference, Changes, Detail, State, judge};
+use reprise_core::verify::{Cause, CellDifference, Changes, Detail, InstanceCells, judge};
 
 /// Sizes of parts to try. The smallest holds one cell: a cell alone may always pass.
 const SMALL_PARTS_BYTES: [u32; 4] = [1, 64, 300, 4_096];
@@ -14,7 +14,7 @@ const SMALL_PARTS_BYTES: [u32; 4] = [1, 64, 300, 4_096];
 const READ_PERCENT: u64 = 20;
 
 /// Judges the changes of an instance against its full snapshots. Gives the state.
-pub(super) fn judged(live: &mut Live, before: &State, changes: &Changes) -> Tried<State> {
+pub(super) fn judged(live: &mut Live, before: &InstanceCells, changes: &Changes) -> FindingOr<InstanceCells> {
     let after = live.state()?;
     match judge(before, changes, &after) {
         Some((fault, difference)) => Err(snapshot_finding(Cause::Changes(fault), live).with(Detail::Cell(difference))),
@@ -23,7 +23,7 @@ pub(super) fn judged(live: &mut Live, before: &State, changes: &Changes) -> Trie
 }
 
 /// Refuses changes where nothing was called since the last snapshot.
-pub(super) fn no_changes(live: &mut Live, cause: Cause) -> Tried<()> {
+pub(super) fn no_changes(live: &mut Live, cause: Cause) -> FindingOr<()> {
     let left = Changes::of(&live.read(Scope::Changes, PART_BYTES)?);
     match left.first() {
         Some(difference) => Err(snapshot_finding(cause, live).with(Detail::Cell(difference))),
@@ -33,8 +33,8 @@ pub(super) fn no_changes(live: &mut Live, cause: Cause) -> Tried<()> {
 
 /// Reads changes here and there, and everything right after them, on an instance that goes on. (Changes upon changes without a full
 /// snapshot between are what chains are made of.)
-pub(super) fn changes(trial: &Trial, random: &mut Random) -> Tried<()> {
-    let mut live = trial.bench.open(Life::default())?;
+pub(super) fn changes(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
+    let mut live = trial.bench.open(InstanceCircumstances::default())?;
     let mut whole = live.state()?;
     let steps = &trial.script.steps;
     for (at, step) in steps.iter().enumerate() {
@@ -49,7 +49,7 @@ pub(super) fn changes(trial: &Trial, random: &mut Random) -> Tried<()> {
     Ok(())
 }
 
-fn keys_are_in_keyed_slots(trial: &Trial, live: &Live, state: &State) -> Tried<()> {
+fn keys_are_in_keyed_slots(trial: &OperatorTrial, live: &Live, state: &InstanceCells) -> FindingOr<()> {
     for (slot, declared) in trial.bench.description.slots.iter().enumerate() {
         let slot = slot as u32;
         if declared.kind != SlotKind::Keyed
@@ -63,8 +63,8 @@ fn keys_are_in_keyed_slots(trial: &Trial, live: &Live, state: &State) -> Tried<(
 }
 
 /// Two instances get the same rows; of one the snapshots are read in large parts, of the other in small ones.
-pub(super) fn parts(trial: &Trial, random: &mut Random) -> Tried<()> {
-    let (mut large, mut small) = (trial.bench.open(Life::default())?, trial.bench.open(Life::default())?);
+pub(super) fn parts(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
+    let (mut large, mut small) = (trial.bench.open(InstanceCircumstances::default())?, trial.bench.open(InstanceCircumstances::default())?);
     let mut has_read = false;
     let steps = &trial.script.steps;
     for (at, step) in steps.iter().enumerate() {

@@ -1,11 +1,11 @@
 //! What every check needs: the calls to make, and what they give where nothing happens between them.
 
-use super::bench::{Bench, Life, PART_BYTES, Tried};
-use super::settings::Settings;
+use super::bench::{Bench, FindingOr, InstanceCircumstances, PART_BYTES};
+use super::settings::VerifySettings;
 use crate::wasm::Scope;
 use reprise_core::description::SlotKind;
 use reprise_core::random::Random;
-use reprise_core::verify::{Check, Effect, Pairing, Script, Shape, State, compare, generate};
+use reprise_core::verify::{Check, Effect, InstanceCells, Pairing, Script, Shape, compare, generate};
 
 /// Rows of generated input, over all inputs.
 pub(super) const GENERATED_ROWS: usize = 1_200;
@@ -31,8 +31,8 @@ pub struct Coverage {
     pub memory_bytes: u64,
 }
 
-/// See the module.
-pub(super) struct Trial {
+/// The trial of one operator: the calls that every check begins with, and what they give where nothing happens between them.
+pub(super) struct OperatorTrial {
     pub bench: Bench,
     pub script: Script,
     /// What each step gives.
@@ -40,7 +40,7 @@ pub(super) struct Trial {
     /// The same where `now` stands still.
     pub steady: Vec<Effect>,
     /// The state at the end.
-    pub last: State,
+    pub last: InstanceCells,
     /// Memory when the instance was opened, and at its most.
     pub memory: (u64, u64),
     /// Output follows from numbers that the host draws.
@@ -51,26 +51,26 @@ pub(super) struct Trial {
 /// What a straight run gives.
 struct Straight {
     effects: Vec<Effect>,
-    last: State,
+    last: InstanceCells,
     memory: (u64, u64),
 }
 
-fn straight(bench: &Bench, script: &Script, life: Life) -> Tried<Straight> {
+fn straight(bench: &Bench, script: &Script, life: InstanceCircumstances) -> FindingOr<Straight> {
     let mut live = bench.open(life)?;
     let opened = live.instance.memory_bytes();
-    let effects = script.steps.iter().enumerate().map(|(at, step)| live.play(at, step)).collect::<Tried<Vec<Effect>>>()?;
+    let effects = script.steps.iter().enumerate().map(|(at, step)| live.play(at, step)).collect::<FindingOr<Vec<Effect>>>()?;
     let peak = live.instance.memory_peak_bytes();
-    let last = if bench.is_stateful() { live.state()? } else { State::default() };
+    let last = if bench.is_stateful() { live.state()? } else { InstanceCells::default() };
     Ok(Straight { effects, last, memory: (opened, peak) })
 }
 
 /// The shape of rows that the operator takes best, and its script. Where it fails on all of them, the first.
-pub(super) fn choose(bench: &Bench, settings: &Settings) -> (Shape, Script) {
+pub(super) fn choose(bench: &Bench, settings: &VerifySettings) -> (Shape, Script) {
     let inputs = bench.description.inputs.len() as u32;
     let script = |shape| generate(shape, inputs, GENERATED_ROWS, &mut Random::new(settings.seed));
     // Fewest refused rows, where a few are as good as none, then whether anything came of it; of equals the first.
     let score = |shape: &Shape| {
-        let Straight { effects, last, .. } = straight(bench, &script(*shape), Life::default()).ok()?;
+        let Straight { effects, last, .. } = straight(bench, &script(*shape), InstanceCircumstances::default()).ok()?;
         let refused = effects.iter().map(|effect| effect.rejected.len()).sum::<usize>() / FEW_REFUSED;
         let gained = effects.iter().map(Effect::rows).sum::<u64>().min(1) + (last.len() as u64).min(1);
         Some((refused, std::cmp::Reverse(gained)))
@@ -80,18 +80,18 @@ pub(super) fn choose(bench: &Bench, settings: &Settings) -> (Shape, Script) {
     (best, script(best))
 }
 
-impl Trial {
+impl OperatorTrial {
     /// Runs the script straight through.
-    pub fn new(bench: Bench, script: Script) -> Tried<Self> {
+    pub fn new(bench: Bench, script: Script) -> FindingOr<Self> {
         let (first, steady, uses_random, coverage) = Self::gather(&bench, &script)?;
         let Straight { effects: reference, last, memory } = first;
         Ok(Self { bench, script, reference, steady, last, memory, uses_random, coverage })
     }
 
-    fn gather(bench: &Bench, script: &Script) -> Tried<(Straight, Vec<Effect>, bool, Coverage)> {
-        let first = straight(bench, script, Life::default())?;
-        let steady = straight(bench, script, Life { is_steady: true, ..Life::default() })?.effects;
-        let other = straight(bench, script, Life { seed: 1, ..Life::default() })?.effects;
+    fn gather(bench: &Bench, script: &Script) -> FindingOr<(Straight, Vec<Effect>, bool, Coverage)> {
+        let first = straight(bench, script, InstanceCircumstances::default())?;
+        let steady = straight(bench, script, InstanceCircumstances { is_steady: true, ..InstanceCircumstances::default() })?.effects;
+        let other = straight(bench, script, InstanceCircumstances { seed: 1, ..InstanceCircumstances::default() })?.effects;
         let uses_random = compare(&first.effects, &other, Pairing::Exact).is_some();
         let coverage = Coverage {
             rows: script.rows(),
@@ -139,17 +139,17 @@ impl Trial {
 }
 
 /// The most cells of each slot that were seen at a time.
-fn sightings(bench: &Bench, script: &Script) -> Tried<Vec<u64>> {
+fn sightings(bench: &Bench, script: &Script) -> FindingOr<Vec<u64>> {
     let mut most = vec![0; bench.description.slots.len()];
     if most.is_empty() {
         return Ok(most);
     }
-    let mut live = bench.open(Life::default())?;
+    let mut live = bench.open(InstanceCircumstances::default())?;
     let every = script.steps.len().div_ceil(SIGHTINGS).max(1);
     for (at, step) in script.steps.iter().enumerate() {
         live.play(at, step)?;
         if at % every == every - 1 || at + 2 == script.steps.len() {
-            let state = State::of(&live.read(Scope::Full, PART_BYTES)?);
+            let state = InstanceCells::of(&live.read(Scope::Full, PART_BYTES)?);
             for (slot, most) in most.iter_mut().enumerate() {
                 *most = (*most).max(state.cells_of(slot as u32) as u64);
             }

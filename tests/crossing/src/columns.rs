@@ -5,7 +5,7 @@ use crate::law;
 use reprise::engine::{Payload, StreamElement};
 use reprise_core::batch::{Batch, Columns};
 use reprise_core::cells::{Chunk, ChunkColumns};
-use reprise_core::codec::snapshot::{self, Head, Scope};
+use reprise_core::codec::snapshot::{self, Head, SnapshotScope};
 use reprise_core::description::{Description, Encoding, Port, Slot, SlotKind};
 use reprise_core::ids::{Epoch, Generation, Instance};
 
@@ -53,7 +53,7 @@ fn stored(chunk: &Chunk) {
         instance: Instance(0),
         epoch: Epoch(1),
         generation: Generation(1),
-        scope: Scope::Delta,
+        scope: SnapshotScope::Delta,
     };
     let mut writer = snapshot::Writer::new(&head).expect("names are short");
     writer.chunk(chunk).expect("a chunk of a few bytes fits");

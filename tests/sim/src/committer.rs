@@ -21,7 +21,7 @@ use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, StagedRef};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::publishing::LaneOutput;
 use reprise_core::codec::record;
-use reprise_core::codec::snapshot::Scope as SnapshotScope;
+use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::ids::Epoch;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

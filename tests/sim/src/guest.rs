@@ -10,7 +10,7 @@ use crate::shape;
 use crate::snapshot;
 use reprise_core::batch::Batch;
 use reprise_core::cells::Chunk;
-use reprise_core::codec::snapshot::Scope;
+use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::description::Description;
 use reprise_core::failure::blame::PASSES_MAX;
 use reprise_core::operator::{CallInput, Guest, GuestFault, InstanceFactory, Outcome, VersionedChunk};
@@ -74,7 +74,7 @@ pub struct SimGuest {
 
 /// A snapshot that is being read: the parts that are left, last one first.
 pub struct SimReading {
-    scope: Scope,
+    scope: SnapshotScope,
     parts: Option<Vec<Chunk>>,
 }
 
@@ -207,7 +207,7 @@ impl Guest for SimGuest {
         Ok(made)
     }
 
-    fn begin_snapshot(&mut self, scope: Scope, _: u32) -> SimReading {
+    fn begin_snapshot(&mut self, scope: SnapshotScope, _: u32) -> SimReading {
         SimReading { scope, parts: None }
     }
 
@@ -219,8 +219,8 @@ impl Guest for SimGuest {
         if reading.parts.is_none() {
             let changed = std::mem::take(&mut self.changed);
             let mut parts = match reading.scope {
-                Scope::Full => snapshot::chunks(&self.cells, self.cells.keys()),
-                Scope::Delta => snapshot::chunks(&self.cells, changed.iter()),
+                SnapshotScope::Full => snapshot::chunks(&self.cells, self.cells.keys()),
+                SnapshotScope::Delta => snapshot::chunks(&self.cells, changed.iter()),
             };
             parts.reverse();
             reading.parts = Some(parts);

@@ -3,7 +3,7 @@
 //! ```text
 //! seed ──> Plan, Input ──> supervisor: starts hosts, strikes them          oracle: looks on, at every effect and at the end
 //!                              │
-//!          host: take_up (Opening) ──> flow ──> run (lanes) ──> committer (FencedCommitter) ──> publish, sweep, compact
+//!          host: take_up (JobRecovery) ──> flow ──> run (lanes) ──> committer (Committer) ──> publish, sweep, compact
 //!                              │        └─ operator (OperatorInstance) <──> guest, standby
 //!                              │                                   │
 //!                           client ──> store: late, lost, slow     outbox: rename by rename
@@ -12,8 +12,7 @@
 //!
 //! It is not a model of the protocol: it carries out the actions of the real machines. It models what is around them: an object store that is
 //! atomic for each object, the law of the file sink, a dataflow of a counting operator with one or several instances on a worker, how an
-//! instance of it comes back after a failed call, how its state is dealt out where a later process has other numbers of them, and the keeper
-//! of a job.
+//! instance of it comes back after a failed call, and how its state is dealt out where a later process has other numbers of them.
 
 pub mod client;
 pub mod clockwork;

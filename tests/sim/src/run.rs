@@ -57,7 +57,7 @@ pub enum EpochContent {
     /// From an operator.
     Operator {
         /// Its snapshot.
-        snapshot: Option<(format::Scope, Vec<Arc<VersionedChunk>>)>,
+        snapshot: Option<(format::SnapshotScope, Vec<Arc<VersionedChunk>>)>,
         /// The watermark that it was told last.
         watermark: i64,
         /// Records worked on, poison among them.
@@ -223,7 +223,7 @@ impl Run {
                 (Content::Source { splits, rows, rejected, quarantine, ended }, object.into_iter().collect())
             }
             EpochContent::Operator { snapshot, watermark, rows, faulted } => {
-                let encode = |(scope, held): (format::Scope, Vec<Arc<VersionedChunk>>)| {
+                let encode = |(scope, held): (format::SnapshotScope, Vec<Arc<VersionedChunk>>)| {
                     let chunks: Vec<&Chunk> = held.iter().map(|held| &held.chunk).collect();
                     snapshot::encode(from.instance, epoch, self.generation, scope, &chunks).expect("the cells of a simulation are few")
                 };
@@ -276,7 +276,7 @@ impl Run {
     fn quarantine_object(&self, node: &str, instance: u32, epoch: Epoch, bytes: Vec<u8>, rows: usize) -> (Bytes, ObjectRef) {
         let object = ObjectRef {
             path: paths::quarantine(node, Instance(instance), epoch, self.generation, 0),
-            scope: format::Scope::Full,
+            scope: format::SnapshotScope::Full,
             bytes: bytes.len() as u64,
             checksum: checksum(&bytes),
             entries: rows as u64,

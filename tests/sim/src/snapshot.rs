@@ -5,7 +5,7 @@ use crate::store::Bytes;
 use reprise_core::cells::{Cell, Chunk};
 use reprise_core::checkpoint::manifest::{InstanceState, ObjectRef};
 use reprise_core::checkpoint::paths;
-use reprise_core::codec::snapshot::{self, Head, Scope};
+use reprise_core::codec::snapshot::{self, Head, SnapshotScope};
 use reprise_core::codec::{CodecError, checksum};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Epoch, Generation, Instance};
@@ -50,7 +50,7 @@ pub fn encode(
     instance: u32,
     epoch: Epoch,
     generation: Generation,
-    scope: Scope,
+    scope: SnapshotScope,
     chunks: &[impl Borrow<Chunk>],
 ) -> Result<(Bytes, ObjectRef), CodecError> {
     let instance = Instance(instance);
@@ -59,7 +59,7 @@ pub fn encode(
     chunks.iter().try_for_each(|chunk| writer.chunk(chunk.borrow()))?;
     let entries = writer.cells();
     let bytes = writer.finish()?;
-    let path = paths::snapshot(OPERATOR, instance, epoch, generation, scope == Scope::Full);
+    let path = paths::snapshot(OPERATOR, instance, epoch, generation, scope == SnapshotScope::Full);
     let object = ObjectRef { path, scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries };
     Ok((bytes.into(), object))
 }

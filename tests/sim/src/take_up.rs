@@ -123,7 +123,7 @@ pub async fn take_up(sim: &Sim, host: HostId, shape: Shape, begin: &Begin, befor
     let (mut opening, mut turn) = JobRecovery::new(from, beginning, told, Epoch(u64::MAX));
     let up = loop {
         match turn {
-            RecoveryStep::RecoveryRequest(ask) => turn = opening.step(taking.answer(ask).await),
+            RecoveryStep::Ask(ask) => turn = opening.step(taking.answer(ask).await),
             RecoveryStep::Refused(refusal) => return Err(NotTaken::Refused(refusal)),
             RecoveryStep::RecoveredJob(up) => break *up,
         }

@@ -21,7 +21,7 @@ pub enum NextCandidate {
     Refuse,
 }
 
-/// A walk from the newest checkpoint back. See the module.
+/// The checkpoints that a run may take up, from the newest one back.
 #[derive(Debug)]
 pub struct Candidates {
     /// Epochs not yet looked at, oldest first.

@@ -5,13 +5,13 @@
 
 use crate::batch::{Batch, Columns};
 use crate::cells::{Chunk, ChunkColumns};
-use crate::codec::frame::Kind;
+use crate::codec::frame::FrameKind;
 use crate::codec::record::Record;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use crate::ids::{Digest, Epoch, Instance};
 use bincode::{Decode, Encode};
 
-/// See the module.
+/// A capsule: one failed call, and all that led to it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Capsule {
     /// The job.
@@ -39,26 +39,26 @@ pub struct Capsule {
     /// The folders that were granted, as the guest saw them.
     pub folders: Vec<String>,
     /// The call of `open`.
-    pub open: Numbered,
+    pub open: CallStamp,
     /// What was restored, in this order.
-    pub state: Vec<Cells>,
+    pub state: Vec<CapsuleCells>,
     /// The calls since, with what came of each.
-    pub calls: Vec<Done>,
+    pub calls: Vec<CapsuleCall>,
     /// The number of the call that failed. A snapshot is read under the number and the time of the call before it.
-    pub failed: Numbered,
+    pub failed: CallStamp,
     /// What it was given.
-    pub given: Given,
+    pub given: CapsuleInput,
     /// What happened.
-    pub fault: Fault,
+    pub fault: CapsuleFault,
 }
 
 impl Record for Capsule {
-    const KIND: Kind = Kind::Capsule;
+    const KIND: FrameKind = FrameKind::Capsule;
 }
 
 /// The number and the time of a call: what `random` and `now` follow from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct Numbered {
+pub struct CallStamp {
     /// Its number.
     pub number: u64,
     /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -67,7 +67,7 @@ pub struct Numbered {
 
 /// Cells of one slot.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Cells {
+pub struct CapsuleCells {
     /// The version of the slot in the component that wrote them.
     pub version: u32,
     slot: u32,
@@ -80,7 +80,7 @@ pub struct Cells {
     removed: Vec<u32>,
 }
 
-impl Cells {
+impl CapsuleCells {
     /// The cells of a chunk.
     #[must_use]
     pub fn new(version: u32, chunk: &Chunk) -> Self {
@@ -101,20 +101,20 @@ impl Cells {
 
 /// What a call was given.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub enum Given {
+pub enum CapsuleInput {
     /// Rows of one of the operator's inputs.
     Rows {
         /// Its index.
         input: u32,
         /// The rows.
-        rows: Rows,
+        rows: CapsuleRows,
     },
     /// A watermark.
     Watermark(i64),
     /// Nothing: its snapshot was read.
     Snapshot {
         /// Which cells.
-        scope: Scope,
+        scope: SnapshotScope,
         /// Bytes that one part of it should have.
         part_bytes_max: u32,
     },
@@ -124,7 +124,7 @@ pub enum Given {
 
 /// Rows as columns.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Rows {
+pub struct CapsuleRows {
     times: Vec<i64>,
     key_ends: Vec<u32>,
     keys: Vec<u8>,
@@ -132,7 +132,7 @@ pub struct Rows {
     values: Vec<u8>,
 }
 
-impl Rows {
+impl CapsuleRows {
     /// The rows of a batch.
     #[must_use]
     pub fn new(batch: &Batch) -> Self {
@@ -157,18 +157,18 @@ impl Rows {
 
 /// A call that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Done {
+pub struct CapsuleCall {
     /// Its number and time.
-    pub call: Numbered,
+    pub call: CallStamp,
     /// What it was given.
-    pub given: Given,
+    pub given: CapsuleInput,
     /// Digest of what it returned.
     pub digest: u64,
 }
 
 /// How a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Fault {
+pub struct CapsuleFault {
     /// Which call: `process`, `advance`, `resume` or `snapshot`; of a start `instantiate`, `open` or `restore`, too.
     pub call: String,
     /// `trap`, `deadline`, `memory`, `table`, `stack`, `host-calls`, `returned`, `lie` or `instance`.
@@ -190,13 +190,13 @@ mod tests {
         let mut chunk = Chunk::new(2);
         chunk.push(Cell { key: b"a", item: b"i", value: Some(b"1") }).unwrap();
         chunk.push(Cell { key: b"b", item: b"", value: None }).unwrap();
-        let cells = Cells::new(7, &chunk);
+        let cells = CapsuleCells::new(7, &chunk);
         assert_eq!((cells.version, cells.clone().chunk()), (7, Ok(chunk)));
-        assert!(Cells { removed: vec![5], ..cells }.chunk().unwrap_err().contains("removed"));
+        assert!(CapsuleCells { removed: vec![5], ..cells }.chunk().unwrap_err().contains("removed"));
         let mut batch = Batch::new();
         batch.push(Row { time: 1, key: b"k", value: b"v" }).unwrap();
-        let rows = Rows::new(&batch);
+        let rows = CapsuleRows::new(&batch);
         assert_eq!(rows.clone().batch(), Ok(batch));
-        assert!(Rows { keys: Vec::new(), ..rows }.batch().is_err());
+        assert!(CapsuleRows { keys: Vec::new(), ..rows }.batch().is_err());
     }
 }

@@ -155,12 +155,12 @@ fn fold_cells<C: Borrow<Chunk>>(chunks: &[C], keeps_removals: bool) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::snapshot::Scope;
+    use crate::codec::snapshot::SnapshotScope;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
     fn chain(sizes: &[u64]) -> Vec<ObjectRef> {
-        let scope = |at| if at == 0 { Scope::Full } else { Scope::Delta };
+        let scope = |at| if at == 0 { SnapshotScope::Full } else { SnapshotScope::Delta };
         let object = |(at, &bytes): (usize, &u64)| ObjectRef { path: format!("o{at}"), scope: scope(at), bytes, checksum: 0, entries: 1 };
         sizes.iter().enumerate().map(object).collect()
     }

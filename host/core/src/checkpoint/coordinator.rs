@@ -15,76 +15,18 @@
 //! 4. A chain is shortened only by a full snapshot made of exactly the objects that it replaces.
 
 use super::chain::ChainLimits;
-use super::manifest::{InstanceState, Manifest, ObjectRef, OperatorState, SinkState, SourceState, SplitPosition, StagedRef};
-use crate::codec::snapshot::Scope;
-use crate::description::Slot;
-use crate::ids::{Digest, Epoch, Generation};
+use super::layout::start_state;
+pub use super::layout::{Layout, OperatorLayout, Participant, beginning};
+use super::manifest::{InstanceState, Manifest, ObjectRef, OperatorState, SinkState, StagedRef};
+use super::report::apply;
+pub use super::report::{Content, Report};
+use crate::ids::Epoch;
 pub use crate::topology::Node;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Checkpoints whose output is not yet published: with so many of them no further manifest is written until a sink has caught up. Each later
 /// manifest names their output again.
 pub const UNPUBLISHED_MAX: usize = 128;
-
-/// One instance of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Participant {
-    /// The node.
-    pub node: Node,
-    /// Index of the instance.
-    pub instance: u32,
-}
-
-/// What one participant has to say of one epoch. All of it is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// Who.
-    pub from: Participant,
-    /// Of which epoch.
-    pub epoch: Epoch,
-    /// Nothing more will come.
-    pub closed: bool,
-    /// What.
-    pub content: Content,
-}
-
-/// The content of a report. Numbers of rows are those of this epoch alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// From a source.
-    Source {
-        /// Splits that moved.
-        splits: Vec<SplitPosition>,
-        /// Rows read.
-        rows: u64,
-        /// Rows refused.
-        rejected: u64,
-        /// Where the refused rows are.
-        quarantine: Vec<ObjectRef>,
-        /// With `closed`: the input has ended, as against a request to stop.
-        ended: bool,
-    },
-    /// From an operator.
-    Operator {
-        /// Its snapshot; `None` where no cell changed.
-        snapshot: Option<ObjectRef>,
-        /// The watermark it was told last.
-        watermark: i64,
-        /// Rows worked on.
-        rows: u64,
-        /// Rows refused.
-        rejected: u64,
-        /// Where the refused rows are.
-        quarantine: Vec<ObjectRef>,
-    },
-    /// From a sink.
-    Sink {
-        /// Its staged output; `None` where there is none.
-        staged: Option<StagedRef>,
-        /// Rows written.
-        rows: u64,
-    },
-}
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,53 +103,6 @@ pub struct Violation {
     pub why: &'static str,
 }
 
-/// What stays the same over a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
-    /// The job.
-    pub job: String,
-    /// This run.
-    pub generation: Generation,
-    /// Random number of this run.
-    pub writer: u64,
-    /// Digest of the topology.
-    pub topology: Digest,
-    /// Instances of every source and sink.
-    pub workers: u32,
-    /// The operators.
-    pub operators: Vec<OperatorLayout>,
-    /// Names of the sources, each with all of its splits: also those that nobody has begun to read, which would be lost otherwise.
-    pub sources: Vec<(String, Vec<SplitPosition>)>,
-    /// Names of the sinks.
-    pub sinks: Vec<String>,
-    /// How long chains may get.
-    pub chain: ChainLimits,
-}
-
-/// What stays the same of an operator over a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OperatorLayout {
-    /// Its name.
-    pub name: String,
-    /// Its component.
-    pub component: Digest,
-    /// Its slots.
-    pub slots: Vec<Slot>,
-    /// How many instances it has over all workers.
-    pub instances: u32,
-}
-
-impl Layout {
-    /// Everybody who reports.
-    pub fn participants(&self) -> impl Iterator<Item = Participant> {
-        let each = |node, instances| (0..instances).map(move |instance| Participant { node, instance });
-        let sources = (0..self.sources.len()).flat_map(move |place| each(Node::Source(place), self.workers));
-        let operators = self.operators.iter().enumerate();
-        let operators = operators.flat_map(move |(place, operator)| each(Node::Operator(place), operator.instances));
-        sources.chain(operators).chain((0..self.sinks.len()).flat_map(move |place| each(Node::Sink(place), self.workers)))
-    }
-}
-
 #[derive(Debug, Default)]
 struct Progress {
     next: Epoch,
@@ -215,7 +110,7 @@ struct Progress {
     waiting: BTreeMap<Epoch, Report>,
 }
 
-/// The coordinator of one run. See the module.
+/// The coordinator of one run: takes the reports of its participants, and says when a checkpoint is complete.
 #[derive(Debug)]
 pub struct Coordinator {
     participants: BTreeMap<Participant, Progress>,
@@ -440,102 +335,6 @@ fn shorten(manifest: &mut Manifest, at: Participant, last: &str, object: &Object
     let Some(InstanceState { chain, .. }) = instance else { return };
     if let Some(end) = chain.iter().position(|link| link.path == last) {
         chain.splice(..=end, [object.clone()]);
-    }
-}
-
-/// The state that a run starts from: that of its base, laid out for this run.
-fn start_state(layout: Layout, base: Option<&Manifest>) -> Manifest {
-    let operators = layout.operators.into_iter().map(|OperatorLayout { name, component, slots, instances }| {
-        let old = base.and_then(|b| b.operators.iter().find(|o| o.name == name));
-        let count = instances as usize;
-        let is_same = old.is_some_and(|o| o.slots == slots && o.instances.len() == count);
-        let instances = (0..count).map(|index| match old.and_then(|o| o.instances.get(index)) {
-            Some(instance) if is_same => InstanceState { quarantine: vec![], ..instance.clone() },
-            Some(instance) => InstanceState { rows: instance.rows, rejected: instance.rejected, ..fresh_instance() },
-            None => fresh_instance(),
-        });
-        let mut instances: Vec<InstanceState> = instances.collect();
-        // Counts of instances that are no more live on in the first one.
-        for gone in old.into_iter().flat_map(|o| o.instances.iter().skip(count)) {
-            let Some(first) = instances.first_mut() else { break };
-            first.rows += gone.rows;
-            first.rejected += gone.rejected;
-        }
-        OperatorState { instances, name, component, slots }
-    });
-    let sources = layout.sources.into_iter().map(|(name, mut splits)| {
-        splits.sort_by(|a, b| a.split.cmp(&b.split));
-        let old = base.and_then(|b| b.sources.iter().find(|s| s.name == name));
-        let (rows, rejected) = old.map_or((0, 0), |s| (s.rows, s.rejected));
-        SourceState { name, splits, rows, rejected, quarantine: vec![] }
-    });
-    let sinks = layout.sinks.into_iter().map(|name| {
-        let rows = base.and_then(|b| b.sinks.iter().find(|s| s.name == name)).map_or(0, |s| s.rows);
-        SinkState { name, staged: vec![], rows }
-    });
-    Manifest {
-        operators: operators.collect(),
-        sources: sources.collect(),
-        sinks: sinks.collect(),
-        job: layout.job,
-        epoch: Epoch(0),
-        generation: layout.generation,
-        writer: layout.writer,
-        topology: layout.topology,
-        workers: layout.workers,
-        ..Manifest::default()
-    }
-}
-
-/// The manifest with which the first run of a job begins: no state, and no split begun.
-#[must_use]
-pub fn beginning(layout: Layout, epoch: Epoch) -> Manifest {
-    let mut manifest = start_state(layout, None);
-    manifest.sources.iter_mut().for_each(|s| s.splits.clear());
-    Manifest { epoch, taken_over: true, ..manifest }
-}
-
-fn fresh_instance() -> InstanceState {
-    InstanceState { watermark: i64::MIN, ..InstanceState::default() }
-}
-
-/// Puts one report into the state.
-fn apply(state: &mut Manifest, report: Report) {
-    let index = report.from.instance as usize;
-    match (report.from.node, report.content) {
-        (Node::Source(place), Content::Source { splits, rows, rejected, quarantine, .. }) => {
-            let Some(source) = state.sources.get_mut(place) else { return };
-            for split in splits {
-                match source.splits.binary_search_by(|known| known.split.cmp(&split.split)) {
-                    Ok(at) if split.has_ended() => drop(source.splits.remove(at)),
-                    Err(_) if split.has_ended() => {}
-                    Ok(at) => source.splits[at] = split,
-                    Err(at) => source.splits.insert(at, split),
-                }
-            }
-            source.rows += rows;
-            source.rejected += rejected;
-            source.quarantine.extend(quarantine);
-        }
-        (Node::Operator(place), Content::Operator { snapshot, watermark, rows, rejected, quarantine }) => {
-            let Some(instance) = state.operators.get_mut(place).and_then(|o| o.instances.get_mut(index)) else { return };
-            if let Some(object) = snapshot {
-                if object.scope == Scope::Full {
-                    instance.chain.clear();
-                }
-                instance.chain.push(object);
-            }
-            instance.watermark = watermark;
-            instance.rows += rows;
-            instance.rejected += rejected;
-            instance.quarantine.extend(quarantine);
-        }
-        (Node::Sink(place), Content::Sink { staged, rows }) => {
-            let Some(sink) = state.sinks.get_mut(place) else { return };
-            sink.rows += rows;
-            sink.staged.extend(staged);
-        }
-        _ => {}
     }
 }
 

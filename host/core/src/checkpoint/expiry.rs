@@ -1,11 +1,11 @@
 //! What goes of the things that a job keeps for people: what is too old, and the oldest of what is too much.
 //!
-//! Nothing goes that is spared, whatever its age: what a manifest or a savepoint names, what somebody asked to have sent again, what may be on
+//! Nothing goes that is spared, whatever its age: what a manifest or a savepoint names, what is asked to be sent again, what may be on
 //! its way into a manifest. And the newest thing stays while it is not too old, however large it is.
 
 /// A thing that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kept {
+pub struct KeptObject {
     /// When it was written, by the clock of the store: milliseconds since 1970-01-01T00:00:00Z. First, so that things sort by age.
     pub written_ms: i64,
     /// Where it is.
@@ -16,7 +16,12 @@ pub struct Kept {
 
 /// The things that go, oldest first, where the rest is at most `age_ms` old and has at most `bytes_max` bytes, as far as what is spared allows.
 #[must_use]
-pub fn expired(mut things: Vec<Kept>, now_ms: i64, (age_ms, bytes_max): (i64, u64), spared: impl Fn(&str) -> bool) -> Vec<Kept> {
+pub fn expired(
+    mut things: Vec<KeptObject>,
+    now_ms: i64,
+    (age_ms, bytes_max): (i64, u64),
+    spared: impl Fn(&str) -> bool,
+) -> Vec<KeptObject> {
     things.sort_unstable();
     // A thing may be listed twice.
     things.dedup();
@@ -38,9 +43,9 @@ pub fn expired(mut things: Vec<Kept>, now_ms: i64, (age_ms, bytes_max): (i64, u6
 mod tests {
     use super::*;
 
-    fn things(of: &[(i64, u64)]) -> Vec<Kept> {
+    fn things(of: &[(i64, u64)]) -> Vec<KeptObject> {
         of.iter()
-            .map(|(written_ms, size_bytes)| Kept { written_ms: *written_ms, path: format!("p{written_ms}"), size_bytes: *size_bytes })
+            .map(|(written_ms, size_bytes)| KeptObject { written_ms: *written_ms, path: format!("p{written_ms}"), size_bytes: *size_bytes })
             .collect()
     }
 
@@ -80,10 +85,10 @@ mod tests {
             let (age, bytes) = ((seed % 40) as i64, seed % 30);
             let all = things(&of);
             let gone = expired(all.clone(), 50, (age, bytes), |path| path == spared);
-            let stays: Vec<&Kept> = all.iter().filter(|thing| !gone.iter().any(|gone| gone.path == thing.path)).collect();
+            let stays: Vec<&KeptObject> = all.iter().filter(|thing| !gone.iter().any(|gone| gone.path == thing.path)).collect();
             let newest = all.iter().max().map(|newest| newest.path.clone());
             assert!(stays.iter().all(|thing| thing.path == spared || thing.written_ms >= 50 - age), "{seed}");
-            let free = |thing: &&&Kept| thing.path != spared && Some(&thing.path) != newest.as_ref();
+            let free = |thing: &&&KeptObject| thing.path != spared && Some(&thing.path) != newest.as_ref();
             let sum: u64 = stays.iter().map(|thing| thing.size_bytes).sum();
             assert!(sum <= bytes || stays.iter().filter(free).count() == 0, "{seed}: {sum} {stays:?}");
             assert!(gone.iter().all(|thing| thing.path != spared), "{seed}");

@@ -2,10 +2,10 @@
 //! same names, same place in the manifest. Readers tell the two by the kind of the frame.
 //!
 //! Everything in such a row but its columns came from a guest or was made of what it said, so [`FaultedRows::check`] holds every count and
-//! length to a limit, on both sides: whoever writes cuts to them, whoever reads refuses more.
+//! length to a limit, on both sides: a writer cuts to them, a reader refuses more.
 
 use super::manifest::QuarantinedRow;
-use crate::codec::frame::Kind;
+use crate::codec::frame::FrameKind;
 use crate::codec::record::Record;
 use crate::ids::{Digest, Epoch, Instance};
 use bincode::{Decode, Encode};
@@ -39,7 +39,7 @@ pub struct FaultedRows {
 }
 
 impl Record for FaultedRows {
-    const KIND: Kind = Kind::Fault;
+    const KIND: FrameKind = FrameKind::Fault;
 }
 
 /// A row on which a call failed, with all that is needed to send it again and to find the cause.

@@ -1,4 +1,4 @@
-//! The tenure of one run: from its first report to its last checkpoint. It wraps the coordinator in the fence, and keeps savepoints.
+//! The fenced committer of one run: from its first report to its last checkpoint. It wraps the coordinator in the fence, and keeps savepoints.
 //!
 //! Storing a manifest takes three steps, and only this module orders them:
 //!
@@ -10,7 +10,7 @@
 //! ```
 //! Invariants:
 //! 1. Nothing is published, and nothing counts as completed, before the second look saw no newer claim.
-//! 2. After [`CommitterError`] the tenure asks for nothing more.
+//! 2. After [`CommitterError`] the committer asks for nothing more.
 //! 3. One manifest is under way at a time.
 //!
 //! A host that is frozen after the second look and thaws when another one has taken over can still publish what its last manifest names. That is the
@@ -52,7 +52,7 @@ pub enum FencedEvent {
         /// An object of it is damaged or gone.
         damaged: bool,
     },
-    /// Somebody wants a savepoint that has all epochs up to and with `epoch`.
+    /// A savepoint is wanted that has all epochs up to and with `epoch`.
     Asked {
         /// Its name.
         name: String,
@@ -104,7 +104,7 @@ pub enum FencedAction {
     },
 }
 
-/// Why a tenure ended before its time.
+/// An error that ends the committer of a run before its time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitterError {
     /// A newer host has claimed the job.
@@ -137,7 +137,7 @@ enum Phase {
     After(Box<Manifest>),
 }
 
-/// See the module.
+/// The committer of one run behind the fence: stores one manifest at a time, each between two looks for newer claims.
 #[derive(Debug)]
 pub struct FencedCommitter {
     generation: Generation,
@@ -152,7 +152,7 @@ pub struct FencedCommitter {
 }
 
 impl FencedCommitter {
-    /// Begins the tenure of a run that took over with `taken`, its output published.
+    /// Begins the work of a run that took over with `taken`, its output published.
     #[must_use]
     pub fn new(coordinator: Coordinator, taken: Manifest) -> Self {
         Self {
@@ -184,7 +184,7 @@ impl FencedCommitter {
         if let Phase::Creating(manifest) = &self.phase { Some(manifest) } else { None }
     }
 
-    /// What is to be done at the start, before the first fact.
+    /// What is to be done at the start, before the first event.
     #[must_use]
     pub fn begin(&mut self) -> Vec<FencedAction> {
         let mut actions = Vec::new();
@@ -194,13 +194,13 @@ impl FencedCommitter {
         actions
     }
 
-    /// Takes one fact and answers with what is to be done.
+    /// Takes one event and answers with what is to be done.
     ///
     /// # Errors
-    /// The tenure is over: nothing more may be done for it.
-    pub fn step(&mut self, fact: FencedEvent) -> Result<Vec<FencedAction>, CommitterError> {
+    /// The run is over: nothing more may be done for it.
+    pub fn step(&mut self, event: FencedEvent) -> Result<Vec<FencedAction>, CommitterError> {
         let mut actions = Vec::new();
-        let event = match fact {
+        let event = match event {
             FencedEvent::Reported(report) => Event::Reported(report),
             FencedEvent::Newest(theirs) if theirs > self.generation => return Err(CommitterError::Fenced { theirs }),
             FencedEvent::Newest(_) => match std::mem::replace(&mut self.phase, Phase::Idle) {
@@ -283,7 +283,7 @@ impl FencedCommitter {
             let ripe = done || published.epoch >= *epoch;
             if ripe {
                 let mut manifest = published.clone();
-                // Its output is published: whoever takes up the savepoint elsewhere has none of it to publish.
+                // Its output is published: a run that takes up the savepoint elsewhere has none of it to publish.
                 manifest.sinks.iter_mut().for_each(|sink| sink.staged.clear());
                 actions.push(FencedAction::Save { name: name.clone(), manifest });
             }

@@ -16,7 +16,7 @@
 
 use super::manifest::{InstanceState, Manifest, OperatorState};
 use super::paths;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use crate::ids::Epoch;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,7 +84,7 @@ fn generation_not_older(manifest: &Manifest, before: Option<&Manifest>) -> Resul
 fn chain_begins_full(manifest: &Manifest) -> Result<(), String> {
     for (operator, index, instance) in instances(manifest) {
         let mut scopes = instance.chain.iter().map(|object| object.scope);
-        let is_whole = scopes.next().is_none_or(|first| first == Scope::Full) && scopes.all(|scope| scope == Scope::Delta);
+        let is_whole = scopes.next().is_none_or(|first| first == SnapshotScope::Full) && scopes.all(|scope| scope == SnapshotScope::Delta);
         require(is_whole, || format!("the chain of operator `{}` instance {index} is not one full snapshot and deltas", operator.name))?;
     }
     Ok(())
@@ -152,14 +152,14 @@ mod tests {
     use crate::checkpoint::manifest::{ObjectRef, SinkState, SourceState, SplitPosition, StagedRef};
     use crate::ids::{Digest, Generation, Instance};
 
-    fn snapshot(epoch: u64, scope: Scope) -> ObjectRef {
-        let path = paths::snapshot("count", Instance(0), Epoch(epoch), Generation(3), scope == Scope::Full);
+    fn snapshot(epoch: u64, scope: SnapshotScope) -> ObjectRef {
+        let path = paths::snapshot("count", Instance(0), Epoch(epoch), Generation(3), scope == SnapshotScope::Full);
         ObjectRef { path, scope, bytes: 1, checksum: 1, entries: 1 }
     }
 
     /// A manifest that breaks nothing, of epoch 7 and generation 3.
     fn sound() -> Manifest {
-        let chain = vec![snapshot(5, Scope::Full), snapshot(6, Scope::Delta), snapshot(7, Scope::Delta)];
+        let chain = vec![snapshot(5, SnapshotScope::Full), snapshot(6, SnapshotScope::Delta), snapshot(7, SnapshotScope::Delta)];
         let instances = vec![InstanceState { chain, rows: 10, rejected: 1, ..InstanceState::default() }];
         let split = SplitPosition { split: "a".into(), position: "1".into(), instance: Instance(0) };
         let staged = StagedRef { epoch: Epoch(7), token: "t".into(), rows: 1, bytes: 1 };
@@ -213,12 +213,12 @@ mod tests {
     #[test]
     fn a_chain_that_does_not_begin_full_is_refused() {
         assert_eq!(broken_by(|m| drop(m.operators[0].instances[0].chain.remove(0))), Some("chain-begins-full"));
-        assert_eq!(broken_by(|m| m.operators[0].instances[0].chain[2].scope = Scope::Full), Some("chain-begins-full"));
+        assert_eq!(broken_by(|m| m.operators[0].instances[0].chain[2].scope = SnapshotScope::Full), Some("chain-begins-full"));
     }
 
     #[test]
     fn a_chain_whose_epochs_do_not_go_up_is_refused() {
-        let path = |epoch| snapshot(epoch, Scope::Delta).path;
+        let path = |epoch| snapshot(epoch, SnapshotScope::Delta).path;
         assert_eq!(broken_by(|m| m.operators[0].instances[0].chain[1].path = path(7)), Some("chain-in-order"));
         assert_eq!(broken_by(|m| m.operators[0].instances[0].chain[2].path = path(8)), Some("chain-in-order"));
     }

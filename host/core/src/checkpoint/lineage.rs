@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// The history that ends with the manifest of epoch `newest`, newest first: that epoch and all it came from, as far as they are listed. What is
 /// listed and not in it belongs to a history that was given up. `manifests`: all that are listed; `None` for those that cannot be read.
 ///
-/// Nobody can tell the parent of a manifest that cannot be read: the one before it may well be.
+/// The parent of a manifest that cannot be read is unknown: the one before it may well be.
 #[must_use]
 pub fn lineage(manifests: &BTreeMap<Epoch, Option<&Manifest>>, newest: Epoch) -> Vec<Epoch> {
     let mut lineage = Vec::new();
@@ -24,7 +24,7 @@ pub fn lineage(manifests: &BTreeMap<Epoch, Option<&Manifest>>, newest: Epoch) ->
 }
 
 /// The history that ends with the manifest of epoch `newest` has left out the rows of `epoch`: one of its manifests is later, and came from an
-/// earlier one. What it came from may be gone; so where this is false, nobody can tell of epochs before the oldest manifest that is left.
+/// earlier one. What it came from may be gone; so where this is false, nothing is known of epochs before the oldest manifest that is left.
 #[must_use]
 pub fn has_given_up(manifests: &BTreeMap<Epoch, Option<&Manifest>>, newest: Epoch, epoch: Epoch) -> bool {
     let is_jump = |manifest: &Manifest| manifest.epoch > epoch && manifest.parent < Some(epoch);

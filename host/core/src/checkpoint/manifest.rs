@@ -1,14 +1,14 @@
 //! The manifest: the object whose existence is the checkpoint. It names everything that the checkpoint needs.
 
-use crate::codec::frame::Kind;
+use crate::codec::frame::FrameKind;
 use crate::codec::record::Record;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use crate::description::Slot;
 use crate::ids::{Digest, Epoch, Generation, Instance, Life};
 use bincode::{Decode, Encode};
 use serde::Serialize;
 
-/// A checkpoint. See the module.
+/// The manifest of a checkpoint: what it completes, where its sources stand, and which objects it needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Manifest {
     /// The job.
@@ -40,7 +40,7 @@ pub struct Manifest {
 }
 
 impl Record for Manifest {
-    const KIND: Kind = Kind::Manifest;
+    const KIND: FrameKind = FrameKind::Manifest;
 }
 
 /// State of one operator.
@@ -77,7 +77,7 @@ pub struct ObjectRef {
     /// Its name below the job's folder.
     pub path: String,
     /// Whole or changed cells; `Full` for quarantine objects.
-    pub scope: Scope,
+    pub scope: SnapshotScope,
     /// Its length in bytes.
     pub bytes: u64,
     /// XXH3-64 of all of its bytes.
@@ -159,22 +159,22 @@ pub struct Claim {
 }
 
 impl Record for Claim {
-    const KIND: Kind = Kind::Claim;
+    const KIND: FrameKind = FrameKind::Claim;
 }
 
-/// The life of a job in its store. Made once, before the first run touches any output; whoever holds output for the job knows it by this.
+/// The life of a job in its store. Made once, before the first run touches any output; a sink that holds output for the job knows it by this.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Identity {
     /// The job.
     pub job: String,
     /// Its life.
     pub life: Life,
-    /// When it was made: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever made it. For people only.
+    /// When it was made: milliseconds since 1970-01-01T00:00:00Z, by the clock of the host that made it. For people only.
     pub made_ms: i64,
 }
 
 impl Record for Identity {
-    const KIND: Kind = Kind::Identity;
+    const KIND: FrameKind = FrameKind::Identity;
 }
 
 /// A request for a savepoint, left in the store for the host that runs the job.
@@ -184,14 +184,14 @@ pub struct Request {
     pub name: String,
     /// Stop the job with it.
     pub stop: bool,
-    /// Random number of whoever asks.
+    /// Random number of the command that asks.
     pub writer: u64,
-    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever asks.
+    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of the command that asks.
     pub asked_ms: i64,
 }
 
 impl Record for Request {
-    const KIND: Kind = Kind::Request;
+    const KIND: FrameKind = FrameKind::Request;
 }
 
 /// A request to end the pause of an operator, left in the store for the host that runs the job. Where there is no pause, the answer is the
@@ -200,14 +200,14 @@ impl Record for Request {
 pub struct Resume {
     /// The operator's name in the topology.
     pub operator: String,
-    /// Random number of whoever asks.
+    /// Random number of the command that asks.
     pub writer: u64,
-    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever asks.
+    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of the command that asks.
     pub asked_ms: i64,
 }
 
 impl Record for Resume {
-    const KIND: Kind = Kind::Resume;
+    const KIND: FrameKind = FrameKind::Resume;
 }
 
 /// Rows that one instance refused in one epoch.
@@ -224,7 +224,7 @@ pub struct Quarantine {
 }
 
 impl Record for Quarantine {
-    const KIND: Kind = Kind::Quarantine;
+    const KIND: FrameKind = FrameKind::Quarantine;
 }
 
 /// A row that was refused, with all that is needed to send it again.

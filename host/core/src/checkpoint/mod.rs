@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! claim, find, take over ──> instances report epoch e ──> all reported? ──> fence, manifest of e ──> publish e ──> older ones retire
-//!       recovery                                        coordinator         fenced_committer                         retention
+//!       recovery                      report             coordinator        fenced_committer       publishing       retention
+//!                                                                          └───────────────────── committer ─────────────────┘
 //! ```
-//! Nothing here touches storage: the modules are told facts and answer with what is to be done.
+//! Nothing here touches storage: the machines are told events and answer with what is to be done.
 
 pub mod candidates;
 pub mod capsule;
@@ -15,10 +16,12 @@ pub mod expiry;
 pub mod faulted;
 pub mod fenced_committer;
 pub mod invariants;
+pub mod layout;
 pub mod lineage;
 pub mod manifest;
 pub mod paths;
 pub mod publishing;
 pub mod quarantine;
 pub mod recovery;
+pub mod report;
 pub mod retention;

@@ -134,7 +134,7 @@ pub fn not_paused(operator: &str) -> Option<String> {
 
 /// What lies in the folder of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum RequestKind {
     /// A request for a savepoint.
     Savepoint,
     /// A request to end the pause of an operator.
@@ -145,12 +145,12 @@ pub enum Asked {
 
 /// What an object in the folder of the requests is, by its name alone; `None` for what this version does not know.
 #[must_use]
-pub fn asked(path: &str) -> Option<Asked> {
+pub fn request_kind(path: &str) -> Option<RequestKind> {
     let (_, ending) = path.strip_prefix(REQUESTS)?.strip_prefix('/')?.rsplit_once('.')?;
     match ending {
-        "savepoint" => Some(Asked::Savepoint),
-        "resume" => Some(Asked::Resume),
-        "not-paused" => Some(Asked::NotPaused),
+        "savepoint" => Some(RequestKind::Savepoint),
+        "resume" => Some(RequestKind::Resume),
+        "not-paused" => Some(RequestKind::NotPaused),
         _ => None,
     }
 }
@@ -251,11 +251,11 @@ mod tests {
     #[test]
     fn requests_are_told_apart_by_their_endings() {
         // A savepoint may be called like a request of another kind.
-        assert_eq!(request("a.resume").as_deref().map(asked), Some(Some(Asked::Savepoint)));
-        assert_eq!(resume("count").as_deref().map(asked), Some(Some(Asked::Resume)));
-        assert_eq!(not_paused("count").as_deref().map(asked), Some(Some(Asked::NotPaused)));
+        assert_eq!(request("a.resume").as_deref().map(request_kind), Some(Some(RequestKind::Savepoint)));
+        assert_eq!(resume("count").as_deref().map(request_kind), Some(Some(RequestKind::Resume)));
+        assert_eq!(not_paused("count").as_deref().map(request_kind), Some(Some(RequestKind::NotPaused)));
         for unknown in ["requests/count.later", "requests/resume", "requests.resume", "replays/count.resume", "requests"] {
-            assert_eq!(asked(unknown), None, "{unknown}");
+            assert_eq!(request_kind(unknown), None, "{unknown}");
         }
         for name in ["", "A", "a/b", "..", "a.b", "-"] {
             assert_eq!((resume(name), not_paused(name)), (None, None), "{name}");

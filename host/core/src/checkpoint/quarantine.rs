@@ -1,12 +1,12 @@
 //! Rows in quarantine: what each is called, which of them count, and what was decided about them since.
 //!
-//! An object in quarantine never changes. What becomes of its rows is told by further objects, each created once:
+//! An object in quarantine never changes. What is decided about its rows is told by further objects, each created once:
 //!
 //! | record | object | says |
 //! |---|---|---|
 //! | [`Dropped`] | beside the object | these rows are of no interest any more |
 //! | [`Replay`] | in `replays/` | send these rows again |
-//! | [`Replayed`] | in `replayed/` | these rows were sent again, and what became of them is in this checkpoint |
+//! | [`Replayed`] | in `replayed/` | these rows were sent again, and this checkpoint has their effects |
 //!
 //! A run that finds a [`Replay`] has one more source for each input that rows go back to ([`replay_source`]). Its splits are the requests, and its
 //! position in one is the number of rows that are done: so the manifests tell which rows were sent again, and the next run writes that down as
@@ -21,7 +21,7 @@ use super::faulted::{FaultedRow, FaultedRows};
 use super::manifest::{Manifest, Quarantine, QuarantinedRow};
 use super::{lineage, paths};
 use crate::codec::CodecError;
-use crate::codec::frame::{self, Kind};
+use crate::codec::frame::{self, FrameKind};
 use crate::codec::record::{self, Record};
 use crate::ids::{Epoch, Generation, Instance};
 use bincode::{Decode, Encode};
@@ -158,19 +158,19 @@ pub struct RowsOf {
     pub rows: Vec<u32>,
 }
 
-/// Rows that somebody decided to forget.
+/// Rows that a user has dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Dropped {
     /// Which.
     pub rows: RowsOf,
-    /// Random number of whoever decided.
+    /// Random number of the command that dropped them.
     pub writer: u64,
-    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever decided.
+    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of that command.
     pub dropped_ms: i64,
 }
 
 impl Record for Dropped {
-    const KIND: Kind = Kind::Dropped;
+    const KIND: FrameKind = FrameKind::Dropped;
 }
 
 /// A request to send rows again, all of them to one input.
@@ -180,14 +180,14 @@ pub struct Replay {
     pub rows: RowsOf,
     /// Index of the operator's input.
     pub input: u32,
-    /// Random number of whoever asks.
+    /// Random number of the command that asks.
     pub writer: u64,
-    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of whoever asks.
+    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of the command that asks.
     pub asked_ms: i64,
 }
 
 impl Record for Replay {
-    const KIND: Kind = Kind::Replay;
+    const KIND: FrameKind = FrameKind::Replay;
 }
 
 impl Replay {
@@ -207,25 +207,25 @@ pub struct Replayed {
 }
 
 impl Record for Replayed {
-    const KIND: Kind = Kind::Replayed;
+    const KIND: FrameKind = FrameKind::Replayed;
 }
 
 /// An object in quarantine, of either kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Held {
+pub enum QuarantineObject {
     /// Rows that were refused.
     Refused(Quarantine),
     /// Rows on which an operator failed.
     Faulted(FaultedRows),
 }
 
-impl Held {
+impl QuarantineObject {
     /// Reads an object, of whichever kind it is.
     ///
     /// # Errors
     /// As [`record::decode`]; faulted rows beyond their limits.
     pub fn read(bytes: &[u8]) -> Result<Self, CodecError> {
-        if frame::read(bytes)?.0.kind != Kind::Fault as u16 {
+        if frame::read(bytes)?.0.kind != FrameKind::Fault as u16 {
             return record::decode(bytes).map(Self::Refused);
         }
         let faulted: FaultedRows = record::decode(bytes)?;

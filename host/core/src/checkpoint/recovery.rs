@@ -1,4 +1,4 @@
-//! The opening of a run: it claims the job, finds the checkpoint to take up, and puts a manifest of its own after it.
+//! The recovery of a job: a run claims the job, finds the checkpoint to take up, and puts a manifest of its own after it.
 //!
 //! ```text
 //! Claims ──> Claim(g) ──lost──> Claims ...
@@ -11,11 +11,11 @@
 //! A host that still runs the job would write the very number that is created here. It finds it taken and stops; where it was faster, its
 //! checkpoint is the newest one, and is found in the next round.
 //!
-//! The claims are looked at once more after the find, since whoever's manifest was found had claimed before it wrote it; and after the create, since
+//! The claims are looked at once more after the find, since the host whose manifest was found had claimed before it wrote it; and after the create, since
 //! a host that froze before it may have been replaced, and the number it created may have been used and retired meanwhile. And before a refusal,
 //! since what cannot be used may be what a successor has deleted.
 //!
-//! A manifest of this generation, or of a later one that nobody has claimed, tells that claims were lost with whatever damaged the store. Then a
+//! A manifest of this generation, or of a later one without a claim, tells that claims were lost. Then a
 //! generation after all that can be seen is claimed: no two runs may share one, since names of objects hold it.
 //!
 //! A host that restarts a run of its own claims the generation right after its own, or none: it never takes the job back from a successor.
@@ -77,7 +77,7 @@ pub enum RecoveryAnswer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecoveryStep {
     /// RecoveryRequest the store, and tell [`JobRecovery::step`].
-    RecoveryRequest(RecoveryRequest),
+    Ask(RecoveryRequest),
     /// The run may begin.
     RecoveredJob(Box<RecoveredJob>),
     /// It may not.
@@ -138,10 +138,10 @@ enum State {
 #[derive(Debug)]
 struct Found {
     manifests: BTreeMap<Epoch, Result<Manifest, String>>,
-    walk: Candidates,
+    candidates: Candidates,
 }
 
-/// See the module.
+/// The recovery of a job at the start of a run, from the claim to the manifest with which the run takes over.
 #[derive(Debug)]
 pub struct JobRecovery {
     from: RecoverFrom,
@@ -164,8 +164,8 @@ impl JobRecovery {
     #[must_use]
     pub fn new(from: RecoverFrom, beginning: Manifest, before: Option<Generation>, epoch_max: Epoch) -> (Self, RecoveryStep) {
         let (generation, after) = (Generation(0), Epoch(0));
-        let opening = Self { from, beginning, before, generation, epoch_max, rounds: 0, state: State::Claims, reopens: false, after };
-        (opening, RecoveryStep::RecoveryRequest(RecoveryRequest::Claims))
+        let recovery = Self { from, beginning, before, generation, epoch_max, rounds: 0, state: State::Claims, reopens: false, after };
+        (recovery, RecoveryStep::Ask(RecoveryRequest::Claims))
     }
 
     /// A job that has finished is taken up all the same: there are rows to send again.
@@ -193,7 +193,7 @@ impl JobRecovery {
                 Some(ours) => RecoveryStep::Refused(RecoveryRefusal::Fenced { ours, theirs }),
                 None => self.again(State::Claims, RecoveryRequest::Claims),
             },
-            (State::Manifests, RecoveryAnswer::Manifests(manifests)) => self.begin_walk(manifests),
+            (State::Manifests, RecoveryAnswer::Manifests(manifests)) => self.begin_candidates(manifests),
             (State::Walking(found), RecoveryAnswer::Verify(outcome)) => self.verified(found, outcome),
             (State::Fence(..) | State::Created(..) | State::Refusing(_), RecoveryAnswer::Claims(theirs)) if theirs > self.generation => {
                 RecoveryStep::Refused(RecoveryRefusal::Fenced { ours: self.generation, theirs })
@@ -204,17 +204,17 @@ impl JobRecovery {
             },
             (State::Created(found, base, taken), RecoveryAnswer::Claims(_)) => self.taken_up(found, base, Some(taken)),
             (State::Refusing(found), RecoveryAnswer::Claims(_)) => {
-                RecoveryStep::Refused(RecoveryRefusal::NoCheckpoint(found.walk.passed_over().to_vec()))
+                RecoveryStep::Refused(RecoveryRefusal::NoCheckpoint(found.candidates.passed_over().to_vec()))
             }
             (State::Creating(found, base, taken), RecoveryAnswer::Create(true)) => {
                 self.state = State::Created(found, base, taken);
-                RecoveryStep::RecoveryRequest(RecoveryRequest::Claims)
+                RecoveryStep::Ask(RecoveryRequest::Claims)
             }
             (State::Creating(..), RecoveryAnswer::Create(false)) => self.again(State::Manifests, RecoveryRequest::Manifests),
             (state, _) => {
                 let ask = Self::question(&state);
                 self.state = state;
-                ask.map_or(RecoveryStep::Refused(RecoveryRefusal::Lost), RecoveryStep::RecoveryRequest)
+                ask.map_or(RecoveryStep::Refused(RecoveryRefusal::Lost), RecoveryStep::Ask)
             }
         }
     }
@@ -224,7 +224,7 @@ impl JobRecovery {
             State::Claims | State::Fence(..) | State::Created(..) | State::Refusing(_) => RecoveryRequest::Claims,
             State::Claiming(generation) => RecoveryRequest::Claim(*generation),
             State::Manifests => RecoveryRequest::Manifests,
-            State::Walking(found) => RecoveryRequest::Verify(found.walk.at()?),
+            State::Walking(found) => RecoveryRequest::Verify(found.candidates.at()?),
             State::Creating(_, _, taken) => RecoveryRequest::Create(taken.clone()),
             State::Over => return None,
         })
@@ -236,7 +236,7 @@ impl JobRecovery {
             return RecoveryStep::Refused(RecoveryRefusal::Lost);
         }
         self.state = state;
-        RecoveryStep::RecoveryRequest(ask)
+        RecoveryStep::Ask(ask)
     }
 
     fn claim(&mut self, newest: Generation) -> RecoveryStep {
@@ -249,7 +249,7 @@ impl JobRecovery {
         };
         let Some(next) = newest.max(left).0.checked_add(1) else { return RecoveryStep::Refused(RecoveryRefusal::Exhausted) };
         self.state = State::Claiming(Generation(next));
-        RecoveryStep::RecoveryRequest(RecoveryRequest::Claim(Generation(next)))
+        RecoveryStep::Ask(RecoveryRequest::Claim(Generation(next)))
     }
 
     /// The newest generation of a manifest that must have been claimed, and is not.
@@ -268,28 +268,28 @@ impl JobRecovery {
 
     fn find(&mut self) -> RecoveryStep {
         self.state = State::Manifests;
-        RecoveryStep::RecoveryRequest(RecoveryRequest::Manifests)
+        RecoveryStep::Ask(RecoveryRequest::Manifests)
     }
 
-    fn begin_walk(&mut self, manifests: BTreeMap<Epoch, Result<Manifest, String>>) -> RecoveryStep {
-        let mut walk = Candidates::new(manifests.keys().copied().collect());
+    fn begin_candidates(&mut self, manifests: BTreeMap<Epoch, Result<Manifest, String>>) -> RecoveryStep {
+        let mut candidates = Candidates::new(manifests.keys().copied().collect());
         if let Some(epoch) = self.given_up(&manifests) {
-            walk.only(epoch);
-            let next = walk.unusable(None, "it belongs to a history that was given up: its output was taken back".to_owned());
-            return self.walk_on(Found { manifests, walk }, next);
+            candidates.only(epoch);
+            let next = candidates.unusable(None, "it belongs to a history that was given up: its output was taken back".to_owned());
+            return self.next_candidate(Found { manifests, candidates }, next);
         }
         match &self.from {
             RecoverFrom::Newest => {
-                let next = walk.start();
-                self.walk_on(Found { manifests, walk }, next)
+                let next = candidates.start();
+                self.next_candidate(Found { manifests, candidates }, next)
             }
             RecoverFrom::Epoch(epoch) => {
-                let next = walk.only(*epoch);
-                self.walk_on(Found { manifests, walk }, next)
+                let next = candidates.only(*epoch);
+                self.next_candidate(Found { manifests, candidates }, next)
             }
             RecoverFrom::Savepoint(manifest) => {
                 let base = Some(manifest.clone());
-                self.fence(Found { manifests, walk }, base)
+                self.fence(Found { manifests, candidates }, base)
             }
         }
     }
@@ -309,34 +309,34 @@ impl JobRecovery {
         is_given_up.then_some(epoch)
     }
 
-    fn walk_on(&mut self, mut found: Found, mut next: NextCandidate) -> RecoveryStep {
+    fn next_candidate(&mut self, mut found: Found, mut next: NextCandidate) -> RecoveryStep {
         loop {
             let reason = match next {
                 NextCandidate::Fresh => return self.fence(found, None),
                 NextCandidate::Refuse => {
                     self.state = State::Refusing(found);
-                    return RecoveryStep::RecoveryRequest(RecoveryRequest::Claims);
+                    return RecoveryStep::Ask(RecoveryRequest::Claims);
                 }
                 NextCandidate::Load(epoch) => match found.manifests.get(&epoch) {
                     Some(Ok(_)) => {
                         self.state = State::Walking(found);
-                        return RecoveryStep::RecoveryRequest(RecoveryRequest::Verify(epoch));
+                        return RecoveryStep::Ask(RecoveryRequest::Verify(epoch));
                     }
                     Some(Err(reason)) => reason.clone(),
                     None => "there is no such checkpoint".to_owned(),
                 },
             };
-            next = found.walk.unusable(None, reason);
+            next = found.candidates.unusable(None, reason);
         }
     }
 
     fn verified(&mut self, mut found: Found, outcome: Result<(), String>) -> RecoveryStep {
-        let manifest = found.walk.at().and_then(|epoch| found.manifests.get(&epoch)?.as_ref().ok().cloned());
+        let manifest = found.candidates.at().and_then(|epoch| found.manifests.get(&epoch)?.as_ref().ok().cloned());
         match outcome {
             Ok(()) => self.fence(found, manifest.map(Box::new)),
             Err(reason) => {
-                let next = found.walk.unusable(manifest.as_ref(), reason);
-                self.walk_on(found, next)
+                let next = found.candidates.unusable(manifest.as_ref(), reason);
+                self.next_candidate(found, next)
             }
         }
     }
@@ -350,12 +350,12 @@ impl JobRecovery {
             return self.taken_up(found, base, None);
         }
         self.state = State::Fence(found, base);
-        RecoveryStep::RecoveryRequest(RecoveryRequest::Claims)
+        RecoveryStep::Ask(RecoveryRequest::Claims)
     }
 
     fn create(&mut self, found: Found, base: Option<Box<Manifest>>) -> RecoveryStep {
         let after_base = base.as_ref().map_or(Epoch(1), |base| base.epoch.next());
-        let epoch = found.walk.first_epoch().max(after_base).max(self.after.next());
+        let epoch = found.candidates.first_epoch().max(after_base).max(self.after.next());
         if epoch >= self.epoch_max {
             return RecoveryStep::Refused(RecoveryRefusal::Exhausted);
         }
@@ -367,7 +367,7 @@ impl JobRecovery {
             return RecoveryStep::Refused(RecoveryRefusal::Broken(broken));
         }
         self.state = State::Creating(found, base, Box::new(taken.clone()));
-        RecoveryStep::RecoveryRequest(RecoveryRequest::Create(Box::new(taken)))
+        RecoveryStep::Ask(RecoveryRequest::Create(Box::new(taken)))
     }
 
     fn taken_up(&mut self, found: Found, base: Option<Box<Manifest>>, taken: Option<Box<Manifest>>) -> RecoveryStep {
@@ -380,7 +380,7 @@ impl JobRecovery {
             generation: self.generation,
             base: base.map(|base| *base),
             taken,
-            passed_over: found.walk.passed_over().to_vec(),
+            passed_over: found.candidates.passed_over().to_vec(),
             readable,
             listed,
         }))

@@ -11,13 +11,13 @@ pub struct Retention {
     needs: BTreeMap<Epoch, BTreeSet<String>>,
     /// Of these, the ones that a run took over with: they have the state of their parents, and do not count as kept.
     taken_over: BTreeSet<Epoch>,
-    /// Those that are to be deleted, and of which nobody has said that they are gone.
+    /// Manifests that are to be deleted, and are not known to be gone.
     retiring: BTreeSet<Epoch>,
     /// What each savepoint needs.
     held: BTreeMap<String, Needs>,
 }
 
-/// The snapshots and quarantine objects that a savepoint names; `None` where nobody can tell.
+/// The snapshots and quarantine objects that a savepoint names; `None` where that cannot be known.
 pub type Needs = Option<BTreeSet<String>>;
 
 fn needs(manifest: &Manifest) -> BTreeSet<String> {
@@ -28,7 +28,7 @@ fn needs(manifest: &Manifest) -> BTreeSet<String> {
 /// [`Retention::reach`].
 #[derive(Debug, Clone)]
 pub struct Reach {
-    /// `None`: nobody can tell.
+    /// `None`: that cannot be known.
     reached: Option<BTreeSet<String>>,
     newest: Option<Epoch>,
     current: Generation,
@@ -73,13 +73,13 @@ impl Retention {
         before
     }
 
-    /// There was a savepoint of that name already: holds what was held before it was looked. Nothing was where somebody else has just stored
-    /// it; nobody can tell what that one needs.
+    /// There was a savepoint of that name already: holds what was held before it was looked. Nothing was where another host has just stored
+    /// it; what that one needs cannot be known.
     pub fn hold_again(&mut self, name: &str, before: Option<Needs>) {
         self.held.insert(name.to_owned(), before.flatten());
     }
 
-    /// Notes a savepoint that cannot be read. Nobody can tell what it needs, so nothing is garbage while it is there.
+    /// Notes a savepoint that cannot be read. What it needs cannot be known, so nothing is garbage while it is there.
     pub fn hold_unread(&mut self, name: &str) {
         self.held.insert(name.to_owned(), None);
     }
@@ -151,7 +151,7 @@ impl Retention {
 mod tests {
     use super::*;
     use crate::checkpoint::manifest::{InstanceState, ObjectRef, OperatorState};
-    use crate::codec::snapshot::Scope;
+    use crate::codec::snapshot::SnapshotScope;
     use crate::ids::{Digest, Instance};
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
 
     /// A manifest that needs this snapshot.
     fn naming(path: String) -> Manifest {
-        let object = ObjectRef { scope: Scope::Full, bytes: 1, checksum: 1, entries: 1, path };
+        let object = ObjectRef { scope: SnapshotScope::Full, bytes: 1, checksum: 1, entries: 1, path };
         let instances = vec![InstanceState { chain: vec![object], ..InstanceState::default() }];
         let operator = OperatorState { name: "o".into(), component: Digest([0; 32]), slots: vec![], instances };
         Manifest {

@@ -26,7 +26,7 @@ pub const VERSION: u16 = 1;
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
-pub enum Kind {
+pub enum FrameKind {
     /// A checkpoint's manifest.
     Manifest = 1,
     /// The claim of a generation.
@@ -68,7 +68,7 @@ fn checksum(head: &[u8], payload: &[u8]) -> u64 {
 ///
 /// # Errors
 /// [`CodecError::Limit`] where the payload is too long; `out` is as before then.
-pub fn append(out: &mut Vec<u8>, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), CodecError> {
+pub fn append(out: &mut Vec<u8>, kind: FrameKind, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), CodecError> {
     let start = out.len();
     out.resize(start + HEADER_BYTES, 0);
     write(out);
@@ -144,7 +144,7 @@ pub fn read(bytes: &[u8]) -> Result<(Frame<'_>, &[u8]), CodecError> {
 ///
 /// # Errors
 /// As [`read`], and [`CodecError::Kind`].
-pub fn expect(bytes: &[u8], kind: Kind) -> Result<(&[u8], &[u8]), CodecError> {
+pub fn expect(bytes: &[u8], kind: FrameKind) -> Result<(&[u8], &[u8]), CodecError> {
     let (frame, rest) = read(bytes)?;
     if frame.kind != kind as u16 {
         return Err(CodecError::Kind { expected: kind as u16, found: frame.kind });
@@ -159,7 +159,7 @@ mod tests {
 
     fn framed(payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        append(&mut out, Kind::Manifest, |out| out.extend_from_slice(payload)).unwrap();
+        append(&mut out, FrameKind::Manifest, |out| out.extend_from_slice(payload)).unwrap();
         out
     }
 
@@ -168,7 +168,7 @@ mod tests {
         fn a_frame_comes_back(payload in proptest::collection::vec(any::<u8>(), 0..200), tail in proptest::collection::vec(any::<u8>(), 0..9)) {
             let mut bytes = framed(&payload);
             bytes.extend_from_slice(&tail);
-            prop_assert_eq!(expect(&bytes, Kind::Manifest).unwrap(), (&payload[..], &tail[..]));
+            prop_assert_eq!(expect(&bytes, FrameKind::Manifest).unwrap(), (&payload[..], &tail[..]));
         }
 
         #[test]
@@ -184,6 +184,6 @@ mod tests {
 
     #[test]
     fn another_kind_is_refused() {
-        assert_eq!(expect(&framed(b"x"), Kind::Claim), Err(CodecError::Kind { expected: 2, found: 1 }));
+        assert_eq!(expect(&framed(b"x"), FrameKind::Claim), Err(CodecError::Kind { expected: 2, found: 1 }));
     }
 }

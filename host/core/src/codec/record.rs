@@ -2,7 +2,7 @@
 
 use super::{CodecError, frame};
 use bincode::config::{Configuration, Fixint, LittleEndian};
-use frame::Kind;
+use frame::FrameKind;
 
 /// Largest record, in bytes: as much as a frame takes, since one refused row may be large.
 pub const RECORD_BYTES_MAX: usize = frame::PAYLOAD_BYTES_MAX as usize;
@@ -13,7 +13,7 @@ const CONFIG: Configuration<LittleEndian, Fixint, bincode::config::Limit<RECORD_
 /// A type that is stored as one framed record.
 pub trait Record: bincode::Encode + bincode::Decode<()> {
     /// The kind of its frame.
-    const KIND: Kind;
+    const KIND: FrameKind;
 }
 
 /// The framed bytes of a record.
@@ -30,7 +30,7 @@ pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, CodecError> {
 ///
 /// # Errors
 /// As [`encode`].
-pub(super) fn append<R: bincode::Encode>(out: &mut Vec<u8>, kind: Kind, record: &R) -> Result<(), CodecError> {
+pub(super) fn append<R: bincode::Encode>(out: &mut Vec<u8>, kind: FrameKind, record: &R) -> Result<(), CodecError> {
     let payload = bincode::encode_to_vec(record, CONFIG).map_err(|error| CodecError::Content(format!("cannot be encoded: {error}")))?;
     if payload.len() > RECORD_BYTES_MAX {
         return Err(CodecError::Limit { what: "a record", claimed: payload.len() as u64, max: RECORD_BYTES_MAX as u64 });

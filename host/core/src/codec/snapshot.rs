@@ -8,7 +8,7 @@
 //! The payload of a chunk frame, integers least significant byte first: slot u32, cells u32, removed u32, zero u32, bytes of keys u32,
 //! of items u32, of values u32, zero u32; then key ends, item ends, value ends (u32 each), removed indices (u32), keys, items, values.
 
-use super::frame::{self, Kind};
+use super::frame::{self, FrameKind};
 use super::{CodecError, record};
 use crate::cells::{Chunk, ChunkColumns};
 use crate::ids::{Epoch, Generation, Instance};
@@ -20,7 +20,7 @@ const CHUNK_HEAD_BYTES: usize = 32;
 /// Whole or changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]
 #[serde(rename_all = "kebab-case")]
-pub enum Scope {
+pub enum SnapshotScope {
     /// Every cell.
     Full,
     /// The cells that were set or removed since the snapshot before.
@@ -41,7 +41,7 @@ pub struct Head {
     /// The run that took it.
     pub generation: Generation,
     /// Whole or changed.
-    pub scope: Scope,
+    pub scope: SnapshotScope,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
@@ -64,7 +64,7 @@ impl Writer {
     /// [`CodecError::Limit`] for absurdly long names.
     pub fn new(head: &Head) -> Result<Self, CodecError> {
         let mut out = Vec::new();
-        record::append(&mut out, Kind::SnapshotHead, head)?;
+        record::append(&mut out, FrameKind::SnapshotHead, head)?;
         Ok(Self { out, end: End { chunks: 0, cells: 0 } })
     }
 
@@ -80,7 +80,7 @@ impl Writer {
             return Err(CodecError::Limit { what: "a snapshot's chunks", claimed: self.end.chunks + 1, max: CHUNKS_MAX as u64 });
         }
         let c = chunk.columns();
-        frame::append(&mut self.out, Kind::Chunk, |out| {
+        frame::append(&mut self.out, FrameKind::Chunk, |out| {
             let head = [c.slot, c.key_ends.len() as u32, c.removed.len() as u32, 0];
             let sizes = [c.keys.len() as u32, c.items.len() as u32, c.values.len() as u32, 0];
             for number in head.iter().chain(&sizes).chain(&c.key_ends).chain(&c.item_ends).chain(&c.value_ends).chain(&c.removed) {
@@ -106,7 +106,7 @@ impl Writer {
     /// # Errors
     /// None in practice; the frame's limit cannot be reached here.
     pub fn finish(mut self) -> Result<Vec<u8>, CodecError> {
-        record::append(&mut self.out, Kind::SnapshotEnd, &self.end)?;
+        record::append(&mut self.out, FrameKind::SnapshotEnd, &self.end)?;
         Ok(self.out)
     }
 }
@@ -116,26 +116,26 @@ impl Writer {
 /// # Errors
 /// Damaged, foreign or incomplete bytes, and chunks that break the law of chunks.
 pub fn read(bytes: &[u8]) -> Result<(Head, Vec<Chunk>), CodecError> {
-    let (payload, mut rest) = frame::expect(bytes, Kind::SnapshotHead)?;
+    let (payload, mut rest) = frame::expect(bytes, FrameKind::SnapshotHead)?;
     let head: Head = record::payload(payload)?;
     let (mut chunks, mut cells) = (Vec::new(), 0u64);
     loop {
         let (frame, after) = frame::read(rest)?;
         rest = after;
-        if frame.kind == Kind::Chunk as u16 {
+        if frame.kind == FrameKind::Chunk as u16 {
             if chunks.len() >= CHUNKS_MAX {
                 return Err(CodecError::Limit { what: "a snapshot's chunks", claimed: CHUNKS_MAX as u64 + 1, max: CHUNKS_MAX as u64 });
             }
             let chunk = read_chunk(frame.payload)?;
-            if head.scope == Scope::Full {
+            if head.scope == SnapshotScope::Full {
                 chunk.check_full().map_err(|error| CodecError::Content(error.to_string()))?;
             }
             cells += chunk.len() as u64;
             chunks.push(chunk);
             continue;
         }
-        if frame.kind != Kind::SnapshotEnd as u16 {
-            return Err(CodecError::Kind { expected: Kind::SnapshotEnd as u16, found: frame.kind });
+        if frame.kind != FrameKind::SnapshotEnd as u16 {
+            return Err(CodecError::Kind { expected: FrameKind::SnapshotEnd as u16, found: frame.kind });
         }
         let end: End = record::payload(frame.payload)?;
         if !rest.is_empty() {
@@ -187,7 +187,7 @@ mod tests {
     use crate::cells::Cell;
     use proptest::prelude::*;
 
-    fn head(scope: Scope) -> Head {
+    fn head(scope: SnapshotScope) -> Head {
         Head { job: "j".into(), operator: "o".into(), instance: Instance(1), epoch: Epoch(2), generation: Generation(3), scope }
     }
 
@@ -195,7 +195,7 @@ mod tests {
     type Owned = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
 
     fn object(cells: &[Owned]) -> (Vec<Chunk>, Vec<u8>) {
-        let mut writer = Writer::new(&head(Scope::Delta)).unwrap();
+        let mut writer = Writer::new(&head(SnapshotScope::Delta)).unwrap();
         let mut chunks = Vec::new();
         for (slot, group) in cells.chunks(3).enumerate() {
             let mut chunk = Chunk::new(slot as u32);
@@ -216,7 +216,7 @@ mod tests {
         ) {
             let (chunks, bytes) = object(&cells);
             let (read_head, read_chunks) = read(&bytes).unwrap();
-            prop_assert_eq!(read_head, head(Scope::Delta));
+            prop_assert_eq!(read_head, head(SnapshotScope::Delta));
             prop_assert_eq!(read_chunks, chunks);
             let at = at.index(bytes.len());
             let mut damaged = bytes.clone();
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn removals_in_a_full_snapshot_are_refused() {
-        let mut writer = Writer::new(&head(Scope::Full)).unwrap();
+        let mut writer = Writer::new(&head(SnapshotScope::Full)).unwrap();
         let mut chunk = Chunk::new(0);
         chunk.push(Cell { key: b"k", item: b"", value: None }).unwrap();
         writer.chunk(&chunk).unwrap();

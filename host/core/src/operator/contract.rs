@@ -13,7 +13,7 @@ use super::call::{CallInput, Outcome};
 use super::state_backup::VersionedChunk;
 use crate::batch::Batch;
 use crate::cells::Chunk;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use crate::description::Description;
 use crate::failure::blame::Blame;
 use crate::ids::Epoch;
@@ -60,7 +60,7 @@ pub trait Guest: Sized {
 
     /// Begins to read a snapshot, of all cells or of those that changed since the last one that was read to its end. `part_bytes_max`: what one
     /// call should return at most.
-    fn begin_snapshot(&mut self, scope: Scope, part_bytes_max: u32) -> Self::Reading;
+    fn begin_snapshot(&mut self, scope: SnapshotScope, part_bytes_max: u32) -> Self::Reading;
 
     /// Reads a part of a snapshot or more; `pauses` is asked after each part. True at the end of the snapshot.
     ///

@@ -3,7 +3,7 @@
 use super::call::CallInput;
 use super::input_log::LoggedCall;
 use super::state_backup::VersionedChunk;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use std::sync::Arc;
 
 /// The call that failed.
@@ -14,7 +14,7 @@ pub enum FailedCall {
     /// The reading of a snapshot.
     Snapshot {
         /// Which cells.
-        scope: Scope,
+        scope: SnapshotScope,
         /// Bytes that one part of it should have.
         part_bytes_max: u32,
     },

@@ -2,7 +2,7 @@
 
 use super::contract::Guest;
 use super::state_backup::VersionedChunk;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) struct Snapshot {
 /// A snapshot that is being read.
 pub(super) struct UnderWay<Reading> {
     pub reading: Reading,
-    pub scope: Scope,
+    pub scope: SnapshotScope,
     pub snapshot: Snapshot,
     /// A full one that was asked for.
     pub is_asked: bool,
@@ -24,7 +24,7 @@ pub(super) struct UnderWay<Reading> {
 /// The reading of snapshots of an instance.
 pub(super) struct SnapshotReading<G: Guest> {
     /// The last snapshot that was asked for.
-    pub scope: Scope,
+    pub scope: SnapshotScope,
     /// It is not at its end yet.
     pub under_way: Option<UnderWay<G::Reading>>,
     /// When the present epoch was worked off, and its snapshot begun.
@@ -33,6 +33,6 @@ pub(super) struct SnapshotReading<G: Guest> {
 
 impl<G: Guest> Default for SnapshotReading<G> {
     fn default() -> Self {
-        Self { scope: Scope::Full, under_way: None, ending_since: None }
+        Self { scope: SnapshotScope::Full, under_way: None, ending_since: None }
     }
 }

@@ -21,7 +21,7 @@ use super::snapshot_reading::{Snapshot, UnderWay};
 use super::state_backup::VersionedChunk;
 use super::tally::{EpochTally, ReportedSnapshot};
 use super::watermarks::Risen;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ type UnitOf<E> = Unit<<E as Environment>::Right>;
 
 impl<E: Environment> OperatorInstance<E> {
     /// Reads a snapshot, or goes on with it.
-    fn read_snapshot(&mut self, scope: Scope, is_asked: bool, turn_ends: Duration) -> Result<Turned<Snapshot>, FaultOf<E>> {
+    fn read_snapshot(&mut self, scope: SnapshotScope, is_asked: bool, turn_ends: Duration) -> Result<Turned<Snapshot>, FaultOf<E>> {
         let Some(guest) = self.slot.guest_mut() else { return Err(GuestFault::missing()) };
         let started = self.env.now();
         self.reading.scope = scope;
@@ -71,7 +71,7 @@ impl<E: Environment> OperatorInstance<E> {
         }
         // The host compacts chains: it needs no full snapshot from the guest, unless it may not keep deltas, or an object was lost.
         let (is_full, is_asked) = match &self.reading.under_way {
-            Some(under_way) => (under_way.scope == Scope::Full, under_way.is_asked),
+            Some(under_way) => (under_way.scope == SnapshotScope::Full, under_way.is_asked),
             None => {
                 let is_asked = self.env.takes_full();
                 (is_asked || !self.backup.continues(), is_asked)
@@ -85,14 +85,14 @@ impl<E: Environment> OperatorInstance<E> {
                 return Ok(Turned::Done(None));
             }
             if self.env.chain_length_max() > 0 {
-                return Ok(Turned::Done(Some((Scope::Delta, self.backup.take_unreported()))));
+                return Ok(Turned::Done(Some((SnapshotScope::Delta, self.backup.take_unreported()))));
             }
             if self.env.breaks(Mutation::FullForgetsChanges) {
                 drop(self.backup.take_unreported());
             }
         }
         // This may fail. Until it has not, changes are unreported and the full snapshot is due: a replacement would have nothing to say.
-        let read = self.read_snapshot(Scope::Full, is_asked, turn_ends).inspect_err(|_| {
+        let read = self.read_snapshot(SnapshotScope::Full, is_asked, turn_ends).inspect_err(|_| {
             if is_asked {
                 self.env.ask_full();
             }
@@ -103,7 +103,7 @@ impl<E: Environment> OperatorInstance<E> {
             return Ok(Turned::Done(None));
         }
         self.backup.continue_chain();
-        Ok(Turned::Done(Some((Scope::Full, full))))
+        Ok(Turned::Done(Some((SnapshotScope::Full, full))))
     }
 
     /// Reads what has changed since the last snapshot into the backup.
@@ -111,7 +111,7 @@ impl<E: Environment> OperatorInstance<E> {
         if self.env.breaks(Mutation::LogClearedTooSoon) {
             self.backup.forget_calls();
         }
-        let read = self.read_snapshot(Scope::Delta, false, turn_ends)?;
+        let read = self.read_snapshot(SnapshotScope::Delta, false, turn_ends)?;
         let Turned::Done(Snapshot { chunks, took }) = read else { return Ok(Turned::Unfinished) };
         self.backup.add(&self.env, self.queue.epoch(), chunks, took, is_reported);
         Ok(Turned::Done(()))

@@ -3,7 +3,7 @@
 use super::state_backup::VersionedChunk;
 use crate::checkpoint::faulted::FaultedRow;
 use crate::checkpoint::manifest::QuarantinedRow;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use crate::ids::Epoch;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub const CAPSULES_MAX: usize = 64;
 pub const CAPSULES_BYTES_MAX: u64 = 256 << 20;
 
 /// A snapshot to be reported, full or delta.
-pub type ReportedSnapshot = (Scope, Vec<Arc<VersionedChunk>>);
+pub type ReportedSnapshot = (SnapshotScope, Vec<Arc<VersionedChunk>>);
 
 /// What an epoch of an instance amounts to.
 #[derive(Debug)]

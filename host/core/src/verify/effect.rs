@@ -87,7 +87,7 @@ impl OutputDifference {
 /// Which rows of two runs belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pairing {
-    /// Call by call, row by row. What a call refuses is compared with the reasons.
+    /// CheckedCall by call, row by row. What a call refuses is compared with the reasons.
     Exact,
     /// The n-th row of each key, wherever the calls were cut: all that a receiver behind an exchange by key can rely on. What was refused
     /// counts by number.

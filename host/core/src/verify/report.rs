@@ -167,12 +167,12 @@ pub struct At {
     /// Its number, from 1, in the order of the run.
     pub number: u64,
     /// Which call.
-    pub call: Call,
+    pub call: CheckedCall,
 }
 
 /// A call that may fail, or give something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
+pub enum CheckedCall {
     /// `process`.
     Process {
         /// Index of the input.

@@ -8,7 +8,7 @@ type Place = (u32, Vec<u8>, Vec<u8>);
 
 /// Every cell of an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct State {
+pub struct InstanceCells {
     cells: BTreeMap<Place, Vec<u8>>,
 }
 
@@ -54,7 +54,7 @@ fn place(slot: u32, cell: &Cell<'_>) -> Place {
     (slot, cell.key.to_vec(), cell.item.to_vec())
 }
 
-impl State {
+impl InstanceCells {
     /// The cells that chunks come to, one after another: of a full snapshot, or of one with its deltas.
     #[must_use]
     pub fn of(chunks: &[Chunk]) -> Self {
@@ -146,7 +146,7 @@ fn difference(place: &Place, expected: Option<Vec<u8>>, came: Option<Vec<u8>>, c
 /// Whether `changes` lead from one full snapshot to the next. In the difference, `expected` is what the full snapshot after them holds, `came`
 /// what the changes lead to; the other way round where the full snapshot is to blame.
 #[must_use]
-pub fn judge(before: &State, changes: &Changes, after: &State) -> Option<(ChangeFault, CellDifference)> {
+pub fn judge(before: &InstanceCells, changes: &Changes, after: &InstanceCells) -> Option<(ChangeFault, CellDifference)> {
     let mut led = before.clone();
     led.apply(changes);
     let found = after.difference(&led)?;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn fault(before: &[(&str, &str)], changes: &[(&str, Option<&str>)], after: &[(&str, &str)]) -> Option<(ChangeFault, String)> {
-        let full = |cells: &[(&str, &str)]| State::of(&chunk(&cells.iter().map(|(k, v)| (*k, Some(*v))).collect::<Vec<_>>()));
+        let full = |cells: &[(&str, &str)]| InstanceCells::of(&chunk(&cells.iter().map(|(k, v)| (*k, Some(*v))).collect::<Vec<_>>()));
         judge(&full(before), &Changes::of(&chunk(changes)), &full(after)).map(|(fault, found)| {
             assert_eq!(found.slot, 2);
             (fault, String::from_utf8(found.key).unwrap())
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn differences_name_the_first_cell_and_count_the_rest() {
-        let full = |cells: &[(&str, &str)]| State::of(&chunk(&cells.iter().map(|(k, v)| (*k, Some(*v))).collect::<Vec<_>>()));
+        let full = |cells: &[(&str, &str)]| InstanceCells::of(&chunk(&cells.iter().map(|(k, v)| (*k, Some(*v))).collect::<Vec<_>>()));
         let (a, b) = (full(&[("a", "1"), ("b", "1"), ("c", "1")]), full(&[("a", "1"), ("b", "2")]));
         let found = a.difference(&b).unwrap();
         assert_eq!(

@@ -1,18 +1,20 @@
 //! `reprise checkpoint diff`: what changed from one checkpoint to another.
 
-use crate::cli::progress::bytes;
-use crate::cli::site::{Failure, Where, which_json};
+use crate::cli::figures::bytes;
+use crate::cli::site::{CommandFailure, Where, which_json};
 use crate::cli::text::thousands;
 use crate::cli::text::{self, plain, word};
 use crate::job::survey::decode;
-use crate::job::survey::{self, CellChange, Chosen, Held, OperatorDiff, Pair, SlotDiff, StateDiff, Tally, moved_splits, paired};
+use crate::job::survey::{
+    self, CellChange, CellValue, ChosenCheckpoint, OperatorDiff, Pair, SlotDiff, StateDiff, Tally, moved_splits, paired,
+};
 use reprise_core::checkpoint::manifest::{Manifest, OperatorState, SinkState, SourceState, SplitPosition};
 use reprise_core::description::{Encoding, Slot};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-pub(super) fn diff(words: &[String], place: &Where, cells_max: usize, bytes_max: u64) -> Result<ExitCode, Failure> {
+pub(super) fn diff(words: &[String], place: &Where, cells_max: usize, bytes_max: u64) -> Result<ExitCode, CommandFailure> {
     let rest = place.rest(words, 2, 2)?;
     let opened = place.open(words)?;
     let (before, after) = (opened.choose(&rest[0])?, opened.choose(&rest[1])?);
@@ -25,7 +27,7 @@ pub(super) fn diff(words: &[String], place: &Where, cells_max: usize, bytes_max:
     Ok(ExitCode::SUCCESS)
 }
 
-fn diff_json(root: &str, before: &Chosen, after: &Chosen, state: &StateDiff) -> String {
+fn diff_json(root: &str, before: &ChosenCheckpoint, after: &ChosenCheckpoint, state: &StateDiff) -> String {
     let (old, new) = (&before.manifest, &after.manifest);
     let position = |split: Option<&SplitPosition>| split.map(|s| json!({ "position": s.position, "instance": s.instance }));
     let source = |(old, new): Pair<SourceState>| {
@@ -40,7 +42,7 @@ fn diff_json(root: &str, before: &Chosen, after: &Chosen, state: &StateDiff) -> 
         let numbers = |sink: Option<&SinkState>| sink.map(|s| json!({ "rows": s.rows, "staged": s.staged }));
         json!({ "name": new.or(old).map(|s| &s.name), "before": numbers(old), "after": numbers(new) })
     };
-    let side = |chosen: &Chosen| {
+    let side = |chosen: &ChosenCheckpoint| {
         let mut json = which_json(&chosen.which, Some(chosen.manifest.epoch.0));
         let manifest = &chosen.manifest;
         json["written_ms"] = manifest.written_ms.into();
@@ -79,7 +81,7 @@ fn slot_json(slot: &SlotDiff) -> String {
     let cell = |change: &CellChange| {
         let place = &change.place;
         let json = text::with_member(&json!({ "instance": place.instance }), "key", &decode::bytes(&place.key));
-        let side = |slot: Option<&Slot>, held: Option<&Held>| match (slot, held) {
+        let side = |slot: Option<&Slot>, held: Option<&CellValue>| match (slot, held) {
             (Some(slot), Some(held)) => {
                 let decoded = decode::value(slot.encoding, &held.value);
                 text::with_member(&json!({ "as_declared": decoded.as_declared }), "value", &decoded.json)
@@ -127,9 +129,9 @@ impl Lines {
     }
 }
 
-fn picture(before: &Chosen, after: &Chosen, state: &StateDiff) -> String {
+fn picture(before: &ChosenCheckpoint, after: &ChosenCheckpoint, state: &StateDiff) -> String {
     let (old, new) = (&before.manifest, &after.manifest);
-    let name = |chosen: &Chosen| text::heading(&chosen.which, chosen.manifest.epoch);
+    let name = |chosen: &ChosenCheckpoint| text::heading(&chosen.which, chosen.manifest.epoch);
     let title = format!("from {} to {} of job `{}`", name(before), name(after), new.job);
     let mut lines = Lines::default();
     whole(&mut lines, old, new);

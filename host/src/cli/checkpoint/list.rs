@@ -1,20 +1,20 @@
 //! `reprise checkpoint list`: a line for each checkpoint and savepoint.
 
-use crate::cli::progress::bytes;
-use crate::cli::site::{Failure, Where, which_json};
+use crate::cli::figures::bytes;
+use crate::cli::site::{CommandFailure, Where, which_json};
 use crate::cli::text;
 use crate::cli::text::thousands;
-use crate::job::survey::{self, Catalog, Entry, Summary, Which};
+use crate::job::survey::{self, Catalog, CatalogEntry, Summary, Which};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-pub(super) fn list(words: &[String], place: &Where, limit: usize) -> Result<ExitCode, Failure> {
+pub(super) fn list(words: &[String], place: &Where, limit: usize) -> Result<ExitCode, CommandFailure> {
     place.rest(words, 0, 0)?;
     let opened = place.open(words)?;
     let catalog = opened.wait(survey::catalog(&opened.store, &opened.job, limit))?;
     let root = opened.store.root();
     if place.json {
-        let entries = |entries: &[Entry]| entries.iter().map(entry_json).collect::<Vec<_>>();
+        let entries = |entries: &[CatalogEntry]| entries.iter().map(entry_json).collect::<Vec<_>>();
         let json = json!({
             "job": opened.job, "store": root,
             "checkpoints": entries(&catalog.checkpoints), "older_checkpoints": catalog.older,
@@ -27,7 +27,7 @@ pub(super) fn list(words: &[String], place: &Where, limit: usize) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn entry_json(entry: &Entry) -> Value {
+fn entry_json(entry: &CatalogEntry) -> Value {
     let summary = entry.summary.as_ref().ok();
     let mut json = which_json(&entry.which, summary.map(|s| s.epoch.0));
     json["path"] = entry.path.clone().into();
@@ -69,14 +69,14 @@ fn picture(job: &str, root: &str, catalog: &Catalog) -> String {
     out
 }
 
-fn rows<const N: usize>(heads: [&str; N], entries: &[Entry]) -> Vec<Vec<String>> {
+fn rows<const N: usize>(heads: [&str; N], entries: &[CatalogEntry]) -> Vec<Vec<String>> {
     let head = heads.iter().map(|head| (*head).to_owned()).collect();
     let mut rows: Vec<Vec<String>> = vec![head];
     rows.extend(entries.iter().map(row));
     rows
 }
 
-fn row(entry: &Entry) -> Vec<String> {
+fn row(entry: &CatalogEntry) -> Vec<String> {
     let mut row = match &entry.which {
         Which::Epoch(epoch) => vec![epoch.to_string()],
         Which::Savepoint(name) => vec![name.clone()],

@@ -18,7 +18,7 @@ pub(super) const CHECKPOINT: &str = "CHECKPOINT is an epoch, the name of a savep
     `savepoint:NAME` is the savepoint where an epoch has the same digits.";
 
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+pub(super) enum CheckpointCommand {
     /// List checkpoints and savepoints, newest first.
     #[command(
         override_usage = LIST,
@@ -89,13 +89,13 @@ fn parse_size(text: &str) -> Result<u64, String> {
     topology::size(text).map_err(|error| error.to_string())
 }
 
-pub(super) fn checkpoint(command: Command) -> ExitCode {
+pub(super) fn checkpoint(command: CheckpointCommand) -> ExitCode {
     match command {
-        Command::List { words, place, limit } => site::end(list::list(&words, &place, limit as usize), LIST, place.json),
-        Command::Show { words, place } => site::end(show::show(&words, &place), SHOW, place.json),
-        Command::Diff { words, place, cells, memory } => {
+        CheckpointCommand::List { words, place, limit } => site::end(list::list(&words, &place, limit as usize), LIST, place.json),
+        CheckpointCommand::Show { words, place } => site::end(show::show(&words, &place), SHOW, place.json),
+        CheckpointCommand::Diff { words, place, cells, memory } => {
             site::end(diff::diff(&words, &place, cells as usize, memory.bytes_max), DIFF, place.json)
         }
-        Command::Verify { words, place } => site::end(verify::verify(&words, &place), VERIFY, place.json),
+        CheckpointCommand::Verify { words, place } => site::end(verify::verify(&words, &place), VERIFY, place.json),
     }
 }

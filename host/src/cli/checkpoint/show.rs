@@ -1,16 +1,16 @@
 //! `reprise checkpoint show`: everything that a manifest says.
 
-use crate::cli::progress::bytes;
-use crate::cli::site::{Failure, Where, which_json};
+use crate::cli::figures::bytes;
+use crate::cli::site::{CommandFailure, Where, which_json};
 use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain, time, watermark, word};
-use crate::job::survey::{Chosen, Summary};
+use crate::job::survey::{ChosenCheckpoint, Summary};
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState, SinkState, SourceState};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-pub(super) fn show(words: &[String], place: &Where) -> Result<ExitCode, Failure> {
+pub(super) fn show(words: &[String], place: &Where) -> Result<ExitCode, CommandFailure> {
     let rest = place.rest(words, 1, 1)?;
     let opened = place.open(words)?;
     let chosen = opened.choose(&rest[0])?;
@@ -19,7 +19,7 @@ pub(super) fn show(words: &[String], place: &Where) -> Result<ExitCode, Failure>
     Ok(ExitCode::SUCCESS)
 }
 
-fn manifest_json(chosen: &Chosen, root: &str) -> Value {
+fn manifest_json(chosen: &ChosenCheckpoint, root: &str) -> Value {
     let manifest = &chosen.manifest;
     let mut json = json!({
         "job": manifest.job, "store": root, "path": chosen.which.path(),
@@ -65,7 +65,7 @@ fn objects_json(objects: &[ObjectRef]) -> Vec<Value> {
     objects.iter().map(object).collect()
 }
 
-fn picture(chosen: &Chosen, root: &str) -> String {
+fn picture(chosen: &ChosenCheckpoint, root: &str) -> String {
     let manifest = &chosen.manifest;
     let mut out = format!("{} of job `{}`\n", text::heading(&chosen.which, manifest.epoch), manifest.job);
     let mut line = |name: &str, text: String| {

@@ -1,12 +1,12 @@
 //! `reprise checkpoint verify`: every object that checkpoints need, read and checked.
 
-use crate::cli::progress::bytes;
-use crate::cli::site::{self, Failure, Where, which_json};
+use crate::cli::figures::bytes;
+use crate::cli::site::{self, CommandFailure, Where, which_json};
 use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain};
 use crate::cli::{exit, outlet};
 use crate::job::Kind;
-use crate::job::survey::{self, Progress, Role, Verdict, Verified, Verify, Which};
+use crate::job::survey::{self, CheckpointVerdict, Role, SurveyProgress, Verified, Verify, Which};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Time between two lines of progress where there is no terminal.
 const TEXT_EVERY: Duration = Duration::from_secs(10);
 
-pub(super) fn verify(words: &[String], place: &Where) -> Result<ExitCode, Failure> {
+pub(super) fn verify(words: &[String], place: &Where) -> Result<ExitCode, CommandFailure> {
     let rest = place.rest(words, 0, 1)?;
     let what = match rest.first().map(String::as_str) {
         None | Some("all") => Verify::All,
@@ -36,7 +36,8 @@ pub(super) fn verify(words: &[String], place: &Where) -> Result<ExitCode, Failur
         return Ok(ExitCode::SUCCESS);
     }
     if !place.json {
-        let damaged = verified.verdicts.iter().filter(|(_, v)| matches!(v, Verdict::Bad { .. } | Verdict::Unreadable(_))).count();
+        let damaged =
+            verified.verdicts.iter().filter(|(_, v)| matches!(v, CheckpointVerdict::Bad { .. } | CheckpointVerdict::Unreadable(_))).count();
         outlet::say(&format!(
             "error: {damaged} of {} checkpoints and savepoints are damaged\n  help: restore the objects from a copy; `reprise run` passes damaged checkpoints over as long as an older one is whole",
             verified.verdicts.len()
@@ -61,8 +62,8 @@ impl Shown {
         Self { bar, quiet: json, next: Instant::now() + TEXT_EVERY }
     }
 
-    fn show(&mut self, progress: Progress) {
-        let Progress { objects, objects_all, bytes: read, bytes_all } = progress;
+    fn show(&mut self, progress: SurveyProgress) {
+        let SurveyProgress { objects, objects_all, bytes: read, bytes_all } = progress;
         let text = || format!("{} of {} objects, {} of {}", thousands(objects), thousands(objects_all), bytes(read), bytes(bytes_all));
         if let Some(bar) = &self.bar {
             bar.set_length(bytes_all.max(1));
@@ -89,13 +90,13 @@ fn role(role: Role) -> &'static str {
 }
 
 fn verified_json(job: &str, root: &str, verified: &Verified) -> Value {
-    let verdict = |(which, verdict): &(Which, Verdict)| {
+    let verdict = |(which, verdict): &(Which, CheckpointVerdict)| {
         let mut json = which_json(which, None);
         let (word, objects, bad, usable, reason) = match verdict {
-            Verdict::Sound { objects } => ("sound", *objects, 0, true, None),
-            Verdict::Bad { objects, bad, unusable } => ("bad", *objects, *bad, !unusable, None),
-            Verdict::Unreadable(reason) => ("unreadable", 0, 0, false, Some(reason)),
-            Verdict::Gone => ("gone", 0, 0, false, None),
+            CheckpointVerdict::Sound { objects } => ("sound", *objects, 0, true, None),
+            CheckpointVerdict::Bad { objects, bad, unusable } => ("bad", *objects, *bad, !unusable, None),
+            CheckpointVerdict::Unreadable(reason) => ("unreadable", 0, 0, false, Some(reason)),
+            CheckpointVerdict::Gone => ("gone", 0, 0, false, None),
         };
         json["verdict"] = word.into();
         json["objects"] = objects.into();
@@ -118,13 +119,13 @@ fn picture(job: &str, root: &str, verified: &Verified) -> String {
     let mut out = format!("job `{job}` in {root}: {}, {}\n", count(verified.objects, "object"), bytes(verified.bytes));
     for (which, verdict) in &verified.verdicts {
         out.push_str(&match verdict {
-            Verdict::Sound { objects } => format!("  {which}: sound, {}\n", count(*objects as u64, "object")),
-            Verdict::Bad { objects, bad, unusable } => {
+            CheckpointVerdict::Sound { objects } => format!("  {which}: sound, {}\n", count(*objects as u64, "object")),
+            CheckpointVerdict::Bad { objects, bad, unusable } => {
                 let usable = if *unusable { "it cannot be taken up" } else { "it can still be taken up" };
                 format!("  {which}: {bad} of {} bad; {usable}\n", count(*objects as u64, "object"))
             }
-            Verdict::Unreadable(reason) => format!("  {which}: its manifest cannot be used: {}\n", plain(reason)),
-            Verdict::Gone => format!("  {which}: was deleted meanwhile\n"),
+            CheckpointVerdict::Unreadable(reason) => format!("  {which}: its manifest cannot be used: {}\n", plain(reason)),
+            CheckpointVerdict::Gone => format!("  {which}: was deleted meanwhile\n"),
         });
     }
     if verified.left_out > 0 {

@@ -1,16 +1,16 @@
 //! What came of all checks, as text and as JSON.
 
-use crate::cli::progress::bytes;
+use crate::cli::figures::bytes;
 use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain};
 use crate::job::survey::decode;
-use crate::verify::{Coverage, Report, Settings};
+use crate::verify::{Coverage, VerifyReport, VerifySettings};
 use reprise_core::description::{Description, Encoding, Port, Slot};
-use reprise_core::verify::{At, Call, CellDifference, Detail, Finding, OutputDifference, OwnedRow, Verdict};
+use reprise_core::verify::{At, CellDifference, CheckedCall, Detail, Finding, OutputDifference, OwnedRow, Verdict};
 use serde_json::{Value, json};
 
-pub(super) fn picture(path: &str, report: &Report, settings: &Settings) -> String {
-    let Report { description, rows, coverage, verdicts, warnings } = report;
+pub(super) fn picture(path: &str, report: &VerifyReport, settings: &VerifySettings) -> String {
+    let VerifyReport { description, rows, coverage, verdicts, warnings } = report;
     let mut out = format!("{path}: operator `{}` {}\n", plain(&description.name), plain(&description.version));
     match coverage {
         Some(coverage) => out.push_str(&seen(rows, coverage, description)),
@@ -62,13 +62,13 @@ fn found(finding: &Finding, description: &Description) -> String {
 fn call(at: At, description: &Description) -> String {
     let number = thousands(at.number);
     match at.call {
-        Call::Process { input, rows } => {
+        CheckedCall::Process { input, rows } => {
             let name = description.inputs.get(input as usize).map_or("?", String::as_str);
             format!("at call {number}, `process` of {} of input `{}`", count(rows as u64, "row"), plain(name))
         }
-        Call::Advance(watermark) => format!("at call {number}, `advance` to {}", text::watermark(watermark)),
-        Call::Snapshot => format!("in the snapshot after call {number}"),
-        Call::Restore => format!("in the instance that was restored after call {number}"),
+        CheckedCall::Advance(watermark) => format!("at call {number}, `advance` to {}", text::watermark(watermark)),
+        CheckedCall::Snapshot => format!("in the snapshot after call {number}"),
+        CheckedCall::Restore => format!("in the instance that was restored after call {number}"),
     }
 }
 
@@ -113,8 +113,8 @@ fn slot<'a>(cell: &CellDifference, description: &'a Description) -> Option<&'a S
     description.slots.get(cell.slot as usize)
 }
 
-pub(super) fn json(path: &str, digest: &str, report: &Report, settings: &Settings) -> Value {
-    let Report { description, rows, coverage, verdicts, warnings } = report;
+pub(super) fn json(path: &str, digest: &str, report: &VerifyReport, settings: &VerifySettings) -> Value {
+    let VerifyReport { description, rows, coverage, verdicts, warnings } = report;
     let coverage = coverage.as_ref().map(|coverage| {
         let Coverage { rows, calls, emitted, refused, cells, memory_bytes } = coverage;
         json!({ "rows": rows, "calls": calls, "emitted": emitted, "refused": refused, "cells": cells, "memory_bytes": memory_bytes })
@@ -136,12 +136,12 @@ pub(super) fn json(path: &str, digest: &str, report: &Report, settings: &Setting
 
 fn finding_json(finding: &Finding, description: &Description) -> Value {
     let at = finding.at.map(|At { number, call }| match call {
-        Call::Process { input, rows } => {
+        CheckedCall::Process { input, rows } => {
             json!({ "number": number, "call": "process", "input": description.inputs.get(input as usize), "rows": rows })
         }
-        Call::Advance(watermark) => json!({ "number": number, "call": "advance", "watermark": watermark }),
-        Call::Snapshot => json!({ "number": number, "call": "snapshot" }),
-        Call::Restore => json!({ "number": number, "call": "restore" }),
+        CheckedCall::Advance(watermark) => json!({ "number": number, "call": "advance", "watermark": watermark }),
+        CheckedCall::Snapshot => json!({ "number": number, "call": "snapshot" }),
+        CheckedCall::Restore => json!({ "number": number, "call": "restore" }),
     });
     let details: Vec<Value> = finding.details.iter().map(|detail| detail_json(detail, description)).collect();
     json!({

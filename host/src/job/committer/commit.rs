@@ -1,14 +1,13 @@
 //! The events of a run, one after another: what the committer decides is carried out in its order, and what comes of it is told it first. Here a
 //! manifest is written.
 
+use super::context::CommitterContext;
 use super::housekeeping::Housekeeping;
 use super::publish::Publisher;
 use super::requests::Requests;
-use crate::clock::Clock;
-use crate::engine::Control;
 use crate::job::compact::Compactor;
 use crate::job::error::Error;
-use crate::job::notice::{CheckpointNotice, Notice, Watch};
+use crate::job::notice::{CheckpointNotice, Notice};
 use crate::job::store_retry::RetryingStore;
 use reprise_core::checkpoint::committer::{Committer, CommitterAction, CommitterEvent};
 use reprise_core::checkpoint::coordinator::Report;
@@ -19,7 +18,6 @@ use reprise_core::checkpoint::quarantine::is_replay_source;
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -28,19 +26,11 @@ use tokio::time::{Interval, MissedTickBehavior};
 /// Time between two looks whether sources wait for storage.
 const FULL_LOOK: Duration = Duration::from_millis(500);
 
-/// What a committer tells, and is told, beside its store.
-#[derive(Clone)]
-pub(in crate::job) struct Surroundings {
-    pub control: Arc<Control>,
-    pub clock: Clock,
-    pub watch: Watch,
-}
-
 /// The driver of the committer of a run.
 pub(in crate::job) struct CommitterDriver {
     pub store: RetryingStore,
     pub committer: Committer,
-    pub surroundings: Surroundings,
+    pub context: CommitterContext,
     pub publisher: Publisher,
     pub compactor: Compactor,
     pub requests: Requests,
@@ -73,7 +63,7 @@ struct Waiting {
 impl CommitterDriver {
     /// Works until the run is done, or until no participant reports any more. Also tells the newest checkpoint that this run has stored.
     pub async fn run(mut self, reports: mpsc::Receiver<Result<Report, Error>>) -> Result<(RunEnd, Option<Epoch>), Error> {
-        let teller = tokio::spawn(tell_full(self.surroundings.clone()));
+        let teller = tokio::spawn(tell_full(self.context.clone()));
         let mut poll = tokio::time::interval(self.requests.poll);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ended = self.work(Waiting { reports: Some(reports), poll }).await;
@@ -119,7 +109,7 @@ impl CommitterDriver {
                 biased;
                 report = next_report(&mut waiting.reports) => match report {
                     Some(report) => return Ok(Some(CommitterEvent::Reported(report?))),
-                    None if self.surroundings.control.aborted() => return Ok(None),
+                    None if self.context.control.aborted() => return Ok(None),
                     None => waiting.reports = None,
                 },
                 Some(compacted) = self.compactor.next() => return Ok(Some(compacted?)),
@@ -128,13 +118,14 @@ impl CommitterDriver {
                     return Ok(Some(CommitterEvent::LaneThrough { lane, epoch }));
                 }
                 Some(gone) = self.housekeeping.next() => return Ok(Some(CommitterEvent::Swept(gone))),
-                _ = waiting.poll.tick() => self.due.extend(self.requests.look(&self.store.store, &self.surroundings.control).await),
+                _ = waiting.poll.tick() => self.due.extend(self.requests.look(&self.store.store, &self.context.control).await),
             }
         }
     }
 
+    /// Does what an action says. What comes of it is due, where it is known at once.
     async fn carry_out(&mut self, action: CommitterAction) -> Result<(), Error> {
-        let event = match action {
+        self.due.push_back(match action {
             CommitterAction::Look => CommitterEvent::Newest(self.store.newest_generation().await?),
             CommitterAction::Create(manifest) => CommitterEvent::Created(self.create(&paths::manifest(manifest.epoch), *manifest).await?),
             CommitterAction::CreateSavepoint { path, manifest } => CommitterEvent::SavepointCreated(self.create(&path, *manifest).await?),
@@ -143,35 +134,44 @@ impl CommitterDriver {
                 true => return Ok(()),
                 false => CommitterEvent::Swept(Vec::new()),
             },
-            CommitterAction::Publish(output) => return Ok(self.publisher.publish(output)),
-            CommitterAction::Published(manifest) => return Ok(self.published(&manifest)),
-            CommitterAction::Completed(epoch) => return Ok(self.surroundings.control.set_completed(epoch)),
-            CommitterAction::Compact { at, epoch, operator, chain } => return Ok(self.compactor.compact(at, epoch, operator, chain)),
-            CommitterAction::AskFull(at) => return Ok(self.surroundings.control.ask_full(at)),
+            other => {
+                self.begin(other).await;
+                return Ok(());
+            }
+        });
+        Ok(())
+    }
+
+    /// Does what needs no answer, or begins what has its answer later.
+    async fn begin(&mut self, action: CommitterAction) {
+        match action {
+            CommitterAction::Publish(output) => self.publisher.publish(output),
+            CommitterAction::Published(manifest) => self.published(&manifest),
+            CommitterAction::Completed(epoch) => self.context.control.set_completed(epoch),
+            CommitterAction::Compact { at, epoch, operator, chain } => self.compactor.compact(at, epoch, operator, chain),
+            CommitterAction::AskFull(at) => self.context.control.ask_full(at),
             CommitterAction::Saved { name, manifest, is_new } => {
                 // Another request of this name is answered like the first one.
                 if let Some(request) = self.requests.answered(&name) {
                     self.store.remove(&request).await;
                 }
-                return Ok((self.surroundings.watch)(Notice::Savepoint { name, epoch: manifest.epoch, is_new }));
+                (self.context.watch)(Notice::Savepoint { name, epoch: manifest.epoch, is_new });
             }
-            CommitterAction::Remove(path) => return Ok(self.store.remove(&path).await),
-            CommitterAction::Done { .. } => return Ok(()),
-        };
-        self.due.push_back(event);
-        Ok(())
+            CommitterAction::Remove(path) => self.store.remove(&path).await,
+            _ => {}
+        }
     }
 
     /// Writes a manifest. False where there is another one at that path.
     async fn create(&self, path: &str, mut manifest: Manifest) -> Result<bool, Error> {
-        manifest.written_ms = self.surroundings.clock.now_ms();
+        manifest.written_ms = self.context.clock.now_ms();
         let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a manifest: {error}")))?;
         self.store.create(path, bytes, true).await
     }
 
     /// All output of a checkpoint is published.
     fn published(&mut self, manifest: &Manifest) {
-        let Surroundings { control, watch, .. } = &self.surroundings;
+        let CommitterContext { control, watch, .. } = &self.context;
         self.requests.published(manifest, control);
         for (counters, operator) in control.operators.iter().zip(&manifest.operators) {
             let bytes: u64 = operator.instances.iter().flat_map(|i| &i.chain).map(|object| object.bytes).sum();
@@ -211,7 +211,7 @@ fn failed(error: CommitterError, ours: Generation) -> Error {
 }
 
 /// Says that sources wait for storage, and when they read again. A wait that is shorter than a look is not worth a word.
-async fn tell_full(Surroundings { control, watch, .. }: Surroundings) {
+async fn tell_full(CommitterContext { control, watch, .. }: CommitterContext) {
     let (mut was_full, mut told) = (false, false);
     loop {
         tokio::time::sleep(FULL_LOOK).await;

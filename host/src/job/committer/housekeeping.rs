@@ -1,7 +1,7 @@
 //! What a run deletes in the background: manifests and snapshots that are not retained, and now and then what is kept for people and has become
 //! too old or too much. One deletion is under way at a time; it ends with the run.
 
-use super::commit::Surroundings;
+use super::context::CommitterContext;
 use crate::job::notice::Notice;
 use crate::job::sweep::{Halt, Sweep};
 use crate::job::tidy::{self, Tidy};
@@ -21,14 +21,14 @@ pub(in crate::job) struct Housekeeping {
     rules: tidy::Rules,
     /// When that was last looked at.
     tidied: Arc<tidy::Last>,
-    surroundings: Surroundings,
+    context: CommitterContext,
     /// The deletion under way, if any; it gives the manifests that are gone.
     under_way: JoinSet<Vec<Epoch>>,
 }
 
 impl Housekeeping {
-    pub fn new(rules: tidy::Rules, tidied: Arc<tidy::Last>, surroundings: Surroundings) -> Self {
-        Self { rules, tidied, surroundings, under_way: JoinSet::new() }
+    pub fn new(rules: tidy::Rules, tidied: Arc<tidy::Last>, context: CommitterContext) -> Self {
+        Self { rules, tidied, context, under_way: JoinSet::new() }
     }
 
     /// Begins to delete these manifests and what only they needed. False where there is nothing to delete.
@@ -45,13 +45,13 @@ impl Housekeeping {
                 rules: self.rules.clone(),
                 reach: retention.reach(generation),
                 generation,
-                now_ms: self.surroundings.clock.now_ms(),
+                now_ms: self.context.clock.now_ms(),
                 things_max: tidy::THINGS_MAX,
-                watch: Arc::clone(&self.surroundings.watch),
+                watch: Arc::clone(&self.context.watch),
             }
         });
         let sweep = Sweep { store: store.clone(), retention, spared, generation };
-        let watch = Arc::clone(&self.surroundings.watch);
+        let watch = Arc::clone(&self.context.watch);
         self.under_way.spawn(async move {
             let mut gone = Vec::new();
             if !retired.is_empty() {

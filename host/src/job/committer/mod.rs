@@ -8,11 +8,13 @@
 //! | `housekeeping` | deletes what is not retained, in the background |
 
 mod commit;
+mod context;
 mod housekeeping;
 mod publish;
 mod requests;
 
-pub(super) use commit::{CommitterDriver, RunEnd, Surroundings};
+pub(super) use commit::{CommitterDriver, RunEnd};
+pub(super) use context::CommitterContext;
 pub(super) use housekeeping::Housekeeping;
 pub(super) use publish::{NamedSink, PublishCalls, Publisher};
 pub(super) use requests::Requests;

@@ -30,7 +30,7 @@ const SLOW: Duration = Duration::from_secs(10);
 /// How long an attempt that follows waits for the calls of the one before it. A sink that hangs for ever ends the run.
 const CALLS_END_MAX: Duration = Duration::from_secs(300);
 
-/// The publish calls of one attempt, which outlive whoever waits for them. Clones share them.
+/// The publish calls of one attempt, which outlive the lane that waits for them. Clones share them.
 #[derive(Clone)]
 pub(in crate::job) struct PublishCalls {
     /// One permit for each lane; a call takes one along.
@@ -60,7 +60,7 @@ impl PublishCalls {
             let help = "look whether what it writes to hangs, and run again: nothing is lost";
             Error::Engine(Box::new(Failure::Limit(format!("{text}\n  help: {help}"))))
         };
-        // Nobody closes the semaphore.
+        // The semaphore is never closed.
         if let Ok(all) = all.map_err(hangs)? {
             all.forget();
         }
@@ -69,7 +69,7 @@ impl PublishCalls {
 
     /// Begins a call on a thread that may block. Where the calls have settled it waits for ever.
     async fn begin<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        // Nobody closes the semaphore.
+        // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return std::future::pending().await };
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -146,7 +146,7 @@ impl Lane {
             }
             let published = if staged.is_empty() { Ok(()) } else { self.publish(staged).await };
             let failed = published.is_err();
-            // Nobody listens any more where the run is over.
+            // A send fails where the run is over.
             let _ = self.tell.send(published.map(|()| (self.lane, epoch)));
             if failed {
                 return;

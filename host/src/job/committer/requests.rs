@@ -8,7 +8,7 @@ use crate::store::{Entry, Store, StoreError};
 use reprise_core::checkpoint::committer::CommitterEvent;
 use reprise_core::checkpoint::fenced_committer::SAVEPOINTS_WAITING_MAX;
 use reprise_core::checkpoint::manifest::{Manifest, Request, Resume};
-use reprise_core::checkpoint::paths::{self, Asked};
+use reprise_core::checkpoint::paths::{self, RequestKind};
 use reprise_core::codec::record::{self, Record};
 use reprise_core::ids::Epoch;
 use std::collections::BTreeSet;
@@ -121,10 +121,10 @@ impl RequestReader {
         let listed: BTreeSet<Entry> = store.list(paths::REQUESTS).await?.into_iter().collect();
         self.unreadable.retain(|entry| listed.contains(entry));
         for entry in listed.into_iter().filter(|entry| !self.unreadable.contains(entry)) {
-            match paths::asked(&entry.path) {
-                Some(Asked::Savepoint) => savepoints.push(entry),
-                Some(Asked::Resume) => resumes.push(entry),
-                Some(Asked::NotPaused) => _ = found.answers.insert(entry.path),
+            match paths::request_kind(&entry.path) {
+                Some(RequestKind::Savepoint) => savepoints.push(entry),
+                Some(RequestKind::Resume) => resumes.push(entry),
+                Some(RequestKind::NotPaused) => _ = found.answers.insert(entry.path),
                 None => _ = store.pass_over(&entry.path, "it is no request of a kind that this version knows"),
             }
         }

@@ -12,10 +12,10 @@
 //! A request stays until no walk back can undo what it asked for. Rows that a later request, a note or a drop speaks of are passed over.
 
 mod ask;
-mod book;
+mod ledger;
 mod reader;
-mod take_up;
+mod recover;
 
-pub use ask::{Asked, By, Chosen, ask, drop_rows};
-pub(super) use book::{Book, requests};
-pub(super) use take_up::{ReplayWatcher, Replays, is_waited_for, take_up};
+pub use ask::{ChosenRows, Requester, RowCounts, ask, drop_rows};
+pub(super) use ledger::{QuarantineLedger, requests};
+pub(super) use recover::{ReplayWatcher, Replays, is_waited_for, recover};

@@ -2,11 +2,11 @@
 //!
 //! It tells no watermark before its end, so that the operator is told none meanwhile, and the end of the input only after these rows.
 
-use super::book::Position;
+use super::ledger::ReplayPosition;
 use crate::connect::{BatchLimits, ConnectError, SourceBatch, SourceReader, SplitPosition, Step};
 use crate::store::{Store, StoreError};
 use reprise_core::batch::{Batch, Row};
-use reprise_core::checkpoint::quarantine::{Held, ObjectName};
+use reprise_core::checkpoint::quarantine::{ObjectName, QuarantineObject};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// A request, as far as it is not done.
 #[derive(Debug, Clone)]
-pub(super) struct Piece {
+pub(super) struct ReplaySplit {
     /// The split that stands for it.
     pub split: String,
     /// Where its rows are.
@@ -32,7 +32,7 @@ pub(super) struct Piece {
     pub waiting: BTreeSet<usize>,
 }
 
-impl Piece {
+impl ReplaySplit {
     fn position(&self) -> SplitPosition {
         position(&self.split, self.done)
     }
@@ -40,16 +40,16 @@ impl Piece {
 
 /// The position in a split where so many rows are done.
 pub(super) fn position(split: &str, done: usize) -> SplitPosition {
-    let position = Position { done: u32::try_from(done).unwrap_or(u32::MAX) };
+    let position = ReplayPosition { done: u32::try_from(done).unwrap_or(u32::MAX) };
     // A struct of one number can be written as JSON.
     SplitPosition { split: split.to_owned(), position: serde_json::to_string(&position).unwrap_or_default() }
 }
 
-/// See the module.
-pub(super) struct Reader {
-    pieces: VecDeque<Piece>,
+/// The reader of one instance of a source that sends rows of the quarantine again.
+pub(super) struct ReplayReader {
+    pieces: VecDeque<ReplaySplit>,
     /// The object of the first piece, once it was read.
-    held: Option<Held>,
+    held: Option<QuarantineObject>,
     store: Store,
     runtime: Handle,
     limits: BatchLimits,
@@ -59,24 +59,24 @@ pub(super) struct Reader {
     outage: Option<Instant>,
 }
 
-impl Reader {
-    pub fn new(pieces: Vec<Piece>, store: Store, runtime: Handle, limits: BatchLimits, outage_max: Duration) -> Self {
+impl ReplayReader {
+    pub fn new(pieces: Vec<ReplaySplit>, store: Store, runtime: Handle, limits: BatchLimits, outage_max: Duration) -> Self {
         Self { pieces: pieces.into(), held: None, store, runtime, limits, outage_max, outage: None }
     }
 
     /// Reads the object of the first piece. `None`: it is of no use, which the log says.
-    fn open(&self, piece: &Piece) -> Result<Option<Held>, StoreError> {
+    fn open(&self, piece: &ReplaySplit) -> Result<Option<QuarantineObject>, StoreError> {
         let (path, store) = (piece.object.path(), self.store.clone());
         let (tell, told) = mpsc::sync_channel(1);
         let wanted = path.clone();
         self.runtime.spawn(async move {
-            // Nobody listens any more only where the reading thread is gone.
+            // A send fails only where the reading thread is gone.
             let _ = tell.send(store.get(&wanted).await);
         });
         // A runtime that ends takes the run with it.
         let Ok(read) = told.recv() else { return Ok(None) };
         let of_no_use = |reason: String| tracing::warn!(path, reason, "rows in quarantine cannot be sent again; they stay there");
-        match read?.map(|bytes| Held::read(&bytes)) {
+        match read?.map(|bytes| QuarantineObject::read(&bytes)) {
             Some(Ok(held)) if held.is_named(&piece.object) => return Ok(Some(held)),
             Some(Ok(_)) => of_no_use("it says of itself that it is another object".into()),
             Some(Err(error)) => of_no_use(error.to_string()),
@@ -86,7 +86,7 @@ impl Reader {
     }
 }
 
-impl SourceReader for Reader {
+impl SourceReader for ReplayReader {
     fn next(&mut self) -> Result<Step, ConnectError> {
         let Some(piece) = self.pieces.front() else { return Ok(Step::End) };
         if self.held.is_none() {
@@ -149,17 +149,17 @@ mod tests {
         store
     }
 
-    fn piece(epoch: u64, rows: &[u32], done: usize, waiting: &[usize]) -> Piece {
+    fn piece(epoch: u64, rows: &[u32], done: usize, waiting: &[usize]) -> ReplaySplit {
         let (split, waiting) = (format!("split {epoch}"), waiting.iter().copied().collect());
-        Piece { split, object: name(epoch), input: 0, rows: rows.to_vec(), done, waiting }
+        ReplaySplit { split, object: name(epoch), input: 0, rows: rows.to_vec(), done, waiting }
     }
 
     /// All that a reader gives: values, and the position after them.
-    fn read(job: &str, pieces: Vec<Piece>) -> Vec<(Vec<u8>, String)> {
+    fn read(job: &str, pieces: Vec<ReplaySplit>) -> Vec<(Vec<u8>, String)> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let store = runtime.block_on(store(job));
         let limits = BatchLimits { rows_max: 2, bytes_max: 1 << 20 };
-        let mut reader = Reader::new(pieces, store, runtime.handle().clone(), limits, Duration::ZERO);
+        let mut reader = ReplayReader::new(pieces, store, runtime.handle().clone(), limits, Duration::ZERO);
         let mut given = Vec::new();
         loop {
             match reader.next().unwrap() {

@@ -13,7 +13,7 @@ const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_IDLE_MAX: u32 = 3;
 
 impl Job {
-    /// Waits before the attempt that sends rows again; whoever asks to stop meanwhile ends the wait. `began`: when the one before it did.
+    /// Waits before the attempt that sends rows again; a user who asks to stop meanwhile ends the wait. `began`: when the one before it did.
     pub(super) async fn rest(&self, began: Instant) {
         self.idle.fetch_add(1, Ordering::Relaxed);
         let mut stop = self.options.stop.clone();

@@ -7,13 +7,13 @@ use crate::engine::{
     WorkerAssignment,
 };
 use crate::job::capsule::Origin;
-use crate::job::committer::{CommitterDriver, Housekeeping, NamedSink, Publisher, Requests, Surroundings};
+use crate::job::committer::{CommitterContext, CommitterDriver, Housekeeping, NamedSink, Publisher, Requests};
 use crate::job::compact::Compactor;
 use crate::job::error::Error;
 use crate::job::notice::Notice;
-use crate::job::opening::{self, Checkpoint};
 use crate::job::prepare;
 use crate::job::recorder::{self, Recorded, Recorder};
+use crate::job::recovery::{self, LoadedCheckpoint};
 use crate::job::replay::{ReplayWatcher, Replays};
 use crate::job::resume::Resumer;
 use crate::job::store_retry::RetryingStore;
@@ -49,7 +49,7 @@ impl Job {
         (readers, replays): (Readers, &Replays),
         sinks: &[NamedSink],
         generation: Generation,
-        mut checkpoint: Option<&mut Checkpoint>,
+        mut checkpoint: Option<&mut LoadedCheckpoint>,
     ) -> Result<Vec<WorkerAssignment>, Error> {
         let (topology, workers) = (&self.plan().topology, self.options.workers);
         let mut seats: Vec<WorkerAssignment> = (0..workers).map(|_| WorkerAssignment::default()).collect();
@@ -186,17 +186,17 @@ impl Job {
     ) -> CommitterDriver {
         let (topology, generation, watch) = (&self.plan().topology, committer.generation(), Arc::clone(&self.options.watch));
         let resumer = Resumer::new(topology, generation, Arc::clone(control), Arc::clone(&watch));
-        let surroundings = Surroundings { control: Arc::clone(control), clock: self.options.clock.clone(), watch };
+        let context = CommitterContext { control: Arc::clone(control), clock: self.options.clock.clone(), watch };
         let last = |name: &String| CommitterEvent::SavepointAsked { name: name.clone(), epoch: Epoch(u64::MAX) };
         CommitterDriver {
             compactor: Compactor::new(store.clone(), topology.name.clone(), generation),
             requests: Requests::new(topology.checkpoint.savepoint_poll, resumer, replays),
-            housekeeping: Housekeeping::new(self.rules(), Arc::clone(&self.tidied), surroundings.clone()),
+            housekeeping: Housekeeping::new(self.rules(), Arc::clone(&self.tidied), context.clone()),
             // A savepoint that the last checkpoint of the run becomes.
             due: self.options.savepoint.iter().map(last).collect(),
             store,
             committer,
-            surroundings,
+            context,
             publisher,
         }
     }
@@ -204,7 +204,7 @@ impl Job {
     /// What the checkpoints and savepoints there are need.
     async fn retention(&self, up: &RecoveredJob) -> Result<Retention, Error> {
         let mut retention = Retention::new(&up.listed, &up.readable, up.taken.as_ref().map(|taken| taken.epoch));
-        for (name, read) in opening::savepoints(&self.store, &self.plan().topology.name).await? {
+        for (name, read) in recovery::savepoints(&self.store, &self.plan().topology.name).await? {
             match read {
                 Ok(manifest) => retention.hold(&name, &manifest),
                 Err(reason) => {

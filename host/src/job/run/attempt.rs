@@ -1,16 +1,16 @@
 //! One attempt at a job: claims it, takes up its newest checkpoint, and lets engine and committer work side by side until one of them ends.
 
-use super::look::Look;
 use super::options::{Ending, Options};
+use super::seen_sinks::SeenSinks;
 use crate::clock::Clock;
 use crate::connect::{ConnectError, SourceReader};
 use crate::engine::{self, Control, DataflowSpec, Failure, WorkerAssignment};
 use crate::job::committer::{CommitterDriver, NamedSink, PublishCalls, Publisher, RunEnd};
 use crate::job::error::Error;
 use crate::job::notice::Notice;
-use crate::job::opening::{self, Opened, Opener, Start};
 use crate::job::prepare::Prepared;
 use crate::job::recorder::Recorded;
+use crate::job::recovery::{self, RecoveredRun, RecoveryDriver, StartFrom};
 use crate::job::replay::{self, Replays};
 use crate::job::savepoint;
 use crate::job::store_retry::RetryingStore;
@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// Waits until somebody asks to stop; for ever where nobody can.
+/// Waits until the user asks to stop; for ever where none can.
 pub(super) async fn asked(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending().await
@@ -44,7 +44,7 @@ pub(super) struct Job {
     pub tidied: Arc<tidy::Last>,
 }
 
-/// Ends the engine where nobody waits for it any more.
+/// Ends the engine of an attempt that is dropped.
 struct AbortOnDrop(Arc<Control>);
 
 impl Drop for AbortOnDrop {
@@ -96,7 +96,7 @@ impl Job {
         let writer = Clock::unlikely_number();
         let (sinks, look) = self.look_at_sinks(writer, first).await?;
         let reopens = has_new || (!self.is_stopping() && replay::is_waited_for(&self.store, self.plan()).await?);
-        let Opened { up, mut checkpoint } = self.open(start, writer, reopens, look.after).await?;
+        let RecoveredRun { up, mut checkpoint } = self.open(start, writer, reopens, look.after).await?;
         for (epoch, reason) in &up.passed_over {
             self.tell(Notice::PassedOver { epoch: *epoch, reason: reason.clone() });
         }
@@ -108,7 +108,7 @@ impl Job {
         if all_replay {
             self.clear_quarantine(base, up.generation).await?;
         }
-        let replays = replay::take_up(&self.store, &up, self.plan(), self.options.workers).await?;
+        let replays = replay::recover(&self.store, &up, self.plan(), self.options.workers).await?;
         let (readers, splits) = self.all_readers(base, has_new, &replays)?;
         let seats = self.seats((readers, &replays), &sinks, up.generation, checkpoint.as_mut())?;
         let first_epoch = taken.epoch.next();
@@ -139,12 +139,12 @@ impl Job {
     async fn clear_quarantine(&self, base: Option<&Manifest>, ours: Generation) -> Result<(), Error> {
         let topology = &self.plan().topology;
         let nodes = topology.sources.iter().map(|s| s.name.as_str()).chain(topology.operators.iter().map(|o| o.name.as_str()));
-        opening::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), ours).await
+        recovery::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), ours).await
     }
 
     /// Claims the job and takes it up.
-    async fn open(&self, start: Option<&Start>, writer: u64, reopens: bool, after: Epoch) -> Result<Opened, Error> {
-        let opener = Opener {
+    async fn open(&self, start: Option<&StartFrom>, writer: u64, reopens: bool, after: Epoch) -> Result<RecoveredRun, Error> {
+        let opener = RecoveryDriver {
             store: &self.store,
             job: &self.plan().topology.name,
             clock: &self.options.clock,
@@ -162,7 +162,7 @@ impl Job {
     async fn end_of_a_finished_job(
         &self,
         sinks: Vec<NamedSink>,
-        look: &Look,
+        look: &SeenSinks,
         base: Option<&Manifest>,
         generation: Generation,
     ) -> Result<Attempt, Error> {
@@ -230,7 +230,7 @@ impl Job {
         }
     }
 
-    /// Somebody has asked to stop.
+    /// The user has asked to stop.
     pub(super) fn is_stopping(&self) -> bool {
         *self.options.stop.borrow()
     }

@@ -4,7 +4,7 @@ use super::assembly::digest;
 use super::attempt::Job;
 use crate::job::error::Error;
 use crate::job::notice::Notice;
-use crate::job::take_up;
+use crate::job::restore;
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::quarantine::is_replay_source;
 
@@ -33,8 +33,8 @@ impl Job {
                 }
                 return Err(misfit("operator", &operator.name));
             };
-            if take_up::has_state(operator) {
-                take_up::moves(operator, &self.plan().descriptions[at], base.epoch)?;
+            if restore::has_state(operator) {
+                restore::moves(operator, &self.plan().descriptions[at], base.epoch)?;
             }
             if tell && self.prepared.components[at].digest() != operator.component {
                 self.tell(Notice::OtherComponent { operator: operator.name.clone() });

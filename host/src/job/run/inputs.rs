@@ -6,7 +6,7 @@ use crate::connect::{self, BatchLimits, SplitPosition};
 use crate::job::deal;
 use crate::job::error::Error;
 use crate::job::notice::Notice;
-use crate::job::opening;
+use crate::job::recovery;
 use crate::job::replay::Replays;
 use reprise_core::checkpoint::manifest::{self, Manifest};
 use reprise_core::ids::Instance;
@@ -59,7 +59,7 @@ impl Job {
     /// What can be seen without a claim is looked at first: a start that must fail should not stop a host that runs. True where the job has
     /// finished and there is new input.
     pub(super) async fn look_first(&self) -> Result<bool, Error> {
-        let seen = opening::glance(&self.store, &self.plan().topology.name).await?;
+        let seen = recovery::glance(&self.store, &self.plan().topology.name).await?;
         self.check_nodes(seen.as_ref(), false)?;
         match seen.as_ref().filter(|seen| seen.finished) {
             Some(finished) => Ok(!self.is_stopping() && self.tell_new_input(finished)?),
@@ -96,7 +96,7 @@ impl Job {
             let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
             let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
             let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
-            // After its end nobody waits for a watermark on the word of a certain instance.
+            // After its end no operator waits for a watermark on the word of a certain instance.
             let same = base.filter(|b| !reopened && b.workers == self.options.workers && b.covered().is_some()).and(old);
             let owners = deal::owners(opened.as_ref(), &splits, same.map(|s| &s.splits[..]), self.options.workers);
             let mut dealt: Vec<Vec<SplitPosition>> = vec![Vec::new(); workers];

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::job::notice::Watch;
-use crate::job::opening::Start;
+use crate::job::recovery::StartFrom;
 use crate::store::Intercept;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ pub struct Options {
     /// Processing time.
     pub clock: Clock,
     /// The checkpoint to begin with; `None`: the newest one that can be used.
-    pub start: Option<Start>,
+    pub start: Option<StartFrom>,
     /// Sinks take their places over whatever these hold: output that the store does not know is taken back.
     pub adopt: bool,
     /// Name of a savepoint that the last checkpoint of the run becomes.

@@ -1,13 +1,13 @@
 //! The sinks of a job at the start of a run: whether their places are this job's, and what they put in order.
 
 use super::attempt::{Job, cannot_start};
-use super::look::Look;
+use super::seen_sinks::SeenSinks;
 use crate::job::blocking::blocking;
 use crate::job::committer::NamedSink;
 use crate::job::error::Error;
 use crate::job::identity;
 use crate::job::notice::Notice;
-use crate::job::opening::{self, failed};
+use crate::job::recovery::{self, failed};
 
 use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, Staged};
 use reprise_core::checkpoint::manifest::Manifest;
@@ -21,7 +21,7 @@ impl Job {
     ///
     /// The places are looked at first and the store then: what is published has a manifest before, so that whatever another host does meanwhile,
     /// the store knows it.
-    pub(super) async fn look_at_sinks(&self, writer: u64, first: bool) -> Result<(Vec<NamedSink>, Look), Error> {
+    pub(super) async fn look_at_sinks(&self, writer: u64, first: bool) -> Result<(Vec<NamedSink>, SeenSinks), Error> {
         let name = &self.plan().topology.name;
         let sinks = self.open_sinks().await?;
         let life = identity::of(&self.store, name, &self.options.clock).await?;
@@ -30,13 +30,13 @@ impl Job {
             let sink = Arc::clone(sink);
             holdings.push(blocking(move || sink.holding()).await?.map_err(cannot_start("sink", name))?);
         }
-        let claimed = opening::newest_generation(&self.store).await.map_err(failed("list generations"))?;
+        let claimed = recovery::newest_generation(&self.store).await.map_err(failed("list generations"))?;
         // A claim may be lost whose manifests are there.
-        let seen = opening::glance(&self.store, name).await?;
+        let seen = recovery::glance(&self.store, name).await?;
         let claimed = seen.map_or(claimed, |manifest| manifest.generation.max(claimed));
         let listed = self.store.list(paths::CHECKPOINTS).await.map_err(failed("list checkpoints"))?;
         let newest = listed.iter().filter_map(|entry| paths::manifest_epoch(&entry.path)).max().unwrap_or(Epoch(0));
-        let mut look = Look { after: Epoch(0), life, writer, adopt: vec![None; sinks.len()], now_ms: self.options.clock.now_ms() };
+        let mut look = SeenSinks { after: Epoch(0), life, writer, adopt: vec![None; sinks.len()], now_ms: self.options.clock.now_ms() };
         let recovery = look.recovery(None, newest.next(), Generation(claimed.0.saturating_add(1)));
         let looked = sinks.iter().zip(&holdings).zip(&self.plan().topology.sinks).zip(&mut look.adopt);
         for (((NamedSink { name, .. }, holding), sink), adopt) in looked {
@@ -81,7 +81,7 @@ impl Job {
         &self,
         sinks: &[NamedSink],
         base: Option<&Manifest>,
-        look: &Look,
+        look: &SeenSinks,
         (taken, generation): (Epoch, Generation),
     ) -> Result<(), Error> {
         let common = look.recovery(base.and_then(Manifest::covered), taken, generation);
@@ -106,7 +106,7 @@ impl Job {
     /// Why a sink could not put its output in order. It may be that another host runs the job by now, and that the output is that one's.
     async fn not_recovered(&self, name: &str, error: ConnectError, ours: Generation) -> Error {
         if matches!(error, ConnectError::Unknown { .. }) {
-            match opening::newest_generation(&self.store).await {
+            match recovery::newest_generation(&self.store).await {
                 Ok(theirs) if theirs > ours => return Error::Fenced { ours, theirs },
                 _ => {}
             }

@@ -16,18 +16,18 @@ use reprise_core::ids::{Epoch, Generation};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
     /// The newest checkpoints, newest first.
-    pub checkpoints: Vec<Entry>,
+    pub checkpoints: Vec<CatalogEntry>,
     /// Older ones that were left out.
     pub older: usize,
     /// Savepoints, by name.
-    pub savepoints: Vec<Entry>,
+    pub savepoints: Vec<CatalogEntry>,
     /// Savepoints that were left out.
     pub more_savepoints: usize,
 }
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// Its epoch or name.
     pub which: Which,
     /// Its manifest.
@@ -87,7 +87,7 @@ impl Summary {
 }
 
 /// Names and paths of what is there. The epochs are in order, oldest first.
-pub(super) struct Names {
+pub(super) struct CatalogNames {
     pub epochs: Vec<Epoch>,
     pub savepoints: Vec<String>,
 }
@@ -96,7 +96,7 @@ pub(super) struct Names {
 ///
 /// # Errors
 /// [`SurveyError::NoJob`] where there is nothing of this job, not even a claim.
-pub(super) async fn names(objects: &Store, job: &str) -> Result<Names, SurveyError> {
+pub(super) async fn names(objects: &Store, job: &str) -> Result<CatalogNames, SurveyError> {
     let list = async |folder: &'static str, doing| objects.list(folder).await.map_err(|error| Error::Store { doing, error });
     let checkpoints = list(paths::CHECKPOINTS, "list checkpoints").await?;
     let savepoints = list(paths::SAVEPOINTS, "list savepoints").await?;
@@ -114,7 +114,7 @@ pub(super) async fn names(objects: &Store, job: &str) -> Result<Names, SurveyErr
             });
         }
     }
-    Ok(Names { epochs, savepoints })
+    Ok(CatalogNames { epochs, savepoints })
 }
 
 /// Reads the manifests of the newest `limit` checkpoints and of as many savepoints; at most [`MANIFESTS_MAX`] of each.
@@ -134,11 +134,11 @@ pub async fn catalog(objects: &Store, job: &str, limit: usize) -> Result<Catalog
     })
 }
 
-async fn entries(objects: &Store, job: &str, wanted: Vec<Which>) -> Result<Vec<Entry>, SurveyError> {
+async fn entries(objects: &Store, job: &str, wanted: Vec<Which>) -> Result<Vec<CatalogEntry>, SurveyError> {
     let reads = futures::stream::iter(wanted.into_iter().map(|which| async move {
         let path = which.path();
         let found = read(objects, job, &which).await?;
-        Ok::<_, SurveyError>(found.map(|manifest| Entry {
+        Ok::<_, SurveyError>(found.map(|manifest| CatalogEntry {
             which,
             path,
             summary: manifest.as_ref().map(Summary::of).map_err(String::clone),

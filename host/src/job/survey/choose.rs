@@ -1,6 +1,6 @@
 //! One checkpoint or savepoint, as a user names it.
 
-use super::catalog::{self, Names};
+use super::catalog::{self, CatalogNames};
 use super::error::SurveyError;
 use super::which::Which;
 use crate::job::objects::read_manifest_at;
@@ -60,7 +60,7 @@ impl Choice {
 
 /// A checkpoint that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chosen {
+pub struct ChosenCheckpoint {
     /// Its epoch or name.
     pub which: Which,
     /// Its manifest.
@@ -74,7 +74,7 @@ pub struct Chosen {
 /// # Errors
 /// [`SurveyError::NoJob`], [`SurveyError::NoCheckpoint`], [`SurveyError::Damaged`]; [`Error::Newer`](crate::job::Error::Newer) where a newer
 /// host wrote it; failures of the store.
-pub async fn choose(objects: &Store, job: &str, choice: &Choice) -> Result<Chosen, SurveyError> {
+pub async fn choose(objects: &Store, job: &str, choice: &Choice) -> Result<ChosenCheckpoint, SurveyError> {
     let names = catalog::names(objects, job).await?;
     let which = match choice {
         Choice::Latest => return latest(objects, job, &names).await,
@@ -83,18 +83,18 @@ pub async fn choose(objects: &Store, job: &str, choice: &Choice) -> Result<Chose
         Choice::Savepoint(name) => Which::Savepoint(name.clone()),
     };
     match read_manifest_at(objects, job, &which.path(), which.epoch()).await? {
-        Some(Ok(manifest)) => Ok(Chosen { which, manifest, passed_over: Vec::new() }),
+        Some(Ok(manifest)) => Ok(ChosenCheckpoint { which, manifest, passed_over: Vec::new() }),
         Some(Err(reason)) => Err(SurveyError::Damaged { checkpoint: which.to_string(), reason }),
         None => Err(SurveyError::NoCheckpoint { root: objects.root(), wanted: which.to_string(), there: there(&names) }),
     }
 }
 
-async fn latest(objects: &Store, job: &str, names: &Names) -> Result<Chosen, SurveyError> {
+async fn latest(objects: &Store, job: &str, names: &CatalogNames) -> Result<ChosenCheckpoint, SurveyError> {
     let mut passed_over = Vec::new();
     for &epoch in names.epochs.iter().rev() {
         let which = Which::Epoch(epoch);
         match read_manifest_at(objects, job, &which.path(), which.epoch()).await? {
-            Some(Ok(manifest)) => return Ok(Chosen { which, manifest, passed_over }),
+            Some(Ok(manifest)) => return Ok(ChosenCheckpoint { which, manifest, passed_over }),
             Some(Err(reason)) => passed_over.push((epoch, reason)),
             // A sweep was faster.
             None => {}
@@ -109,7 +109,7 @@ async fn latest(objects: &Store, job: &str, names: &Names) -> Result<Chosen, Sur
 }
 
 /// What is there, for people.
-fn there(names: &Names) -> String {
+fn there(names: &CatalogNames) -> String {
     let epochs = match (names.epochs.first(), names.epochs.last()) {
         (Some(first), Some(last)) if first == last => format!("there is checkpoint {first}"),
         (Some(first), Some(last)) => format!("there are {} checkpoints, from {first} to {last}", names.epochs.len()),

@@ -4,7 +4,7 @@
 //! number of workers keyed cells are elsewhere and still the same.
 
 use super::error::SurveyError;
-use super::state::{Budget, Filter, Folded, FoldedSlot, Held, Place, fold_operator};
+use super::state::{Budget, CellPlace, CellValue, Filter, Folded, FoldedSlot, fold_operator};
 use crate::store::Store;
 use reprise_core::checkpoint::manifest::{Manifest, OperatorState, SourceState, SplitPosition};
 use reprise_core::description::Slot;
@@ -37,31 +37,31 @@ pub struct SlotDiff {
     pub before: Option<Slot>,
     /// The slot in the second checkpoint.
     pub after: Option<Slot>,
-    /// Cells that only the second has.
+    /// StateCells that only the second has.
     pub added: Tally,
-    /// Cells that only the first has.
+    /// StateCells that only the first has.
     pub removed: Tally,
-    /// Cells with other values, as they were.
+    /// StateCells with other values, as they were.
     pub changed_before: Tally,
-    /// Cells with other values, as they are.
+    /// StateCells with other values, as they are.
     pub changed_after: Tally,
-    /// Cells that are the same.
+    /// StateCells that are the same.
     pub same: Tally,
     /// The first of the cells that differ, by key.
     pub cells: Vec<CellChange>,
 }
 
-/// Cells and their bytes: keys, items and values.
+/// StateCells and their bytes: keys, items and values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Cells.
+    /// StateCells.
     pub cells: u64,
     /// Bytes.
     pub bytes: u64,
 }
 
 impl Tally {
-    fn count(&mut self, place: &Place, held: &Held) {
+    fn count(&mut self, place: &CellPlace, held: &CellValue) {
         self.cells += 1;
         self.bytes += (place.key.len() + place.item.len() + held.value.len()) as u64;
     }
@@ -71,11 +71,11 @@ impl Tally {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellChange {
     /// Where it is.
-    pub place: Place,
+    pub place: CellPlace,
     /// What it held in the first checkpoint.
-    pub before: Option<Held>,
+    pub before: Option<CellValue>,
     /// What it holds in the second.
-    pub after: Option<Held>,
+    pub after: Option<CellValue>,
 }
 
 impl SlotDiff {
@@ -181,12 +181,12 @@ fn compare(before: Option<&FoldedSlot>, after: Option<&FoldedSlot>, cells_max: u
     diff
 }
 
-type Step<'a> = (&'a Place, Option<&'a Held>, Option<&'a Held>);
+type Step<'a> = (&'a CellPlace, Option<&'a CellValue>, Option<&'a CellValue>);
 
 /// The next place of either of two sorted sequences.
 fn next_pair<'a>(
-    old: &mut Peekable<impl Iterator<Item = (&'a Place, &'a Held)>>,
-    new: &mut Peekable<impl Iterator<Item = (&'a Place, &'a Held)>>,
+    old: &mut Peekable<impl Iterator<Item = (&'a CellPlace, &'a CellValue)>>,
+    new: &mut Peekable<impl Iterator<Item = (&'a CellPlace, &'a CellValue)>>,
 ) -> Option<Step<'a>> {
     let order = match (old.peek(), new.peek()) {
         (Some((old, _)), Some((new, _))) => old.cmp(new),

@@ -5,7 +5,7 @@
 //!                 ├─ choose    one of them: its manifest
 //!                 ├─ state     its cells: chains folded, over all instances
 //!                 ├─ diff      what changed between two
-//!                 ├─ quarantine rows that were refused, and what became of them
+//!                 ├─ quarantine rows that were refused, and their states
 //!                 └─ verify    every object that they need, read and checked
 //! decode: the bytes of a cell as JSON, by the encoding that its slot declares
 //! ```
@@ -25,15 +25,15 @@ mod tests;
 mod verify;
 mod which;
 
-pub use catalog::{Catalog, Entry, Summary, catalog};
-pub use choose::{Choice, Chosen, choose};
+pub use catalog::{Catalog, CatalogEntry, Summary, catalog};
+pub use choose::{Choice, ChosenCheckpoint, choose};
 pub use diff::{CellChange, OperatorDiff, Pair, SlotDiff, StateDiff, Tally, diff, moved_splits, paired};
 pub use error::SurveyError;
 pub(in crate::job) use quarantine::no_row;
-pub use quarantine::{Kept, Listed, Origin, RowFilter, Shelf, State as RowState, row, rows};
+pub use quarantine::{QuarantineView, RowEntry, RowFilter, RowList, RowOrigin, RowState, row, rows};
 pub use site::{Site, site_of};
-pub use state::{Cells, Filter, Folded, FoldedSlot, Held, Place, cells, fold};
-pub use verify::{BadObject, Progress, Role, Verdict, Verified, Verify, verify};
+pub use state::{CellPlace, CellValue, Filter, Folded, FoldedSlot, StateCells, cells, fold};
+pub use verify::{BadObject, CheckpointVerdict, Role, SurveyProgress, Verified, Verify, verify};
 pub use which::Which;
 
 /// Manifests that a list reads at most; also savepoints.

@@ -1,34 +1,34 @@
-//! The rows in quarantine: which count, what became of each, and all that is known of one.
+//! The rows in quarantine: which count, the state of each, and all that is known of one.
 
 use super::READS_AT_ONCE;
 use super::catalog::{names, read};
 use super::error::SurveyError;
 use super::which::Which;
 use crate::job::Error;
-use crate::job::replay::Book;
+use crate::job::replay::QuarantineLedger;
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::checkpoint::faulted::FaultedRow;
 use reprise_core::checkpoint::manifest::{Manifest, QuarantinedRow};
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::quarantine::{Held, History, ObjectName, RowId};
+use reprise_core::checkpoint::quarantine::{History, ObjectName, QuarantineObject, RowId};
 use reprise_core::ids::{Digest, Epoch};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What became of a row.
+/// The state of a row in quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum RowState {
     /// It is in quarantine.
     Held,
     /// It is, and a run is asked to send it again.
     Asked,
-    /// It was sent again, and a completed checkpoint has what became of it.
+    /// It was sent again, and a completed checkpoint has its effects.
     Replayed,
     /// It was dropped.
     Dropped,
 }
 
-impl State {
+impl RowState {
     /// The state, for people and scripts.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -49,7 +49,7 @@ impl State {
 
 /// Where the rows of a quarantine come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum RowOrigin {
     /// An operator, to whose input they can be sent again.
     Operator,
     /// A source: they are what it could not read.
@@ -60,7 +60,7 @@ pub enum Origin {
 
 /// The quarantine of a job, as the newest checkpoint has it.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct QuarantineView {
     objects: Vec<ObjectName>,
     replayed: BTreeMap<String, BTreeSet<u32>>,
     /// Rows asked for; `true` where the newest checkpoint has sent them again.
@@ -68,11 +68,11 @@ pub struct Shelf {
     dropped: BTreeMap<String, BTreeSet<u32>>,
     /// Numbers of the notes that rows of an object are dropped.
     pub(in crate::job) drops: BTreeMap<String, u32>,
-    origins: BTreeMap<String, Origin>,
+    origins: BTreeMap<String, RowOrigin>,
     written: BTreeMap<Epoch, (i64, BTreeMap<String, Digest>)>,
 }
 
-impl Shelf {
+impl QuarantineView {
     /// Looks at a job.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Shelf {
     pub async fn open(store: &Store, job: &str) -> Result<Self, SurveyError> {
         let listed = names(store, job).await?.epochs;
         let (newest, readable) = manifests(store, job, &listed).await?;
-        let mut shelf = Self {
+        let mut view = Self {
             objects: Vec::new(),
             replayed: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -89,26 +89,25 @@ impl Shelf {
             origins: BTreeMap::new(),
             written: BTreeMap::new(),
         };
-        let Some(newest) = newest else { return Ok(shelf) };
+        let Some(newest) = newest else { return Ok(view) };
         let history = History::new(&newest, &listed, &readable);
         let stored = store.list(paths::QUARANTINE).await.map_err(|error| Error::Store { doing: "list the quarantine", error })?;
-        shelf.objects =
-            stored.iter().filter_map(|entry| ObjectName::of_path(&entry.path)).filter(|name| history.has_object(name)).collect();
-        shelf.objects.sort();
+        view.objects = stored.iter().filter_map(|entry| ObjectName::of_path(&entry.path)).filter(|name| history.has_object(name)).collect();
+        view.objects.sort();
         for (object, number) in stored.iter().filter_map(|entry| ObjectName::of_dropped(&entry.path)) {
-            let next = shelf.drops.entry(object.path()).or_default();
+            let next = view.drops.entry(object.path()).or_default();
             *next = (*next).max(number.saturating_add(1));
         }
-        let mut book = Book::read(store, &newest, &history).await?;
-        book.read_dropped(store, stored.iter().map(|entry| entry.path.as_str())).await?;
-        shelf.asked = book.asked();
-        shelf.replayed = book.replayed.into_iter().map(|(object, rows)| (object, rows.into_keys().collect())).collect();
-        shelf.dropped = book.dropped;
-        shelf.origins = newest.sources.iter().map(|source| (source.name.clone(), Origin::Source)).collect();
-        shelf.origins.extend(newest.operators.iter().map(|operator| (operator.name.clone(), Origin::Operator)));
+        let mut ledger = QuarantineLedger::read(store, &newest, &history).await?;
+        ledger.read_dropped(store, stored.iter().map(|entry| entry.path.as_str())).await?;
+        view.asked = ledger.asked();
+        view.replayed = ledger.replayed.into_iter().map(|(object, rows)| (object, rows.into_keys().collect())).collect();
+        view.dropped = ledger.dropped;
+        view.origins = newest.sources.iter().map(|source| (source.name.clone(), RowOrigin::Source)).collect();
+        view.origins.extend(newest.operators.iter().map(|operator| (operator.name.clone(), RowOrigin::Operator)));
         let components = |m: &Manifest| m.operators.iter().map(|o| (o.name.clone(), o.component)).collect();
-        shelf.written = readable.iter().filter(|m| !m.taken_over).map(|m| (m.epoch, (m.written_ms, components(m)))).collect();
-        Ok(shelf)
+        view.written = readable.iter().filter(|m| !m.taken_over).map(|m| (m.epoch, (m.written_ms, components(m)))).collect();
+        Ok(view)
     }
 
     /// The objects that count, oldest first.
@@ -117,35 +116,35 @@ impl Shelf {
         &self.objects
     }
 
-    /// What became of a row.
+    /// The state of a row.
     #[must_use]
-    pub fn state(&self, object: &ObjectName, row: u32) -> State {
+    pub fn state(&self, object: &ObjectName, row: u32) -> RowState {
         let path = object.path();
         let has = |of: &BTreeMap<String, BTreeSet<u32>>| of.get(&path).is_some_and(|rows| rows.contains(&row));
         match self.asked.get(&(path.clone(), row)) {
-            _ if has(&self.replayed) => State::Replayed,
-            Some(true) => State::Replayed,
-            _ if has(&self.dropped) => State::Dropped,
-            Some(false) => State::Asked,
-            None => State::Held,
+            _ if has(&self.replayed) => RowState::Replayed,
+            Some(true) => RowState::Replayed,
+            _ if has(&self.dropped) => RowState::Dropped,
+            Some(false) => RowState::Asked,
+            None => RowState::Held,
         }
     }
 
     /// Where rows of this node come from.
     #[must_use]
-    pub fn origin(&self, node: &str) -> Origin {
-        self.origins.get(node).copied().unwrap_or(Origin::Gone)
+    pub fn origin(&self, node: &str) -> RowOrigin {
+        self.origins.get(node).copied().unwrap_or(RowOrigin::Gone)
     }
 
     /// Reads an object. An error that is text tells why it cannot be used.
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn read(&self, store: &Store, object: &ObjectName) -> Result<Result<Held, String>, SurveyError> {
+    pub async fn read(&self, store: &Store, object: &ObjectName) -> Result<Result<QuarantineObject, String>, SurveyError> {
         let path = object.path();
         let read = store.get(&path).await.map_err(|error| Error::Store { doing: "read the quarantine", error })?;
         let Some(bytes) = read else { return Ok(Err(format!("`{path}` is missing"))) };
-        let held = Held::read(&bytes).map_err(|error| format!("`{path}`: {error}"));
+        let held = QuarantineObject::read(&bytes).map_err(|error| format!("`{path}`: {error}"));
         Ok(held.and_then(|held| if held.is_named(object) { Ok(held) } else { Err(format!("`{path}` is another object")) }))
     }
 
@@ -156,13 +155,13 @@ impl Shelf {
         Some((*written_ms, components.get(&object.node).copied()))
     }
 
-    fn kept(&self, object: &ObjectName, held: &Held, row: u32) -> Option<Kept> {
+    fn kept(&self, object: &ObjectName, held: &QuarantineObject, row: u32) -> Option<RowEntry> {
         let refused = self.refused(object);
         let (component, line) = match held {
-            Held::Refused(_) => (refused.and_then(|(_, component)| component), None),
-            Held::Faulted(faulted) => (Some(faulted.component), Some(faulted.line).filter(|line| *line > 0)),
+            QuarantineObject::Refused(_) => (refused.and_then(|(_, component)| component), None),
+            QuarantineObject::Faulted(faulted) => (Some(faulted.component), Some(faulted.line).filter(|line| *line > 0)),
         };
-        Some(Kept {
+        Some(RowEntry {
             id: RowId { object: object.clone(), row },
             row: held.row(row)?.clone(),
             fault: held.fault(row).cloned(),
@@ -195,15 +194,15 @@ async fn manifests(store: &Store, job: &str, listed: &[Epoch]) -> Result<(Option
 
 /// A row in quarantine, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct RowEntry {
     /// What it is called.
     pub id: RowId,
     /// The row.
     pub row: QuarantinedRow,
     /// How the operator failed at it; `None` where it refused it.
     pub fault: Option<FaultedRow>,
-    /// What became of it.
-    pub state: State,
+    /// Its state.
+    pub state: RowState,
     /// The component that refused it or failed at it, where that is known.
     pub component: Option<Digest>,
     /// Line of the operator in the topology file, where that is known.
@@ -212,7 +211,7 @@ pub struct Kept {
     pub written_ms: Option<i64>,
 }
 
-impl Kept {
+impl RowEntry {
     /// `refused`, or the kind of the fault.
     #[must_use]
     pub fn kind(&self) -> &str {
@@ -231,9 +230,9 @@ pub struct RowFilter {
 
 /// Rows on the list.
 #[derive(Debug, Default)]
-pub struct Listed {
+pub struct RowList {
     /// The rows, oldest first.
-    pub rows: Vec<Kept>,
+    pub rows: Vec<RowEntry>,
     /// There are more.
     pub more: bool,
     /// Objects that cannot be read, and why.
@@ -243,12 +242,12 @@ pub struct Listed {
 /// The oldest rows in quarantine, at most so many.
 ///
 /// # Errors
-/// As [`Shelf::open`].
-pub async fn rows(store: &Store, job: &str, filter: &RowFilter, limit: usize) -> Result<Listed, SurveyError> {
-    let shelf = Shelf::open(store, job).await?;
-    let mut listed = Listed::default();
-    for object in shelf.objects().iter().filter(|object| filter.node.as_ref().is_none_or(|node| *node == object.node)) {
-        let held = match shelf.read(store, object).await? {
+/// As [`QuarantineView::open`].
+pub async fn rows(store: &Store, job: &str, filter: &RowFilter, limit: usize) -> Result<RowList, SurveyError> {
+    let view = QuarantineView::open(store, job).await?;
+    let mut listed = RowList::default();
+    for object in view.objects().iter().filter(|object| filter.node.as_ref().is_none_or(|node| *node == object.node)) {
+        let held = match view.read(store, object).await? {
             Ok(held) => held,
             Err(reason) => {
                 listed.unreadable.push((object.path(), reason));
@@ -256,9 +255,10 @@ pub async fn rows(store: &Store, job: &str, filter: &RowFilter, limit: usize) ->
             }
         };
         for row in 0..u32::try_from(held.len()).unwrap_or(u32::MAX) {
-            let fits =
-                |kept: &Kept| kept.state.is_listed() && filter.reason.as_ref().is_none_or(|text| kept.row.reason.contains(text.as_str()));
-            let Some(kept) = shelf.kept(object, &held, row).filter(fits) else { continue };
+            let fits = |kept: &RowEntry| {
+                kept.state.is_listed() && filter.reason.as_ref().is_none_or(|text| kept.row.reason.contains(text.as_str()))
+            };
+            let Some(kept) = view.kept(object, &held, row).filter(fits) else { continue };
             if listed.rows.len() == limit {
                 listed.more = true;
                 return Ok(listed);
@@ -272,16 +272,16 @@ pub async fn rows(store: &Store, job: &str, filter: &RowFilter, limit: usize) ->
 /// One row, whatever became of it.
 ///
 /// # Errors
-/// As [`Shelf::open`]; [`SurveyError::NotThere`] for a row that is not in quarantine, [`SurveyError::Damaged`] where its object is.
-pub async fn row(store: &Store, job: &str, id: &RowId) -> Result<Kept, SurveyError> {
-    let shelf = Shelf::open(store, job).await?;
-    let held = match shelf.objects().contains(&id.object) {
+/// As [`QuarantineView::open`]; [`SurveyError::NotThere`] for a row that is not in quarantine, [`SurveyError::Damaged`] where its object is.
+pub async fn row(store: &Store, job: &str, id: &RowId) -> Result<RowEntry, SurveyError> {
+    let view = QuarantineView::open(store, job).await?;
+    let held = match view.objects().contains(&id.object) {
         true => {
-            shelf.read(store, &id.object).await?.map_err(|reason| SurveyError::Damaged { checkpoint: "the quarantine".into(), reason })?
+            view.read(store, &id.object).await?.map_err(|reason| SurveyError::Damaged { checkpoint: "the quarantine".into(), reason })?
         }
         false => return Err(no_row(id)),
     };
-    shelf.kept(&id.object, &held, id.row).ok_or_else(|| no_row(id))
+    view.kept(&id.object, &held, id.row).ok_or_else(|| no_row(id))
 }
 
 pub(in crate::job) fn no_row(id: &RowId) -> SurveyError {

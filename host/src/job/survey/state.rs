@@ -25,7 +25,7 @@ use std::collections::btree_map::Entry;
 const CHAIN_READS_AT_ONCE: usize = 2;
 
 /// Cells as a plain map, to compare: (slot, key, item) and value. A slot that is kept by instance stands there as `NAME@INSTANCE`.
-pub type Cells = BTreeMap<(String, Vec<u8>, Vec<u8>), Vec<u8>>;
+pub type StateCells = BTreeMap<(String, Vec<u8>, Vec<u8>), Vec<u8>>;
 
 /// Which cells to keep.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Filter {
 
 /// Where a cell is in its slot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct CellPlace {
     /// The record key; empty in slots that are not keyed.
     pub key: Vec<u8>,
     /// The sub-key; empty where there is one value a key.
@@ -51,7 +51,7 @@ pub struct Place {
 
 /// What a cell holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct CellValue {
     /// The instance whose snapshot it comes from.
     pub instance: u32,
     /// The value.
@@ -64,7 +64,7 @@ pub struct FoldedSlot {
     /// The slot.
     pub slot: Slot,
     /// Its cells, by key, item and instance.
-    pub cells: BTreeMap<Place, Held>,
+    pub cells: BTreeMap<CellPlace, CellValue>,
 }
 
 /// The cells of one operator.
@@ -106,7 +106,7 @@ impl Budget {
 ///
 /// # Errors
 /// As [`fold`].
-pub async fn cells(objects: &Store, manifest: &Manifest, operator: &str, bytes_max: u64) -> Result<Cells, SurveyError> {
+pub async fn cells(objects: &Store, manifest: &Manifest, operator: &str, bytes_max: u64) -> Result<StateCells, SurveyError> {
     let folded = fold(objects, manifest, operator, &Filter::default(), bytes_max).await?;
     let of_slot = |slot: FoldedSlot| {
         let name = slot.slot.name;
@@ -212,9 +212,9 @@ fn merge(slot: &mut FoldedSlot, own: Own, instance: u32, budget: &mut Budget) ->
     let kind = slot.slot.kind;
     for ((key, item), value) in own {
         let size = key.len() + item.len() + value.len();
-        let place = Place { key, item, instance: (kind == SlotKind::Instance).then_some(instance) };
+        let place = CellPlace { key, item, instance: (kind == SlotKind::Instance).then_some(instance) };
         match slot.cells.entry(place) {
-            Entry::Vacant(vacant) => drop(vacant.insert(Held { instance, value })),
+            Entry::Vacant(vacant) => drop(vacant.insert(CellValue { instance, value })),
             Entry::Occupied(_) if kind == SlotKind::Broadcast => budget.give_back(size),
             Entry::Occupied(other) => {
                 let (name, key) = (&slot.slot.name, other.key().key.escape_ascii());

@@ -9,7 +9,7 @@ use reprise_core::checkpoint::manifest::{
     Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, SourceState, SplitPosition,
 };
 use reprise_core::checkpoint::paths;
-use reprise_core::codec::snapshot::{Head, Scope, Writer};
+use reprise_core::codec::snapshot::{Head, SnapshotScope, Writer};
 use reprise_core::codec::{checksum, frame, record};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
@@ -49,7 +49,7 @@ impl Bench {
     }
 
     /// Stores a snapshot of the operator `o` and gives what a manifest says of it.
-    fn snapshot(&self, instance: u32, epoch: u64, scope: Scope, slots: &[(u32, &[Change<'_>])]) -> ObjectRef {
+    fn snapshot(&self, instance: u32, epoch: u64, scope: SnapshotScope, slots: &[(u32, &[Change<'_>])]) -> ObjectRef {
         let head = Head {
             job: JOB.into(),
             operator: "o".into(),
@@ -68,7 +68,7 @@ impl Bench {
         }
         let entries = writer.cells();
         let bytes = writer.finish().unwrap();
-        let path = paths::snapshot("o", Instance(instance), Epoch(epoch), Generation(1), scope == Scope::Full);
+        let path = paths::snapshot("o", Instance(instance), Epoch(epoch), Generation(1), scope == SnapshotScope::Full);
         let object = ObjectRef { path: path.clone(), scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries };
         self.put(&path, bytes);
         object
@@ -82,7 +82,7 @@ impl Bench {
         self.wait(verify(&self.store, JOB, what, &mut |_| ())).unwrap()
     }
 
-    fn cells(&self, manifest: &Manifest) -> Result<Cells, SurveyError> {
+    fn cells(&self, manifest: &Manifest) -> Result<StateCells, SurveyError> {
         self.wait(cells(&self.store, manifest, "o", STATE_BYTES_MAX))
     }
 }
@@ -112,12 +112,17 @@ fn two_checkpoints(bench: &Bench) -> (Manifest, Manifest) {
         bench.snapshot(
             0,
             1,
-            Scope::Full,
+            SnapshotScope::Full,
             &[(0, &[("a", "", Some("1")), ("b", "x", Some("2"))]), (1, &[("", "", Some("mine"))]), (2, &[("", "", Some("same"))])],
         ),
-        bench.snapshot(1, 1, Scope::Full, &[(0, &[("c", "", Some("3"))]), (1, &[("", "", Some("yours"))]), (2, &[("", "", Some("same"))])]),
+        bench.snapshot(
+            1,
+            1,
+            SnapshotScope::Full,
+            &[(0, &[("c", "", Some("3"))]), (1, &[("", "", Some("yours"))]), (2, &[("", "", Some("same"))])],
+        ),
     ];
-    let delta = bench.snapshot(0, 2, Scope::Delta, &[(0, &[("a", "", None), ("b", "x", Some("20")), ("d", "", Some("4"))])]);
+    let delta = bench.snapshot(0, 2, SnapshotScope::Delta, &[(0, &[("a", "", None), ("b", "x", Some("20")), ("d", "", Some("4"))])]);
     let [zero, one] = full;
     let first = manifest(1, vec![vec![zero.clone()], vec![one.clone()]]);
     let second = manifest(2, vec![vec![zero, delta], vec![one]]);
@@ -189,7 +194,7 @@ fn state_that_is_damaged_gives_no_cells() {
     assert!(bench.cells(&second).unwrap_err().to_string().contains("is missing"));
 
     // One key in two instances, each snapshot whole.
-    let twice = bench.snapshot(1, 3, Scope::Full, &[(0, &[("b", "x", Some("5"))])]);
+    let twice = bench.snapshot(1, 3, SnapshotScope::Full, &[(0, &[("b", "x", Some("5"))])]);
     bench.put(path, good);
     let mut both = second;
     both.operators[0].instances[1].chain = vec![twice];
@@ -240,7 +245,7 @@ fn folding_and_comparing_agree_with_plain_maps() {
             let mut change = || (random(6).to_string(), Some(random(4)).filter(|value| epoch == 1 || *value > 0).map(|v| v.to_string()));
             let texts: Vec<(String, Option<String>)> = (0..4).map(|_| change()).collect();
             let changes: Vec<Change<'_>> = texts.iter().map(|(key, value)| (key.as_str(), "", value.as_deref())).collect();
-            let scope = if epoch == 1 { Scope::Full } else { Scope::Delta };
+            let scope = if epoch == 1 { SnapshotScope::Full } else { SnapshotScope::Delta };
             chain.push(bench.snapshot(0, epoch, scope, &[(0, &changes)]));
             for (key, value) in texts {
                 match value {
@@ -251,7 +256,7 @@ fn folding_and_comparing_agree_with_plain_maps() {
             states.push((manifest(epoch, vec![chain.clone()]), model.clone()));
         }
         for (manifest, model) in &states {
-            let expected: Cells = model.iter().map(|(key, value)| cell("keyed", key, "", value)).collect();
+            let expected: StateCells = model.iter().map(|(key, value)| cell("keyed", key, "", value)).collect();
             assert_eq!(bench.cells(manifest).unwrap(), expected);
         }
         let ((first, old), (last, new)) = (&states[0], &states[states.len() - 1]);
@@ -334,7 +339,9 @@ fn a_newer_version_is_refused_and_listed() {
     }
     let catalog = bench.wait(catalog(&bench.store, JOB, 10)).unwrap();
     assert!(catalog.checkpoints[0].summary.as_ref().unwrap_err().contains("use a newer host"));
-    assert!(matches!(&bench.verify(&Verify::All).verdicts[0].1, Verdict::Unreadable(reason) if reason.contains("format version 2")));
+    assert!(
+        matches!(&bench.verify(&Verify::All).verdicts[0].1, CheckpointVerdict::Unreadable(reason) if reason.contains("format version 2"))
+    );
 }
 
 /// Adds refused rows of an operator and of a source to a manifest.
@@ -346,7 +353,7 @@ fn with_quarantine(bench: &Bench, manifest: &mut Manifest) -> [String; 2] {
         let bytes = record::encode(&rows).unwrap();
         let path = paths::quarantine(node, Instance(1), manifest.epoch, Generation(1), 0);
         let object =
-            ObjectRef { path: path.clone(), scope: Scope::Full, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries: 1 };
+            ObjectRef { path: path.clone(), scope: SnapshotScope::Full, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries: 1 };
         bench.put(&path, bytes);
         paths.push(path);
         if node == "o" {
@@ -387,7 +394,7 @@ fn every_damaged_object_is_found_and_all_that_need_it_are_named() {
             let is_snapshot = path.starts_with("snapshots/");
             assert!(bad.reason.contains(&path) && (bad.role == Role::Snapshot) == is_snapshot, "{bad:?}");
             let verdict = &found.verdicts[0].1;
-            assert!(matches!(verdict, Verdict::Bad { bad: 1, unusable, .. } if *unusable == is_snapshot), "{verdict:?}");
+            assert!(matches!(verdict, CheckpointVerdict::Bad { bad: 1, unusable, .. } if *unusable == is_snapshot), "{verdict:?}");
         }
         bench.put(&path, good);
     }
@@ -417,7 +424,7 @@ fn objects_of_others_and_wrong_counts_are_found_though_they_are_whole() {
 fn a_checkpoint_that_a_sweep_deletes_meanwhile_is_no_damage() {
     let bench = Bench::new("gone");
     let (first, second) = two_checkpoints(&bench);
-    let lost = bench.snapshot(0, 7, Scope::Full, &[]);
+    let lost = bench.snapshot(0, 7, SnapshotScope::Full, &[]);
     let mut old = first;
     old.operators[0].instances[0].chain = vec![lost.clone()];
     bench.manifest(&old);
@@ -427,7 +434,10 @@ fn a_checkpoint_that_a_sweep_deletes_meanwhile_is_no_damage() {
     let mut sweep = |_| futures::executor::block_on(store.delete(&paths::manifest(Epoch(1)))).unwrap();
     let found = bench.wait(verify(&bench.store, JOB, &Verify::All, &mut sweep)).unwrap();
     assert!(found.is_sound() && found.bad.is_empty(), "{found:?}");
-    assert_eq!(found.verdicts, [(Which::Epoch(second.epoch), Verdict::Sound { objects: 3 }), (Which::Epoch(Epoch(1)), Verdict::Gone)]);
+    assert_eq!(
+        found.verdicts,
+        [(Which::Epoch(second.epoch), CheckpointVerdict::Sound { objects: 3 }), (Which::Epoch(Epoch(1)), CheckpointVerdict::Gone)]
+    );
 }
 
 #[test]

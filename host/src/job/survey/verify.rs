@@ -10,7 +10,7 @@ use crate::job::objects;
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState};
-use reprise_core::checkpoint::quarantine::{Held, ObjectName};
+use reprise_core::checkpoint::quarantine::{ObjectName, QuarantineObject};
 use reprise_core::codec::checksum;
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub enum Verify {
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct SurveyProgress {
     /// Objects read.
     pub objects: u64,
     /// Objects to read.
@@ -40,7 +40,7 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// Each checkpoint and savepoint, newest first.
-    pub verdicts: Vec<(Which, Verdict)>,
+    pub verdicts: Vec<(Which, CheckpointVerdict)>,
     /// Objects that are not what was written, by path.
     pub bad: Vec<BadObject>,
     /// Objects read, manifests not counted. One that several checkpoints name is read once.
@@ -51,9 +51,9 @@ pub struct Verified {
     pub left_out: usize,
 }
 
-/// What became of a checkpoint.
+/// The verdict over a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CheckpointVerdict {
     /// All of its objects are as they were written.
     Sound {
         /// So many.
@@ -100,7 +100,7 @@ impl Verified {
     /// True where everything is as it was written.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.verdicts.iter().all(|(_, verdict)| matches!(verdict, Verdict::Sound { .. } | Verdict::Gone))
+        self.verdicts.iter().all(|(_, verdict)| matches!(verdict, CheckpointVerdict::Sound { .. } | CheckpointVerdict::Gone))
     }
 }
 
@@ -151,7 +151,7 @@ impl Wanted<'_> {
                 if checksum(bytes) != self.object.checksum {
                     return Err(format!("`{path}` is damaged: its checksum does not fit"));
                 }
-                let rows = Held::read(bytes).map_err(|error| format!("`{path}`: {error}"))?;
+                let rows = QuarantineObject::read(bytes).map_err(|error| format!("`{path}`: {error}"))?;
                 let is_own = |name: &ObjectName| name.node == self.node && name.instance.0 == self.instance && rows.is_named(name);
                 if !ObjectName::of_path(path).is_some_and(|name| is_own(&name)) {
                     return Err(format!("`{path}` holds rows of another node, instance or epoch: it says `{}`", rows.node()));
@@ -191,7 +191,7 @@ fn instance_of(path: &str) -> Option<u32> {
 ///
 /// # Errors
 /// [`SurveyError::NoJob`]; for one, [`SurveyError::NoCheckpoint`]; failures of the store. Damage is no error but what was found.
-pub async fn verify(store: &Store, job: &str, what: &Verify, watch: &mut dyn FnMut(Progress)) -> Result<Verified, SurveyError> {
+pub async fn verify(store: &Store, job: &str, what: &Verify, watch: &mut dyn FnMut(SurveyProgress)) -> Result<Verified, SurveyError> {
     let (manifests, left_out) = match what {
         Verify::All => every_manifest(store, job).await?,
         Verify::One(choice) => (one_manifest(store, job, choice).await?, 0),
@@ -206,7 +206,7 @@ pub async fn verify(store: &Store, job: &str, what: &Verify, watch: &mut dyn FnM
         }
     }
     let bytes_all = needed.values().fold(0u64, |sum, (wanted, _)| sum.saturating_add(wanted.object.bytes));
-    let mut progress = Progress { objects: 0, objects_all: needed.len() as u64, bytes: 0, bytes_all };
+    let mut progress = SurveyProgress { objects: 0, objects_all: needed.len() as u64, bytes: 0, bytes_all };
     let reads = futures::stream::iter(needed.values()).map(|(wanted, by)| async move {
         // A path that no store would take was not written by a host.
         let bytes = match store.get(&wanted.object.path).await {
@@ -231,7 +231,7 @@ pub async fn verify(store: &Store, job: &str, what: &Verify, watch: &mut dyn FnM
     let verdicts = verdicts(store, job, &manifests, &found).await?;
     let mut bad = Vec::new();
     for (wanted, by, reason) in found {
-        let still = |place: &&usize| !matches!(verdicts[**place].1, Verdict::Gone);
+        let still = |place: &&usize| !matches!(verdicts[**place].1, CheckpointVerdict::Gone);
         let needed_by: Vec<Which> = by.iter().filter(still).map(|place| verdicts[*place].0.clone()).collect();
         if !needed_by.is_empty() {
             bad.push(BadObject { path: wanted.object.path.clone(), role: wanted.role(), reason, needed_by });
@@ -278,18 +278,18 @@ async fn verdicts(
     job: &str,
     manifests: &Manifests,
     found: &[(&Wanted<'_>, &Vec<usize>, String)],
-) -> Result<Vec<(Which, Verdict)>, SurveyError> {
+) -> Result<Vec<(Which, CheckpointVerdict)>, SurveyError> {
     let mut verdicts = Vec::new();
     for (place, (which, manifest)) in manifests.iter().enumerate() {
         let verdict = match manifest {
-            Err(reason) => Verdict::Unreadable(reason.clone()),
+            Err(reason) => CheckpointVerdict::Unreadable(reason.clone()),
             Ok(manifest) => {
                 let objects = manifest.objects().count();
                 let mine = || found.iter().filter(|(_, by, _)| by.contains(&place));
                 match mine().count() {
-                    0 => Verdict::Sound { objects },
-                    _ if catalog::read(store, job, which).await?.is_none() => Verdict::Gone,
-                    bad => Verdict::Bad { objects, bad, unusable: mine().any(|(wanted, ..)| wanted.role() == Role::Snapshot) },
+                    0 => CheckpointVerdict::Sound { objects },
+                    _ if catalog::read(store, job, which).await?.is_none() => CheckpointVerdict::Gone,
+                    bad => CheckpointVerdict::Bad { objects, bad, unusable: mine().any(|(wanted, ..)| wanted.role() == Role::Snapshot) },
                 }
             }
         };

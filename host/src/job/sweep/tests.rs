@@ -4,7 +4,7 @@ use super::*;
 use crate::store::{CallKind, Intercept, Interference, PAGE_OBJECTS, StorageCall, StoreLimits};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{InstanceState, Manifest, ObjectRef, OperatorState};
-use reprise_core::codec::snapshot::Scope;
+use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::ids::{Digest, Instance};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ fn object(epoch: u64) -> String {
 }
 
 fn manifest(epoch: u64) -> Manifest {
-    let object = ObjectRef { scope: Scope::Full, bytes: 1, checksum: 1, entries: 1, path: object(epoch) };
+    let object = ObjectRef { scope: SnapshotScope::Full, bytes: 1, checksum: 1, entries: 1, path: object(epoch) };
     let instances = vec![InstanceState { chain: vec![object], ..InstanceState::default() }];
     Manifest {
         job: "j".into(),

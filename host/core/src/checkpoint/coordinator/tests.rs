@@ -1,8 +1,11 @@
 //! The coordinator against its invariants, under reports in random order.
 
 use super::*;
+use crate::checkpoint::chain::ChainLimits;
 use crate::checkpoint::invariants;
-use crate::ids::Instance;
+use crate::checkpoint::manifest::SplitPosition;
+use crate::codec::snapshot::SnapshotScope;
+use crate::ids::{Digest, Generation, Instance};
 use proptest::prelude::*;
 
 fn layout(workers: u32) -> Layout {
@@ -20,7 +23,13 @@ fn layout(workers: u32) -> Layout {
 }
 
 fn object(epoch: u64, full: bool) -> ObjectRef {
-    ObjectRef { path: format!("o-{epoch}"), scope: if full { Scope::Full } else { Scope::Delta }, bytes: 1, checksum: 1, entries: 1 }
+    ObjectRef {
+        path: format!("o-{epoch}"),
+        scope: if full { SnapshotScope::Full } else { SnapshotScope::Delta },
+        bytes: 1,
+        checksum: 1,
+        entries: 1,
+    }
 }
 
 fn report(node: Node, instance: u32, epoch: u64, closed: bool) -> Report {
@@ -117,7 +126,7 @@ proptest! {
         prop_assert_eq!(end.operators[0].instances.len() as u32, workers + more);
         for instance in &end.operators[0].instances {
             prop_assert_eq!(instance.chain.len() as u64, epochs);
-            prop_assert_eq!(instance.chain[0].scope, Scope::Full);
+            prop_assert_eq!(instance.chain[0].scope, SnapshotScope::Full);
         }
         invariants::check_read(&end, "j", Epoch(epochs)).unwrap();
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::checkpoint::chain::ChainLimits;
 use crate::checkpoint::coordinator::{self, Content, Layout, Node, OperatorLayout};
 use crate::checkpoint::invariants;
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use crate::ids::Digest;
 
 fn layout(length_max: u32) -> Layout {
@@ -21,18 +21,18 @@ fn layout(length_max: u32) -> Layout {
     }
 }
 
-fn tenure(length_max: u32) -> FencedCommitter {
+fn committer(length_max: u32) -> FencedCommitter {
     let taken = coordinator::beginning(layout(length_max), Epoch(1));
     FencedCommitter::new(Coordinator::new(layout(length_max), Epoch(2), Some(&taken)), taken)
 }
 
-fn object(epoch: u64, scope: Scope) -> ObjectRef {
+fn object(epoch: u64, scope: SnapshotScope) -> ObjectRef {
     ObjectRef { path: format!("o{epoch}"), scope, bytes: 10, checksum: 0, entries: 1 }
 }
 
 /// Reports an epoch for all three participants; gives the actions of the last report.
-fn report(tenure: &mut FencedCommitter, epoch: u64, closed: bool) -> Vec<FencedAction> {
-    let scope = if epoch == 2 { Scope::Full } else { Scope::Delta };
+fn report(committer: &mut FencedCommitter, epoch: u64, closed: bool) -> Vec<FencedAction> {
+    let scope = if epoch == 2 { SnapshotScope::Full } else { SnapshotScope::Delta };
     let staged = StagedRef { epoch: Epoch(epoch), token: format!("t{epoch}"), rows: 1, bytes: 1 };
     let contents = [
         (Node::Source(0), Content::Source { splits: vec![], rows: 1, rejected: 0, quarantine: vec![], ended: closed }),
@@ -45,7 +45,7 @@ fn report(tenure: &mut FencedCommitter, epoch: u64, closed: bool) -> Vec<FencedA
     let mut actions = Vec::new();
     for (node, content) in contents {
         let from = Participant { node, instance: 0 };
-        actions = tenure.step(FencedEvent::Reported(Report { from, epoch: Epoch(epoch), closed, content })).unwrap();
+        actions = committer.step(FencedEvent::Reported(Report { from, epoch: Epoch(epoch), closed, content })).unwrap();
     }
     actions
 }
@@ -53,58 +53,58 @@ fn report(tenure: &mut FencedCommitter, epoch: u64, closed: bool) -> Vec<FencedA
 const NONE_NEWER: FencedEvent = FencedEvent::Newest(Generation(7));
 
 /// Stores and publishes the manifest that is under way; gives the actions of both.
-fn store(tenure: &mut FencedCommitter) -> Vec<FencedAction> {
-    let created = tenure.step(NONE_NEWER).unwrap();
+fn store(committer: &mut FencedCommitter) -> Vec<FencedAction> {
+    let created = committer.step(NONE_NEWER).unwrap();
     assert!(matches!(&created[..], [FencedAction::Create(_)]), "{created:?}");
-    assert_eq!(tenure.step(FencedEvent::Created(true)).unwrap(), [FencedAction::Look]);
-    let mut actions = tenure.step(NONE_NEWER).unwrap();
+    assert_eq!(committer.step(FencedEvent::Created(true)).unwrap(), [FencedAction::Look]);
+    let mut actions = committer.step(NONE_NEWER).unwrap();
     let Some(FencedAction::Publish { manifest, .. }) = actions.first().cloned() else { panic!("{actions:?}") };
-    actions.extend(tenure.step(FencedEvent::Published(manifest.epoch)).unwrap());
+    actions.extend(committer.step(FencedEvent::Published(manifest.epoch)).unwrap());
     actions
 }
 
 #[test]
 fn a_manifest_is_created_between_two_looks() {
-    let mut tenure = tenure(16);
-    assert_eq!(report(&mut tenure, 2, false), [FencedAction::Look]);
-    let actions = store(&mut tenure);
+    let mut committer = committer(16);
+    assert_eq!(report(&mut committer, 2, false), [FencedAction::Look]);
+    let actions = store(&mut committer);
     assert!(actions.contains(&FencedAction::Completed(Epoch(2))));
 }
 
 #[test]
-fn a_newer_claim_before_the_create_ends_the_tenure_without_it() {
-    let mut tenure = tenure(16);
-    report(&mut tenure, 2, false);
-    assert_eq!(tenure.step(FencedEvent::Newest(Generation(8))), Err(CommitterError::Fenced { theirs: Generation(8) }));
+fn a_newer_claim_before_the_create_ends_the_run_without_it() {
+    let mut committer = committer(16);
+    report(&mut committer, 2, false);
+    assert_eq!(committer.step(FencedEvent::Newest(Generation(8))), Err(CommitterError::Fenced { theirs: Generation(8) }));
 }
 
 #[test]
-fn a_newer_claim_after_the_create_ends_the_tenure_before_it_publishes() {
-    let mut tenure = tenure(16);
-    report(&mut tenure, 2, false);
-    tenure.step(NONE_NEWER).unwrap();
-    tenure.step(FencedEvent::Created(true)).unwrap();
-    assert_eq!(tenure.step(FencedEvent::Newest(Generation(8))), Err(CommitterError::Fenced { theirs: Generation(8) }));
+fn a_newer_claim_after_the_create_ends_the_run_before_it_publishes() {
+    let mut committer = committer(16);
+    report(&mut committer, 2, false);
+    committer.step(NONE_NEWER).unwrap();
+    committer.step(FencedEvent::Created(true)).unwrap();
+    assert_eq!(committer.step(FencedEvent::Newest(Generation(8))), Err(CommitterError::Fenced { theirs: Generation(8) }));
 }
 
 #[test]
-fn a_place_that_is_taken_ends_the_tenure() {
-    let mut tenure = tenure(16);
-    report(&mut tenure, 2, false);
-    tenure.step(NONE_NEWER).unwrap();
-    assert_eq!(tenure.step(FencedEvent::Created(false)), Err(CommitterError::Overtaken { epoch: Epoch(2) }));
+fn a_place_that_is_taken_ends_the_run() {
+    let mut committer = committer(16);
+    report(&mut committer, 2, false);
+    committer.step(NONE_NEWER).unwrap();
+    assert_eq!(committer.step(FencedEvent::Created(false)), Err(CommitterError::Overtaken { epoch: Epoch(2) }));
 }
 
 #[test]
 fn a_savepoint_waits_for_its_epoch_and_has_nothing_left_to_publish() {
-    let mut tenure = tenure(16);
-    assert_eq!(tenure.step(FencedEvent::Asked { name: "later".into(), epoch: Epoch(3) }).unwrap(), []);
-    let now = tenure.step(FencedEvent::Asked { name: "now".into(), epoch: Epoch(1) }).unwrap();
+    let mut committer = committer(16);
+    assert_eq!(committer.step(FencedEvent::Asked { name: "later".into(), epoch: Epoch(3) }).unwrap(), []);
+    let now = committer.step(FencedEvent::Asked { name: "now".into(), epoch: Epoch(1) }).unwrap();
     assert!(matches!(&now[..], [FencedAction::Save { name, manifest }] if name == "now" && manifest.epoch == Epoch(1)));
-    report(&mut tenure, 2, false);
-    assert!(!store(&mut tenure).iter().any(|action| matches!(action, FencedAction::Save { .. })));
-    report(&mut tenure, 3, false);
-    let actions = store(&mut tenure);
+    report(&mut committer, 2, false);
+    assert!(!store(&mut committer).iter().any(|action| matches!(action, FencedAction::Save { .. })));
+    report(&mut committer, 3, false);
+    let actions = store(&mut committer);
     let saved = actions.iter().find_map(|action| match action {
         FencedAction::Save { name, manifest } => Some((name.as_str(), manifest)),
         _ => None,
@@ -116,10 +116,10 @@ fn a_savepoint_waits_for_its_epoch_and_has_nothing_left_to_publish() {
 
 #[test]
 fn a_savepoint_that_waits_at_the_end_is_kept_before_the_run_is_done() {
-    let mut tenure = tenure(16);
-    tenure.step(FencedEvent::Asked { name: "last".into(), epoch: Epoch(99) }).unwrap();
-    report(&mut tenure, 2, true);
-    let actions = store(&mut tenure);
+    let mut committer = committer(16);
+    committer.step(FencedEvent::Asked { name: "last".into(), epoch: Epoch(99) }).unwrap();
+    report(&mut committer, 2, true);
+    let actions = store(&mut committer);
     let save = actions.iter().position(|action| matches!(action, FencedAction::Save { .. })).expect("it is kept");
     let done = actions.iter().position(|action| matches!(action, FencedAction::Done { finished: true })).expect("all have closed");
     assert!(save < done);
@@ -127,11 +127,11 @@ fn a_savepoint_that_waits_at_the_end_is_kept_before_the_run_is_done() {
 
 #[test]
 fn a_chain_that_is_long_is_compacted_once_and_named_in_the_next_manifest() {
-    let mut tenure = tenure(2);
+    let mut committer = committer(2);
     let mut asked = None;
     for epoch in 2..=5 {
-        report(&mut tenure, epoch, false);
-        for action in store(&mut tenure) {
+        report(&mut committer, epoch, false);
+        for action in store(&mut committer) {
             if let FencedAction::Compact { at, epoch, chain, .. } = action {
                 assert!(asked.replace((at, epoch, chain)).is_none(), "asked for once while it is under way");
             }
@@ -139,10 +139,10 @@ fn a_chain_that_is_long_is_compacted_once_and_named_in_the_next_manifest() {
     }
     let (at, epoch, chain) = asked.expect("two deltas are due");
     assert_eq!((epoch, chain.len()), (Epoch(4), 3));
-    let object = ObjectRef { path: "compacted".into(), ..object(4, Scope::Full) };
-    tenure.step(FencedEvent::Compacted { at, last: chain[2].path.clone(), object }).unwrap();
-    report(&mut tenure, 6, false);
-    let created = tenure.step(NONE_NEWER).unwrap();
+    let object = ObjectRef { path: "compacted".into(), ..object(4, SnapshotScope::Full) };
+    committer.step(FencedEvent::Compacted { at, last: chain[2].path.clone(), object }).unwrap();
+    report(&mut committer, 6, false);
+    let created = committer.step(NONE_NEWER).unwrap();
     let [FencedAction::Create(manifest)] = &created[..] else { panic!("{created:?}") };
     let names: Vec<&str> = manifest.operators[0].instances[0].chain.iter().map(|link| link.path.as_str()).collect();
     assert_eq!(names, ["compacted", "o5", "o6"]);
@@ -151,33 +151,33 @@ fn a_chain_that_is_long_is_compacted_once_and_named_in_the_next_manifest() {
 
 #[test]
 fn a_damaged_chain_is_replaced_by_a_full_snapshot_and_a_late_compaction_of_it_is_passed_over() {
-    let mut tenure = tenure(1);
-    report(&mut tenure, 2, false);
-    store(&mut tenure);
-    report(&mut tenure, 3, false);
-    let at = store(&mut tenure).into_iter().find_map(|action| match action {
+    let mut committer = committer(1);
+    report(&mut committer, 2, false);
+    store(&mut committer);
+    report(&mut committer, 3, false);
+    let at = store(&mut committer).into_iter().find_map(|action| match action {
         FencedAction::Compact { at, .. } => Some(at),
         _ => None,
     });
     let at = at.expect("one delta is due");
-    assert_eq!(tenure.step(FencedEvent::NotCompacted { at, damaged: true }).unwrap(), [FencedAction::AskFull(at)]);
-    let stray = FencedEvent::Compacted { at, last: "another chain's".into(), object: object(3, Scope::Full) };
-    tenure.step(stray).unwrap();
-    report(&mut tenure, 4, false);
-    let created = tenure.step(NONE_NEWER).unwrap();
+    assert_eq!(committer.step(FencedEvent::NotCompacted { at, damaged: true }).unwrap(), [FencedAction::AskFull(at)]);
+    let stray = FencedEvent::Compacted { at, last: "another chain's".into(), object: object(3, SnapshotScope::Full) };
+    committer.step(stray).unwrap();
+    report(&mut committer, 4, false);
+    let created = committer.step(NONE_NEWER).unwrap();
     assert!(matches!(&created[..], [FencedAction::Create(m)] if m.operators[0].instances[0].chain.len() == 3));
 }
 
 #[test]
 fn checkpoints_wait_for_a_compaction_that_lags_too_far_behind() {
-    let mut tenure = tenure(1);
+    let mut committer = committer(1);
     let mut at = None;
     let mut epoch = 2;
     loop {
-        if report(&mut tenure, epoch, false).is_empty() {
+        if report(&mut committer, epoch, false).is_empty() {
             break;
         }
-        at = at.or(store(&mut tenure).into_iter().find_map(|action| match action {
+        at = at.or(store(&mut committer).into_iter().find_map(|action| match action {
             FencedAction::Compact { at, epoch, chain, .. } => Some((at, epoch, chain)),
             _ => None,
         }));
@@ -185,17 +185,18 @@ fn checkpoints_wait_for_a_compaction_that_lags_too_far_behind() {
         assert!(epoch < 50, "nothing ever waits");
     }
     let (at, _, chain) = at.expect("a chain was due");
-    let object = ObjectRef { path: "compacted".into(), ..object(3, Scope::Full) };
-    let actions = tenure.step(FencedEvent::Compacted { at, last: chain.last().unwrap().path.clone(), object }).unwrap();
+    let object = ObjectRef { path: "compacted".into(), ..object(3, SnapshotScope::Full) };
+    let actions = committer.step(FencedEvent::Compacted { at, last: chain.last().unwrap().path.clone(), object }).unwrap();
     assert_eq!(actions, [FencedAction::Look], "and go on once it is done");
 }
 
 #[test]
 fn a_chain_that_an_earlier_run_left_too_long_is_compacted_at_the_start() {
     let mut base = coordinator::beginning(layout(2), Epoch(9));
-    base.operators[0].instances[0].chain = vec![object(2, Scope::Full), object(3, Scope::Delta), object(4, Scope::Delta)];
-    let mut tenure = FencedCommitter::new(Coordinator::new(layout(2), Epoch(10), Some(&base)), base.clone());
-    let actions = tenure.begin();
+    base.operators[0].instances[0].chain =
+        vec![object(2, SnapshotScope::Full), object(3, SnapshotScope::Delta), object(4, SnapshotScope::Delta)];
+    let mut committer = FencedCommitter::new(Coordinator::new(layout(2), Epoch(10), Some(&base)), base.clone());
+    let actions = committer.begin();
     assert!(matches!(&actions[..], [FencedAction::Compact { epoch: Epoch(9), chain, .. }] if chain.len() == 3), "{actions:?}");
     let mut more = layout(2);
     more.operators[0].instances = 2;
@@ -205,14 +206,14 @@ fn a_chain_that_an_earlier_run_left_too_long_is_compacted_at_the_start() {
 
 #[test]
 fn output_that_is_published_while_the_next_manifest_is_stored_makes_a_savepoint_ripe() {
-    let mut tenure = tenure(16);
+    let mut committer = committer(16);
     for epoch in [2, 3] {
-        report(&mut tenure, epoch, false);
-        tenure.step(NONE_NEWER).unwrap();
-        tenure.step(FencedEvent::Created(true)).unwrap();
-        tenure.step(NONE_NEWER).unwrap();
+        report(&mut committer, epoch, false);
+        committer.step(NONE_NEWER).unwrap();
+        committer.step(FencedEvent::Created(true)).unwrap();
+        committer.step(NONE_NEWER).unwrap();
     }
-    tenure.step(FencedEvent::Published(Epoch(2))).unwrap();
-    let actions = tenure.step(FencedEvent::Asked { name: "now".into(), epoch: Epoch(2) }).unwrap();
+    committer.step(FencedEvent::Published(Epoch(2))).unwrap();
+    let actions = committer.step(FencedEvent::Asked { name: "now".into(), epoch: Epoch(2) }).unwrap();
     assert!(matches!(&actions[..], [FencedAction::Save { manifest, .. }] if manifest.epoch == Epoch(2)), "{actions:?}");
 }

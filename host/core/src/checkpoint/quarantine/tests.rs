@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::checkpoint::manifest::{InstanceState, ObjectRef, OperatorState};
-use crate::codec::snapshot::Scope;
+use crate::codec::snapshot::SnapshotScope;
 use crate::ids::Digest;
 
 fn name(epoch: u64, generation: u64) -> ObjectName {
@@ -51,7 +51,7 @@ fn no_node_of_a_topology_is_called_like_a_source_that_sends_again() {
 }
 
 fn manifest(epoch: u64, parent: Option<u64>, named: &[&ObjectName]) -> Manifest {
-    let object = |name: &&ObjectName| ObjectRef { path: name.path(), scope: Scope::Full, bytes: 1, checksum: 1, entries: 1 };
+    let object = |name: &&ObjectName| ObjectRef { path: name.path(), scope: SnapshotScope::Full, bytes: 1, checksum: 1, entries: 1 };
     let instance = InstanceState { quarantine: named.iter().map(object).collect(), ..InstanceState::default() };
     let operator = OperatorState { name: "count".into(), component: Digest([0; 32]), slots: vec![], instances: vec![instance] };
     Manifest {
@@ -93,11 +93,11 @@ fn an_object_is_read_by_the_kind_of_its_frame() {
     let refused = Quarantine { node: node.clone(), instance, epoch, rows: vec![row] };
     let mut failed = FaultedRows { node, instance, epoch, component: Digest([0; 32]), line: 1, rows: vec![faulted] };
     let (first, second) = (record::encode(&refused).unwrap(), record::encode(&failed).unwrap());
-    let (first, second) = (Held::read(&first).unwrap(), Held::read(&second).unwrap());
+    let (first, second) = (QuarantineObject::read(&first).unwrap(), QuarantineObject::read(&second).unwrap());
     assert!(first.is_named(&name(41, 9)) && !first.is_named(&name(42, 9)));
     assert_eq!((first.len(), first.row(0).map(|r| r.input), first.fault(0)), (1, Some(2), None));
     assert_eq!((second.len(), second.row(0).map(|r| r.time), second.row(1)), (1, Some(5), None));
     assert!(second.fault(0).is_some());
     failed.rows[0].kind = "k".repeat(33);
-    assert!(Held::read(&record::encode(&failed).unwrap()).is_err(), "a limit is passed");
+    assert!(QuarantineObject::read(&record::encode(&failed).unwrap()).is_err(), "a limit is passed");
 }

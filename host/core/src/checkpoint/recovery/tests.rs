@@ -35,7 +35,7 @@ fn all(manifests: &[Manifest]) -> RecoveryAnswer {
 fn play(from: RecoverFrom, before: Option<u64>, answers: Vec<RecoveryAnswer>) -> RecoveryStep {
     let (mut opening, mut turn) = JobRecovery::new(from, beginning(), before.map(Generation), LAST);
     for answer in answers {
-        assert!(matches!(turn, RecoveryStep::RecoveryRequest(_)), "{turn:?} comes before {answer:?}");
+        assert!(matches!(turn, RecoveryStep::Ask(_)), "{turn:?} comes before {answer:?}");
         turn = opening.step(answer);
     }
     turn
@@ -137,7 +137,7 @@ fn a_restart_never_takes_the_job_back_from_a_successor() {
     assert_eq!(play(RecoverFrom::Newest, Some(3), vec![claims(3), RecoveryAnswer::Claim(false)]), fenced(4));
     assert!(matches!(
         play(RecoverFrom::Newest, Some(3), vec![claims(3), RecoveryAnswer::Claim(true)]),
-        RecoveryStep::RecoveryRequest(RecoveryRequest::Manifests)
+        RecoveryStep::Ask(RecoveryRequest::Manifests)
     ));
 }
 
@@ -165,7 +165,7 @@ fn a_finished_checkpoint_that_others_follow_is_taken_over() {
     let damaged = || RecoveryAnswer::Verify(Err("damaged".into()));
     let back = [start(), vec![damaged(), damaged(), RecoveryAnswer::Verify(Ok(())), claims(1)]].concat();
     for turn in [asked, saved, play(RecoverFrom::Newest, None, back)] {
-        let RecoveryStep::RecoveryRequest(RecoveryRequest::Create(taken)) = turn else { panic!("{turn:?}") };
+        let RecoveryStep::Ask(RecoveryRequest::Create(taken)) = turn else { panic!("{turn:?}") };
         assert_eq!((taken.epoch, taken.covered(), taken.finished), (Epoch(7), Some(Epoch(4)), false));
     }
     let alone = [claims(0), RecoveryAnswer::Claim(true), all(&[finished()])];
@@ -216,10 +216,7 @@ fn a_checkpoint_of_a_history_that_was_given_up_is_refused() {
         );
     }
     for epoch in [4, 7, 8] {
-        assert_eq!(
-            play(RecoverFrom::Epoch(Epoch(epoch)), None, start()),
-            RecoveryStep::RecoveryRequest(RecoveryRequest::Verify(Epoch(epoch)))
-        );
+        assert_eq!(play(RecoverFrom::Epoch(Epoch(epoch)), None, start()), RecoveryStep::Ask(RecoveryRequest::Verify(Epoch(epoch))));
     }
     let savepoint = |epoch| RecoverFrom::Savepoint(Box::new(manifest(epoch, Some(epoch - 1))));
     for epoch in [5, 6] {
@@ -232,7 +229,7 @@ fn a_checkpoint_of_a_history_that_was_given_up_is_refused() {
     // What is older than the oldest manifest, and what took over from a checkpoint that is in the line.
     let taken = RecoverFrom::Savepoint(Box::new(Manifest { taken_over: true, ..manifest(5, Some(4)) }));
     for from in [savepoint(2), savepoint(7), taken] {
-        assert_eq!(play(from, None, start()), RecoveryStep::RecoveryRequest(RecoveryRequest::Claims));
+        assert_eq!(play(from, None, start()), RecoveryStep::Ask(RecoveryRequest::Claims));
     }
 }
 
@@ -248,7 +245,7 @@ fn an_older_checkpoint_that_was_asked_for_is_the_only_one_that_will_do() {
     let found = || all(&[manifest(4, None), manifest(5, Some(4)), manifest(6, Some(5))]);
     let start = || vec![claims(0), RecoveryAnswer::Claim(true), found()];
     let turn = play(RecoverFrom::Epoch(Epoch(5)), None, [start(), vec![RecoveryAnswer::Verify(Ok(())), claims(1)]].concat());
-    let RecoveryStep::RecoveryRequest(RecoveryRequest::Create(taken)) = turn else { panic!("{turn:?}") };
+    let RecoveryStep::Ask(RecoveryRequest::Create(taken)) = turn else { panic!("{turn:?}") };
     assert_eq!((taken.epoch, taken.parent), (Epoch(7), Some(Epoch(5))));
     let turn = play(RecoverFrom::Epoch(Epoch(5)), None, [start(), vec![RecoveryAnswer::Verify(Err("damaged".into())), claims(1)]].concat());
     assert_eq!(turn, RecoveryStep::Refused(RecoveryRefusal::NoCheckpoint(vec![(Epoch(5), "damaged".into())])));
@@ -262,15 +259,11 @@ fn a_savepoint_goes_on_past_every_number_that_is_taken_here_or_there() {
     let here = |epoch| play(save(epoch), None, vec![claims(0), RecoveryAnswer::Claim(true), all(&[manifest(8, Some(5))]), claims(4)]);
     assert_eq!(
         play(save(5), None, vec![claims(0)]),
-        RecoveryStep::RecoveryRequest(RecoveryRequest::Claim(Generation(4))),
+        RecoveryStep::Ask(RecoveryRequest::Claim(Generation(4))),
         "past the generation that left its snapshots"
     );
-    assert!(
-        matches!(here(5), RecoveryStep::RecoveryRequest(RecoveryRequest::Create(m)) if m.epoch == Epoch(9) && m.covered() == Some(Epoch(5)))
-    );
-    assert!(
-        matches!(here(20), RecoveryStep::RecoveryRequest(RecoveryRequest::Create(m)) if m.epoch == Epoch(21) && m.covered() == Some(Epoch(20)))
-    );
+    assert!(matches!(here(5), RecoveryStep::Ask(RecoveryRequest::Create(m)) if m.epoch == Epoch(9) && m.covered() == Some(Epoch(5))));
+    assert!(matches!(here(20), RecoveryStep::Ask(RecoveryRequest::Create(m)) if m.epoch == Epoch(21) && m.covered() == Some(Epoch(20))));
 }
 
 #[test]
@@ -278,28 +271,18 @@ fn a_generation_whose_claim_was_lost_is_not_claimed_again() {
     let of = |generation| Manifest { generation: Generation(generation), ..manifest(4, None) };
     let found =
         |generation| vec![claims(2), RecoveryAnswer::Claim(true), all(&[of(generation)]), RecoveryAnswer::Verify(Ok(())), claims(3)];
-    assert!(matches!(play(RecoverFrom::Newest, None, found(2)), RecoveryStep::RecoveryRequest(RecoveryRequest::Create(_))));
+    assert!(matches!(play(RecoverFrom::Newest, None, found(2)), RecoveryStep::Ask(RecoveryRequest::Create(_))));
     for lost in [3, 7] {
-        assert_eq!(
-            play(RecoverFrom::Newest, None, found(lost)),
-            RecoveryStep::RecoveryRequest(RecoveryRequest::Claim(Generation(lost + 1)))
-        );
+        assert_eq!(play(RecoverFrom::Newest, None, found(lost)), RecoveryStep::Ask(RecoveryRequest::Claim(Generation(lost + 1))));
         let replaced = RecoveryStep::Refused(RecoveryRefusal::Fenced { ours: Generation(2), theirs: Generation(lost) });
         assert_eq!(play(RecoverFrom::Newest, Some(2), found(lost)), replaced, "it does not take the job back");
     }
     let again = vec![RecoveryAnswer::Claim(true), all(&[of(7)]), RecoveryAnswer::Verify(Ok(())), claims(8)];
     let turn = play(RecoverFrom::Newest, None, [found(7), again].concat());
-    assert!(
-        matches!(&turn, RecoveryStep::RecoveryRequest(RecoveryRequest::Create(taken)) if taken.generation == Generation(8)),
-        "{turn:?}"
-    );
+    assert!(matches!(&turn, RecoveryStep::Ask(RecoveryRequest::Create(taken)) if taken.generation == Generation(8)), "{turn:?}");
     let alone = RecoverFrom::Savepoint(Box::new(of(1)));
     let turn = play(alone, None, vec![claims(0)]);
-    assert_eq!(
-        turn,
-        RecoveryStep::RecoveryRequest(RecoveryRequest::Claim(Generation(2))),
-        "a savepoint in a copy of the store that has no claims"
-    );
+    assert_eq!(turn, RecoveryStep::Ask(RecoveryRequest::Claim(Generation(2))), "a savepoint in a copy of the store that has no claims");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::connect::error::MAKE_FOLDER;
 use crate::connect::holding::{Holding, Note, Tenant, next_note};
 use crate::connect::sink::disk::{length, names, read, remove, replace, sync_folder, touch};
 use crate::connect::{ConnectError, Recovery, Staged};
-use reprise_core::checkpoint::expiry::{Kept, expired};
+use reprise_core::checkpoint::expiry::{KeptObject, expired};
 use reprise_core::topology::TakenBack;
 use std::fs;
 use std::io::ErrorKind;
@@ -179,7 +179,7 @@ impl Folders {
             // One that vanishes meanwhile is gone all the same.
             let Ok(metadata) = fs::symlink_metadata(self.taken_back.join(&name)) else { continue };
             let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-            files.push(Kept { written_ms: millis(since), path: name, size_bytes: metadata.len() });
+            files.push(KeptObject { written_ms: millis(since), path: name, size_bytes: metadata.len() });
         }
         let gone = expired(files, now_ms, (millis(limits.keep), limits.bytes_max), |_| false);
         gone.iter().try_for_each(|file| remove(&self.taken_back.join(&file.path)))?;

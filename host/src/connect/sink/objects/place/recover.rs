@@ -7,7 +7,7 @@ use crate::connect::{ConnectError, Recovery};
 use crate::store::{Copied, Created, Entry};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use reprise_core::checkpoint::expiry::{Kept, expired};
+use reprise_core::checkpoint::expiry::{KeptObject, expired};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks at the notes of a place while one's own is made.
@@ -144,7 +144,7 @@ impl Place {
         // By their epochs, and none is too old.
         let kept = |entry: Entry| {
             let of = i64::try_from(epoch(&entry.path)?).unwrap_or(i64::MAX);
-            Some(Kept { written_ms: of, path: entry.path, size_bytes: entry.size_bytes })
+            Some(KeptObject { written_ms: of, path: entry.path, size_bytes: entry.size_bytes })
         };
         let over = expired(listed.into_iter().filter_map(kept).collect(), 0, (i64::MAX, bytes_max), |_| false);
         let count = over.len() as u64;

@@ -1,7 +1,7 @@
 //! Taking up again: the state of a checkpoint, instance by instance.
 
 use super::error::Error;
-use super::opening::Checkpoint;
+use super::recovery::LoadedCheckpoint;
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::manifest::{InstanceState, OperatorState};
 use reprise_core::description::{Description, Slot, SlotKind};
@@ -9,7 +9,7 @@ use reprise_core::ids::Epoch;
 use reprise_core::keying;
 use reprise_core::operator::{Restored, VersionedChunk};
 
-impl Checkpoint {
+impl LoadedCheckpoint {
     /// The state of every instance of one operator, for so many instances of a component that describes itself so. Takes the chunks
     /// out of the checkpoint.
     pub fn state_of(&mut self, operator: &str, description: &Description, instances: u32) -> Result<Vec<Restored>, Error> {

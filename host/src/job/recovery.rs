@@ -1,4 +1,4 @@
-//! Carries out an opening ([`reprise_core::checkpoint::recovery`]): what it asks of the store, one question after another.
+//! Carries out a recovery ([`reprise_core::checkpoint::recovery`]): what it asks of the store, one question after another.
 
 use super::error::Error;
 use super::objects::{read_manifest, read_manifest_at, verify};
@@ -21,9 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Objects that are read at the same time.
 const READS_AT_ONCE: usize = 8;
 
-/// Which checkpoint a run begins with, as whoever starts it says.
+/// Which checkpoint a run begins with, as its user says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
+pub enum StartFrom {
     /// That of an epoch. Later ones are given up.
     Epoch(Epoch),
     /// A savepoint, by its name. Checkpoints after it are given up.
@@ -31,7 +31,7 @@ pub enum Start {
 }
 
 /// A checkpoint that was read whole.
-pub(super) struct Checkpoint {
+pub(super) struct LoadedCheckpoint {
     /// Its manifest.
     pub manifest: Manifest,
     /// The chunks of every snapshot object, by path.
@@ -42,15 +42,15 @@ pub(super) struct Checkpoint {
 pub(super) type Chunks = BTreeMap<String, Vec<Chunk>>;
 
 /// A job that was taken up.
-pub(super) struct Opened {
+pub(super) struct RecoveredRun {
     /// What was found and written.
     pub up: RecoveredJob,
     /// The base with its state.
-    pub checkpoint: Option<Checkpoint>,
+    pub checkpoint: Option<LoadedCheckpoint>,
 }
 
 /// Who opens, and with what.
-pub(super) struct Opener<'a> {
+pub(super) struct RecoveryDriver<'a> {
     pub store: &'a Store,
     pub job: &'a str,
     pub clock: &'a Clock,
@@ -70,14 +70,14 @@ pub(super) fn failed(doing: &'static str) -> impl Fn(StoreError) -> Error {
     move |error| Error::Store { doing, error }
 }
 
-impl Opener<'_> {
+impl RecoveryDriver<'_> {
     /// Claims the job and takes it up. `beginning`: what a new job begins with.
-    pub async fn open(&self, start: Option<&Start>, beginning: Manifest) -> Result<Opened, Error> {
+    pub async fn open(&self, start: Option<&StartFrom>, beginning: Manifest) -> Result<RecoveredRun, Error> {
         let mut chunks = None;
         let from = match start {
             None => RecoverFrom::Newest,
-            Some(Start::Epoch(epoch)) => RecoverFrom::Epoch(*epoch),
-            Some(Start::Savepoint(name)) => {
+            Some(StartFrom::Epoch(epoch)) => RecoverFrom::Epoch(*epoch),
+            Some(StartFrom::Savepoint(name)) => {
                 let mut checkpoint = read_savepoint(self.store, self.job, name).await?;
                 let left = self.store.list(paths::SNAPSHOTS).await.map_err(failed("list snapshots"))?;
                 let newest = left.iter().filter_map(|entry| paths::snapshot_origin(&entry.path)).map(|(_, generation)| generation).max();
@@ -88,20 +88,20 @@ impl Opener<'_> {
         };
         let writer = beginning.writer;
         let before = Some(Generation(self.own.load(Ordering::Acquire))).filter(|own| own.0 > 0);
-        let (mut opening, mut turn) = JobRecovery::new(from, beginning, before, self.epoch_max);
+        let (mut recovery, mut turn) = JobRecovery::new(from, beginning, before, self.epoch_max);
         if self.reopens {
-            opening.reopen();
+            recovery.reopen();
         }
-        opening.begin_after(self.after);
+        recovery.begin_after(self.after);
         let mut manifests = BTreeMap::new();
         loop {
             let ask = match turn {
-                RecoveryStep::RecoveryRequest(ask) => ask,
+                RecoveryStep::Ask(ask) => ask,
                 RecoveryStep::Refused(refusal) => return Err(self.refused(refusal)),
                 RecoveryStep::RecoveredJob(up) => {
                     let manifest = up.base.clone();
-                    let checkpoint = manifest.map(|manifest| Checkpoint { manifest, chunks: chunks.take().unwrap_or_default() });
-                    return Ok(Opened { up: *up, checkpoint });
+                    let checkpoint = manifest.map(|manifest| LoadedCheckpoint { manifest, chunks: chunks.take().unwrap_or_default() });
+                    return Ok(RecoveredRun { up: *up, checkpoint });
                 }
             };
             let answer = match ask {
@@ -120,7 +120,7 @@ impl Opener<'_> {
                     RecoveryAnswer::Create(put_manifest(self.store, &manifest).await?)
                 }
             };
-            turn = opening.step(answer);
+            turn = recovery.step(answer);
         }
     }
 
@@ -151,7 +151,7 @@ impl Opener<'_> {
     }
 }
 
-/// The newest generation that anybody claimed; 0 where nobody did.
+/// The newest generation that was claimed; 0 where none was.
 pub(super) async fn newest_generation(objects: &Store) -> Result<Generation, StoreError> {
     let mut newest = Generation(0);
     for Entry { path, .. } in objects.list(paths::GENERATIONS).await? {
@@ -205,7 +205,7 @@ pub(super) async fn savepoints(objects: &Store, job: &str) -> Result<BTreeMap<St
         let read = match read_manifest_at(objects, job, &entry.path, None).await {
             Ok(Some(read)) => read,
             Ok(None) => continue,
-            // Whoever wants it needs the newer host; nobody else does.
+            // Only a run that begins with it needs the newer host.
             Err(Error::Newer { error, .. }) => Err(format!("`{}`: {error}", entry.path)),
             Err(error) => return Err(error),
         };
@@ -214,14 +214,14 @@ pub(super) async fn savepoints(objects: &Store, job: &str) -> Result<BTreeMap<St
     Ok(found)
 }
 
-async fn read_savepoint(objects: &Store, job: &str, name: &str) -> Result<Checkpoint, Error> {
+async fn read_savepoint(objects: &Store, job: &str, name: &str) -> Result<LoadedCheckpoint, Error> {
     let none = |reason: String| Error::NoCheckpoint { reasons: format!("\n  savepoint `{name}`: {reason}") };
     let path = paths::savepoint(name).ok_or_else(|| none("no savepoint can have this name".to_owned()))?;
     let read = read_manifest_at(objects, job, &path, None).await?;
     let manifest = read.ok_or_else(|| none(format!("`{path}` does not exist")))?.map_err(none)?;
     let none = |reason: String| Error::NoCheckpoint { reasons: format!("\n  savepoint `{name}`: {reason}") };
     let chunks = read_snapshots(objects, job, &manifest).await?.map_err(none)?;
-    Ok(Checkpoint { manifest, chunks })
+    Ok(LoadedCheckpoint { manifest, chunks })
 }
 
 /// Reads and verifies every snapshot that a manifest needs; what is wrong is told as text.

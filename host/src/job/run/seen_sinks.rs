@@ -4,7 +4,7 @@ use crate::connect::Recovery;
 use reprise_core::ids::{Epoch, Generation, Life};
 
 /// What was seen of the places of all sinks before the job was claimed.
-pub(super) struct Look {
+pub(super) struct SeenSinks {
     /// The run begins after this epoch: there is output up to it that does not count.
     pub after: Epoch,
     pub life: Life,
@@ -14,7 +14,7 @@ pub(super) struct Look {
     pub now_ms: i64,
 }
 
-impl Look {
+impl SeenSinks {
     /// How sinks recover for a run that took over with a manifest of the epoch `taken`. What is adopted is set for each.
     pub fn recovery(&self, recovered: Option<Epoch>, taken: Epoch, generation: Generation) -> Recovery {
         let Self { life, writer, now_ms, .. } = *self;

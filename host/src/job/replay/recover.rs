@@ -1,10 +1,10 @@
 //! At the start of an attempt: what is still to be sent again, and what the manifests to come need not remember any more.
 
-use super::book::{self, Book, Request};
-use super::reader::{Piece, Reader, position};
+use super::ledger::{self, QuarantineLedger, ReplayRequest};
+use super::reader::{ReplayReader, ReplaySplit, position};
 use crate::connect::{BatchLimits, SourceReader};
 use crate::job::error::Error;
-use crate::job::opening::{failed, glance};
+use crate::job::recovery::{failed, glance};
 use crate::store::{Creation, Store, StoreError};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{Manifest, SplitPosition};
@@ -51,7 +51,7 @@ impl ReplayWatcher {
         if new.is_empty() {
             return Ok(false);
         }
-        let requests = book::requests_of(store, new.keys().cloned().collect()).await?;
+        let requests = ledger::requests_of(store, new.keys().cloned().collect()).await?;
         self.known.extend(new);
         for request in &requests {
             self.known.remove(&request.path);
@@ -62,7 +62,7 @@ impl ReplayWatcher {
     /// All that the attempt serves is done in this checkpoint, and there is more.
     pub fn is_time_for_the_rest(&self, manifest: &Manifest) -> bool {
         let Some(served) = &self.before_the_rest else { return false };
-        let positions = book::positions(manifest);
+        let positions = ledger::positions(manifest);
         served.iter().all(|(split, rows)| positions.get(split).is_some_and(|done| *done as usize >= *rows))
     }
 }
@@ -78,12 +78,12 @@ struct Target {
     place: Option<u32>,
     /// Instances of the operator on each worker.
     each: u32,
-    pieces: Vec<Piece>,
+    pieces: Vec<ReplaySplit>,
 }
 
 impl Target {
     /// The worker that sends the rows of a piece: that of the instance which refused them, as far as there is one of that number.
-    fn worker(&self, piece: &Piece, workers: u32) -> u32 {
+    fn worker(&self, piece: &ReplaySplit, workers: u32) -> u32 {
         seat(piece.object.instance, self.each, workers).0
     }
 }
@@ -125,7 +125,7 @@ impl Replays {
     /// Where each source begins, in the order of their splits.
     pub fn splits(&self, workers: u32) -> Vec<Vec<SplitPosition>> {
         let of = |target: &Target| {
-            let split = |piece: &Piece| {
+            let split = |piece: &ReplaySplit| {
                 let at = position(&piece.split, piece.done);
                 SplitPosition { split: at.split, position: at.position, instance: Instance(target.worker(piece, workers)) }
             };
@@ -141,14 +141,14 @@ impl Replays {
     pub fn readers(&self, store: &Store, workers: u32, limits: BatchLimits, outage_max: Duration) -> Vec<Vec<Box<dyn SourceReader>>> {
         let of = |target: &Target, instance: u32| -> Box<dyn SourceReader> {
             let own = target.pieces.iter().filter(|piece| target.worker(piece, workers) == instance).cloned();
-            Box::new(Reader::new(own.collect(), store.clone(), Handle::current(), limits, outage_max))
+            Box::new(ReplayReader::new(own.collect(), store.clone(), Handle::current(), limits, outage_max))
         };
         self.targets.iter().map(|target| (0..workers).map(|instance| of(target, instance)).collect()).collect()
     }
 }
 
 /// The operator that a request goes to, if the plan has such an operator with such an input.
-fn operator_of(plan: &Plan, request: &Request) -> Option<usize> {
+fn operator_of(plan: &Plan, request: &ReplayRequest) -> Option<usize> {
     let place = plan.topology.operators.iter().position(|operator| operator.name == request.object.node)?;
     ((request.replay.input as usize) < plan.descriptions.get(place)?.inputs.len()).then_some(place)
 }
@@ -165,23 +165,23 @@ pub(in crate::job) async fn is_waited_for(store: &Store, plan: &Plan) -> Result<
         return Ok(false);
     }
     let Some(newest) = glance(store, &plan.topology.name).await? else { return Ok(false) };
-    let mut book = Book::read(store, &newest, &History::new(&newest, &[], &[])).await?;
-    let gone = read_dropped(store, &mut book).await?;
-    let is_served = |request: &Request| operator_of(plan, request).is_some() && !gone.contains(&request.object);
-    Ok(book.requests.iter().any(|request| is_served(request) && book.waiting(request).next().is_some()))
+    let mut ledger = QuarantineLedger::read(store, &newest, &History::new(&newest, &[], &[])).await?;
+    let gone = read_dropped(store, &mut ledger).await?;
+    let is_served = |request: &ReplayRequest| operator_of(plan, request).is_some() && !gone.contains(&request.object);
+    Ok(ledger.requests.iter().any(|request| is_served(request) && ledger.waiting(request).next().is_some()))
 }
 
 /// Reads which rows were dropped of the nodes that requests go to. Gives the objects of requests that are not there any more.
-async fn read_dropped(store: &Store, book: &mut Book) -> Result<BTreeSet<ObjectName>, Error> {
-    let nodes: BTreeSet<String> = book.requests.iter().map(|request| request.object.node.clone()).collect();
+async fn read_dropped(store: &Store, ledger: &mut QuarantineLedger) -> Result<BTreeSet<ObjectName>, Error> {
+    let nodes: BTreeSet<String> = ledger.requests.iter().map(|request| request.object.node.clone()).collect();
     let mut there = BTreeSet::new();
     for node in nodes {
         let listed = store.list(&format!("{}/{node}", paths::QUARANTINE)).await.map_err(failed("list the quarantine"))?;
-        book.read_dropped(store, listed.iter().map(|entry| entry.path.as_str())).await?;
+        ledger.read_dropped(store, listed.iter().map(|entry| entry.path.as_str())).await?;
         there.extend(listed.iter().filter_map(|entry| ObjectName::of_path(&entry.path)));
     }
     let mut gone: BTreeSet<ObjectName> =
-        book.requests.iter().map(|request| &request.object).filter(|o| !there.contains(o)).cloned().collect();
+        ledger.requests.iter().map(|request| &request.object).filter(|o| !there.contains(o)).cloned().collect();
     // A list passes over what it cannot read.
     for object in std::mem::take(&mut gone) {
         if store.size(&object.path()).await.map_err(failed("look for rows in quarantine"))?.is_none() {
@@ -192,27 +192,27 @@ async fn read_dropped(store: &Store, book: &mut Book) -> Result<BTreeSet<ObjectN
 }
 
 /// Finds out what is to be sent again from the checkpoint that was taken up, and notes what that has sent.
-pub(in crate::job) async fn take_up(store: &Store, up: &RecoveredJob, plan: &Plan, workers: u32) -> Result<Replays, Error> {
+pub(in crate::job) async fn recover(store: &Store, up: &RecoveredJob, plan: &Plan, workers: u32) -> Result<Replays, Error> {
     let Some(base) = &up.base else { return Ok(Replays::default()) };
     let history = History::new(base, &up.listed, &up.readable);
-    let mut book = Book::read(store, base, &history).await?;
-    for (path, _) in book.dead.iter().filter(|(_, generation)| *generation < up.generation) {
+    let mut ledger = QuarantineLedger::read(store, base, &history).await?;
+    for (path, _) in ledger.dead.iter().filter(|(_, generation)| *generation < up.generation) {
         // The rows are in the state no more.
         store.delete(path).await.map_err(failed("remove a note about the quarantine"))?;
     }
-    if book.requests.is_empty() {
+    if ledger.requests.is_empty() {
         return Ok(Replays::default());
     }
-    let gone = read_dropped(store, &mut book).await?;
+    let gone = read_dropped(store, &mut ledger).await?;
     if let Some(covered) = base.covered() {
-        note(store, &mut book, covered, up.generation).await?;
+        note(store, &mut ledger, covered, up.generation).await?;
     }
     let there = names(store).await.map_err(failed("list requests to send rows again"))?;
     let mut replays = Replays::default();
     let mut targets = BTreeMap::<(usize, u32, Option<u32>), Target>::new();
     let (mut served, mut is_all) = (BTreeMap::new(), true);
-    for request in &book.requests {
-        let waiting: BTreeSet<usize> = book.waiting(request).map(|(place, _)| place).collect();
+    for request in &ledger.requests {
+        let waiting: BTreeSet<usize> = ledger.waiting(request).map(|(place, _)| place).collect();
         let is_gone = gone.contains(&request.object);
         if is_gone && !waiting.is_empty() {
             tracing::warn!(
@@ -221,7 +221,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &RecoveredJob, plan: &Pla
                 "rows were asked for that are in quarantine no more; the request is removed"
             );
         }
-        if is_gone || !history.has_object(&request.object) || is_over(&book, request, history.oldest()) {
+        if is_gone || !history.has_object(&request.object) || is_over(&ledger, request, history.oldest()) {
             store.delete(&request.path).await.map_err(failed("remove a request to send rows again"))?;
             continue;
         }
@@ -232,7 +232,7 @@ pub(in crate::job) async fn take_up(store: &Store, up: &RecoveredJob, plan: &Pla
             Some(_) if served.len() == REQUESTS_MAX => is_all = false,
             Some(operator) => {
                 served.insert(request.replay.split(&request.path), request.replay.rows.rows.len());
-                add(&mut targets, (plan, workers), operator, request, waiting, book.done(request));
+                add(&mut targets, (plan, workers), operator, request, waiting, ledger.done(request));
             }
             None => tracing::warn!(
                 path = request.path,
@@ -246,19 +246,19 @@ pub(in crate::job) async fn take_up(store: &Store, up: &RecoveredJob, plan: &Pla
 }
 
 /// No walk back can undo what the request asked for.
-fn is_over(book: &Book, request: &Request, oldest: Option<Epoch>) -> bool {
+fn is_over(ledger: &QuarantineLedger, request: &ReplayRequest, oldest: Option<Epoch>) -> bool {
     let rows = &request.replay.rows;
-    let noted = |row: &u32| book.replayed.get(&rows.object).and_then(|noted| noted.get(row)).copied();
+    let noted = |row: &u32| ledger.replayed.get(&rows.object).and_then(|noted| noted.get(row)).copied();
     rows.rows
         .iter()
-        .all(|row| book.is_dropped(&rows.object, *row) || noted(row).is_some_and(|epoch| oldest.is_some_and(|oldest| epoch <= oldest)))
+        .all(|row| ledger.is_dropped(&rows.object, *row) || noted(row).is_some_and(|epoch| oldest.is_some_and(|oldest| epoch <= oldest)))
 }
 
 fn add(
     targets: &mut BTreeMap<(usize, u32, Option<u32>), Target>,
     (plan, workers): (&Plan, u32),
     operator: usize,
-    request: &Request,
+    request: &ReplayRequest,
     waiting: BTreeSet<usize>,
     done: usize,
 ) {
@@ -272,14 +272,14 @@ fn add(
         Target { operator, input, name, exchange, place, each, pieces: Vec::new() }
     });
     let (split, object, rows) = (request.replay.split(&request.path), request.object.clone(), request.replay.rows.rows.clone());
-    target.pieces.push(Piece { split, object, input, rows, done, waiting });
+    target.pieces.push(ReplaySplit { split, object, input, rows, done, waiting });
 }
 
 /// Notes which rows the checkpoint of this epoch has sent again: manifests to come name only the requests that are not done.
-async fn note(store: &Store, book: &mut Book, covered: Epoch, generation: Generation) -> Result<(), Error> {
+async fn note(store: &Store, ledger: &mut QuarantineLedger, covered: Epoch, generation: Generation) -> Result<(), Error> {
     let mut new = BTreeMap::<String, Vec<u32>>::new();
-    for ((object, row), _) in book.asked().into_iter().filter(|(_, is_done)| *is_done) {
-        if !book.is_noted(&object, row) {
+    for ((object, row), _) in ledger.asked().into_iter().filter(|(_, is_done)| *is_done) {
+        if !ledger.is_noted(&object, row) {
             new.entry(object).or_default().push(row);
         }
     }
@@ -287,7 +287,7 @@ async fn note(store: &Store, book: &mut Book, covered: Epoch, generation: Genera
         return Ok(());
     }
     for (object, rows) in &new {
-        book.replayed.entry(object.clone()).or_default().extend(rows.iter().map(|row| (*row, covered)));
+        ledger.replayed.entry(object.clone()).or_default().extend(rows.iter().map(|row| (*row, covered)));
     }
     let objects = new.into_iter().map(|(object, rows)| RowsOf { object, rows }).collect();
     let bytes = record::encode(&Replayed { objects }).map_err(|error| Error::Internal(format!("a note about the quarantine: {error}")))?;
@@ -318,7 +318,7 @@ mod tests {
         let request = |writer| reprise_core::checkpoint::quarantine::Replay { rows: rows.clone(), input: 0, writer, asked_ms: 0 };
         assert_ne!(request(1).split("replays/o/1.0"), request(2).split("replays/o/1.0"));
         assert_eq!(position("s", 3).position, "{\"done\":3}");
-        assert!(book::positions(&unrelated()).is_empty(), "other sources have positions of their own");
+        assert!(ledger::positions(&unrelated()).is_empty(), "other sources have positions of their own");
     }
 
     fn unrelated() -> reprise_core::checkpoint::manifest::Manifest {

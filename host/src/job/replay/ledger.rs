@@ -1,7 +1,7 @@
 //! What was noted about rows in quarantine: which were asked for, sent again, and dropped.
 
 use crate::job::error::Error;
-use crate::job::opening::failed;
+use crate::job::recovery::failed;
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::checkpoint::manifest::Manifest;
@@ -17,7 +17,7 @@ const READS_AT_ONCE: usize = 8;
 
 /// A request that waits, or waits no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::job) struct Request {
+pub(in crate::job) struct ReplayRequest {
     /// Where it is.
     pub path: String,
     /// The object whose rows are asked for.
@@ -28,16 +28,16 @@ pub(in crate::job) struct Request {
 
 /// The position in a split that is a request: so many of its rows are done.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(in crate::job) struct Position {
+pub(in crate::job) struct ReplayPosition {
     /// How many.
     pub done: u32,
 }
 
 /// Everything that was noted.
 #[derive(Debug, Default)]
-pub(in crate::job) struct Book {
+pub(in crate::job) struct QuarantineLedger {
     /// The requests there are, in the order of their paths.
-    pub requests: Vec<Request>,
+    pub requests: Vec<ReplayRequest>,
     /// Rows that are done, by the split of their request.
     pub positions: BTreeMap<String, u32>,
     /// Rows that were sent again, by object, with the newest epoch of a note.
@@ -48,12 +48,12 @@ pub(in crate::job) struct Book {
     pub dropped: BTreeMap<String, BTreeSet<u32>>,
 }
 
-impl Book {
+impl QuarantineLedger {
     /// Reads all but the notes of what was dropped. `newest`: the checkpoint that `history` ends with.
     pub async fn read(store: &Store, newest: &Manifest, history: &History<'_>) -> Result<Self, Error> {
-        let mut book = Self { requests: requests(store).await?, positions: positions(newest), ..Self::default() };
-        book.read_replayed(store, history).await?;
-        Ok(book)
+        let mut ledger = Self { requests: requests(store).await?, positions: positions(newest), ..Self::default() };
+        ledger.read_replayed(store, history).await?;
+        Ok(ledger)
     }
 
     async fn read_replayed(&mut self, store: &Store, history: &History<'_>) -> Result<(), Error> {
@@ -89,7 +89,7 @@ impl Book {
     }
 
     /// Number of rows of a request that are done.
-    pub fn done(&self, request: &Request) -> usize {
+    pub fn done(&self, request: &ReplayRequest) -> usize {
         self.positions.get(&request.replay.split(&request.path)).copied().unwrap_or(0) as usize
     }
 
@@ -116,7 +116,7 @@ impl Book {
     }
 
     /// Rows that a request waits for: with their places in it.
-    pub fn waiting<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = (usize, u32)> + 'a {
+    pub fn waiting<'a>(&'a self, request: &'a ReplayRequest) -> impl Iterator<Item = (usize, u32)> + 'a {
         let object = &request.replay.rows.object;
         let rest = request.replay.rows.rows.iter().copied().enumerate().skip(self.done(request));
         rest.filter(move |&(_, row)| !self.is_noted(object, row) && !self.is_dropped(object, row))
@@ -127,17 +127,17 @@ impl Book {
 pub(in crate::job) fn positions(manifest: &Manifest) -> BTreeMap<String, u32> {
     let sources = manifest.sources.iter().filter(|source| is_replay_source(&source.name));
     let splits = sources.flat_map(|source| &source.splits);
-    splits.filter_map(|split| Some((split.split.clone(), serde_json::from_str::<Position>(&split.position).ok()?.done))).collect()
+    splits.filter_map(|split| Some((split.split.clone(), serde_json::from_str::<ReplayPosition>(&split.position).ok()?.done))).collect()
 }
 
 /// The requests there are, in the order of their paths. Objects that are none are passed over.
-pub(in crate::job) async fn requests(store: &Store) -> Result<Vec<Request>, Error> {
+pub(in crate::job) async fn requests(store: &Store) -> Result<Vec<ReplayRequest>, Error> {
     let listed = store.list(paths::REPLAYS).await.map_err(failed("list requests to send rows again"))?;
     requests_of(store, listed.into_iter().map(|entry| entry.path).collect()).await
 }
 
 /// Those of these objects that are requests. The others are passed over.
-pub(in crate::job) async fn requests_of(store: &Store, paths: Vec<String>) -> Result<Vec<Request>, Error> {
+pub(in crate::job) async fn requests_of(store: &Store, paths: Vec<String>) -> Result<Vec<ReplayRequest>, Error> {
     let mut named = BTreeMap::new();
     for path in paths {
         match ObjectName::of_replay(&path) {
@@ -152,7 +152,7 @@ pub(in crate::job) async fn requests_of(store: &Store, paths: Vec<String>) -> Re
             store.pass_over(&path, "it asks for rows of another object than its name says");
             return None;
         }
-        Some(Request { path, object, replay })
+        Some(ReplayRequest { path, object, replay })
     };
     Ok(read.into_iter().filter_map(request).collect())
 }
