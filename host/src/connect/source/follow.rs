@@ -315,7 +315,7 @@ impl Followed {
             if like.iter().filter(|of| self.waits_for(**of)).count() > 0 {
                 return false;
             }
-            if let Some((offset, reader)) = self.copied(&like, key, found, facts) {
+            if let Some((offset, reader)) = self.copied(&like, key, found, now, facts) {
                 (start, owner) = (Some(offset), Some(reader));
             } else if self.holds(key, found, &like, now, facts) {
                 return false;

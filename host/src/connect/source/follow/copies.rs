@@ -87,9 +87,9 @@ impl Followed {
         unknown.iter().any(|other| file_name(&other.name).starts_with(stem(name)))
     }
 
-    /// Where to go on in a copy of a file that has been truncated since, and the reader of that file: what it has read must be in a checkpoint
-    /// before what goes on behind it, or with it.
-    pub(super) fn copied(&mut self, like: &[u64], key: u64, found: &Found, facts: &mut dyn Facts) -> Option<(u64, usize)> {
+    /// The offset to go on at in a copy of a file that has been truncated since, and the reader of that file: what it has read must be in a
+    /// checkpoint before what goes on behind it, or with it.
+    pub(super) fn copied(&mut self, like: &[u64], key: u64, found: &Found, now: Duration, facts: &mut dyn Facts) -> Option<(u64, usize)> {
         // A short one was compared with the file while that was whole.
         let held = self.held.get(&key).filter(|held| held.len == found.look.len).map(|held| (held.of, held.since));
         let is_whole =
@@ -116,12 +116,23 @@ impl Followed {
                 return None;
             }
             if let Some((offset, of, at)) = best {
+                let may_be_cut = held.is_none_or(|(_, since)| now.saturating_sub(since) < COPY_WAIT);
+                if may_be_cut && found.look.len > offset && self.is_in_whole(like, found, facts) {
+                    // Earlier contents may be no more than what all of them begin with, and of the log as it is nothing may have been read.
+                    return None;
+                }
                 let tracked = self.files.get_mut(&of)?;
                 tracked.cuts.get_mut(at)?.is_found = true;
                 return Some((offset.min(found.look.len), tracked.owner));
             }
         }
         None
+    }
+
+    /// True where a log that is whole begins with all of this file.
+    fn is_in_whole(&self, like: &[u64], found: &Found, facts: &mut dyn Facts) -> bool {
+        let names = like.iter().filter_map(|of| self.files.get(of).filter(|tracked| tracked.len > 0)?.name.as_deref());
+        names.into_iter().any(|name| facts.is_beginning(&found.name, name))
     }
 
     /// A file that is read from its start may be the copy of one that was truncated before any of it was read: then nothing of that is lost.

@@ -193,6 +193,19 @@ fn a_copy_that_a_checkpoint_does_not_know_goes_on_behind_what_was_read_of_the_lo
 }
 
 #[test]
+fn a_copy_that_begins_as_contents_before_waits_for_the_truncation_of_the_log_that_it_is_a_copy_of() {
+    let mut model = Model::default();
+    model.look(&Table::new(&[(1, "app.log", "id\n")]));
+    // Truncated when only its header had been read, filled again, and copied: nothing of the new contents is read yet.
+    let mut facts = Table::new(&[(1, "app.log", "")]);
+    model.followed.look(&facts.listed(), HERE, (model.now, 100), &mut facts);
+    model.look(&Table::new(&[(1, "app.log", "id\n1\n2\n"), (2, "app.log.1", "id\n1\n2\n")]));
+    let table = Table::new(&[(1, "app.log", ""), (2, "app.log.1", "id\n1\n2\n")]);
+    model.wait(&table, COPY_WAIT * 2);
+    assert_eq!(model.rows, ["id", "id", "1", "2"]);
+}
+
+#[test]
 fn what_was_not_read_before_a_truncation_is_read_from_the_copy() {
     for (end, copy) in [("", "app.log.1"), (".log", "app.log.1")] {
         let mut model = Model::default();

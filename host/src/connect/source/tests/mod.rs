@@ -2,6 +2,7 @@
 
 mod bounded;
 mod follow;
+mod log;
 mod readers;
 mod rotation;
 mod whole;
