@@ -248,7 +248,8 @@ impl Folders {
         }
         std::thread::scope(|scope| {
             let shares = outputs.chunks(outputs.len().div_ceil(CHECKS_AT_ONCE));
-            let looks: Vec<_> = shares.map(|share| (share, std::thread::Builder::new().spawn_scoped(scope, move || look(share)))).collect();
+            let thread = || std::thread::Builder::new().name(format!("{}-checks", self.sink));
+            let looks: Vec<_> = shares.map(|share| (share, thread().spawn_scoped(scope, move || look(share)))).collect();
             let mut stages = Vec::with_capacity(outputs.len());
             for (share, looked) in looks {
                 // Where no thread is to be had, or one has failed, this one does it.

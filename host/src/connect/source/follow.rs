@@ -173,7 +173,12 @@ impl Followed {
         // A copy may have a name that sorts before that of its log, as `app-2026.log`: the log comes first.
         unknown.sort_by_key(|found| stem(&found.name).len());
         for found in unknown.into_iter().filter(|found| takes_empty || found.look.len > 0) {
-            if room == 0 || self.files.len() >= MARKS_MAX {
+            let is_full = self.files.len() >= MARKS_MAX;
+            if is_full && !std::mem::replace(&mut self.tells_full, true) {
+                self.warnings
+                    .push(format!("{MARKS_MAX} files are known: new ones, such as `{}`, are not read until some are gone", found.name));
+            }
+            if room == 0 || is_full {
                 break;
             }
             room -= usize::from(self.unknown(found, folder, now, facts, &mut decided));
@@ -239,7 +244,7 @@ impl Followed {
         let round = self.round;
         let mut missing: Vec<u64> = self.files.iter().filter(|(_, file)| file.seen != round).map(|(key, _)| *key).collect();
         missing.sort_unstable();
-        let mut kept = 0;
+        let (mut kept, mut taken) = (0, HashSet::new());
         // Only where the folder is another one: there a name and what was read under it stand for the file.
         let mut by_name: HashMap<u32, &Found> = HashMap::new();
         for key in missing {
@@ -267,7 +272,7 @@ impl Followed {
                     by_name = unknown.iter().map(|found| (name_hash(&found.name), *found)).collect();
                 }
                 if let Some(found) = by_name.get(&tracked.name_hash).copied().filter(|found| is_same(tracked, found, facts)) {
-                    unknown.retain(|other| *other != found);
+                    taken.insert(found.look.id.key());
                     self.rekey(key, found, folder, now, decided);
                 } else {
                     kept += 1;
@@ -276,6 +281,7 @@ impl Followed {
             }
             self.went(key, decided);
         }
+        unknown.retain(|found| !taken.contains(&found.look.id.key()));
         if kept > 0 && !self.keeps_unseen {
             let what = if folder.is_some() { "or `path` is another one than before" } else { "is not there" };
             self.warnings.push(format!("the folder of the input {what}: {kept} files that were read in it are not forgotten"));
@@ -291,10 +297,13 @@ impl Followed {
         decided.push(Decision { owner, key, change: Change::Gone { name, offset, unread } });
     }
 
-    /// True where a known inode has another name and other contents: it was renamed and truncated, or used again at once.
+    /// True where a known inode has another name and other contents: it was renamed and truncated, or used again at once. Of a folded file the
+    /// hash of its name is known.
     fn is_another(&self, found: &Found, facts: &mut dyn Facts) -> bool {
-        let Some(Tracked { name: Some(name), offset, print, .. }) = self.files.get(&found.look.id.key()) else { return false };
-        *name != found.name && *offset > 0 && facts.print(&found.name, *offset) != *print
+        let Some(tracked @ Tracked { offset: 1.., .. }) = self.files.get(&found.look.id.key()) else { return false };
+        // Without a digest it is shorter, which is seen elsewhere, or cannot be read, which says nothing.
+        tracked.name_hash != name_hash(&found.name)
+            && facts.print(&found.name, tracked.offset).is_some_and(|print| Some(print) != tracked.print)
     }
 
     fn rekey(&mut self, key: u64, found: &Found, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {

@@ -273,6 +273,9 @@ impl Plan {
         let mut shared = self.shared();
         if shared.told.len() < TOLD_MAX && shared.told.insert(about.to_owned()) {
             shared.warnings.push(text());
+            if shared.told.len() == TOLD_MAX {
+                shared.warnings.push(format!("{TOLD_MAX} different troubles were told; more are not"));
+            }
         }
     }
 

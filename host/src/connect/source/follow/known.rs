@@ -161,6 +161,8 @@ pub struct Followed {
     pub takes_empty: bool,
     /// Some files are kept though nothing is seen of them.
     pub keeps_unseen: bool,
+    /// It was told that no more files can be known.
+    pub(super) tells_full: bool,
     /// What is to be told.
     pub warnings: Vec<String>,
 }

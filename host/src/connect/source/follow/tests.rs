@@ -261,6 +261,18 @@ fn a_removed_file_is_forgotten_and_one_with_its_inode_is_a_new_one() {
 }
 
 #[test]
+fn an_inode_that_is_used_again_for_another_name_is_another_file_although_only_a_mark_was_kept_of_it() {
+    let mut model = Model::default();
+    let table = |name, text| Table { unborn: true, ..Table::new(&[(1, name, text)]) };
+    let key = table("a.txt", "1\n").listed()[0].look.id.key();
+    let mark = Mark { name: name_hash("a.txt"), offset: 2, print: digest("1\n"), stamp: 0 };
+    model.followed.adopt(key, Tracked::marked(&mark).within(HERE));
+    let changes = model.look(&table("b.txt", "other\n"));
+    assert!(changes.contains(&Change::Truncated { unread: 0 }), "{changes:?}");
+    assert_eq!(model.rows, ["other"]);
+}
+
+#[test]
 fn a_file_that_comes_back_goes_on_where_it_was() {
     let mut model = Model::default();
     model.look(&Table::new(&[(1, "a.txt", "1\n")]));
