@@ -172,22 +172,14 @@ pub trait Sink: Send + Sync {
     /// Where the place to write to cannot be made.
     fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError>;
 
-    /// Makes staged rows visible and durable. Asked after a manifest names them, for one instance in the order of epochs. Idempotent: may
-    /// be asked again after a crash, until a manifest without the token is stored.
+    /// Makes staged rows visible and durable. Asked after a manifest names them; those of one instance come in the order of epochs, the others
+    /// have no order, and a sink may publish them side by side. Idempotent: may be asked again after a crash, until a manifest without the
+    /// token is stored. After an error any of them may be published.
     ///
     /// # Errors
     /// [`ConnectError::Missing`] and [`ConnectError::Corrupt`] where that output is lost, not what was sealed, or something else is in its
     /// place; [`ConnectError::Io`] and [`ConnectError::Storage`] where it may work later. The job stops; the next run asks again.
-    fn publish(&self, staged: &Staged) -> Result<(), ConnectError>;
-
-    /// As [`Sink::publish`] of each, where that is cheaper together. Those of one instance come in the order of epochs; the others have no order,
-    /// and a sink may publish them side by side. After an error any of them may be published.
-    ///
-    /// # Errors
-    /// As [`Sink::publish`].
-    fn publish_all(&self, staged: &[Staged]) -> Result<(), ConnectError> {
-        staged.iter().try_for_each(|output| self.publish(output))
-    }
+    fn publish(&self, staged: &[Staged]) -> Result<(), ConnectError>;
 
     /// Called once at the start of a run, before any writer is made. `staged` is what the manifest of the checkpoint taken up lists: all of
     /// epochs up to [`Recovery::recovered`], perhaps published already. In this order:

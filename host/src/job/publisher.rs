@@ -1,7 +1,7 @@
 //! Publishes output beside the keeper: each sink in a lane of its own, the epochs of a lane in order, the instances of an epoch together.
 //!
 //! ```text
-//! keeper: manifest n is stored ──> publish(n) ──> lane of each sink ──publish_all, on a thread that may block──> told(sink, n)
+//! keeper: manifest n is stored ──> publish(n) ──> lane of each sink ──publish, on a thread that may block──> told(sink, n)
 //!                                                                                                   all lanes have n ──> n is published
 //! ```
 //! What waits in the lanes is bounded by the coordinator, which lets at most `UNPUBLISHED_MAX` manifests be ahead of their output. Nothing is
@@ -213,7 +213,7 @@ impl Lane {
         let epoch = staged.first().map_or(Epoch(0), |output| output.epoch);
         let staged: Vec<Staged> = staged.into_iter().map(|s| Staged { token: s.token, rows: s.rows, bytes: s.bytes }).collect();
         let sink = Arc::clone(sink);
-        let mut call = self.calls.begin(move || sink.publish_all(&staged)).await;
+        let mut call = self.calls.begin(move || sink.publish(&staged)).await;
         let began = tokio::time::Instant::now();
         let joined = loop {
             match tokio::time::timeout(SLOW, &mut call).await {
@@ -267,11 +267,7 @@ mod tests {
             Err(ConnectError::ClosedPipe { what: "a test" })
         }
 
-        fn publish(&self, _: &Staged) -> Result<(), ConnectError> {
-            Err(ConnectError::ClosedPipe { what: "a test" })
-        }
-
-        fn publish_all(&self, staged: &[Staged]) -> Result<(), ConnectError> {
+        fn publish(&self, staged: &[Staged]) -> Result<(), ConnectError> {
             let shut = self.is_shut.lock().unwrap();
             self.waiting.fetch_add(1, Ordering::Release);
             drop(self.opened.wait_while(shut, |is_shut| *is_shut).unwrap());

@@ -45,7 +45,7 @@ impl Sink for StdoutSink {
         Ok(Holding::default())
     }
 
-    fn publish(&self, _staged: &Staged) -> Result<(), ConnectError> {
+    fn publish(&self, _staged: &[Staged]) -> Result<(), ConnectError> {
         Ok(())
     }
 

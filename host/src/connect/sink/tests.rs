@@ -10,6 +10,7 @@ use reprise_core::ids::Life;
 use reprise_core::topology::{self, Delivery, FileSink, SinkFormat, SinkKind};
 use std::fs;
 use std::path::Path;
+use std::slice;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -92,8 +93,8 @@ fn rows_are_visible_only_once_published() {
     let token = format!("000000000041-1-3.json:{:016x}", reprise_core::codec::checksum(text.as_bytes()));
     assert_eq!((staged.token.clone(), staged.rows), (token, 2));
     assert!(list(&out).is_empty());
-    sink.publish(&staged).unwrap();
-    sink.publish(&staged).unwrap();
+    sink.publish(slice::from_ref(&staged)).unwrap();
+    sink.publish(slice::from_ref(&staged)).unwrap();
     assert_eq!(list(&out), ["counts-000000000041-3.json"]);
     let text = fs::read_to_string(out.join("counts-000000000041-3.json")).unwrap();
     assert_eq!(text, "{\"key\":\"a\",\"value\":1,\"time\":7}\n{\"key\":\"b\",\"value\":2,\"time\":7}\n");
@@ -152,7 +153,7 @@ fn visible_output_after_the_recovered_epoch_is_moved_aside() {
     let out = folder.path().join("out");
     let old = sink(folder.path());
     for epoch in 4..=6 {
-        old.publish(&stage(old.as_ref(), 1, epoch, "a")).unwrap();
+        old.publish(&[stage(old.as_ref(), 1, epoch, "a")]).unwrap();
     }
     let sink = sink(folder.path());
     assert_eq!(sink.recover(&after(Some(4)), &[]).unwrap(), Recovered { published: 0, taken_back: 2, removed: 0, expired: 0 });
@@ -160,7 +161,7 @@ fn visible_output_after_the_recovered_epoch_is_moved_aside() {
     let aside = out.join(".reprise/counts/taken-back");
     assert_eq!(list(&aside), ["counts-000000000005-0.json", "counts-000000000006-0.json"]);
     // Produced again, and taken back once more by a fresh start: nothing set aside is overwritten.
-    sink.publish(&stage(sink.as_ref(), 2, 5, "b")).unwrap();
+    sink.publish(&[stage(sink.as_ref(), 2, 5, "b")]).unwrap();
     assert_eq!(sink.recover(&after(None), &[]).unwrap().taken_back, 2);
     assert_eq!(list(&out), [""; 0]);
     assert_eq!(list(&aside).len(), 4);
@@ -170,7 +171,7 @@ fn visible_output_after_the_recovered_epoch_is_moved_aside() {
 /// Rows that are set aside by a run at a time, in milliseconds.
 fn set_aside(folder: &Path, epoch: u64, key: &str, now_ms: i64) -> Recovered {
     let sink = sink(folder);
-    sink.publish(&stage(sink.as_ref(), 1, epoch, key)).unwrap();
+    sink.publish(&[stage(sink.as_ref(), 1, epoch, key)]).unwrap();
     sink.recover(&Recovery { now_ms, ..after(Some(epoch - 1)) }, &[]).unwrap()
 }
 
@@ -210,13 +211,13 @@ fn an_epoch_of_many_instances_is_published_as_a_whole_and_its_damage_is_found() 
         (0..16).map(of).collect()
     };
     let all: Vec<Staged> = [stage_all(5), stage_all(6)].concat();
-    sink.publish_all(&all).unwrap();
-    sink.publish_all(&all).unwrap();
+    sink.publish(&all).unwrap();
+    sink.publish(&all).unwrap();
     assert_eq!(list(&folder.path().join("out")).len(), 32);
     assert_eq!(list(&folder.path().join("out/.reprise/counts/published")).len(), 16, "one note for each instance is enough");
     let damaged = stage_all(7);
     fs::write(folder.path().join("out/.reprise/counts/staged").join(name(&damaged[9])), vec![b'y'; damaged[9].bytes as usize]).unwrap();
-    assert!(matches!(sink.publish_all(&damaged), Err(ConnectError::Corrupt { .. })));
+    assert!(matches!(sink.publish(&damaged), Err(ConnectError::Corrupt { .. })));
 }
 
 #[test]
@@ -247,7 +248,7 @@ fn published_files_that_a_reader_moved_away_are_not_missed() {
     let folder = tempfile::tempdir().unwrap();
     let old = sink(folder.path());
     let staged = stage(old.as_ref(), 1, 5, "a");
-    old.publish(&staged).unwrap();
+    old.publish(slice::from_ref(&staged)).unwrap();
     fs::remove_file(folder.path().join("out/counts-000000000005-0.json")).unwrap();
     assert_eq!(sink(folder.path()).recover(&after(Some(5)), &[staged]).unwrap(), Recovered::default());
 }
@@ -281,7 +282,7 @@ fn notes_and_owners_that_are_no_text_are_as_good_as_wrong_ones() {
 fn output_of_the_epoch_with_which_a_run_took_over_is_of_a_manifest_that_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink(folder.path());
-    sink.publish(&stage(sink.as_ref(), 1, 5, "a")).unwrap();
+    sink.publish(&[stage(sink.as_ref(), 1, 5, "a")]).unwrap();
     let recovery = run(Some(4), 5, 2);
     assert_eq!(sink.recover(&recovery, &[]).unwrap(), Recovered { taken_back: 1, ..Recovered::default() });
 }
@@ -297,17 +298,17 @@ fn staged_output_that_is_lost_or_damaged_is_an_error() {
     flipped[3] ^= 1;
     for damaged in [&kept[1..], &flipped] {
         fs::write(&file, damaged).unwrap();
-        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+        assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })));
     }
     fs::remove_file(&file).unwrap();
-    let error = sink.publish(&staged).unwrap_err();
+    let error = sink.publish(slice::from_ref(&staged)).unwrap_err();
     assert!(matches!(error, ConnectError::Missing { .. }));
     assert!(error.to_string().contains("staged output is missing"), "{error}");
     // After a walk back the epoch is produced again, and its loss is not excused by the first time.
     fs::write(&file, &kept).unwrap();
-    sink.publish(&staged).unwrap();
+    sink.publish(slice::from_ref(&staged)).unwrap();
     sink.recover(&after(Some(4)), &[]).unwrap();
-    assert!(matches!(sink.publish(&staged), Err(ConnectError::Missing { .. })));
+    assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Missing { .. })));
 }
 
 #[test]
@@ -318,11 +319,11 @@ fn a_visible_file_with_other_contents_is_never_overwritten() {
     let out = folder.path().join("out/counts-000000000005-0.json");
     let other = "x".repeat(staged.bytes as usize);
     fs::write(&out, &other).unwrap();
-    assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+    assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })));
     assert_eq!(fs::read_to_string(&out).unwrap(), other);
     let same = folder.path().join("out/.reprise/counts/staged").join(name(&staged));
     fs::copy(&same, &out).unwrap();
-    sink.publish(&staged).unwrap();
+    sink.publish(slice::from_ref(&staged)).unwrap();
     assert!(!same.exists());
 }
 
@@ -338,7 +339,7 @@ fn hosts_that_publish_the_same_output_side_by_side_look_again_where_it_moves_und
         };
         let staged: Vec<Staged> = (epoch..epoch + 20).map(&mut sealed).collect();
         std::thread::scope(|scope| {
-            let both = [&one, &other].map(|sink| scope.spawn(|| sink.publish_all(&staged)));
+            let both = [&one, &other].map(|sink| scope.spawn(|| sink.publish(&staged)));
             for published in both {
                 published.join().unwrap().unwrap_or_else(|error| panic!("{epoch}: {error}"));
             }
@@ -366,7 +367,7 @@ fn tokens_that_lie_are_refused() {
         "000000000005-1-0.json:1",
     ] {
         let staged = Staged { token: token.to_owned(), rows: 1, bytes: 1 };
-        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })), "{token}");
+        assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })), "{token}");
     }
     let later = Staged { token: "000000000005-1-0.json".to_owned(), rows: 1, bytes: 1 };
     assert!(matches!(sink.recover(&after(Some(4)), &[later]), Err(ConnectError::Corrupt { .. })));
@@ -522,10 +523,10 @@ fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
     let place = sink(folder.path());
     place.recover(&run(None, 1, 1), &[]).unwrap();
     let ours = stage(place.as_ref(), 1, 4, "a");
-    place.publish(&ours).unwrap();
+    place.publish(slice::from_ref(&ours)).unwrap();
     // Generation 2 takes over with the manifest of epoch 5 and sleeps; generation 3 takes over with 6, publishes 7 and stages 8.
     let published = stage(place.as_ref(), 3, 7, "b");
-    place.publish(&published).unwrap();
+    place.publish(slice::from_ref(&published)).unwrap();
     let staged = stage(place.as_ref(), 3, 8, "c");
     let sleeper = run(Some(4), 5, 2);
     assert!(
@@ -535,13 +536,13 @@ fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
     // It fell asleep only after it had looked.
     let asleep = Folders::new(folder.path().join("out"), "counts");
     assert_eq!((asleep.remove_staged(2).unwrap(), asleep.take_back(&sleeper).unwrap()), (0, 0));
-    place.publish(&staged).unwrap();
+    place.publish(slice::from_ref(&staged)).unwrap();
     // What it may publish again is published already, and a reader may have it.
     for name in ["counts-000000000007-0.json", "counts-000000000008-0.json"] {
         fs::remove_file(folder.path().join("out").join(name)).unwrap();
     }
-    place.publish(&published).unwrap();
-    place.publish(&staged).unwrap();
+    place.publish(slice::from_ref(&published)).unwrap();
+    place.publish(slice::from_ref(&staged)).unwrap();
 }
 
 #[test]
@@ -561,7 +562,7 @@ fn an_adoption_that_sleeps_removes_nothing_of_the_run_that_adopted_the_place_mea
         assert_eq!(open().holding().unwrap().staged, None, "what the stranger staged is removed");
         let sealed = stage(open().as_ref(), 4, 11, "b");
         assert!(matches!(open().recover(&adopting(3), &[]), Err(ConnectError::Unknown { .. })));
-        open().publish(&sealed).unwrap();
+        open().publish(slice::from_ref(&sealed)).unwrap();
         assert_eq!(list(&folder.path().join("out")).len(), 1);
         // Asked again, who took the place has it.
         open().recover(&Recovery { recovered: Some(11), ..adopting(4) }, &[]).unwrap();

@@ -7,6 +7,7 @@ use crate::store::fake_s3::{FakeS3, Fault};
 use crate::store::{CallKind, Copied, Intercept, Interference, Limits, StorageCall, Store};
 use bytes::Bytes;
 use reprise_core::topology::{self, Delivery, SinkFormat, SinkKind};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -116,15 +117,15 @@ fn rows_are_visible_only_once_published_and_publishing_again_changes_nothing() {
         let staged = stage(sink.as_ref(), 1, 5, &["a", "b"]);
         assert_eq!((lengths(&staged).as_str(), staged.rows, staged.bytes), ("000000000005-1-0.json:62", 2, 62));
         assert!(place.visible().is_empty());
-        sink.publish(&staged).unwrap();
-        sink.publish(&staged).unwrap();
+        sink.publish(slice::from_ref(&staged)).unwrap();
+        sink.publish(slice::from_ref(&staged)).unwrap();
         // Another process, which has not seen the first time.
-        place.sink().publish(&staged).unwrap();
+        place.sink().publish(slice::from_ref(&staged)).unwrap();
         assert_eq!(place.visible(), [FIVE]);
         assert_eq!(place.read(FIVE), "{\"key\":\"a\",\"value\":1,\"time\":7}\n{\"key\":\"b\",\"value\":1,\"time\":7}\n");
         assert_eq!(place.hidden("staged"), [""; 0]);
         assert_eq!(place.hidden("published"), ["0-000000000005"]);
-        sink.publish(&stage(sink.as_ref(), 1, 6, &["a"])).unwrap();
+        sink.publish(&[stage(sink.as_ref(), 1, 6, &["a"])]).unwrap();
         assert_eq!(place.hidden("published"), ["0-000000000006"], "one mark is enough");
     }
 }
@@ -152,7 +153,7 @@ fn an_epoch_that_is_larger_than_a_part_becomes_several_objects() {
         let sink = place.parted();
         let staged = stage(sink.as_ref(), 1, 5, &["a", "b", "c", "d", "e"]);
         assert_eq!((lengths(&staged).as_str(), staged.rows, staged.bytes), ("000000000005-1-0.json:62,62,31", 5, 155));
-        sink.publish(&staged).unwrap();
+        sink.publish(slice::from_ref(&staged)).unwrap();
         assert_eq!(place.visible(), [FIVE, "counts-000000000005-0-1.json", "counts-000000000005-0-2.json"]);
         let all: String = place.visible().iter().map(|path| place.read(path)).collect();
         assert_eq!(all.matches("\"key\"").count(), 5);
@@ -202,7 +203,7 @@ fn visible_output_after_the_recovered_epoch_is_set_aside() {
     for place in Place::all("aside") {
         let old = place.sink();
         for epoch in 4..=6 {
-            old.publish(&stage(old.as_ref(), 1, epoch, &["a"])).unwrap();
+            old.publish(&[stage(old.as_ref(), 1, epoch, &["a"])]).unwrap();
         }
         let sink = place.sink();
         assert_eq!(recover(sink.as_ref(), Some(4), &[]), Recovered { taken_back: 2, ..NOTHING });
@@ -210,7 +211,7 @@ fn visible_output_after_the_recovered_epoch_is_set_aside() {
         assert_eq!(place.hidden("taken-back"), [FIVE, "counts-000000000006-0-0.json"]);
         assert_eq!(place.hidden("published"), ["0-000000000004"]);
         // Produced again, with other rows; a recovery that died between the copy and the removal; and then a fresh start.
-        sink.publish(&stage(sink.as_ref(), 2, 5, &["b"])).unwrap();
+        sink.publish(&[stage(sink.as_ref(), 2, 5, &["b"])]).unwrap();
         place.copy(FIVE, &format!(".reprise/counts/taken-back/{FIVE}.1"));
         assert_eq!(recover(place.sink().as_ref(), None, &[]), Recovered { taken_back: 2, ..NOTHING });
         assert_eq!(place.visible(), [""; 0]);
@@ -254,14 +255,14 @@ fn a_host_that_wakes_up_after_another_one_took_over_makes_nothing_visible() {
         place.copy(STAGED_FIVE, FIVE);
         let sink = place.parted();
         assert_eq!(recover(sink.as_ref(), Some(4), &[]), Recovered { published: 0, taken_back: 1, removed: 2, expired: 0 });
-        assert!(matches!(zombie.publish(&staged), Err(ConnectError::Missing { .. })));
+        assert!(matches!(zombie.publish(slice::from_ref(&staged)), Err(ConnectError::Missing { .. })));
         assert_eq!(now(place.store.copy(STAGED_FIVE, FIVE, 1)).unwrap(), Copied::Absent, "not even if it had looked before");
         assert_eq!(place.visible(), [""; 0]);
         // Where the other one has published the very same output, nothing is wrong, and nothing comes twice.
         let again = stage(zombie.as_ref(), 1, 6, &["d"]);
         recover(place.parted().as_ref(), Some(6), std::slice::from_ref(&again));
         place.delete("counts-000000000006-0-0.json");
-        zombie.publish(&again).unwrap();
+        zombie.publish(slice::from_ref(&again)).unwrap();
         assert_eq!(place.visible(), [""; 0]);
     }
 }
@@ -289,7 +290,7 @@ fn what_another_host_publishes_between_two_looks_is_looked_at_again() {
     let settings = settings(&place.url, 1 << 20);
     let of = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
     let sink = ObjectsSink::open(&settings, &of, &around, vec![COUNTS]).unwrap();
-    sink.publish(&staged).unwrap();
+    sink.publish(slice::from_ref(&staged)).unwrap();
     assert_eq!((place.visible(), place.hidden("staged")), (vec![FIVE.to_owned()], Vec::new()));
 }
 
@@ -298,12 +299,12 @@ fn published_objects_that_a_reader_moved_away_are_not_missed() {
     for place in Place::all("moved") {
         let old = place.sink();
         let staged = stage(old.as_ref(), 1, 5, &["a"]);
-        old.publish(&staged).unwrap();
+        old.publish(slice::from_ref(&staged)).unwrap();
         place.delete(FIVE);
         assert_eq!(recover(place.sink().as_ref(), Some(5), std::slice::from_ref(&staged)), NOTHING);
         // After a walk back the epoch is produced again, and its loss is not excused by the first time.
         recover(place.sink().as_ref(), Some(4), &[]);
-        assert!(matches!(place.sink().publish(&staged), Err(ConnectError::Missing { .. })));
+        assert!(matches!(place.sink().publish(slice::from_ref(&staged)), Err(ConnectError::Missing { .. })));
     }
 }
 
@@ -363,19 +364,19 @@ fn what_is_not_as_it_was_sealed_is_refused_and_never_overwritten() {
         let other = "x".repeat(bytes.len());
         for text in [other.as_str(), "short"] {
             place.create(FIVE, text);
-            assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })), "{text}");
+            assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })), "{text}");
             assert_eq!(place.read(FIVE), text);
             place.delete(FIVE);
         }
         place.delete(STAGED_FIVE);
-        let error = sink.publish(&staged).unwrap_err();
+        let error = sink.publish(slice::from_ref(&staged)).unwrap_err();
         assert!(matches!(error, ConnectError::Missing { .. }) && error.to_string().contains("staged output is missing"), "{error}");
         place.create(STAGED_FIVE, "short");
-        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+        assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })));
         assert_eq!(place.visible(), [""; 0]);
         place.create(FIVE, "short");
         place.delete(STAGED_FIVE);
-        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+        assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })));
         assert_eq!(place.hidden("published"), [""; 0]);
     }
 }
@@ -388,7 +389,7 @@ fn tokens_that_lie_are_refused_before_anything_is_touched() {
         [("", 1), ("../x", 1), ("000000000005-1-0.json:1", 2), ("000000000005-1-0.json", 1), ("000000000005-1-0.json:1,1", 1)]
     {
         let staged = Staged { token: token.to_owned(), rows: 1, bytes };
-        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })), "{token}");
+        assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })), "{token}");
         assert!(matches!(sink.recover(&after(Some(9)), &[staged]), Err(ConnectError::Corrupt { .. })), "{token}");
     }
     let later = stage(sink.as_ref(), 1, 5, &["a"]);
@@ -479,7 +480,7 @@ fn storage_that_stays_away_ends_the_sink_with_its_cause_and_a_later_publish_goes
     let sink = in_bucket(&server, 2);
     let staged = stage(&sink, 1, 5, &["a", "b", "c"]);
     server.fail_every(1, &[Fault::Status(503)]);
-    let error = sink.publish(&staged).unwrap_err();
+    let error = sink.publish(slice::from_ref(&staged)).unwrap_err();
     assert!(matches!(error, ConnectError::Storage { .. }), "{error:?}");
     assert_eq!(error.to_string(), "storage failed: cannot publish output");
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("3 attempts failed"));
@@ -495,16 +496,16 @@ fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
     for place in Place::all("sleeper") {
         let sink = place.sink();
         sink.recover(&run(None, 1, 1), &[]).unwrap();
-        sink.publish(&stage(sink.as_ref(), 1, 4, &["a"])).unwrap();
+        sink.publish(&[stage(sink.as_ref(), 1, 4, &["a"])]).unwrap();
         // Generation 2 takes over with the manifest of epoch 5 and sleeps; generation 3 takes over with 6, publishes 7 and stages 8.
-        sink.publish(&stage(sink.as_ref(), 3, 7, &["b"])).unwrap();
+        sink.publish(&[stage(sink.as_ref(), 3, 7, &["b"])]).unwrap();
         let staged = stage(sink.as_ref(), 3, 8, &["c"]);
         let sleeper = run(Some(4), 5, 2);
         assert!(matches!(place.sink().recover(&sleeper, &[]), Err(ConnectError::Unknown { .. })), "there is output that it does not know");
         // It fell asleep only after it had looked.
         let asleep = super::Place::new(place.store.clone(), "job", "counts");
         assert_eq!(now(asleep.remove_staged(2)).unwrap() + now(asleep.take_back(&sleeper)).unwrap(), 0);
-        sink.publish(&staged).unwrap();
+        sink.publish(slice::from_ref(&staged)).unwrap();
         assert_eq!(place.visible().len(), 3);
         assert!(place.hidden("published").contains(&"0-000000000008".to_owned()));
     }

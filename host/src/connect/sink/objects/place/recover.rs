@@ -1,8 +1,8 @@
 //! What the place of an object sink goes through at the start of a run: whose it is, what is taken back, what is cleared away.
 
-use super::{ASIDE_MAX, CALLS_AT_ONCE, Place, wrong};
+use super::{ASIDE_MAX, CALLS_AT_ONCE, ObjectsPlace, wrong};
 use crate::connect::holding::{Holding, Note, Tenant, next_note};
-use crate::connect::sink::objects::token::Token;
+use crate::connect::sink::objects::token::ObjectsToken;
 use crate::connect::{ConnectError, Recovery};
 use crate::store::{Copied, Created, Entry};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Looks at the notes of a place while one's own is made.
 const ROUNDS_MAX: u32 = 3;
 
-impl Place {
+impl ObjectsPlace {
     /// False where the place is nobody's.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Place {
     ///
     /// # Errors
     /// [`ConnectError::Config`] where it is another job's, [`ConnectError::Unknown`] where it is not this run's to take.
-    pub async fn take(&self, recovery: &Recovery, named: &[Token]) -> Result<(), ConnectError> {
+    pub async fn take(&self, recovery: &Recovery, named: &[ObjectsToken]) -> Result<(), ConnectError> {
         let storage = |error| ConnectError::storage("claim the place of the output")(error);
         // Before the notes: what a later run stages comes after its note.
         let staged = match recovery.adopt {
@@ -102,9 +102,9 @@ impl Place {
     }
 
     /// Removes what of these is not named by the checkpoint: it is of a life that is not this run's.
-    async fn remove_but(&self, staged: Vec<String>, named: &[Token]) -> Result<(), ConnectError> {
+    async fn remove_but(&self, staged: Vec<String>, named: &[ObjectsToken]) -> Result<(), ConnectError> {
         let named: BTreeSet<String> =
-            named.iter().flat_map(|token| (0..token.parts.len()).map(|part| self.names.staged(token, part))).collect();
+            named.iter().flat_map(|token| (0..token.parts.len()).map(|part| self.names.staged(&token.name, part))).collect();
         let is_ours = |path: &String| self.names.staged_generation(path).is_some() && !named.contains(path);
         self.delete(staged.into_iter().filter(is_ours).collect()).await
     }
