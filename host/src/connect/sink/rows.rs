@@ -182,3 +182,6 @@ impl Number {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

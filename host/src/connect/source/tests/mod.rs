@@ -1,10 +1,12 @@
 //! Tests of sources: every way to cut, batch, stop and take up must give the rows of an independent reading of the bytes.
 
 mod bounded;
+mod csv;
 mod follow;
 mod log;
 mod readers;
 mod rotation;
+mod stdin;
 mod whole;
 
 use crate::clock::Clock;
