@@ -11,7 +11,7 @@ use reprise_core::description::Encoding;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Where a source stands in one split. Checkpoints keep it; only the source that wrote it reads it.
+/// A split of a source and the position in it. Checkpoints keep it; only the source that wrote it reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitPosition {
     /// Identity of the split: unique within the source, the same in every run.
@@ -37,7 +37,7 @@ pub struct BatchLimits {
     pub bytes_max: usize,
 }
 
-/// Where rows come from.
+/// A source of rows, asked by the job once a run.
 ///
 /// # Law
 /// The rows of a split from a position on are the same in every run, in the same order, where [`Source::replays`] is true. Rejected rows are,
@@ -70,7 +70,7 @@ pub trait Source: Send + Sync {
     fn replays(&self) -> bool;
 }
 
-/// Reads the splits of one instance, on a thread of its own.
+/// A source reader: reads the splits of one instance, on a thread of its own.
 pub trait SourceReader: Send {
     /// The next batch. May block for as long as one read takes; standard input blocks until there is input.
     ///
@@ -78,13 +78,13 @@ pub trait SourceReader: Send {
     /// The reader is of no use afterwards; make a new one from the last positions.
     fn next(&mut self) -> Result<Step, ConnectError>;
 
-    /// False where [`SourceReader::next`] may block for ever, so that nobody may wait for its thread to end.
+    /// False where [`SourceReader::next`] may block for ever, so that its thread must not be waited for.
     fn ends(&self) -> bool {
         true
     }
 }
 
-/// What a reader has.
+/// The answer of a source reader that was asked for rows.
 #[derive(Debug)]
 pub enum Step {
     /// Rows, or progress without rows.
@@ -95,7 +95,7 @@ pub enum Step {
     End,
 }
 
-/// Rows and how far they reach.
+/// A batch of rows of a source, and the positions behind it.
 #[derive(Debug, Default)]
 pub struct SourceBatch {
     /// The rows; there may be none.
@@ -121,7 +121,7 @@ pub struct Rejected {
     pub reason: String,
 }
 
-/// How a sink reads the bytes of a row.
+/// The encoding of keys and values, by which a sink reads the bytes of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowEncoding {
     /// Of the key.
@@ -130,7 +130,7 @@ pub struct RowEncoding {
     pub value: Encoding,
 }
 
-/// Where rows go. `docs/connectors.md` tells how to write one, and what it must do about a crash at each step.
+/// A sink for rows, asked by the job. `docs/connectors.md` tells how to write one, and what it must do about a crash at each step.
 ///
 /// # Order of calls
 /// ```text
@@ -150,7 +150,7 @@ pub struct RowEncoding {
 /// 3. Each piece of output (a file, an object, a transaction) is visible completely or not at all.
 /// 4. Publishing again changes nothing, in whichever process, after whatever step an earlier attempt died at, and also where readers have
 ///    taken the output away.
-/// 5. When `recover` has returned, nobody of an earlier generation can make anything visible that it was not told of.
+/// 5. When `recover` has returned, no run of an earlier generation can make anything visible that it was not told of.
 ///
 /// Without it, rows may be visible at any time, and `seal` returns `None`; but what was written is durable when `seal` returns.
 ///
@@ -205,7 +205,7 @@ pub trait Sink: Send + Sync {
     fn exactly_once(&self) -> bool;
 }
 
-/// Writes the rows of one instance, on a thread of its own.
+/// A sink writer: writes the rows of one instance, on a thread of its own.
 pub trait SinkWriter: Send {
     /// Writes rows. Epochs never decrease, and none comes after its seal. `input` is the index of the sink's input that the rows came from.
     /// While it blocks, the sources wait once a few batches have gathered.

@@ -1,6 +1,6 @@
 //! Connectors: where rows come from and where they go.
 //!
-//! A connector is a [`Source`] or a [`Sink`], two small traits in [`contract`]; whoever implements one needs nothing else of the host.
+//! A connector is a [`Source`] or a [`Sink`], two small traits in [`contract`]; an implementation needs nothing else of the host.
 //! Connectors do I/O and block; they run on threads of their own and never on a worker. They know no operators, no checkpoints and no
 //! engine: a position is text that they wrote themselves, a staged output is a token that they wrote themselves.
 //!

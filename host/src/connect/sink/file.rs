@@ -26,7 +26,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// The sink `file`. See the module.
+/// The sink that writes a file for each epoch and instance.
 pub struct FilesSink {
     folders: Folders,
     job: String,

@@ -32,7 +32,7 @@ use std::sync::mpsc;
 use token::{ObjectPart, ObjectsToken, PARTS_MAX};
 use tokio::runtime::Handle;
 
-/// The sink `objects`. See the module.
+/// The sink that writes objects for each epoch and instance.
 pub struct ObjectsSink {
     place: ObjectsPlace,
     runtime: Handle,

@@ -96,7 +96,7 @@ pub struct Folders {
     notes: Arc<Mutex<BTreeMap<u32, u64>>>,
 }
 
-/// What became of a staged output so far.
+/// How far the publication of a staged output has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// It is staged and whole.
@@ -171,7 +171,7 @@ impl Folders {
     /// The folders are made durable once for all of them, and not once for each.
     ///
     /// # Errors
-    /// See [`crate::connect::Sink::publish`].
+    /// Those of [`crate::connect::Sink::publish`].
     pub fn publish(&self, staged: &[Staged]) -> Result<u64, ConnectError> {
         let sealed = staged.iter().map(|output| self.token(output)).collect::<Result<Vec<Sealed>, ConnectError>>()?;
         let outputs: Vec<(&Staged, &Sealed)> = staged.iter().zip(&sealed).collect();

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The sink `stdout`. See the module.
+/// The sink that writes rows to standard output at once.
 pub struct StdoutSink {
     format: SinkFormat,
     encodings: Vec<RowEncoding>,

@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The source `file`. See the module.
+/// The source of files that a path or a glob names.
 pub struct FilesSource {
     plan: Arc<Plan>,
 }

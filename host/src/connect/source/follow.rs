@@ -314,7 +314,7 @@ impl Followed {
         self.seen(found, false, folder, now, decided);
     }
 
-    /// A file that nobody knows. True where it is begun.
+    /// Decides about a file that is not known. True where it is begun.
     fn unknown(&mut self, found: &Found, folder: Option<u64>, now: Duration, facts: &mut dyn Facts, decided: &mut Vec<Decision>) -> bool {
         let key = found.look.id.key();
         let mut owner = self.gone_owners.get(&key).copied();

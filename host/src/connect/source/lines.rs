@@ -30,7 +30,7 @@ pub enum Progress {
 /// How far to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Rows that start here or later belong to somebody else.
+    /// Rows that start here or later belong to another split.
     pub stop: u64,
     /// The end of the input is not its last word.
     pub growing: bool,

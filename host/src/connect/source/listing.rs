@@ -19,7 +19,7 @@ const DEPTH_MAX: usize = 64;
 /// Ends of names that programs give to files that they are still writing.
 pub const TEMPORARY_ENDS: [&str; 10] = ["~", ".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".swp", ".swx"];
 
-/// A path or a glob. See the module.
+/// The path or glob of a source, and the files that it means.
 pub struct Listing {
     base: PathBuf,
     /// Without `.` parts, as the setting has it.
@@ -37,14 +37,14 @@ struct Part {
     matcher: Option<GlobMatcher>,
 }
 
-/// A file that was found.
+/// A file of a source as one look found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub name: String,
     pub look: Look,
 }
 
-/// What one look at everything showed.
+/// The files of a source as one look found them.
 #[derive(Debug, Default)]
 pub struct Listed {
     /// Each file once, sorted by name.
@@ -155,7 +155,7 @@ impl Listing {
         Ok(listed)
     }
 
-    /// See [`Listed::folder`].
+    /// The folder above the first wildcard and the pattern, as [`Listed::folder`] has them.
     pub fn folder(&self) -> Option<u64> {
         let key = Look::at(&self.root).ok()?.id.key();
         let mut bytes = key.to_le_bytes().to_vec();

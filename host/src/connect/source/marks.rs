@@ -27,22 +27,22 @@ pub const GONE_MAX: usize = 256;
 /// A file that was read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// See [`name_hash`].
+    /// [`name_hash`] of its name.
     pub name: u32,
     /// Bytes read; less than 2^48.
     pub offset: u64,
-    /// See [`super::identity::print_at`], at that offset.
+    /// [`super::identity::print_at`] of that offset.
     pub print: u64,
-    /// See [`super::identity::stamp`].
+    /// [`super::identity::stamp`] of its length and time of change.
     pub stamp: u32,
 }
 
-/// Short for a name.
+/// A file name in 32 bits, as marks hold it.
 pub fn name_hash(name: &str) -> u32 {
     checksum(name.as_bytes()) as u32
 }
 
-/// What a split of this kind holds.
+/// The marks of one split: files that were read to their ends, and the folder that they were seen in.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Marks {
     /// The folder that the files were seen in, and the pattern: see [`super::listing::Listed::folder`].

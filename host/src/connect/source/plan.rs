@@ -30,7 +30,8 @@ const TOLD_MAX: usize = 10_000;
 /// So many pauses without a look, another reader looks in the place of the one whose turn it is: that one has much to read.
 const LOOKS_MISSED: u32 = 10;
 
-/// What the source and its readers share.
+/// The settings of a source of files, and what its readers know together.
+// Over 16 fields: the settings stand side by side as the topology has them.
 pub(super) struct Plan {
     pub format: Format,
     pub listing: Listing,
@@ -56,7 +57,7 @@ pub(super) struct Plan {
     shared: Mutex<Shared>,
 }
 
-/// What all readers of a source know.
+/// The followed files of a source and what its readers have to do about them.
 #[derive(Default)]
 pub(super) struct Shared {
     pub followed: Followed,
@@ -284,7 +285,7 @@ impl Plan {
         self.shared().told.len()
     }
 
-    /// A warning for the next reader that runs: whoever only looks at a job says nothing.
+    /// Keeps a warning for the next reader that runs: a command that only looks at a job says nothing.
     pub(super) fn warn(&self, text: String) {
         self.shared().warnings.push(text);
     }

@@ -17,7 +17,7 @@ use std::time::UNIX_EPOCH;
 /// The last row of a bounded file counts without a line end when the file has not been written for so long.
 const SETTLED_AFTER_MS: i64 = 2_000;
 
-/// An open split. See the module.
+/// A split that is open: its file, the window on it and the decoder.
 pub struct OpenSplit {
     path: PathBuf,
     blocks: Blocks,
@@ -29,7 +29,7 @@ pub struct OpenSplit {
     half: Option<(u64, u64)>,
 }
 
-/// What opening a followed file came to.
+/// A followed file after an attempt to open it.
 pub enum Opened {
     /// It can be read.
     Open(Box<OpenSplit>),

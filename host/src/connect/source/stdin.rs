@@ -49,7 +49,7 @@ pub fn finished() -> ConnectError {
     }
 }
 
-/// Standard input. See the module.
+/// The source that reads standard input: one split, which cannot be read again.
 pub struct StdinSource {
     plan: Arc<Plan>,
 }

@@ -59,7 +59,7 @@ struct Entry {
     quiet: Quiet,
 }
 
-/// See the module.
+/// The followed files of one reader: which are read, which rest, and what a checkpoint has to be told of them.
 pub(super) struct Tail {
     index: usize,
     is_finder: bool,

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Objects of one sink that are worked on at a time.
 const CALLS_AT_ONCE: usize = 8;
-/// Looks at one object before its changes count as the work of somebody else.
+/// Looks at one object before its changes count as the work of another host.
 const LOOKS_MAX: usize = 4;
 /// Instances of one sink whose output is published at a time.
 const INSTANCES_AT_ONCE: usize = 16;
@@ -45,7 +45,7 @@ pub enum Trust {
     Nobody,
 }
 
-/// What became of a part so far.
+/// How far the publication of a part has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// It is staged and not visible.
@@ -125,7 +125,7 @@ impl ObjectsPlace {
     /// were not before.
     ///
     /// # Errors
-    /// See [`crate::connect::Sink::publish_all`].
+    /// Those of [`crate::connect::Sink::publish`].
     pub async fn publish_all(&self, tokens: &[ObjectsToken], trust: Trust) -> Result<u64, ConnectError> {
         let mut lanes: BTreeMap<u32, Vec<&ObjectsToken>> = BTreeMap::new();
         for token in tokens {
@@ -146,7 +146,7 @@ impl ObjectsPlace {
     /// Makes all parts of a token visible. True where one of them was not before.
     ///
     /// # Errors
-    /// See [`crate::connect::Sink::publish`].
+    /// Those of [`crate::connect::Sink::publish`].
     async fn publish(&self, token: &ObjectsToken, trust: Trust) -> Result<bool, ConnectError> {
         let copies: Vec<_> = (0..).zip(&token.parts).map(|(number, part)| self.publish_part(token, number, *part, trust)).collect();
         let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
@@ -208,7 +208,7 @@ impl ObjectsPlace {
         Err(wrong(format!("`{}` changes while it is published", self.full(&to)), "another host writes there: stop it, and start again"))
     }
 
-    /// Holds a staged object against its checksum. One that is gone is not looked at: whoever copies it will notice.
+    /// Holds a staged object against its checksum. One that is gone is not looked at: its copy fails later.
     async fn verify(&self, token: &ObjectsToken, part: ObjectPart, path: &str) -> Result<(), ConnectError> {
         let Some(expected) = part.checksum else { return Ok(()) };
         match self.store.get(path).await.map_err(ConnectError::storage("verify output"))? {

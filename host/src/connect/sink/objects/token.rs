@@ -112,7 +112,7 @@ impl ObjectNames {
         self.hidden(&format!("staged/{}", output.piece(part)))
     }
 
-    /// The generation that staged an object; `None` for what nobody staged.
+    /// The generation that staged an object; `None` for what no sink staged.
     pub fn staged_generation(&self, path: &str) -> Option<u64> {
         let name = path.strip_prefix(&self.hidden("staged/"))?;
         Some(OutputName::parse_piece(name)?.generation)

@@ -42,7 +42,7 @@ impl Folders {
         Ok(())
     }
 
-    /// False where the folders are nobody's.
+    /// False where the folders have no owner.
     fn is_owned(&self, job: &str) -> Result<bool, ConnectError> {
         let Some(found) = read(&self.hidden.join("owner"))? else { return Ok(false) };
         if found == job.as_bytes() {
@@ -58,7 +58,7 @@ impl Folders {
         Ok(names(&self.lives)?.iter().filter_map(|name| Tenant::parse(name)).collect())
     }
 
-    /// See [`crate::connect::Sink::holding`].
+    /// What the folders hold of the sink, for [`crate::connect::Sink::holding`].
     pub fn holding(&self, job: &str) -> Result<Holding, ConnectError> {
         self.is_owned(job)?;
         let tenants = self.tenants()?;

@@ -48,7 +48,7 @@ impl Followed {
     }
 
     /// True where a file that has grown does not hold what was read of it, and another one does: it was truncated behind a copy, and filled
-    /// again since it was last looked at. Whoever reads it would see that too, but a file that nobody knows is decided about before: it may be
+    /// again since it was last looked at. Its reader would see that too, but a file that is not known is decided about before: it may be
     /// the copy, or one of the new contents.
     pub(super) fn is_filled_again(&self, found: &Found, files: &[Found], unknown: &[&Found], facts: &mut dyn Facts) -> bool {
         let key = found.look.id.key();
@@ -80,7 +80,7 @@ impl Followed {
         self.files.get(&key).and_then(|tracked| tracked.name.as_deref()).is_some_and(|name| file.starts_with(stem(name)))
     }
 
-    /// True where a file that nobody knows has a name like that of a known one.
+    /// True where a file that is not known has a name like that of a known one.
     pub(super) fn has_alike(&self, found: &Found, unknown: &[&Found]) -> bool {
         let tracked = self.files.get(&found.look.id.key());
         let name = tracked.and_then(|tracked| tracked.name.as_ref()).unwrap_or(&found.name);

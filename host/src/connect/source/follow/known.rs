@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-/// A file that is followed.
+/// A followed file, as it is known.
 #[derive(Debug, Clone, Default)]
 pub struct Tracked {
     /// The reader that has it.
@@ -72,7 +72,7 @@ pub enum Change {
     Outside { name: String },
     /// It is nowhere. It had been read up to `offset`; so many bytes behind that were seen and not read.
     Gone { name: Option<String>, offset: u64, unread: u64 },
-    /// Nobody knew it. Rows before `start` are known from elsewhere.
+    /// It was not known. Rows before `start` are known from elsewhere.
     New { found: Found, start: u64 },
 }
 
@@ -136,7 +136,7 @@ impl Tracked {
     }
 }
 
-/// Everything that is known of followed files. See the module.
+/// The followed files of a source, over all its readers, and what was seen of them.
 #[derive(Debug, Default)]
 pub struct Followed {
     pub(super) files: HashMap<u64, Tracked>,
@@ -148,7 +148,7 @@ pub struct Followed {
     pub(super) reading: HashSet<u64>,
     /// Files that a look waits for to be at rest: no reader begins to read them before the next one.
     pub(super) wanted: HashSet<u64>,
-    /// Who had files that went. What a checkpoint has of such a file and of the same one when it is back comes from one reader, in order.
+    /// The readers that had files that went. What a checkpoint has of such a file and of the same one when it is back comes from one reader, in order.
     pub(super) gone_owners: HashMap<u64, usize>,
     pub(super) held: HashMap<u64, Held>,
     /// The round of looks.

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const ROUNDS_MAX: u32 = 3;
 
 impl ObjectsPlace {
-    /// False where the place is nobody's.
+    /// False where the place has no owner.
     ///
     /// # Errors
     /// [`ConnectError::Config`] where it is another job's.
@@ -34,7 +34,7 @@ impl ObjectsPlace {
         Ok(listed.iter().filter_map(|entry| self.names.parse_life(&entry.path)).collect())
     }
 
-    /// See [`crate::connect::Sink::holding`].
+    /// What the place holds of the sink, for [`crate::connect::Sink::holding`].
     pub async fn holding(&self) -> Result<Holding, ConnectError> {
         self.is_owned().await?;
         let tenants = self.tenants().await?;
