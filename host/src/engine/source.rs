@@ -19,7 +19,7 @@ use super::control::{Alarm, Control, Failure};
 use super::frame::{AWAKE, Frame, IDLE};
 use super::moment::{EPOCH_MAX, Moment, STEPS_MAX, epoch_of, moment};
 use super::report::{EpochContent, EpochReport, REJECTED_BYTES_MAX, Refused, Reporter};
-use crate::connect::{SourceBatch, SourceReader, Step};
+use crate::connect::{InputStatus, SourceBatch, SourceReader};
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::{QuarantinedRow, SplitPosition};
 use reprise_core::ids::{Epoch, Instance};
@@ -88,12 +88,12 @@ fn read(mut reader: Box<dyn SourceReader>, out: &SyncSender<Read>, wake: &OnceLo
     };
     while !control.aborted() && !control.stopping() {
         let going = match reader.next() {
-            Ok(Step::Rows(batch)) => send(Read::Batch(batch)),
-            Ok(Step::Idle(pause)) => {
+            Ok(InputStatus::Rows(batch)) => send(Read::Batch(batch)),
+            Ok(InputStatus::Idle(pause)) => {
                 rest(pause, control);
                 true
             }
-            Ok(Step::End) => {
+            Ok(InputStatus::End) => {
                 send(Read::End);
                 false
             }

@@ -12,7 +12,7 @@
 
 use super::error::Error;
 use super::notice::{Notice, Watch};
-use crate::connect::{ConnectError, Sink, Staged};
+use crate::connect::{ConnectError, SinkConnector, Staged};
 use crate::engine::Failure;
 use reprise_core::checkpoint::manifest::{Manifest, StagedRef};
 use reprise_core::ids::Epoch;
@@ -81,7 +81,7 @@ impl Calls {
 /// A sink of the job, with its name in the topology.
 pub(super) struct NamedSink {
     pub name: String,
-    pub sink: Arc<dyn Sink>,
+    pub sink: Arc<dyn SinkConnector>,
 }
 
 /// Output of one sink in one epoch; there may be none.
@@ -231,7 +231,7 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::connect::holding::Holding;
-    use crate::connect::{Recovered, Recovery, Sink, SinkWriter};
+    use crate::connect::{Recovered, Recovery, SinkConnector, SinkWriter};
     use reprise_core::checkpoint::manifest::SinkState;
     use reprise_core::ids::{Digest, Generation};
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    impl Sink for Gated {
+    impl SinkConnector for Gated {
         fn holding(&self) -> Result<Holding, ConnectError> {
             Ok(Holding::default())
         }
@@ -312,7 +312,7 @@ mod tests {
 
     fn start_with(calls: &Calls) -> (Arc<Gated>, Arc<Gated>, Publisher) {
         let (slow, quick) = (Arc::new(Gated::default()), Arc::new(Gated::default()));
-        let named = |name: &str, sink: &Arc<Gated>| NamedSink { name: name.into(), sink: Arc::clone(sink) as Arc<dyn Sink> };
+        let named = |name: &str, sink: &Arc<Gated>| NamedSink { name: name.into(), sink: Arc::clone(sink) as Arc<dyn SinkConnector> };
         let watch: Watch = Arc::new(|_| ());
         let publisher = Publisher::start(vec![named("slow", &slow), named("quick", &quick)], calls, Epoch(10), &watch);
         (slow, quick, publisher)

@@ -17,7 +17,7 @@ use super::output_name::OutputName;
 use super::rows::RowWriter;
 use super::staging::{Folders, Sealed};
 use crate::connect::holding::Holding;
-use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged, Surroundings};
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, SinkConnector, SinkContext, SinkWriter, Staged};
 use reprise_core::batch::Batch;
 use reprise_core::codec::Checksum;
 use reprise_core::topology::{self, Delivery, FileSink, SinkFormat, TakenBack};
@@ -27,7 +27,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// The sink that writes a file for each epoch and instance.
-pub struct FilesSink {
+pub struct FileSinkConnector {
     folders: Folders,
     job: String,
     name: String,
@@ -37,10 +37,10 @@ pub struct FilesSink {
     encodings: Vec<RowEncoding>,
 }
 
-impl FilesSink {
+impl FileSinkConnector {
     /// A sink into the folder of the settings; nothing is made yet.
     #[must_use]
-    pub fn new(settings: &FileSink, sink: &topology::Sink, around: &Surroundings, encodings: Vec<RowEncoding>) -> Self {
+    pub fn new(settings: &FileSink, sink: &topology::Sink, around: &SinkContext, encodings: Vec<RowEncoding>) -> Self {
         let folders = Folders::new(around.base_dir.join(&settings.path), &around.sink);
         Self {
             folders,
@@ -54,7 +54,7 @@ impl FilesSink {
     }
 }
 
-impl Sink for FilesSink {
+impl SinkConnector for FileSinkConnector {
     fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError> {
         self.folders.prepare(&self.job)?;
         Ok(Box::new(FilesWriter {

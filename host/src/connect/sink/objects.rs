@@ -18,7 +18,7 @@ use super::order::Order;
 use super::output_name::OutputName;
 use super::rows::RowWriter;
 use crate::connect::holding::Holding;
-use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged, Surroundings};
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, SinkConnector, SinkContext, SinkWriter, Staged};
 use crate::store::Store;
 use bytes::Bytes;
 use place::{ObjectsPlace, Trust};
@@ -33,7 +33,7 @@ use token::{ObjectPart, ObjectsToken, PARTS_MAX};
 use tokio::runtime::Handle;
 
 /// The sink that writes objects for each epoch and instance.
-pub struct ObjectsSink {
+pub struct ObjectsSinkConnector {
     place: ObjectsPlace,
     runtime: Handle,
     name: String,
@@ -60,7 +60,7 @@ fn wait<T: Send + 'static>(
     })
 }
 
-impl ObjectsSink {
+impl ObjectsSinkConnector {
     /// Opens the place at the url of the settings; nothing is written yet. Blocks, as all calls of this sink do.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl ObjectsSink {
     pub fn open(
         settings: &topology::ObjectsSink,
         sink: &topology::Sink,
-        around: &Surroundings,
+        around: &SinkContext,
         encodings: Vec<RowEncoding>,
     ) -> Result<Self, ConnectError> {
         let (url, around_it) = (settings.url.clone(), around.clone());
@@ -85,7 +85,7 @@ impl ObjectsSink {
         store: Store,
         settings: &topology::ObjectsSink,
         sink: &topology::Sink,
-        around: &Surroundings,
+        around: &SinkContext,
         encodings: Vec<RowEncoding>,
     ) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl ObjectsSink {
     }
 }
 
-impl Sink for ObjectsSink {
+impl SinkConnector for ObjectsSinkConnector {
     fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError> {
         Ok(Box::new(ObjectsWriter {
             place: self.place.clone(),

@@ -171,7 +171,7 @@ impl Folders {
     /// The folders are made durable once for all of them, and not once for each.
     ///
     /// # Errors
-    /// Those of [`crate::connect::Sink::publish`].
+    /// Those of [`crate::connect::SinkConnector::publish`].
     pub fn publish(&self, staged: &[Staged]) -> Result<u64, ConnectError> {
         let sealed = staged.iter().map(|output| self.token(output)).collect::<Result<Vec<Sealed>, ConnectError>>()?;
         let outputs: Vec<(&Staged, &Sealed)> = staged.iter().zip(&sealed).collect();

@@ -1,7 +1,7 @@
 //! Tests of sinks: what is visible after every crash.
 
 use super::staging::Folders;
-use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, Staged, Surroundings};
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, SinkConnector, SinkContext, Staged};
 use reprise_core::batch::{Batch, Row};
 use reprise_core::description::Encoding::{I64Le, Utf8};
 use reprise_core::ids::Life;
@@ -15,12 +15,12 @@ use std::time::Duration;
 pub(super) const COUNTS: RowEncoding = RowEncoding { key: Utf8, value: I64Le };
 
 /// What is around a sink. The runtime of its storage calls lives as long as the tests.
-pub(super) fn around(folder: &Path, job: &str, name: &str) -> Surroundings {
+pub(super) fn around(folder: &Path, job: &str, name: &str) -> SinkContext {
     static RUNTIME: LazyLock<tokio::runtime::Runtime> =
         LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
     let storage = crate::store::Limits::default();
     let (base_dir, job, sink, runtime) = (folder.to_owned(), job.to_owned(), name.to_owned(), RUNTIME.handle().clone());
-    Surroundings { base_dir, job, sink, runtime, storage, intercept: None }
+    SinkContext { base_dir, job, sink, runtime, storage, intercept: None }
 }
 
 /// The settings of a sink of any kind.
@@ -30,7 +30,13 @@ pub(super) fn settings(kind: SinkKind, delivery: Delivery, name: &str) -> topolo
 }
 
 /// A sink of any kind.
-pub(super) fn open_kind(kind: SinkKind, delivery: Delivery, folder: &Path, job: &str, name: &str) -> Result<Box<dyn Sink>, ConnectError> {
+pub(super) fn open_kind(
+    kind: SinkKind,
+    delivery: Delivery,
+    folder: &Path,
+    job: &str,
+    name: &str,
+) -> Result<Box<dyn SinkConnector>, ConnectError> {
     crate::connect::sink(&settings(kind, delivery, name), &around(folder, job, name), vec![COUNTS])
 }
 
@@ -47,12 +53,12 @@ pub(super) fn after(recovered: Option<u64>) -> Recovery {
     run(recovered, u64::MAX, u64::MAX)
 }
 
-fn open(folder: &Path, job: &str, name: &str, format: SinkFormat) -> Box<dyn Sink> {
+fn open(folder: &Path, job: &str, name: &str, format: SinkFormat) -> Box<dyn SinkConnector> {
     let kind = SinkKind::File(FileSink { path: "out".to_owned(), format });
     open_kind(kind, Delivery::ExactlyOnce, folder, job, name).unwrap()
 }
 
-fn sink(folder: &Path) -> Box<dyn Sink> {
+fn sink(folder: &Path) -> Box<dyn SinkConnector> {
     open(folder, "job", "counts", SinkFormat::Json)
 }
 
@@ -62,7 +68,7 @@ pub(super) fn batch(key: &str, count: i64) -> Batch {
     batch
 }
 
-fn stage(sink: &dyn Sink, generation: u64, epoch: u64, key: &str) -> Staged {
+fn stage(sink: &dyn SinkConnector, generation: u64, epoch: u64, key: &str) -> Staged {
     let mut writer = sink.writer(0, generation).unwrap();
     writer.write(epoch, 0, &batch(key, 1)).unwrap();
     writer.seal(epoch).unwrap().unwrap()
@@ -381,7 +387,7 @@ fn a_folder_belongs_to_one_job_for_each_sink_name() {
     assert!(error.to_string().contains("of job `job`"), "{error}");
 }
 
-fn at_once(folder: &Path) -> Box<dyn Sink> {
+fn at_once(folder: &Path) -> Box<dyn SinkConnector> {
     let kind = SinkKind::File(FileSink { path: "out".to_owned(), format: SinkFormat::Csv });
     open_kind(kind, Delivery::Immediate, folder, "job", "counts").unwrap()
 }

@@ -19,7 +19,7 @@ use super::blocks::{Blocks, Fill};
 use super::event_time;
 use super::gather::Gather;
 use super::json::bad_time;
-use super::lines::{BYTE_ORDER_MARK, Bounds, LongRow, Progress};
+use super::lines::{BYTE_ORDER_MARK, Bounds, LongRow, ScanProgress};
 use super::quotes::Quotes;
 use crate::connect::ConnectError;
 use csv_core::ReadRecordResult;
@@ -82,7 +82,7 @@ enum Found {
     Long(LongRow),
     /// A record that is none: its first line, which has been consumed, and why.
     Unsound(LongRow, String),
-    Stopped(Progress),
+    Stopped(ScanProgress),
 }
 
 /// A record that is longer than allowed, while its end is looked for.
@@ -165,10 +165,10 @@ impl CsvScan {
     ///
     /// # Errors
     /// [`ConnectError::Config`] where the header lacks a column that the settings name; [`ConnectError::Io`].
-    pub fn scan(&mut self, blocks: &mut Blocks, bounds: Bounds, gather: &mut Gather) -> Result<Progress, ConnectError> {
+    pub fn scan(&mut self, blocks: &mut Blocks, bounds: Bounds, gather: &mut Gather) -> Result<ScanProgress, ConnectError> {
         loop {
             if gather.is_full() {
-                return Ok(Progress::Full);
+                return Ok(ScanProgress::Full);
             }
             match self.find(blocks, bounds, !gather.is_empty())? {
                 Found::Stopped(progress) => return Ok(progress),
@@ -206,7 +206,7 @@ impl CsvScan {
             } else if self.fed == 0 && self.long.is_none() {
                 starved = !self.skip_to_record(blocks);
                 if blocks.offset() >= bounds.stop {
-                    return Ok(Found::Stopped(Progress::Done));
+                    return Ok(Found::Stopped(ScanProgress::Done));
                 }
             }
             if starved {
@@ -215,11 +215,11 @@ impl CsvScan {
                     continue;
                 }
                 if may_pause && blocks.may_block() {
-                    return Ok(Found::Stopped(Progress::Paused));
+                    return Ok(Found::Stopped(ScanProgress::Paused));
                 }
                 if blocks.fill()? == Fill::End {
                     return match bounds.growing {
-                        true => Ok(Found::Stopped(Progress::Wait)),
+                        true => Ok(Found::Stopped(ScanProgress::Wait)),
                         false => self.finish(blocks),
                     };
                 }
@@ -282,7 +282,7 @@ impl CsvScan {
         match result {
             ReadRecordResult::Record => self.complete(blocks),
             _ if self.long.is_some() => self.complete(blocks),
-            _ => Ok(Found::Stopped(Progress::Done)),
+            _ => Ok(Found::Stopped(ScanProgress::Done)),
         }
     }
 

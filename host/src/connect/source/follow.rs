@@ -20,10 +20,10 @@ mod known;
 
 #[cfg(test)]
 pub use copies::COPY_WAIT;
-pub use known::{Change, Decision, Facts, Followed, Tracked, file_name, stem};
+pub use known::{Change, Facts, FollowDecision, Followed, Tracked, file_name, stem};
 
 use super::identity::stamp;
-use super::listing::Found;
+use super::listing::FoundFile;
 use super::marks::{MARKS_MAX, Mark, name_hash};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -135,15 +135,15 @@ impl Followed {
     /// Holds what exists now against what is known. `room`: how many new files may be begun; others stay unknown for the present.
     pub fn look(
         &mut self,
-        files: &[Found],
+        files: &[FoundFile],
         folder: Option<u64>,
         (now, mut room): (Duration, usize),
         facts: &mut dyn Facts,
-    ) -> Vec<Decision> {
+    ) -> Vec<FollowDecision> {
         self.round += 1;
         self.wanted.clear();
         let mut decided = Vec::new();
-        let (known, mut unknown): (Vec<&Found>, Vec<&Found>) =
+        let (known, mut unknown): (Vec<&FoundFile>, Vec<&FoundFile>) =
             files.iter().partition(|found| self.files.contains_key(&found.look.id.key()));
         for found in known {
             let (key, is_shorter) = (found.look.id.key(), self.is_shorter(found));
@@ -187,18 +187,18 @@ impl Followed {
         decided
     }
 
-    fn is_renamed(&self, found: &Found) -> bool {
+    fn is_renamed(&self, found: &FoundFile) -> bool {
         self.files.get(&found.look.id.key()).is_some_and(|tracked| tracked.name.as_ref().is_some_and(|name| *name != found.name))
     }
 
     /// True where less was listed of a file than what has been read or seen of it.
-    fn is_shorter(&self, found: &Found) -> bool {
+    fn is_shorter(&self, found: &FoundFile) -> bool {
         let tracked = self.files.get(&found.look.id.key());
         tracked.is_some_and(|tracked| found.look.len < tracked.offset || (tracked.offset == 0 && found.look.len < tracked.len))
     }
 
     /// A file that is known. `is_another`: it does not hold what was read of it.
-    fn seen(&mut self, found: &Found, is_another: bool, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {
+    fn seen(&mut self, found: &FoundFile, is_another: bool, folder: Option<u64>, now: Duration, decided: &mut Vec<FollowDecision>) {
         let key = found.look.id.key();
         let Some(tracked) = self.files.get_mut(&key) else { return };
         let owner = Some(tracked.owner);
@@ -215,7 +215,7 @@ impl Followed {
         if renamed {
             // One that was folded has no name that anybody would miss.
             if tracked.name.is_some() {
-                decided.push(Decision { owner, key, change: Change::Renamed { name: found.name.clone(), key } });
+                decided.push(FollowDecision { owner, key, change: Change::Renamed { name: found.name.clone(), key } });
             }
             self.rename(key, &found.name);
         }
@@ -223,9 +223,9 @@ impl Followed {
         if is_cut {
             let unread = tracked.len.saturating_sub(tracked.offset);
             self.cut(key, now);
-            decided.push(Decision { owner, key, change: Change::Truncated { unread } });
+            decided.push(FollowDecision { owner, key, change: Change::Truncated { unread } });
         } else if grown && !is_as_marked {
-            decided.push(Decision { owner, key, change: Change::Grown });
+            decided.push(FollowDecision { owner, key, change: Change::Grown });
         }
         if let Some(tracked) = self.files.get_mut(&key) {
             (tracked.len, tracked.changed) = (found.look.len, found.look.changed);
@@ -235,18 +235,18 @@ impl Followed {
     /// Files that are known and were not seen.
     fn missing(
         &mut self,
-        unknown: &mut Vec<&Found>,
+        unknown: &mut Vec<&FoundFile>,
         folder: Option<u64>,
         now: Duration,
         facts: &mut dyn Facts,
-        decided: &mut Vec<Decision>,
+        decided: &mut Vec<FollowDecision>,
     ) {
         let round = self.round;
         let mut missing: Vec<u64> = self.files.iter().filter(|(_, file)| file.seen != round).map(|(key, _)| *key).collect();
         missing.sort_unstable();
         let (mut kept, mut taken) = (0, HashSet::new());
         // Only where the folder is another one: there a name and what was read under it stand for the file.
-        let mut by_name: HashMap<u32, &Found> = HashMap::new();
+        let mut by_name: HashMap<u32, &FoundFile> = HashMap::new();
         for key in missing {
             let Some(tracked) = self.files.get(&key) else { continue };
             if facts.is_blind(tracked.name.as_deref()) || self.reading.contains(&key) {
@@ -260,7 +260,7 @@ impl Followed {
                 self.seen(&found, false, folder, now, decided);
                 if !is_meant && !was_outside {
                     decided.retain(|decision| decision.key != key || !matches!(decision.change, Change::Renamed { .. }));
-                    decided.push(Decision { owner, key, change: Change::Outside { name: found.name } });
+                    decided.push(FollowDecision { owner, key, change: Change::Outside { name: found.name } });
                 }
                 if let Some(tracked) = self.files.get_mut(&key) {
                     tracked.outside = !is_meant;
@@ -289,33 +289,40 @@ impl Followed {
         self.keeps_unseen = kept > 0;
     }
 
-    fn went(&mut self, key: u64, decided: &mut Vec<Decision>) {
+    fn went(&mut self, key: u64, decided: &mut Vec<FollowDecision>) {
         let Some(tracked) = self.files.get(&key) else { return };
         let (owner, name, offset) = (Some(tracked.owner), tracked.name.clone(), tracked.offset);
         let unread = tracked.len.saturating_sub(offset);
         self.end(key);
-        decided.push(Decision { owner, key, change: Change::Gone { name, offset, unread } });
+        decided.push(FollowDecision { owner, key, change: Change::Gone { name, offset, unread } });
     }
 
     /// True where a known inode has another name and other contents: it was renamed and truncated, or used again at once. Of a folded file the
     /// hash of its name is known.
-    fn is_another(&self, found: &Found, facts: &mut dyn Facts) -> bool {
+    fn is_another(&self, found: &FoundFile, facts: &mut dyn Facts) -> bool {
         let Some(tracked @ Tracked { offset: 1.., .. }) = self.files.get(&found.look.id.key()) else { return false };
         // Without a digest it is shorter, which is seen elsewhere, or cannot be read, which says nothing.
         tracked.name_hash != name_hash(&found.name)
             && facts.print(&found.name, tracked.offset).is_some_and(|print| Some(print) != tracked.print)
     }
 
-    fn rekey(&mut self, key: u64, found: &Found, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {
+    fn rekey(&mut self, key: u64, found: &FoundFile, folder: Option<u64>, now: Duration, decided: &mut Vec<FollowDecision>) {
         let Some(tracked) = self.forget(key) else { return };
         let (owner, new) = (Some(tracked.owner), found.look.id.key());
         self.adopt(new, Tracked { name: Some(found.name.clone()), ino: None, ..tracked });
-        decided.push(Decision { owner, key, change: Change::Renamed { name: found.name.clone(), key: new } });
+        decided.push(FollowDecision { owner, key, change: Change::Renamed { name: found.name.clone(), key: new } });
         self.seen(found, false, folder, now, decided);
     }
 
     /// Decides about a file that is not known. True where it is begun.
-    fn unknown(&mut self, found: &Found, folder: Option<u64>, now: Duration, facts: &mut dyn Facts, decided: &mut Vec<Decision>) -> bool {
+    fn unknown(
+        &mut self,
+        found: &FoundFile,
+        folder: Option<u64>,
+        now: Duration,
+        facts: &mut dyn Facts,
+        decided: &mut Vec<FollowDecision>,
+    ) -> bool {
         let key = found.look.id.key();
         let mut owner = self.gone_owners.get(&key).copied();
         let mut start = self.came_back(found, facts);
@@ -343,12 +350,12 @@ impl Followed {
         (tracked.seen, tracked.folder) = (self.round, folder);
         tracked.owner = owner.unwrap_or_default();
         self.adopt(key, tracked);
-        decided.push(Decision { owner, key, change: Change::New { found: found.clone(), start } });
+        decided.push(FollowDecision { owner, key, change: Change::New { found: found.clone(), start } });
         true
     }
 
     /// Where to go on with a file that was read, went and came back. Without a time of birth it may be another one with the same inode.
-    fn came_back(&mut self, found: &Found, facts: &mut dyn Facts) -> Option<u64> {
+    fn came_back(&mut self, found: &FoundFile, facts: &mut dyn Facts) -> Option<u64> {
         let (key, _) = (found.look.id.key(), found.look.id.born?);
         let at = self.gone.gone.iter().position(|(gone, _)| *gone == key)?;
         let (_, mark) = self.gone.gone.remove(at);
@@ -356,7 +363,7 @@ impl Followed {
     }
 
     /// A new file that begins as one that just went under its name has its rows again; that may be meant.
-    fn tell_repeated(&mut self, found: &Found, facts: &mut dyn Facts) {
+    fn tell_repeated(&mut self, found: &FoundFile, facts: &mut dyn Facts) {
         let (hash, key) = (name_hash(&found.name), found.look.id.key());
         let Some((_, mark)) = self.gone.gone.iter().rev().find(|(other, mark)| mark.name == hash && *other != key) else { return };
         if found.look.len > mark.offset && facts.print(&found.name, mark.offset) == Some(mark.print) {
@@ -369,7 +376,7 @@ impl Followed {
 }
 
 /// True where a file holds what was read under its name.
-fn is_same(tracked: &Tracked, found: &Found, facts: &mut dyn Facts) -> bool {
+fn is_same(tracked: &Tracked, found: &FoundFile, facts: &mut dyn Facts) -> bool {
     found.look.len >= tracked.offset && (tracked.offset == 0 || facts.print(&found.name, tracked.offset) == tracked.print)
 }
 

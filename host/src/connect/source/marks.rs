@@ -8,7 +8,7 @@
 //!
 //! A split of this kind has no rows of its own. Where a file of it grows, it becomes a split of its own again.
 
-use crate::connect::{ConnectError, SplitPosition};
+use crate::connect::{ConnectError, SourceSplit};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use reprise_core::codec::checksum;
@@ -74,7 +74,7 @@ impl Marks {
     ///
     /// # Errors
     /// [`ConnectError::Corrupt`] where they cannot have been written here.
-    pub fn parse(split: &SplitPosition) -> Result<Self, ConnectError> {
+    pub fn parse(split: &SourceSplit) -> Result<Self, ConnectError> {
         let corrupt = |why: String| ConnectError::Corrupt {
             what: format!("the position of split `{}` cannot be used: {why}", split.split.escape_debug()),
             help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
@@ -90,10 +90,10 @@ impl Marks {
     }
 
     /// For a checkpoint.
-    pub fn to_split(&self, split: &str) -> SplitPosition {
+    pub fn to_split(&self, split: &str) -> SourceSplit {
         let (files, gone) = (pack(self.files.iter().map(|(key, mark)| (*key, *mark))), pack(self.gone.iter().copied()));
         let text = Text { finished: self.files.len() as u64, folder: self.folder, files, gone };
-        SplitPosition { split: split.to_owned(), position: serde_json::to_string(&text).expect("numbers and text are JSON") }
+        SourceSplit { split: split.to_owned(), position: serde_json::to_string(&text).expect("numbers and text are JSON") }
     }
 
     /// Remembers a file that has gone, and forgets the one that went first where there are too many.
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn marks_that_lie_are_refused() {
-        let refused = |position: &str| Marks::parse(&SplitPosition { split: SPLIT.into(), position: position.into() }).is_err();
+        let refused = |position: &str| Marks::parse(&SourceSplit { split: SPLIT.into(), position: position.into() }).is_err();
         assert!(!refused(r#"{"finished":0,"files":""}"#));
         for text in ["", "{}", r#"{"finished":1,"files":""}"#, r#"{"finished":0,"files":"AAAA"}"#, r#"{"finished":0,"files":"?"}"#] {
             assert!(refused(text), "{text}");

@@ -3,12 +3,12 @@
 mod followed;
 
 use super::content::packing_of;
+use super::context::{SPLITS_MAX, SourceContext};
 use super::identity::{Look, print_of, stamp};
-use super::listing::{Found, Listed};
+use super::listing::{FoundFile, Listed};
 use super::marks::{self, Mark, Marks, name_hash};
-use super::plan::{Plan, SPLITS_MAX};
 use super::position::{FINGERPRINT_BYTES, FilePosition, Fingerprint, UNKNOWN_BYTES};
-use crate::connect::{ConnectError, SplitPosition};
+use crate::connect::{ConnectError, SourceSplit};
 use reprise_core::topology::{Compression, OnLost};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -47,8 +47,8 @@ struct Before {
     files: BTreeMap<String, Known>,
 }
 
-impl Plan {
-    fn before(&self, known: &[SplitPosition]) -> Result<Before, ConnectError> {
+impl SourceContext {
+    fn before(&self, known: &[SourceSplit]) -> Result<Before, ConnectError> {
         let mut before = Before { marks: Marks::default(), files: BTreeMap::new() };
         for split in known {
             if Marks::is(&split.split) {
@@ -109,7 +109,7 @@ impl Plan {
     }
 
     /// The splits of a run that reads files to their ends.
-    pub(super) fn begin_bounded(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
+    pub(super) fn begin_bounded(&self, known: &[SourceSplit]) -> Result<Vec<SourceSplit>, ConnectError> {
         let Before { mut marks, files } = self.before(known)?;
         let listed = self.list()?;
         if listed.files.is_empty() && known.is_empty() {
@@ -118,8 +118,8 @@ impl Plan {
                 help: "correct `path` of the source; with `follow = true` it waits for files to come".to_owned(),
             });
         }
-        let by_name: HashMap<&str, &Found> = listed.files.iter().map(|found| (found.name.as_str(), found)).collect();
-        let by_key: HashMap<u64, &Found> = listed.files.iter().map(|found| (found.look.id.key(), found)).collect();
+        let by_name: HashMap<&str, &FoundFile> = listed.files.iter().map(|found| (found.name.as_str(), found)).collect();
+        let by_key: HashMap<u64, &FoundFile> = listed.files.iter().map(|found| (found.look.id.key(), found)).collect();
         let mut splits = Vec::new();
         let mut open: BTreeMap<String, u64> = BTreeMap::new();
         for (name, mut known) in files {
@@ -132,7 +132,7 @@ impl Plan {
             }
             if known.is_done() {
                 // Where `path` does not mean it at present, it may again later.
-                let look = || Some(Found { look: Look::at(&self.listing.locate(&name)).ok()?, name: name.clone() });
+                let look = || Some(FoundFile { look: Look::at(&self.listing.locate(&name)).ok()?, name: name.clone() });
                 if let Some(found) = found.cloned().or_else(look) {
                     marks.files.extend(self.mark_of(&found, &known).map(|mark| (found.look.id.key(), mark)));
                 }
@@ -214,7 +214,7 @@ impl Plan {
     }
 
     /// To remember a bounded file that was read to its end; none where it is not that file any more.
-    fn mark_of(&self, found: &Found, known: &Known) -> Option<Mark> {
+    fn mark_of(&self, found: &FoundFile, known: &Known) -> Option<Mark> {
         let path = self.listing.locate(&found.name);
         let (size, first) = (known.size(), known.positions.first()?);
         let is_it = found.look.len >= size
@@ -225,7 +225,7 @@ impl Plan {
     }
 
     /// Where to begin with a file that no split speaks of; none where there is nothing to read. `names`: keys of finished files by their names.
-    fn start_of(&self, found: &Found, marks: &mut Marks, names: &HashMap<u32, Vec<u64>>) -> Option<u64> {
+    fn start_of(&self, found: &FoundFile, marks: &mut Marks, names: &HashMap<u32, Vec<u64>>) -> Option<u64> {
         let (key, path) = (found.look.id.key(), self.listing.locate(&found.name));
         let fits = |mark: &Mark| found.look.len >= mark.offset && print_of(&path, mark.offset).ok().flatten() == Some(mark.print);
         if let Some(mark) = marks.files.get(&key).copied() {
@@ -254,7 +254,7 @@ impl Plan {
     }
 
     /// Goes on with a file that had been read to its end.
-    fn grown(&self, found: &Found, key: u64, mark: Mark, marks: &mut Marks) -> Option<u64> {
+    fn grown(&self, found: &FoundFile, key: u64, mark: Mark, marks: &mut Marks) -> Option<u64> {
         if found.look.len <= mark.offset {
             return None;
         }
@@ -271,7 +271,7 @@ impl Plan {
     }
 
     /// The splits of a file from `start` on.
-    fn cut(&self, found: &Found, start: u64) -> Result<Vec<FilePosition>, ConnectError> {
+    fn cut(&self, found: &FoundFile, start: u64) -> Result<Vec<FilePosition>, ConnectError> {
         let size = found.look.len;
         if packing_of(&self.listing.locate(&found.name), self.compression)?.is_some() {
             let whole = self.position(found, 0)?;
@@ -284,7 +284,7 @@ impl Plan {
         Ok(starts.map(range).collect())
     }
 
-    fn position(&self, found: &Found, start: u64) -> Result<FilePosition, ConnectError> {
+    fn position(&self, found: &FoundFile, start: u64) -> Result<FilePosition, ConnectError> {
         let fingerprint = Fingerprint::read(&self.listing.locate(&found.name), FINGERPRINT_BYTES.min(found.look.len))?;
         Ok(FilePosition { fingerprint, start, ..self.followed(found, start, None) })
     }
@@ -295,11 +295,11 @@ impl Plan {
         let tracked = shared.followed.get(key)?;
         let name = tracked.name.clone()?;
         let look = Look::at(&self.listing.locate(&name)).ok().filter(|look| look.id.key() == key)?;
-        Some(self.followed(&Found { name, look }, tracked.offset, tracked.print))
+        Some(self.followed(&FoundFile { name, look }, tracked.offset, tracked.print))
     }
 
     /// The position in a file that is followed from `offset` on.
-    pub(super) fn followed(&self, found: &Found, offset: u64, print: Option<u64>) -> FilePosition {
+    pub(super) fn followed(&self, found: &FoundFile, offset: u64, print: Option<u64>) -> FilePosition {
         let mut position = FilePosition {
             path: found.name.clone(),
             start: 0,

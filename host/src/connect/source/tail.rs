@@ -6,21 +6,21 @@
 //!    │                        └── gone, or moved away long ago ──> Ending ──> forgotten
 //!    └── cannot be read ──> Aside, tried again later
 //! ```
-//! At most so many files are open as [`super::plan::HANDLES_MAX`] says; a file that rests is closed for another one, or after
+//! At most so many files are open as [`super::context::HANDLES_MAX`] says; a file that rests is closed for another one, or after
 //! [`REST_OPEN`]. What is read of a file goes into the checkpoint as the position of its split; a split that ended has an empty position.
 
 mod read;
 mod report;
 
+use super::context::SourceContext;
 use super::follow::Change;
 use super::identity::Look;
-use super::listing::Found;
+use super::listing::FoundFile;
 use super::marks::{self, Mark, Marks, name_hash};
-use super::plan::Plan;
 use super::position::FilePosition;
 use super::split::OpenSplit;
 use super::start::free_name;
-use super::watermark::Quiet;
+use super::watermark::IdlenessTimer;
 use crate::connect::ConnectError;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ struct Entry {
     outside: bool,
     /// Its last row is to be taken although it has no line end.
     takes_last: bool,
-    quiet: Quiet,
+    quiet: IdlenessTimer,
 }
 
 /// The followed files of one reader: which are read, which rest, and what a checkpoint has to be told of them.
@@ -86,10 +86,10 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub fn new(plan: &Plan, index: usize) -> Self {
+    pub fn new(context: &SourceContext, index: usize) -> Self {
         Self {
             index,
-            is_finder: plan.claim_finder(index),
+            is_finder: context.claim_finder(index),
             entries: BTreeMap::new(),
             names: HashSet::new(),
             ready: VecDeque::new(),
@@ -106,8 +106,8 @@ impl Tail {
     }
 
     /// Takes finished files over.
-    pub fn take_marks(&mut self, plan: &Plan, marks: &Marks) {
-        let mut shared = plan.shared();
+    pub fn take_marks(&mut self, context: &SourceContext, marks: &Marks) {
+        let mut shared = context.shared();
         marks.files.keys().for_each(|key| shared.followed.own(*key, self.index));
         self.marks.merge(marks.clone());
         self.mark_splits.push(marks::SPLIT.to_owned());
@@ -117,17 +117,17 @@ impl Tail {
     ///
     /// # Errors
     /// [`ConnectError::Io`] where the file of a split that this process did not list cannot be looked at.
-    pub fn take_up(&mut self, plan: &Plan, position: FilePosition) -> Result<(), ConnectError> {
-        let listed = plan.shared().splits.get(&position.id()).copied();
+    pub fn take_up(&mut self, context: &SourceContext, position: FilePosition) -> Result<(), ConnectError> {
+        let listed = context.shared().splits.get(&position.id()).copied();
         let key = match listed.or(position.file.map(|file| file.key())) {
             Some(key) => key,
             None => {
-                let path = plan.listing.locate(&position.path);
+                let path = context.listing.locate(&position.path);
                 Look::at(&path).map_err(ConnectError::io("look at", &path))?.id.key()
             }
         };
         let outside = {
-            let mut shared = plan.shared();
+            let mut shared = context.shared();
             shared.followed.own(key, self.index);
             shared.followed.get(key).is_some_and(|tracked| tracked.outside)
         };
@@ -150,7 +150,7 @@ impl Tail {
             moved: false,
             outside: false,
             takes_last: false,
-            quiet: Quiet::default(),
+            quiet: IdlenessTimer::default(),
         };
         self.names.insert(entry.position.id());
         self.entries.insert(key, entry);
@@ -158,10 +158,10 @@ impl Tail {
     }
 
     /// Begins with a file whose split has no identity yet.
-    fn begin_new(&mut self, plan: &Plan, key: u64, mut position: FilePosition) {
+    fn begin_new(&mut self, context: &SourceContext, key: u64, mut position: FilePosition) {
         let id = position.id();
         {
-            let shared = plan.shared();
+            let shared = context.shared();
             let is_taken = |name: &str| shared.reserved.contains(name) || self.names.contains(name);
             // Two readers must not find the same free name: only the one that gets new files takes plain ones.
             let own = if self.is_finder { id.clone() } else { format!("{id}#r{}", self.index) };
@@ -185,18 +185,18 @@ impl Tail {
     }
 
     /// True where nothing is left to read, now or later.
-    pub fn is_over(&self, plan: &Plan) -> bool {
-        !self.is_finder && self.entries.is_empty() && self.marks.files.is_empty() && plan.retire(self.index)
+    pub fn is_over(&self, context: &SourceContext) -> bool {
+        !self.is_finder && self.entries.is_empty() && self.marks.files.is_empty() && context.retire(self.index)
     }
 
     /// The largest event time of each file, and for how long it has had nothing.
-    pub fn times(&self) -> impl Iterator<Item = (Option<i64>, &Quiet)> {
+    pub fn times(&self) -> impl Iterator<Item = (Option<i64>, &IdlenessTimer)> {
         let read = self.entries.values().filter(|entry| entry.state != State::Passed);
         read.map(|entry| (entry.position.time_max, &entry.quiet))
     }
 
     /// For how long each file has had nothing.
-    pub fn quiet(&mut self) -> impl Iterator<Item = (&FilePosition, &mut Quiet)> {
+    pub fn quiet(&mut self) -> impl Iterator<Item = (&FilePosition, &mut IdlenessTimer)> {
         let read = self.entries.values_mut().filter(|entry| entry.state != State::Passed);
         read.map(|entry| (&entry.position, &mut entry.quiet))
     }
@@ -210,11 +210,11 @@ impl Tail {
     ///
     /// # Errors
     /// [`ConnectError::Missing`] where a file is lost and the settings say to stop then.
-    pub fn look(&mut self, plan: &Plan, is_idle: bool, now: Instant) -> Result<(), ConnectError> {
-        for (key, change) in plan.changes(self.index, self.is_finder, is_idle && self.ready.is_empty()) {
-            self.apply(plan, key, change, now)?;
+    pub fn look(&mut self, context: &SourceContext, is_idle: bool, now: Instant) -> Result<(), ConnectError> {
+        for (key, change) in context.changes(self.index, self.is_finder, is_idle && self.ready.is_empty()) {
+            self.apply(context, key, change, now)?;
         }
-        if self.watched.is_some_and(|watched| now.duration_since(watched) < plan.poll) {
+        if self.watched.is_some_and(|watched| now.duration_since(watched) < context.poll) {
             return Ok(());
         }
         self.watched = Some(now);
@@ -233,7 +233,7 @@ impl Tail {
                     entry.state = State::Ending("its file was moved to where `path` does not look");
                     due.push(*key);
                 }
-                _ if rests && is_half(entry) && plan.partial_after.is_some_and(|after| now.duration_since(entry.grown) >= after) => {
+                _ if rests && is_half(entry) && context.partial_after.is_some_and(|after| now.duration_since(entry.grown) >= after) => {
                     entry.takes_last = true;
                     due.push(*key);
                 }
@@ -245,7 +245,7 @@ impl Tail {
             }
         }
         due.into_iter().for_each(|key| self.queue(key));
-        let is_over = |key: &u64| plan.shared().followed.cuts(*key).is_empty();
+        let is_over = |key: &u64| context.shared().followed.cuts(*key).is_empty();
         for (key, entry) in self.entries.iter_mut().filter(|(_, entry)| !entry.position.cuts.is_empty()).filter(|(key, _)| is_over(key)) {
             entry.moved = true;
             self.moved.push(*key);
@@ -253,20 +253,20 @@ impl Tail {
         Ok(())
     }
 
-    fn apply(&mut self, plan: &Plan, key: u64, change: Change, now: Instant) -> Result<(), ConnectError> {
+    fn apply(&mut self, context: &SourceContext, key: u64, change: Change, now: Instant) -> Result<(), ConnectError> {
         if let (Change::Renamed { name, key: new }, Some(mark)) = (&change, self.marks.files.get(&key).copied()) {
             self.marks.files.remove(&key);
             self.marks.files.insert(*new, Mark { name: name_hash(name), ..mark });
             self.marks_changed += 1;
-            let has_more = plan.shared().followed.get(*new).is_some_and(|tracked| tracked.len != mark.offset);
+            let has_more = context.shared().followed.get(*new).is_some_and(|tracked| tracked.len != mark.offset);
             if has_more {
                 // That it had grown was told while its new name was not known.
-                self.unfold(plan, *new);
+                self.unfold(context, *new);
             }
             return Ok(());
         }
         if !matches!(change, Change::New { .. } | Change::Gone { .. }) {
-            self.unfold(plan, key);
+            self.unfold(context, key);
         }
         match change {
             Change::Renamed { name, key: new } => self.renamed(key, new, &name),
@@ -289,8 +289,8 @@ impl Tail {
                 self.queue(key);
             }
             Change::Truncated { unread } => self.restart(key, Some(unread), now),
-            Change::Gone { name, offset, unread } => self.gone(plan, key, (name, offset, unread))?,
-            Change::New { found, start } => self.new_file(plan, key, &found, start),
+            Change::Gone { name, offset, unread } => self.gone(context, key, (name, offset, unread))?,
+            Change::New { found, start } => self.new_file(context, key, &found, start),
         }
         Ok(())
     }
@@ -309,16 +309,16 @@ impl Tail {
         self.queue(new);
     }
 
-    fn new_file(&mut self, plan: &Plan, key: u64, found: &Found, start: u64) {
-        let print = plan.shared().followed.get(key).and_then(|tracked| tracked.print);
-        let outside = !plan.listing.covers(&found.name);
+    fn new_file(&mut self, context: &SourceContext, key: u64, found: &FoundFile, start: u64) {
+        let print = context.shared().followed.get(key).and_then(|tracked| tracked.print);
+        let outside = !context.listing.covers(&found.name);
         if let Some(before) = self.entries.remove(&key) {
             // Its inode was used again.
             self.open -= usize::from(before.open.is_some());
             self.names.remove(&before.position.id());
             self.ended.push(before.position.id());
         }
-        self.begin_new(plan, key, plan.followed(found, start, print));
+        self.begin_new(context, key, context.followed(found, start, print));
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.outside = outside;
             if start > 0 {
@@ -330,16 +330,16 @@ impl Tail {
     }
 
     /// A file that is folded has an entry again.
-    fn unfold(&mut self, plan: &Plan, key: u64) {
+    fn unfold(&mut self, context: &SourceContext, key: u64) {
         if self.entries.contains_key(&key) || !self.marks.files.contains_key(&key) {
             return;
         }
         // Where it is not there at this moment, the next look tells what became of it.
-        if let Some(position) = plan.position_of(key) {
+        if let Some(position) = context.position_of(key) {
             self.marks.files.remove(&key);
             self.marks_changed += 1;
             self.unfolded.insert(key);
-            self.begin_new(plan, key, position);
+            self.begin_new(context, key, position);
         }
     }
 
@@ -357,10 +357,10 @@ impl Tail {
         self.queue(key);
     }
 
-    fn gone(&mut self, plan: &Plan, key: u64, (name, offset, unread): (Option<String>, u64, u64)) -> Result<(), ConnectError> {
+    fn gone(&mut self, context: &SourceContext, key: u64, (name, offset, unread): (Option<String>, u64, u64)) -> Result<(), ConnectError> {
         if self.marks.files.remove(&key).is_some() {
             self.marks_changed += 1;
-            return plan.lost(&name.unwrap_or_default(), offset, Some(unread));
+            return context.lost(&name.unwrap_or_default(), offset, Some(unread));
         }
         let Some(entry) = self.entries.get_mut(&key) else { return Ok(()) };
         if entry.open.is_some() {
@@ -369,21 +369,21 @@ impl Tail {
             return Ok(());
         }
         if entry.state == State::Passed {
-            self.end(plan, key);
+            self.end(context, key);
             return Ok(());
         }
         let is_begun = entry.position.offset > 0 || entry.position.seen.is_some();
         match is_begun {
-            true => plan.lost(&entry.position.path, entry.position.offset, Some(unread))?,
+            true => context.lost(&entry.position.path, entry.position.offset, Some(unread))?,
             false if unread == 0 => {}
-            false => plan.warn(format!("`{}` came and went before it could be read: {unread} bytes", entry.position.path)),
+            false => context.warn(format!("`{}` came and went before it could be read: {unread} bytes", entry.position.path)),
         }
-        self.end(plan, key);
+        self.end(context, key);
         Ok(())
     }
 
     /// The split has ended.
-    fn end(&mut self, plan: &Plan, key: u64) {
+    fn end(&mut self, context: &SourceContext, key: u64) {
         if let Some(entry) = self.entries.remove(&key) {
             self.open -= usize::from(entry.open.is_some());
             self.names.remove(&entry.position.id());
@@ -392,7 +392,7 @@ impl Tail {
                 // Without its position the mark would count again.
                 self.marks_changed = usize::MAX / 2;
             }
-            plan.shared().followed.end(key);
+            context.shared().followed.end(key);
         }
     }
 }

@@ -125,7 +125,7 @@ impl ObjectsPlace {
     /// were not before.
     ///
     /// # Errors
-    /// Those of [`crate::connect::Sink::publish`].
+    /// Those of [`crate::connect::SinkConnector::publish`].
     pub async fn publish_all(&self, tokens: &[ObjectsToken], trust: Trust) -> Result<u64, ConnectError> {
         let mut lanes: BTreeMap<u32, Vec<&ObjectsToken>> = BTreeMap::new();
         for token in tokens {
@@ -146,7 +146,7 @@ impl ObjectsPlace {
     /// Makes all parts of a token visible. True where one of them was not before.
     ///
     /// # Errors
-    /// Those of [`crate::connect::Sink::publish`].
+    /// Those of [`crate::connect::SinkConnector::publish`].
     async fn publish(&self, token: &ObjectsToken, trust: Trust) -> Result<bool, ConnectError> {
         let copies: Vec<_> = (0..).zip(&token.parts).map(|(number, part)| self.publish_part(token, number, *part, trust)).collect();
         let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;

@@ -3,8 +3,8 @@
 mod bucket;
 
 use super::super::tests::{COUNTS, around, batch, open_kind};
-use super::ObjectsSink;
-use crate::connect::{ConnectError, Recovered, Recovery, Sink, Staged, Surroundings};
+use super::ObjectsSinkConnector;
+use crate::connect::{ConnectError, Recovered, Recovery, SinkConnector, SinkContext, Staged};
 use crate::store::{CallKind, Copied, Intercept, Interference, Limits, StorageCall, Store};
 use bytes::Bytes;
 use reprise_core::topology::{self, Delivery, SinkFormat, SinkKind};
@@ -40,16 +40,16 @@ impl Place {
         [Self::at(&format!("memory:{test}")), Self::at("file:./out")]
     }
 
-    fn open(&self, job: &str, name: &str, delivery: Delivery, part_bytes_max: u64) -> Result<Box<dyn Sink>, ConnectError> {
+    fn open(&self, job: &str, name: &str, delivery: Delivery, part_bytes_max: u64) -> Result<Box<dyn SinkConnector>, ConnectError> {
         open_kind(SinkKind::Objects(settings(&self.url, part_bytes_max)), delivery, self.folder.path(), job, name)
     }
 
-    fn sink(&self) -> Box<dyn Sink> {
+    fn sink(&self) -> Box<dyn SinkConnector> {
         self.open("job", "counts", Delivery::ExactlyOnce, 1 << 20).unwrap()
     }
 
     /// One whose parts hold two rows of [`stage`] each.
-    fn parted(&self) -> Box<dyn Sink> {
+    fn parted(&self) -> Box<dyn SinkConnector> {
         self.open("job", "counts", Delivery::ExactlyOnce, 70).unwrap()
     }
 
@@ -83,7 +83,7 @@ impl Place {
 }
 
 /// The rows of some keys, one write each.
-fn stage(sink: &dyn Sink, generation: u64, epoch: u64, keys: &[&str]) -> Staged {
+fn stage(sink: &dyn SinkConnector, generation: u64, epoch: u64, keys: &[&str]) -> Staged {
     let mut writer = sink.writer(0, generation).unwrap();
     for key in keys {
         writer.write(epoch, 0, &batch(key, 1)).unwrap();
@@ -93,7 +93,7 @@ fn stage(sink: &dyn Sink, generation: u64, epoch: u64, keys: &[&str]) -> Staged 
 
 use crate::connect::sink::tests::{after, run, settings as of_sink};
 
-fn recover(sink: &dyn Sink, recovered: Option<u64>, staged: &[Staged]) -> Recovered {
+fn recover(sink: &dyn SinkConnector, recovered: Option<u64>, staged: &[Staged]) -> Recovered {
     sink.recover(&after(recovered), staged).unwrap()
 }
 
@@ -286,10 +286,10 @@ fn what_another_host_publishes_between_two_looks_is_looked_at_again() {
     let staged = stage(place.sink().as_ref(), 1, 5, &["a"]);
     place.copy(STAGED_FIVE, FIVE);
     let faster: Arc<dyn Intercept> = Arc::new(Faster(place.folder.path().join("out")));
-    let around = Surroundings { intercept: Some(faster), ..around(place.folder.path(), "job", "counts") };
+    let around = SinkContext { intercept: Some(faster), ..around(place.folder.path(), "job", "counts") };
     let settings = settings(&place.url, 1 << 20);
     let of = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
-    let sink = ObjectsSink::open(&settings, &of, &around, vec![COUNTS]).unwrap();
+    let sink = ObjectsSinkConnector::open(&settings, &of, &around, vec![COUNTS]).unwrap();
     sink.publish(slice::from_ref(&staged)).unwrap();
     assert_eq!((place.visible(), place.hidden("staged")), (vec![FIVE.to_owned()], Vec::new()));
 }
@@ -334,8 +334,8 @@ fn a_place_that_no_run_has_noted_itself_in_may_hold_more_than_one_list() {
     place.create("other/counts-000000000099-0-0.json", "x");
     let settings = settings(&place.url, 1 << 20);
     let of = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
-    let around = Surroundings { storage: Limits { list_max: 2, ..Limits::default() }, ..around(place.folder.path(), "job", "counts") };
-    let sink = ObjectsSink::open(&settings, &of, &around, vec![COUNTS]).unwrap();
+    let around = SinkContext { storage: Limits { list_max: 2, ..Limits::default() }, ..around(place.folder.path(), "job", "counts") };
+    let sink = ObjectsSinkConnector::open(&settings, &of, &around, vec![COUNTS]).unwrap();
     assert_eq!(sink.holding().unwrap().newest, Some(9));
 }
 
@@ -448,7 +448,7 @@ fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
         let sleeper = run(Some(4), 5, 2);
         assert!(matches!(place.sink().recover(&sleeper, &[]), Err(ConnectError::Unknown { .. })), "there is output that it does not know");
         // It fell asleep only after it had looked.
-        let asleep = super::Place::new(place.store.clone(), "job", "counts");
+        let asleep = super::ObjectsPlace::new(place.store.clone(), "job", "counts");
         assert_eq!(now(asleep.remove_staged(2)).unwrap() + now(asleep.take_back(&sleeper)).unwrap(), 0);
         sink.publish(slice::from_ref(&staged)).unwrap();
         assert_eq!(place.visible().len(), 3);

@@ -58,7 +58,7 @@ impl Folders {
         Ok(names(&self.lives)?.iter().filter_map(|name| Tenant::parse(name)).collect())
     }
 
-    /// What the folders hold of the sink, for [`crate::connect::Sink::holding`].
+    /// What the folders hold of the sink, for [`crate::connect::SinkConnector::holding`].
     pub fn holding(&self, job: &str) -> Result<Holding, ConnectError> {
         self.is_owned(job)?;
         let tenants = self.tenants()?;

@@ -22,14 +22,14 @@ impl Table {
         Self { files, end: "", blind: false, unborn: false }
     }
 
-    fn found(&self, ino: u64, name: &str, text: &str) -> Found {
+    fn found(&self, ino: u64, name: &str, text: &str) -> FoundFile {
         let born = (!self.unborn).then_some(ino as i64);
         let id = FileId { dev: 1, ino, born };
-        Found { name: name.to_owned(), look: Look { id, len: text.len() as u64, changed: text.len() as i64 } }
+        FoundFile { name: name.to_owned(), look: Look { id, len: text.len() as u64, changed: text.len() as i64 } }
     }
 
-    fn listed(&self) -> Vec<Found> {
-        let mut found: Vec<Found> =
+    fn listed(&self) -> Vec<FoundFile> {
+        let mut found: Vec<FoundFile> =
             self.files.iter().filter(|(_, name, _)| name.ends_with(self.end)).map(|(i, n, t)| self.found(*i, n, t)).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
@@ -49,7 +49,7 @@ impl Facts for Table {
         self.text(name)?.get(..offset as usize).map(digest)
     }
 
-    fn again(&mut self, found: &Found) -> Option<Found> {
+    fn again(&mut self, found: &FoundFile) -> Option<FoundFile> {
         self.listed().into_iter().find(|other| other.name == found.name && other.look.id == found.look.id)
     }
 
@@ -57,11 +57,11 @@ impl Facts for Table {
         self.text(part).zip(self.text(whole)).is_some_and(|(part, whole)| !part.is_empty() && whole.starts_with(part))
     }
 
-    fn beside(&mut self, _: &str, ino: u64) -> Option<Found> {
+    fn beside(&mut self, _: &str, ino: u64) -> Option<FoundFile> {
         self.files.iter().find(|(other, ..)| *other == ino).map(|(ino, name, text)| self.found(*ino, name, text))
     }
 
-    fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<Found> {
+    fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<FoundFile> {
         let mut outside = self.files.iter().filter(|(_, other, _)| !other.ends_with(self.end) && other.starts_with(stem(name)));
         let copy = outside.find(|(.., text)| text.get(..offset as usize).map(digest) == Some(print))?;
         Some(self.found(copy.0, &copy.1, &copy.2))

@@ -2,22 +2,22 @@
 
 use super::{Before, Known, free_name};
 use crate::connect::source::content::packing_of;
+use crate::connect::source::context::SourceContext;
 use crate::connect::source::follow::{Change, Tracked};
 use crate::connect::source::identity::{Look, print_of};
-use crate::connect::source::listing::{Found, Listed};
+use crate::connect::source::listing::{FoundFile, Listed};
 use crate::connect::source::marks::{self, Marks};
-use crate::connect::source::plan::Plan;
 use crate::connect::source::position::{CutPosition, FilePosition, Fingerprint};
 use crate::connect::source::split::packed_is_not_followed;
-use crate::connect::{ConnectError, SplitPosition};
+use crate::connect::{ConnectError, SourceSplit};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// New followed files that are dealt out to all instances; more of them are found while the job runs.
 const DEALT_MAX: usize = 1_000;
 
-impl Plan {
+impl SourceContext {
     /// The splits of a run that follows files.
-    pub(super) fn begin_followed(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
+    pub(in crate::connect::source) fn begin_followed(&self, known: &[SourceSplit]) -> Result<Vec<SourceSplit>, ConnectError> {
         let Before { marks, files } = self.before(known)?;
         let listed = self.list()?;
         let (mut splits, mut live) = (Vec::new(), HashMap::new());
@@ -75,7 +75,7 @@ impl Plan {
         known: Known,
         listed: &Listed,
         folder: Option<u64>,
-        splits: &mut Vec<SplitPosition>,
+        splits: &mut Vec<SourceSplit>,
         live: &mut HashMap<u64, FilePosition>,
     ) -> Result<(), ConnectError> {
         let (size, is_followed) = (known.size(), known.positions.iter().any(|position| position.end.is_none()));
@@ -103,7 +103,7 @@ impl Plan {
             Some(print) => Some(print),
             None => print_of(&path, size).map_err(ConnectError::io("read", &path))?,
         };
-        let found = Found { name: template.path, look };
+        let found = FoundFile { name: template.path, look };
         let position = FilePosition { start: size, ..self.followed(&found, size, print) };
         let key = look.id.key();
         self.shared().followed.adopt(key, Tracked::new(&found.name, Some(&look), size, print).within(folder));

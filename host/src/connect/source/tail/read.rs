@@ -1,11 +1,11 @@
 //! Reading of followed files: which one is open, whether it still holds what was read of it, and what to do where it cannot be read.
 
-use super::{Entry, State, Tail, is_half};
+use super::{State, Tail, is_half};
 use crate::connect::ConnectError;
+use crate::connect::source::context::SourceContext;
 use crate::connect::source::gather::Gather;
-use crate::connect::source::lines::Progress;
-use crate::connect::source::plan::Plan;
-use crate::connect::source::split::{OpenSplit, Opened, packed_is_not_followed};
+use crate::connect::source::lines::ScanProgress;
+use crate::connect::source::split::{OpenSplit, OpenedSplit, packed_is_not_followed};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ impl Tail {
     ///
     /// # Errors
     /// Where the source cannot go on; the trouble of one file is none.
-    pub fn read(&mut self, plan: &Plan, gather: &mut Gather, now: Instant) -> Result<(), ConnectError> {
+    pub fn read(&mut self, context: &SourceContext, gather: &mut Gather, now: Instant) -> Result<(), ConnectError> {
         for _ in 0..self.ready.len() {
             if gather.is_full() {
                 break;
@@ -28,23 +28,23 @@ impl Tail {
             if matches!(entry.state, State::Aside(_) | State::Passed) {
                 continue;
             }
-            if !plan.begin_reading(self.index, key) {
+            if !context.begin_reading(self.index, key) {
                 self.queue(key);
                 continue;
             }
-            let read = self.read_file(plan, key, gather, now);
-            plan.end_reading(key);
+            let read = self.read_file(context, key, gather, now);
+            context.end_reading(key);
             match read {
                 Ok(()) => {}
-                Err(error @ (ConnectError::Io { .. } | ConnectError::Config { .. })) => self.set_aside(plan, key, &error, now),
+                Err(error @ (ConnectError::Io { .. } | ConnectError::Config { .. })) => self.set_aside(context, key, &error, now),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn read_file(&mut self, plan: &Plan, key: u64, gather: &mut Gather, now: Instant) -> Result<(), ConnectError> {
-        if !self.is_readable(plan, key, now)? {
+    fn read_file(&mut self, context: &SourceContext, key: u64, gather: &mut Gather, now: Instant) -> Result<(), ConnectError> {
+        if !self.is_readable(context, key, now)? {
             return Ok(());
         }
         let Some(entry) = self.entries.get_mut(&key) else { return Ok(()) };
@@ -55,27 +55,27 @@ impl Tail {
             open.take_last_row();
         }
         let was_half = entry.position.seen.map(|seen| seen > entry.position.offset);
-        let (progress, moved) = open.scan(plan, &mut entry.position, gather)?;
+        let (progress, moved) = open.scan(context, &mut entry.position, gather)?;
         entry.position.seen = Some(open.length().unwrap_or(0).max(entry.position.offset));
         entry.read = now;
         entry.quiet.note(moved, now);
         if moved || was_half != Some(is_half(entry)) {
             entry.moved = true;
             self.moved.push(key);
-            plan.shared().followed.read(key, entry.position.offset, entry.position.print());
+            context.shared().followed.read(key, entry.position.offset, entry.position.print());
         }
-        if progress == Progress::Full {
+        if progress == ScanProgress::Full {
             self.queue(key);
             return Ok(());
         }
         let Some(open) = entry.open.as_ref() else { return Ok(()) };
         if let State::Ending(why) = entry.state {
-            let rest = open.rest(entry.position.offset, plan.row_bytes_max)?;
+            let rest = open.rest(entry.position.offset, context.row_bytes_max)?;
             if !rest.is_empty() {
                 gather.begin_split(&entry.position.id());
                 gather.reject(entry.position.offset, &rest, format!("the row has no line end, and {why}: it may be cut"));
             }
-            self.end(plan, key);
+            self.end(context, key);
             return Ok(());
         }
         entry.state = State::Resting;
@@ -90,7 +90,7 @@ impl Tail {
     }
 
     /// Opens a file where it is closed, and looks whether it holds what was read of it.
-    fn is_readable(&mut self, plan: &Plan, key: u64, now: Instant) -> Result<bool, ConnectError> {
+    fn is_readable(&mut self, context: &SourceContext, key: u64, now: Instant) -> Result<bool, ConnectError> {
         let Some(entry) = self.entries.get_mut(&key) else { return Ok(false) };
         let is_ending = matches!(entry.state, State::Ending(_));
         if !is_ending && matches!(&entry.open, Some(open) if !open.is_half_as_read()? && open.is_as_read(&entry.position)?) {
@@ -101,23 +101,23 @@ impl Tail {
         let is_as_read = match &entry.open {
             Some(open) => open.is_as_read(&entry.position)?,
             None => {
-                self.make_room(plan, key);
+                self.make_room(context, key);
                 let Some(entry) = self.entries.get_mut(&key) else { return Ok(false) };
-                match OpenSplit::follow(plan, &entry.position, key)? {
-                    Opened::Open(open) => {
+                match OpenSplit::follow(context, &entry.position, key)? {
+                    OpenedSplit::Open(open) => {
                         entry.open = Some(open);
                         self.open += 1;
                         true
                     }
-                    Opened::NotThere => {
+                    OpenedSplit::NotThere => {
                         entry.state = State::Resting;
                         return Ok(false);
                     }
-                    Opened::Changed => false,
-                    Opened::Packed(packing) => {
+                    OpenedSplit::Changed => false,
+                    OpenedSplit::Packed(packing) => {
                         entry.state = State::Passed;
-                        let path = plan.listing.locate(&entry.position.path);
-                        plan.tell_once(&entry.position.path, || packed_is_not_followed(&path, packing).to_string());
+                        let path = context.listing.locate(&entry.position.path);
+                        context.tell_once(&entry.position.path, || packed_is_not_followed(&path, packing).to_string());
                         return Ok(false);
                     }
                 }
@@ -127,11 +127,11 @@ impl Tail {
             let Some(entry) = self.entries.get(&key) else { return Ok(false) };
             if matches!(entry.state, State::Ending(_)) {
                 let unread = entry.position.seen.map(|seen| seen.saturating_sub(entry.position.offset));
-                plan.lost(&entry.position.path, entry.position.offset, unread)?;
-                self.end(plan, key);
+                context.lost(&entry.position.path, entry.position.offset, unread)?;
+                self.end(context, key);
                 return Ok(false);
             }
-            plan.explain(key, &entry.position)?;
+            context.explain(key, &entry.position)?;
             self.restart(key, None, now);
             return Ok(false);
         }
@@ -139,8 +139,8 @@ impl Tail {
     }
 
     /// Closes the files that were not read for the longest time, where too many are open.
-    fn make_room(&mut self, plan: &Plan, key: u64) {
-        let handles = plan.handles();
+    fn make_room(&mut self, context: &SourceContext, key: u64) {
+        let handles = context.handles();
         while self.open >= handles {
             let open = self.entries.iter().filter(|(other, entry)| entry.open.is_some() && **other != key);
             // One whose last row is not complete may be removed with it.
@@ -154,7 +154,7 @@ impl Tail {
     }
 
     /// One file cannot be read: that is told once, and it is tried again later. The others go on.
-    fn set_aside(&mut self, plan: &Plan, key: u64, error: &ConnectError, now: Instant) {
+    fn set_aside(&mut self, context: &SourceContext, key: u64, error: &ConnectError, now: Instant) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         self.open -= usize::from(entry.open.take().is_some());
         entry.state = State::Aside(now + ASIDE);
@@ -167,8 +167,8 @@ impl Tail {
             ConnectError::Io { source, .. } => source.to_string(),
             other => other.to_string(),
         };
-        let (path, count) = (entry.position.path.clone(), plan.troubles() + 1);
-        plan.tell_once(&path, || {
+        let (path, count) = (entry.position.path.clone(), context.troubles() + 1);
+        context.tell_once(&path, || {
             format!("`{path}` cannot be read: {reason}; it is set aside and tried again every {} s (trouble {count})", ASIDE.as_secs())
         });
     }

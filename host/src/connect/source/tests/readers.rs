@@ -3,9 +3,9 @@
 
 use super::log::{KEEP, Log, ROTATIONS_UNSEEN_MAX};
 use super::{LIMITS, Random, open, settings};
+use crate::connect::source::context::SKIPPED;
 use crate::connect::source::follow::COPY_WAIT;
-use crate::connect::source::plan::SKIPPED;
-use crate::connect::{BatchLimits, Source, SourceReader, SplitPosition, Step};
+use crate::connect::{BatchLimits, InputStatus, SourceConnector, SourceReader, SourceSplit};
 use reprise_core::topology::{FileSource, SourceFormat};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -59,10 +59,10 @@ fn pack(log: &Log) {
 /// What a reader gave in one batch.
 struct Batch {
     rows: Vec<String>,
-    positions: Vec<SplitPosition>,
+    positions: Vec<SourceSplit>,
 }
 
-type Running = (Box<dyn Source>, Vec<Box<dyn SourceReader>>);
+type Running = (Box<dyn SourceConnector>, Vec<Box<dyn SourceReader>>);
 
 struct Host {
     settings: FileSource,
@@ -83,7 +83,7 @@ impl Host {
     fn start(&mut self) {
         let few = BatchLimits { rows_max: 1 + self.random.below(4) as usize, bytes_max: 1 << 20 };
         let source = open(&self.settings, &self.base, if self.random.one_of(40) { few } else { LIMITS });
-        let known = self.positions.iter().map(|(split, position)| SplitPosition { split: split.clone(), position: position.clone() });
+        let known = self.positions.iter().map(|(split, position)| SourceSplit { split: split.clone(), position: position.clone() });
         let splits = source.splits(&known.collect::<Vec<_>>()).unwrap();
         self.positions = splits.iter().map(|split| (split.split.clone(), split.position.clone())).collect();
         assert_eq!(self.positions.len(), splits.len());
@@ -103,7 +103,7 @@ impl Host {
         }
         for _ in 0..batches {
             let Some((_, readers)) = &mut self.running else { return };
-            let Step::Rows(batch) = readers[reader].next().unwrap() else { return };
+            let InputStatus::Rows(batch) = readers[reader].next().unwrap() else { return };
             self.rejected += batch.rejected.len();
             let rows = batch.rows.rows().map(|row| String::from_utf8_lossy(row.value).into_owned()).collect();
             self.batches[reader].push(Batch { rows, positions: batch.positions });
@@ -139,7 +139,7 @@ impl Host {
         for (batches, kept) in std::mem::take(&mut self.batches).into_iter().zip(&self.kept) {
             for batch in batches.into_iter().take(*kept) {
                 self.rows.extend(batch.rows);
-                for SplitPosition { split, position } in batch.positions {
+                for SourceSplit { split, position } in batch.positions {
                     match position.is_empty() {
                         true => drop(self.positions.remove(&split)),
                         false => drop(self.positions.insert(split, position)),
@@ -237,12 +237,12 @@ fn a_log_that_another_reader_reads_meanwhile_is_never_taken_for_truncated() {
             let enough = LINES as usize + OTHERS;
             while written.load(Ordering::Acquire) < LINES || read.load(Ordering::Acquire) < enough {
                 match reader.next().unwrap() {
-                    Step::Rows(batch) => {
+                    InputStatus::Rows(batch) => {
                         read.fetch_add(batch.rows.len(), Ordering::AcqRel);
                         rows.extend(batch.rows.rows().map(|row| row.value.to_vec()));
                     }
-                    Step::Idle(_) => std::thread::yield_now(),
-                    Step::End => break,
+                    InputStatus::Idle(_) => std::thread::yield_now(),
+                    InputStatus::End => break,
                 }
             }
             rows

@@ -3,7 +3,7 @@
 
 use super::log::{Log, ROTATIONS_UNSEEN_MAX};
 use super::{Given, LIMITS, Random, open, settings};
-use crate::connect::{BatchLimits, Source, SourceReader};
+use crate::connect::{BatchLimits, SourceConnector, SourceReader};
 use reprise_core::topology::{FileSource, SourceFormat};
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +29,7 @@ struct Host<'a> {
     settings: FileSource,
     folder: &'a Path,
     given: Given,
-    reader: Option<(Box<dyn Source>, Box<dyn SourceReader>)>,
+    reader: Option<(Box<dyn SourceConnector>, Box<dyn SourceReader>)>,
     kept: (BTreeMap<String, String>, usize),
 }
 

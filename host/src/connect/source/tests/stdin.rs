@@ -4,8 +4,8 @@ use super::bounded::{check_lines, lines};
 use super::csv::{CSV_BARE, csv_reference};
 use super::{Given, LIMITS, Random, settings};
 use crate::clock::Clock;
-use crate::connect::source::stdin::StdinSource;
-use crate::connect::{Source, SourceReader, Step};
+use crate::connect::source::stdin::StdinSourceConnector;
+use crate::connect::{InputStatus, SourceConnector, SourceReader};
 use reprise_core::topology::SourceFormat;
 use std::io::Read;
 
@@ -33,7 +33,7 @@ fn a_stream_in_any_pieces_gives_its_lines() {
         let bytes = lines(&mut random, 300);
         let mut settings = settings("-", SourceFormat::Lines);
         settings.row_bytes_max = if random.one_of(30) { 1 + random.below(100) } else { 1_000 };
-        let source = StdinSource::new(&settings, LIMITS, Clock::System).unwrap();
+        let source = StdinSourceConnector::new(&settings, LIMITS, Clock::System).unwrap();
         assert!(!source.replays());
         let splits = source.splits(&[]).unwrap();
         let mut given = Given::default();
@@ -45,7 +45,7 @@ fn a_stream_in_any_pieces_gives_its_lines() {
             assert_eq!(given.positions["stdin"], format!("{{\"rows\":{rows}}}"));
         }
         let mut other = source.reader_of(&[], Box::new(std::io::empty())).unwrap();
-        assert!(matches!(other.next().unwrap(), Step::End));
+        assert!(matches!(other.next().unwrap(), InputStatus::End));
     }
 }
 
@@ -57,7 +57,7 @@ fn a_stream_of_csv_in_any_pieces_gives_its_records() {
         for row in 0..random.below(200) {
             bytes.extend_from_slice(format!("{row},\"a\r\n{}\"\"\",{}\r\n", "x".repeat(random.below(50) as usize), row % 3).as_bytes());
         }
-        let source = StdinSource::new(&settings("-", CSV_BARE), LIMITS, Clock::System).unwrap();
+        let source = StdinSourceConnector::new(&settings("-", CSV_BARE), LIMITS, Clock::System).unwrap();
         let splits = source.splits(&[]).unwrap();
         let mut given = Given::default();
         let mut reader = source.reader_of(&splits, Box::new(Dribble { bytes: bytes.clone(), at: 0, random })).unwrap();

@@ -34,7 +34,7 @@ impl ObjectsPlace {
         Ok(listed.iter().filter_map(|entry| self.names.parse_life(&entry.path)).collect())
     }
 
-    /// What the place holds of the sink, for [`crate::connect::Sink::holding`].
+    /// What the place holds of the sink, for [`crate::connect::SinkConnector::holding`].
     pub async fn holding(&self) -> Result<Holding, ConnectError> {
         self.is_owned().await?;
         let tenants = self.tenants().await?;

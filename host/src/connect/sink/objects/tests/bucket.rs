@@ -1,9 +1,9 @@
 //! A bucket behind a network that fails.
 
 use super::{now, of_sink, settings, stage};
-use crate::connect::sink::objects::ObjectsSink;
+use crate::connect::sink::objects::ObjectsSinkConnector;
 use crate::connect::sink::tests::{COUNTS, after, around, batch};
-use crate::connect::{ConnectError, Sink, Staged};
+use crate::connect::{ConnectError, SinkConnector, Staged};
 use crate::store::fake_s3::{FakeS3, Fault};
 use crate::store::{Limits, Store};
 use reprise_core::topology::{Delivery, SinkKind};
@@ -11,7 +11,7 @@ use std::slice;
 use std::time::Duration;
 
 /// A sink into a bucket, with limits under which a fault costs next to no time.
-fn in_bucket(server: &FakeS3, retries: u32) -> ObjectsSink {
+fn in_bucket(server: &FakeS3, retries: u32) -> ObjectsSinkConnector {
     let limits = Limits {
         retries,
         timeout: Duration::from_secs(5),
@@ -25,7 +25,7 @@ fn in_bucket(server: &FakeS3, retries: u32) -> ObjectsSink {
     let around = around(std::path::Path::new("."), "job", "counts");
     let settings = settings("s3://bucket/out", 70);
     let sink = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
-    ObjectsSink::with(store, &settings, &sink, &around, vec![COUNTS])
+    ObjectsSinkConnector::with(store, &settings, &sink, &around, vec![COUNTS])
 }
 
 #[test]
