@@ -26,6 +26,15 @@ impl SourceSplit {
     pub fn ended(split: String) -> Self {
         Self { split, position: String::new() }
     }
+
+    /// The error for a position that cannot have been written by this source.
+    #[must_use]
+    pub fn corrupt(&self, why: &str) -> ConnectError {
+        ConnectError::Corrupt {
+            what: format!("the position of split `{}` cannot be used: {why}", self.split.escape_debug()),
+            help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
+        }
+    }
 }
 
 /// Bounds of one [`SourceBatch`]. A batch ends with the row that reaches one of them, so that one row alone may pass `bytes_max`.

@@ -191,7 +191,7 @@ impl Followed {
         self.files.get(&found.look.id.key()).is_some_and(|tracked| tracked.name.as_ref().is_some_and(|name| *name != found.name))
     }
 
-    /// True where less was listed of a file than what has been read or seen of it.
+    /// True where less was listed of a file than what has been read of it; of one of which nothing was given out, than what was seen.
     fn is_shorter(&self, found: &FoundFile) -> bool {
         let tracked = self.files.get(&found.look.id.key());
         tracked.is_some_and(|tracked| found.look.len < tracked.offset || (tracked.offset == 0 && found.look.len < tracked.len))
@@ -199,7 +199,7 @@ impl Followed {
 
     /// A file that is known. `is_another`: it does not hold what was read of it.
     fn seen(&mut self, found: &FoundFile, is_another: bool, folder: Option<u64>, now: Duration, decided: &mut Vec<FollowDecision>) {
-        let key = found.look.id.key();
+        let (key, is_cut) = (found.look.id.key(), is_another || self.is_shorter(found));
         let Some(tracked) = self.files.get_mut(&key) else { return };
         let owner = Some(tracked.owner);
         let is_as_marked = tracked.stamp.take().is_some_and(|then| then == stamp(found.look.len, found.look.changed));
@@ -208,9 +208,6 @@ impl Followed {
         tracked.ino = Some(found.look.id.ino);
         tracked.folder = folder;
         let grown = (tracked.len, tracked.changed) != (found.look.len, found.look.changed);
-        // Also one of which nothing was given out.
-        let is_shorter = found.look.len < tracked.offset || (tracked.offset == 0 && found.look.len < tracked.len);
-        let is_cut = is_another || is_shorter;
         let renamed = tracked.name.as_deref() != Some(&found.name);
         if renamed {
             // One that was folded has no name that anybody would miss.

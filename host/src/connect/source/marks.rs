@@ -75,10 +75,7 @@ impl Marks {
     /// # Errors
     /// [`ConnectError::Corrupt`] where they cannot have been written here.
     pub fn parse(split: &SourceSplit) -> Result<Self, ConnectError> {
-        let corrupt = |why: String| ConnectError::Corrupt {
-            what: format!("the position of split `{}` cannot be used: {why}", split.split.escape_debug()),
-            help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
-        };
+        let corrupt = |why: String| split.corrupt(&why);
         let text: Text = serde_json::from_str(&split.position).map_err(|error| corrupt(error.to_string()))?;
         let files = unfold(&text.files).map_err(&corrupt)?;
         let gone = unfold(&text.gone).map_err(&corrupt)?;

@@ -135,10 +135,7 @@ impl FilePosition {
     /// # Errors
     /// [`ConnectError::Corrupt`] where it cannot have been written here.
     pub fn parse(split: &SourceSplit) -> Result<Self, ConnectError> {
-        let corrupt = |why: String| ConnectError::Corrupt {
-            what: format!("the position of split `{}` cannot be used: {why}", split.split.escape_debug()),
-            help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
-        };
+        let corrupt = |why: String| split.corrupt(&why);
         let position: Self = serde_json::from_str(&split.position).map_err(|error| corrupt(error.to_string()))?;
         let legal = position.start <= position.offset
             && position.end.is_none_or(|end| position.start <= end)

@@ -111,10 +111,7 @@ impl StdinSourceConnector {
         let decoder = Decoder::new(&plan.format, plan.row_bytes_max, path, Start::Input, head)?;
         let position = match splits.iter().find(|split| split.split == SPLIT) {
             None => None,
-            Some(split) => Some(serde_json::from_str(&split.position).map_err(|error| ConnectError::Corrupt {
-                what: format!("the position of split `{SPLIT}` cannot be used: {error}"),
-                help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
-            })?),
+            Some(split) => Some(serde_json::from_str(&split.position).map_err(|error| split.corrupt(&error.to_string()))?),
         };
         let gather = Gather::new(plan.limits, plan.row_bytes_max);
         Ok(StreamReader { plan, decoder, blocks: Blocks::stream(stream, path), position, gather, time_max: None, is_seen: false })

@@ -80,7 +80,6 @@ pub(super) struct Tail {
     marks_changed: usize,
     /// Files that came to rest since the last folding.
     rested: usize,
-    open: usize,
     /// When it was last looked what time alone brings.
     watched: Option<Instant>,
 }
@@ -100,7 +99,6 @@ impl Tail {
             unfolded: HashSet::new(),
             marks_changed: 0,
             rested: 0,
-            open: 0,
             watched: None,
         }
     }
@@ -239,7 +237,6 @@ impl Tail {
                 }
                 _ if rests && !is_half(entry) && entry.open.is_some() && now.duration_since(entry.read) >= REST_OPEN => {
                     entry.open = None;
-                    self.open -= 1;
                 }
                 _ => {}
             }
@@ -302,7 +299,7 @@ impl Tail {
         if new != key {
             // It is another file with the same contents.
             entry.position.file = None;
-            self.open -= usize::from(entry.open.take().is_some());
+            entry.open = None;
         }
         self.moved.push(new);
         self.entries.insert(new, entry);
@@ -314,7 +311,6 @@ impl Tail {
         let outside = !context.listing.covers(&found.name);
         if let Some(before) = self.entries.remove(&key) {
             // Its inode was used again.
-            self.open -= usize::from(before.open.is_some());
             self.names.remove(&before.position.id());
             self.ended.push(before.position.id());
         }
@@ -351,7 +347,7 @@ impl Tail {
             tracing::warn!("input: `{}` was truncated: it is read from its start.{rest}", entry.position.path);
         }
         entry.position.restart();
-        self.open -= usize::from(entry.open.take().is_some());
+        entry.open = None;
         (entry.moved, entry.grown) = (true, now);
         self.moved.push(key);
         self.queue(key);
@@ -385,7 +381,6 @@ impl Tail {
     /// The split has ended.
     fn end(&mut self, context: &SourceContext, key: u64) {
         if let Some(entry) = self.entries.remove(&key) {
-            self.open -= usize::from(entry.open.is_some());
             self.names.remove(&entry.position.id());
             self.ended.push(entry.position.id());
             if self.unfolded.remove(&key) {

@@ -2,7 +2,7 @@
 
 use super::{BTreeSet, Folders};
 use crate::connect::error::MAKE_FOLDER;
-use crate::connect::holding::{Holding, Note, Tenant, next_note};
+use crate::connect::holding::{Holding, NOTE_ROUNDS_MAX, Note, Tenant, next_note, taken_now};
 use crate::connect::sink::disk::{length, names, read, remove, replace, sync_folder, touch};
 use crate::connect::sink::output_name::{EXTENSIONS, OutputName};
 use crate::connect::{ConnectError, Recovery, Staged};
@@ -13,9 +13,6 @@ use std::io::ErrorKind;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
-
-/// Looks at the notes of a place while one's own is made.
-const ROUNDS_MAX: u32 = 3;
 
 /// Epochs that do not count of which each name that output may have is looked for. Where there are more, the folder is looked through.
 const PROBED_EPOCHS_MAX: u64 = 4;
@@ -87,7 +84,7 @@ impl Folders {
         }
         self.prepare(job)?;
         let mut made = None;
-        for _ in 0..ROUNDS_MAX {
+        for _ in 0..NOTE_ROUNDS_MAX {
             match next_note(&holding.tenants, recovery, made) {
                 Note::Make(note) => {
                     touch(&self.lives.join(note.name()))?;
@@ -107,10 +104,7 @@ impl Folders {
         if let Some(made) = made {
             remove(&self.lives.join(made.name()))?;
         }
-        Err(ConnectError::Unknown {
-            what: format!("another host takes `{place}` at this very moment"),
-            help: "stop one of the two, and start again".to_owned(),
-        })
+        Err(taken_now(&place))
     }
 
     /// Moves visible files of epochs that do not count aside; gives their number. The folder may be large and is not looked through where few

@@ -1,6 +1,6 @@
 //! Reading of followed files: which one is open, whether it still holds what was read of it, and what to do where it cannot be read.
 
-use super::{State, Tail, is_half};
+use super::{Entry, State, Tail, is_half};
 use crate::connect::ConnectError;
 use crate::connect::source::context::SourceContext;
 use crate::connect::source::gather::Gather;
@@ -83,7 +83,6 @@ impl Tail {
             // What comes behind a row without a line end is a row of its own.
             entry.open = None;
             entry.grown = now;
-            self.open -= 1;
         }
         self.rested += 1;
         Ok(())
@@ -96,7 +95,6 @@ impl Tail {
         if !is_ending && matches!(&entry.open, Some(open) if !open.is_half_as_read()? && open.is_as_read(&entry.position)?) {
             // It was truncated and filled again before the row was given out: that is read anew.
             entry.open = None;
-            self.open -= 1;
         }
         let is_as_read = match &entry.open {
             Some(open) => open.is_as_read(&entry.position)?,
@@ -106,7 +104,6 @@ impl Tail {
                 match OpenSplit::follow(context, &entry.position, key)? {
                     OpenedSplit::Open(open) => {
                         entry.open = Some(open);
-                        self.open += 1;
                         true
                     }
                     OpenedSplit::NotThere => {
@@ -140,23 +137,18 @@ impl Tail {
 
     /// Closes the files that were not read for the longest time, where too many are open.
     fn make_room(&mut self, context: &SourceContext, key: u64) {
-        let handles = context.handles();
-        while self.open >= handles {
-            let open = self.entries.iter().filter(|(other, entry)| entry.open.is_some() && **other != key);
-            // One whose last row is not complete may be removed with it.
-            let oldest = open.min_by_key(|(_, entry)| (matches!(entry.state, State::Ending(_)), is_half(entry), entry.read));
-            let Some(oldest) = oldest.map(|(key, _)| *key) else { return };
-            if let Some(entry) = self.entries.get_mut(&oldest) {
-                entry.open = None;
-            }
-            self.open -= 1;
-        }
+        let open = self.entries.iter_mut().filter(|(other, entry)| entry.open.is_some() && **other != key);
+        let mut open: Vec<&mut Entry> = open.map(|(_, entry)| entry).collect();
+        // One whose last row is not complete may be removed with it.
+        open.sort_by_key(|entry| (matches!(entry.state, State::Ending(_)), is_half(entry), entry.read));
+        let closed = (open.len() + 1).saturating_sub(context.handles());
+        open.into_iter().take(closed).for_each(|entry| entry.open = None);
     }
 
     /// One file cannot be read: that is told once, and it is tried again later. The others go on.
     fn set_aside(&mut self, context: &SourceContext, key: u64, error: &ConnectError, now: Instant) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        self.open -= usize::from(entry.open.take().is_some());
+        entry.open = None;
         entry.state = State::Aside(now + ASIDE);
         let reason = match error {
             ConnectError::Io { source, .. } if source.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {

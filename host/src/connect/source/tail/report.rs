@@ -79,7 +79,6 @@ impl Tail {
             self.marks.files.insert(key, mark);
             self.marks_changed += 1;
             if let Some(entry) = self.entries.remove(&key) {
-                self.open -= usize::from(entry.open.is_some());
                 self.names.remove(&entry.position.id());
                 self.ended.push(entry.position.id());
             }

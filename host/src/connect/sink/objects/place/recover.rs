@@ -1,7 +1,7 @@
 //! What the place of an object sink goes through at the start of a run: whose it is, what is taken back, what is cleared away.
 
 use super::{ASIDE_MAX, CALLS_AT_ONCE, ObjectsPlace, wrong};
-use crate::connect::holding::{Holding, Note, Tenant, next_note};
+use crate::connect::holding::{Holding, NOTE_ROUNDS_MAX, Note, Tenant, next_note, taken_now};
 use crate::connect::sink::objects::token::ObjectsToken;
 use crate::connect::{ConnectError, Recovery};
 use crate::store::{Copied, Created, Entry};
@@ -9,9 +9,6 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use reprise_core::checkpoint::expiry::{Kept, expired};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Looks at the notes of a place while one's own is made.
-const ROUNDS_MAX: u32 = 3;
 
 impl ObjectsPlace {
     /// False where the place has no owner.
@@ -73,7 +70,7 @@ impl ObjectsPlace {
         }
         self.read_marks().await?;
         let mut made = None;
-        for _ in 0..ROUNDS_MAX {
+        for _ in 0..NOTE_ROUNDS_MAX {
             match next_note(&holding.tenants, recovery, made) {
                 Note::Make(note) => {
                     // One that exists is ours: its name holds our number.
@@ -90,10 +87,7 @@ impl ObjectsPlace {
             holding.tenants = self.tenants().await?;
         }
         self.delete(made.iter().map(|made| self.names.life(made)).collect()).await?;
-        Err(ConnectError::Unknown {
-            what: format!("another host takes `{}` at this very moment", self.store.root()),
-            help: "stop one of the two, and start again".to_owned(),
-        })
+        Err(taken_now(&self.store.root()))
     }
 
     async fn list_staged(&self) -> Result<Vec<String>, ConnectError> {
