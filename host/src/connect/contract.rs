@@ -1,6 +1,6 @@
 //! The traits of connectors and the values that cross them.
 //!
-//! Threads: a [`Source`] and a [`Sink`] are shared and asked rarely; a [`SourceReader`] and a [`SinkWriter`] belong to one thread that may
+//! Threads: a [`SourceConnector`] and a [`SinkConnector`] are shared and asked rarely; a [`SourceReader`] and a [`SinkWriter`] belong to one thread that may
 //! block. Time: connectors look at a clock for the time stamps of files, for event times from the future, and for how long something lasts.
 
 use super::ConnectError;
@@ -11,20 +11,29 @@ use reprise_core::description::Encoding;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Where a source stands in one split. Checkpoints keep it; only the source that wrote it reads it.
+/// A split of a source and the position in it. Checkpoints keep it; only the source that wrote it reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SplitPosition {
+pub struct SourceSplit {
     /// Identity of the split: unique within the source, the same in every run.
     pub split: String,
     /// JSON text, meant to be readable by people.
     pub position: String,
 }
 
-impl SplitPosition {
+impl SourceSplit {
     /// A split that has ended and need not be remembered: the next checkpoint leaves it out.
     #[must_use]
     pub fn ended(split: String) -> Self {
         Self { split, position: String::new() }
+    }
+
+    /// The error for a position that cannot have been written by this source.
+    #[must_use]
+    pub fn corrupt(&self, why: &str) -> ConnectError {
+        ConnectError::Corrupt {
+            what: format!("the position of split `{}` cannot be used: {why}", self.split.escape_debug()),
+            help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
+        }
     }
 }
 
@@ -37,31 +46,31 @@ pub struct BatchLimits {
     pub bytes_max: usize,
 }
 
-/// Where rows come from.
+/// A source of rows, asked by the job once a run.
 ///
 /// # Law
-/// The rows of a split from a position on are the same in every run, in the same order, where [`Source::replays`] is true. Rejected rows are,
+/// The rows of a split from a position on are the same in every run, in the same order, where [`SourceConnector::replays`] is true. Rejected rows are,
 /// too, save those that were rejected for a time ahead of the clock: later they may be taken.
-pub trait Source: Send + Sync {
+pub trait SourceConnector: Send + Sync {
     /// Lists the splits: the known ones (from a checkpoint), and new ones at their beginnings. Splits that have ended may be left out. Called
     /// once a run, by one process, before any reader is made.
     ///
     /// # Errors
     /// Where inputs are missing, unreadable, or not what they were.
-    fn splits(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError>;
+    fn splits(&self, known: &[SourceSplit]) -> Result<Vec<SourceSplit>, ConnectError>;
 
     /// True where nothing of this split is left to read, now or later.
-    fn is_done(&self, split: &SplitPosition) -> bool;
+    fn is_done(&self, split: &SourceSplit) -> bool;
 
     /// A reader over these splits (possibly none), for one instance. No split may be given to two readers.
     ///
     /// # Errors
     /// Where a position cannot be understood.
-    fn reader(&self, splits: Vec<SplitPosition>) -> Result<Box<dyn SourceReader>, ConnectError>;
+    fn reader(&self, splits: Vec<SourceSplit>) -> Result<Box<dyn SourceReader>, ConnectError>;
 
-    /// What a job that has finished has not read, for people: `known` are its last positions, `splits` what [`Source::splits`] made of them.
+    /// What a job that has finished has not read, for people: `known` are its last positions, `splits` what [`SourceConnector::splits`] made of them.
     /// `None` where there is nothing, and where it cannot be told.
-    fn unread(&self, known: &[SplitPosition], splits: &[SplitPosition]) -> Option<String> {
+    fn unread(&self, known: &[SourceSplit], splits: &[SourceSplit]) -> Option<String> {
         let _ = (known, splits);
         None
     }
@@ -70,23 +79,23 @@ pub trait Source: Send + Sync {
     fn replays(&self) -> bool;
 }
 
-/// Reads the splits of one instance, on a thread of its own.
+/// A source reader: reads the splits of one instance, on a thread of its own.
 pub trait SourceReader: Send {
     /// The next batch. May block for as long as one read takes; standard input blocks until there is input.
     ///
     /// # Errors
     /// The reader is of no use afterwards; make a new one from the last positions.
-    fn next(&mut self) -> Result<Step, ConnectError>;
+    fn next(&mut self) -> Result<InputStatus, ConnectError>;
 
-    /// False where [`SourceReader::next`] may block for ever, so that nobody may wait for its thread to end.
+    /// False where [`SourceReader::next`] may block for ever, so that its thread must not be waited for.
     fn ends(&self) -> bool {
         true
     }
 }
 
-/// What a reader has.
+/// The answer of a source reader that was asked for rows.
 #[derive(Debug)]
-pub enum Step {
+pub enum InputStatus {
     /// Rows, or progress without rows.
     Rows(SourceBatch),
     /// Nothing now; ask again after this time.
@@ -95,15 +104,15 @@ pub enum Step {
     End,
 }
 
-/// Rows and how far they reach.
+/// A batch of rows of a source, and the positions behind it.
 #[derive(Debug, Default)]
 pub struct SourceBatch {
     /// The rows; there may be none.
     pub rows: Batch,
     /// Rows that could not be read, in order.
     pub rejected: Vec<Rejected>,
-    /// Positions after this batch, of the splits that moved. An empty position: the split has ended, see [`SplitPosition::ended`].
-    pub positions: Vec<SplitPosition>,
+    /// Positions after this batch, of the splits that moved. An empty position: the split has ended, see [`SourceSplit::ended`].
+    pub positions: Vec<SourceSplit>,
     /// No row with a time at or below this one will follow from this reader; `i64::MIN` where nothing is known yet. Never falls.
     pub watermark: i64,
 }
@@ -121,7 +130,7 @@ pub struct Rejected {
     pub reason: String,
 }
 
-/// How a sink reads the bytes of a row.
+/// The encoding of keys and values, by which a sink reads the bytes of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowEncoding {
     /// Of the key.
@@ -130,64 +139,56 @@ pub struct RowEncoding {
     pub value: Encoding,
 }
 
-/// Where rows go. `docs/connectors.md` tells how to write one, and what it must do about a crash at each step.
+/// A sink for rows, asked by the job. `docs/connectors.md` tells how to write one, and what it must do about a crash at each step.
 ///
 /// # Order of calls
 /// ```text
 /// recover ──> writer, one an instance ──> write(n)* ──> seal(n) ──> write(n+1)* ──> seal(n+1) ──> ...
 ///                                                          └── manifest n is stored ──> publish(n)
 /// ```
-/// [`Sink::recover`] comes first, once a run. Writers of all instances work side by side. [`Sink::publish`] of an epoch comes after the
+/// [`SinkConnector::recover`] comes first, once a run. Writers of all instances work side by side. [`SinkConnector::publish`] of an epoch comes after the
 /// manifest that names it, while writers are at later epochs; for one instance in the order of epochs. All calls may block.
 ///
 /// A host may die between any two steps, or sleep there and wake up when another one has taken its place. What a sink must remember is
 /// therefore outside the process, and its token is the only thing that a checkpoint remembers for it.
 ///
 /// # Laws
-/// With [`Sink::exactly_once`]:
-/// 1. Rows of an epoch become visible only by [`Sink::publish`] of what [`SinkWriter::seal`] returned for it.
+/// With [`SinkConnector::exactly_once`]:
+/// 1. Rows of an epoch become visible only by [`SinkConnector::publish`] of what [`SinkWriter::seal`] returned for it.
 /// 2. What `seal` returned is durable: it outlives process and machine.
 /// 3. Each piece of output (a file, an object, a transaction) is visible completely or not at all.
 /// 4. Publishing again changes nothing, in whichever process, after whatever step an earlier attempt died at, and also where readers have
 ///    taken the output away.
-/// 5. When `recover` has returned, nobody of an earlier generation can make anything visible that it was not told of.
+/// 5. When `recover` has returned, no run of an earlier generation can make anything visible that it was not told of.
 ///
 /// Without it, rows may be visible at any time, and `seal` returns `None`; but what was written is durable when `seal` returns.
 ///
 /// Always: nothing is overwritten or removed that the sink did not write, and a place that belongs to another job is refused; so is one that
 /// belongs to another life of the job's store, or holds output that the store does not know ([`Holding::check`]): it would come out twice.
-pub trait Sink: Send + Sync {
+pub trait SinkConnector: Send + Sync {
     /// Tells what the place holds of this sink and changes nothing, not even a folder that is missing. Called before the job is claimed: a start
     /// that must fail leaves no trace but the identity of the job in its store. What costs much, such as listing all output, is for places that no run has noted itself in.
     ///
     /// # Errors
-    /// As [`Sink::publish`]; [`ConnectError::Config`] where the place belongs to another job.
+    /// As [`SinkConnector::publish`]; [`ConnectError::Config`] where the place belongs to another job.
     fn holding(&self) -> Result<Holding, ConnectError>;
 
     /// A writer for one instance. `generation` is the fencing number of this run: greater than that of any run before, in the life of the
     /// job's store. Names of what is not yet published should hold it, so that they never meet those of a host that wakes up late. Called
-    /// after [`Sink::recover`], from a thread of the runtime: it must not wait for the network.
+    /// after [`SinkConnector::recover`], from a thread of the runtime: it must not wait for the network.
     ///
     /// # Errors
     /// Where the place to write to cannot be made.
     fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError>;
 
-    /// Makes staged rows visible and durable. Asked after a manifest names them, for one instance in the order of epochs. Idempotent: may
-    /// be asked again after a crash, until a manifest without the token is stored.
+    /// Makes staged rows visible and durable. Asked after a manifest names them; those of one instance come in the order of epochs, the others
+    /// have no order, and a sink may publish them side by side. Idempotent: may be asked again after a crash, until a manifest without the
+    /// token is stored. After an error any of them may be published.
     ///
     /// # Errors
     /// [`ConnectError::Missing`] and [`ConnectError::Corrupt`] where that output is lost, not what was sealed, or something else is in its
     /// place; [`ConnectError::Io`] and [`ConnectError::Storage`] where it may work later. The job stops; the next run asks again.
-    fn publish(&self, staged: &Staged) -> Result<(), ConnectError>;
-
-    /// As [`Sink::publish`] of each, where that is cheaper together. Those of one instance come in the order of epochs; the others have no order,
-    /// and a sink may publish them side by side. After an error any of them may be published.
-    ///
-    /// # Errors
-    /// As [`Sink::publish`].
-    fn publish_all(&self, staged: &[Staged]) -> Result<(), ConnectError> {
-        staged.iter().try_for_each(|output| self.publish(output))
-    }
+    fn publish(&self, staged: &[Staged]) -> Result<(), ConnectError>;
 
     /// Called once at the start of a run, before any writer is made. `staged` is what the manifest of the checkpoint taken up lists: all of
     /// epochs up to [`Recovery::recovered`], perhaps published already. In this order:
@@ -198,14 +199,14 @@ pub trait Sink: Send + Sync {
     /// 2. publishes what is in `staged`;
     /// 3. removes what earlier generations left unpublished, so that from here on none of them can publish anything;
     /// 4. takes back visible output of epochs that do not count ([`Recovery::is_void`]), which will be produced again. Not without
-    ///    [`Sink::exactly_once`].
+    ///    [`SinkConnector::exactly_once`].
     ///
     /// It may die at any step and is then called anew. It may also sleep at any step and go on when a later run has taken over and
     /// published: the bounds of `recovery` keep it from touching what is that run's. A sink that cannot take back must refuse, with
     /// [`ConnectError::Corrupt`], where it would have to.
     ///
     /// # Errors
-    /// As [`Sink::publish`]; [`ConnectError::Config`] where the place belongs to another job, [`ConnectError::Unknown`] where it belongs to
+    /// As [`SinkConnector::publish`]; [`ConnectError::Config`] where the place belongs to another job, [`ConnectError::Unknown`] where it belongs to
     /// another life of its store, or a later run has taken it.
     fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError>;
 
@@ -213,7 +214,7 @@ pub trait Sink: Send + Sync {
     fn exactly_once(&self) -> bool;
 }
 
-/// Writes the rows of one instance, on a thread of its own.
+/// A sink writer: writes the rows of one instance, on a thread of its own.
 pub trait SinkWriter: Send {
     /// Writes rows. Epochs never decrease, and none comes after its seal. `input` is the index of the sink's input that the rows came from.
     /// While it blocks, the sources wait once a few batches have gathered.
@@ -241,7 +242,7 @@ pub struct Staged {
     pub bytes: u64,
 }
 
-/// What [`Sink::recover`] did.
+/// What [`SinkConnector::recover`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Staged outputs that became visible now.

@@ -74,7 +74,7 @@ pub enum ConnectError {
         /// What to change.
         help: String,
     },
-    /// Whoever read our output has gone. End the job without noise, as a filter does.
+    /// The reader of the output has gone. End the job without noise, as a filter does.
     #[error("the reader of {what} has gone")]
     ClosedPipe {
         /// The output.

@@ -76,6 +76,18 @@ pub enum Note {
     Lost,
 }
 
+/// Looks at the notes of a place while one's own is made.
+pub const NOTE_ROUNDS_MAX: u32 = 3;
+
+/// The error for a place whose notes change while a run makes its own.
+#[must_use]
+pub fn taken_now(place: &str) -> ConnectError {
+    ConnectError::Unknown {
+        what: format!("another host takes `{place}` at this very moment"),
+        help: "stop one of the two, and start again".to_owned(),
+    }
+}
+
 /// What a run does that finds these notes. `made`: the note that it made before, if any.
 #[must_use]
 pub fn next_note(notes: &[Tenant], recovery: &Recovery, made: Option<Tenant>) -> Note {

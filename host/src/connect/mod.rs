@@ -1,6 +1,6 @@
 //! Connectors: where rows come from and where they go.
 //!
-//! A connector is a [`Source`] or a [`Sink`], two small traits in [`contract`]; whoever implements one needs nothing else of the host.
+//! A connector is a [`SourceConnector`] or a [`SinkConnector`], two small traits in [`contract`]; an implementation needs nothing else of the host.
 //! Connectors do I/O and block; they run on threads of their own and never on a worker. They know no operators, no checkpoints and no
 //! engine: a position is text that they wrote themselves, a staged output is a token that they wrote themselves.
 //!
@@ -19,15 +19,16 @@ pub mod holding;
 pub(crate) mod json_text;
 pub mod recovery;
 pub mod sink;
+mod sink_context;
 pub mod source;
-mod surroundings;
 
 pub use contract::{
-    BatchLimits, Recovered, Rejected, RowEncoding, Sink, SinkWriter, Source, SourceBatch, SourceReader, SplitPosition, Staged, Step,
+    BatchLimits, InputStatus, Recovered, Rejected, RowEncoding, SinkConnector, SinkWriter, SourceBatch, SourceConnector, SourceReader,
+    SourceSplit, Staged,
 };
 pub use error::ConnectError;
 pub use recovery::Recovery;
-pub use surroundings::Surroundings;
+pub use sink_context::SinkContext;
 
 use crate::clock::Clock;
 use reprise_core::description::Encoding;
@@ -38,13 +39,13 @@ use std::path::Path;
 /// too far ahead.
 ///
 /// # Errors
-/// [`ConnectError::Config`] where settings contradict each other. Nothing is read yet: missing files show in [`Source::splits`].
-pub fn source(kind: &SourceKind, base_dir: &Path, limits: BatchLimits, clock: Clock) -> Result<Box<dyn Source>, ConnectError> {
+/// [`ConnectError::Config`] where settings contradict each other. Nothing is read yet: missing files show in [`SourceConnector::splits`].
+pub fn source(kind: &SourceKind, base_dir: &Path, limits: BatchLimits, clock: Clock) -> Result<Box<dyn SourceConnector>, ConnectError> {
     match kind {
         SourceKind::File(settings) if settings.path == source::STDIN_PATH => {
-            Ok(Box::new(source::stdin::StdinSource::new(settings, limits, clock)?))
+            Ok(Box::new(source::stdin::StdinSourceConnector::new(settings, limits, clock)?))
         }
-        SourceKind::File(settings) => Ok(Box::new(source::file::FilesSource::new(settings, base_dir, limits, clock)?)),
+        SourceKind::File(settings) => Ok(Box::new(source::file::FileSourceConnector::new(settings, base_dir, limits, clock)?)),
     }
 }
 
@@ -73,14 +74,14 @@ pub fn place(kind: &SinkKind, base_dir: &Path) -> String {
 ///
 /// # Errors
 /// [`ConnectError::Config`] where `encodings` is empty, [`ConnectError::Storage`] where a url cannot be used. No output is written yet.
-pub fn sink(settings: &topology::Sink, around: &Surroundings, encodings: Vec<RowEncoding>) -> Result<Box<dyn Sink>, ConnectError> {
+pub fn sink(settings: &topology::Sink, around: &SinkContext, encodings: Vec<RowEncoding>) -> Result<Box<dyn SinkConnector>, ConnectError> {
     if encodings.is_empty() {
         let what = format!("sink `{}` has no input", around.sink);
         return Err(ConnectError::Config { what, help: "give it at least one `input`".to_owned() });
     }
     match &settings.kind {
-        SinkKind::File(file) => Ok(Box::new(sink::file::FilesSink::new(file, settings, around, encodings))),
-        SinkKind::Objects(objects) => Ok(Box::new(sink::objects::ObjectsSink::open(objects, settings, around, encodings)?)),
-        SinkKind::Stdout(stdout) => Ok(Box::new(sink::stdout::StdoutSink::new(stdout, encodings))),
+        SinkKind::File(file) => Ok(Box::new(sink::file::FileSinkConnector::new(file, settings, around, encodings))),
+        SinkKind::Objects(objects) => Ok(Box::new(sink::objects::ObjectsSinkConnector::open(objects, settings, around, encodings)?)),
+        SinkKind::Stdout(stdout) => Ok(Box::new(sink::stdout::StdoutSinkConnector::new(stdout, encodings))),
     }
 }

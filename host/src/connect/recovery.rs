@@ -2,7 +2,7 @@
 
 use reprise_core::ids::Life;
 
-/// What a run takes up, and what is its own: the bounds of [`super::Sink::recover`].
+/// What a run takes up, and what is its own: the bounds of [`super::SinkConnector::recover`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovery {
     /// The newest epoch whose output counts; `None` at the beginning of a job: none does.

@@ -22,7 +22,7 @@ use super::guest::GuestDump;
 use super::report::{EpochContent, EpochReport, Reporter};
 use super::stream_element::StreamElement;
 use super::timestamp::{EPOCH_MAX, STEPS_MAX, Timestamp, epoch_of, timestamp};
-use crate::connect::{SourceBatch, SourceReader, Step};
+use crate::connect::{InputStatus, SourceBatch, SourceReader};
 use reprise_core::checkpoint::coordinator::{Node, Participant};
 use reprise_core::checkpoint::manifest::{QuarantinedRow, SplitPosition};
 use reprise_core::ids::{Epoch, Instance};
@@ -92,12 +92,12 @@ fn read(mut reader: Box<dyn SourceReader>, out: &SyncSender<Read>, wake: &OnceLo
     };
     while !control.aborted() && !control.stopping() {
         let going = match reader.next() {
-            Ok(Step::Rows(batch)) => send(Read::Batch(batch)),
-            Ok(Step::Idle(pause)) => {
+            Ok(InputStatus::Rows(batch)) => send(Read::Batch(batch)),
+            Ok(InputStatus::Idle(pause)) => {
                 rest(pause, control);
                 true
             }
-            Ok(Step::End) => {
+            Ok(InputStatus::End) => {
                 send(Read::End);
                 false
             }

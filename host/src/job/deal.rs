@@ -3,7 +3,7 @@
 //! With the same number of workers a split stays with its instance: operators that take rows from their own worker were told a watermark on the
 //! word of that instance. For the same reason new splits go to instances that still have something to read, where there are any.
 
-use crate::connect::{Source, SplitPosition};
+use crate::connect::{SourceConnector, SourceSplit};
 use reprise_core::checkpoint::manifest;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// Where nothing of a checkpoint is left to read, new splits go to the first instance: the others may have told that their input had ended,
 /// and nobody may have rows after that. The first one looks for new splits where a source follows its input, and does not end.
-pub(super) fn owners(source: &dyn Source, splits: &[SplitPosition], known: Option<&[manifest::SplitPosition]>, workers: u32) -> Vec<u32> {
+pub(super) fn owners(
+    source: &dyn SourceConnector,
+    splits: &[SourceSplit],
+    known: Option<&[manifest::SplitPosition]>,
+    workers: u32,
+) -> Vec<u32> {
     let (workers, is_fresh) = (workers.max(1), known.is_none());
     let known = known.unwrap_or_default();
     let kept: BTreeMap<&str, u32> = known.iter().map(|k| (k.split.as_str(), k.instance.0 % workers)).collect();
@@ -35,16 +40,16 @@ mod tests {
     /// Splits whose position is "done" are done.
     struct Told;
 
-    impl Source for Told {
-        fn splits(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
+    impl SourceConnector for Told {
+        fn splits(&self, known: &[SourceSplit]) -> Result<Vec<SourceSplit>, ConnectError> {
             Ok(known.to_vec())
         }
 
-        fn is_done(&self, split: &SplitPosition) -> bool {
+        fn is_done(&self, split: &SourceSplit) -> bool {
             split.position == "done"
         }
 
-        fn reader(&self, _: Vec<SplitPosition>) -> Result<Box<dyn SourceReader>, ConnectError> {
+        fn reader(&self, _: Vec<SourceSplit>) -> Result<Box<dyn SourceReader>, ConnectError> {
             Err(ConnectError::ClosedPipe { what: "a test" })
         }
 
@@ -53,8 +58,8 @@ mod tests {
         }
     }
 
-    fn split(name: &str, position: &str) -> SplitPosition {
-        SplitPosition { split: name.into(), position: position.into() }
+    fn split(name: &str, position: &str) -> SourceSplit {
+        SourceSplit { split: name.into(), position: position.into() }
     }
 
     fn known(name: &str, instance: u32) -> manifest::SplitPosition {

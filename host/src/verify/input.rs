@@ -1,7 +1,7 @@
 //! Rows from files, read as the source `file` reads them.
 
 use crate::clock::Clock;
-use crate::connect::{self, BatchLimits, ConnectError, Step};
+use crate::connect::{self, BatchLimits, ConnectError, InputStatus};
 use reprise_core::batch::Batch;
 use reprise_core::topology::{Compression, Field, FileSource, OnLost, SourceFormat, SourceKind, TimeField};
 use std::path::Path;
@@ -77,7 +77,7 @@ fn read_file(settings: &FileSource, given: &mut InputRows) -> Result<Batch, Conn
     let mut rows = Batch::new();
     loop {
         match reader.next()? {
-            Step::Rows(read) => {
+            InputStatus::Rows(read) => {
                 given.unreadable += read.rejected.len() as u64;
                 for row in read.rows.rows() {
                     let is_full = rows.len() >= INPUT_ROWS_MAX || rows.size_bytes() + row.key.len() + row.value.len() > INPUT_BYTES_MAX;
@@ -87,8 +87,8 @@ fn read_file(settings: &FileSource, given: &mut InputRows) -> Result<Batch, Conn
                     }
                 }
             }
-            Step::Idle(pause) => std::thread::sleep(pause.min(PAUSE_MAX)),
-            Step::End => return Ok(rows),
+            InputStatus::Idle(pause) => std::thread::sleep(pause.min(PAUSE_MAX)),
+            InputStatus::End => return Ok(rows),
         }
     }
 }

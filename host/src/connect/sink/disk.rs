@@ -61,7 +61,7 @@ pub fn length(path: &Path) -> Result<Option<u64>, ConnectError> {
     }
 }
 
-/// Names of the plain entries of a folder, sorted; none where there is no such folder. Those that are not UTF-8 are nobody's of ours.
+/// Names of the plain entries of a folder, sorted; none where there is no such folder. Names that are not UTF-8 are not of a sink.
 pub fn names(folder: &Path) -> Result<Vec<String>, ConnectError> {
     let mut names = Vec::new();
     let entries = match fs::read_dir(folder) {
@@ -80,7 +80,7 @@ pub fn names(folder: &Path) -> Result<Vec<String>, ConnectError> {
     Ok(names)
 }
 
-/// True where a file has this checksum, or none is known. A file that is gone has any: whoever renames it will notice.
+/// True where a file has this checksum, or none is known. A file that is gone has any: its rename fails later.
 pub fn has_checksum(path: &Path, expected: Option<u64>) -> Result<bool, ConnectError> {
     let Some(expected) = expected else { return Ok(true) };
     let Some(mut file) = open(path)? else { return Ok(true) };

@@ -1,5 +1,4 @@
-//! The sink `file`: rows of an epoch become one visible file for each instance, once the epoch's manifest exists. Exactly once; what
-//! `delivery = "immediate"` makes of it is in `immediate.rs`.
+//! The sink `file`: rows of an epoch become one visible file for each instance, once the epoch's manifest exists. Exactly once.
 //!
 //! Many epochs make many small files; a longer `checkpoint.interval` makes fewer and larger ones. What is where: `staging.rs`.
 //!
@@ -8,13 +7,17 @@
 //!                │                          │                                        │
 //!                └── run dies: removed ─────┴── manifest never written: removed      └── older checkpoint taken up: moved aside
 //! ```
+//! With `delivery = "immediate"` rows go to visible files as they come, at least once. A file holds the rows of one epoch of one instance of
+//! one run. It is durable when its epoch is sealed, before the manifest: so what a checkpoint counts as written is there. A run that dies
+//! leaves its last files as they are, perhaps with a part of a row at the end, and the next one shows the rows after the checkpoint again, in
+//! files of its own.
 
-use super::immediate::ImmediateWriter;
 use super::order::Order;
+use super::output_name::OutputName;
 use super::rows::RowWriter;
-use super::staging::{Folders, Sealed, Token};
+use super::staging::{Folders, Sealed};
 use crate::connect::holding::Holding;
-use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged, Surroundings};
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, SinkConnector, SinkContext, SinkWriter, Staged};
 use reprise_core::batch::Batch;
 use reprise_core::codec::Checksum;
 use reprise_core::topology::{self, Delivery, FileSink, SinkFormat, TakenBack};
@@ -23,8 +26,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// The sink `file`. See the module.
-pub struct FilesSink {
+/// The sink that writes a file for each epoch and instance.
+pub struct FileSinkConnector {
     folders: Folders,
     job: String,
     name: String,
@@ -34,10 +37,10 @@ pub struct FilesSink {
     encodings: Vec<RowEncoding>,
 }
 
-impl FilesSink {
+impl FileSinkConnector {
     /// A sink into the folder of the settings; nothing is made yet.
     #[must_use]
-    pub fn new(settings: &FileSink, sink: &topology::Sink, around: &Surroundings, encodings: Vec<RowEncoding>) -> Self {
+    pub fn new(settings: &FileSink, sink: &topology::Sink, around: &SinkContext, encodings: Vec<RowEncoding>) -> Self {
         let folders = Folders::new(around.base_dir.join(&settings.path), &around.sink);
         Self {
             folders,
@@ -51,27 +54,24 @@ impl FilesSink {
     }
 }
 
-impl Sink for FilesSink {
+impl SinkConnector for FileSinkConnector {
     fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError> {
         self.folders.prepare(&self.job)?;
-        let (folders, order) = (self.folders.clone(), Order::new(&self.name));
-        let rows = RowWriter::new(self.format, self.encodings.clone());
-        let first = Token { epoch: 0, generation, instance, extension: super::extension(self.format) };
-        Ok(match self.delivery {
-            Delivery::ExactlyOnce => Box::new(FilesWriter { folders, rows, of: first, open: BTreeMap::new(), order }),
-            Delivery::Immediate => Box::new(ImmediateWriter::new(folders, rows, first, order)),
-        })
+        Ok(Box::new(FilesWriter {
+            folders: self.folders.clone(),
+            delivery: self.delivery,
+            rows: RowWriter::new(self.format, self.encodings.clone()),
+            of: OutputName { epoch: 0, generation, instance, extension: super::extension(self.format) },
+            open: BTreeMap::new(),
+            order: Order::new(&self.name),
+        }))
     }
 
     fn holding(&self) -> Result<Holding, ConnectError> {
         self.folders.holding(&self.job)
     }
 
-    fn publish(&self, staged: &Staged) -> Result<(), ConnectError> {
-        self.publish_all(std::slice::from_ref(staged))
-    }
-
-    fn publish_all(&self, staged: &[Staged]) -> Result<(), ConnectError> {
+    fn publish(&self, staged: &[Staged]) -> Result<(), ConnectError> {
         self.folders.publish(staged).map(|_| ())
     }
 
@@ -99,16 +99,17 @@ impl Sink for FilesSink {
 
 struct FilesWriter {
     folders: Folders,
+    delivery: Delivery,
     rows: RowWriter,
-    /// The token of all output, but for the epoch.
-    of: Token,
+    /// The name of all output, but for the epoch.
+    of: OutputName,
     /// Epochs that are not sealed; mostly one.
     open: BTreeMap<u64, OpenFile>,
     order: Order,
 }
 
 struct OpenFile {
-    token: Token,
+    name: OutputName,
     path: PathBuf,
     file: File,
     rows: u64,
@@ -130,11 +131,17 @@ impl Write for OpenFile {
 
 impl FilesWriter {
     fn open(&self, epoch: u64) -> Result<OpenFile, ConnectError> {
-        let token = Token { epoch, ..self.of.clone() };
-        let path = self.folders.staged_file(&token);
-        // A file of this name is the leftover of a writer of this very run that failed before it sealed.
-        let file = File::create(&path).map_err(ConnectError::io("make", &path))?;
-        Ok(OpenFile { token, path, file, rows: 0, bytes: 0, checksum: Checksum::default() })
+        let name = OutputName { epoch, ..self.of.clone() };
+        let (path, file) = match self.delivery {
+            Delivery::Immediate => self.folders.create_immediate(&name)?,
+            Delivery::ExactlyOnce => {
+                let path = self.folders.staged_file(&name);
+                // A file of this name is the leftover of a writer of this very run that failed before it sealed.
+                let file = File::create(&path).map_err(ConnectError::io("make", &path))?;
+                (path, file)
+            }
+        };
+        Ok(OpenFile { name, path, file, rows: 0, bytes: 0, checksum: Checksum::default() })
     }
 }
 
@@ -149,6 +156,7 @@ impl SinkWriter for FilesWriter {
             self.open.insert(epoch, opened);
         }
         let Some(target) = self.open.get_mut(&epoch) else { return Ok(()) };
+        // Nothing is held back in this process: with immediate delivery a reader sees the rows when this returns.
         let written = self.rows.write(input, rows, target);
         target.bytes += written.map_err(ConnectError::io("write", &target.path))?;
         target.rows += rows.len() as u64;
@@ -157,10 +165,13 @@ impl SinkWriter for FilesWriter {
 
     fn seal(&mut self, epoch: u64) -> Result<Option<Staged>, ConnectError> {
         self.order.seal(epoch)?;
-        let Some(OpenFile { token, path, file, rows, bytes, checksum }) = self.open.remove(&epoch) else { return Ok(None) };
+        let Some(OpenFile { name, path, file, rows, bytes, checksum }) = self.open.remove(&epoch) else { return Ok(None) };
         file.sync_all().map_err(ConnectError::io("make durable", &path))?;
+        if self.delivery == Delivery::Immediate {
+            return self.folders.sync_visible().map(|()| None);
+        }
         self.folders.sync_staged()?;
-        let sealed = Sealed { file: token, checksum: Some(checksum.digest()) };
+        let sealed = Sealed { file: name, checksum: Some(checksum.digest()) };
         Ok(Some(Staged { token: sealed.text(), rows, bytes }))
     }
 }

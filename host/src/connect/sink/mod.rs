@@ -2,9 +2,9 @@
 
 mod disk;
 pub mod file;
-mod immediate;
 pub mod objects;
 mod order;
+mod output_name;
 mod rows;
 mod staging;
 pub mod stdout;

@@ -7,7 +7,7 @@
 //! ```
 //! With `delivery = "immediate"` a full part, and what is left at the end of an epoch, goes to a visible name right away.
 //!
-//! Names and laws: `place.rs`. Storage is asynchronous and connectors block, so calls are handed to the runtime and waited for.
+//! ObjectNames and laws: `place.rs`. Storage is asynchronous and connectors block, so calls are handed to the runtime and waited for.
 
 mod place;
 #[cfg(test)]
@@ -15,12 +15,13 @@ mod tests;
 mod token;
 
 use super::order::Order;
+use super::output_name::OutputName;
 use super::rows::RowWriter;
 use crate::connect::holding::Holding;
-use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged, Surroundings};
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, SinkConnector, SinkContext, SinkWriter, Staged};
 use crate::store::Store;
 use bytes::Bytes;
-use place::{Place, Trust};
+use place::{ObjectsPlace, Trust};
 use reprise_core::batch::Batch;
 use reprise_core::codec::checksum;
 use reprise_core::topology::{self, Delivery, SinkFormat};
@@ -28,12 +29,12 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::mpsc;
-use token::{PARTS_MAX, Part, Token};
+use token::{ObjectPart, ObjectsToken, PARTS_MAX};
 use tokio::runtime::Handle;
 
-/// The sink `objects`. See the module.
-pub struct ObjectsSink {
-    place: Place,
+/// The sink that writes objects for each epoch and instance.
+pub struct ObjectsSinkConnector {
+    place: ObjectsPlace,
     runtime: Handle,
     name: String,
     format: SinkFormat,
@@ -59,7 +60,7 @@ fn wait<T: Send + 'static>(
     })
 }
 
-impl ObjectsSink {
+impl ObjectsSinkConnector {
     /// Opens the place at the url of the settings; nothing is written yet. Blocks, as all calls of this sink do.
     ///
     /// # Errors
@@ -67,7 +68,7 @@ impl ObjectsSink {
     pub fn open(
         settings: &topology::ObjectsSink,
         sink: &topology::Sink,
-        around: &Surroundings,
+        around: &SinkContext,
         encodings: Vec<RowEncoding>,
     ) -> Result<Self, ConnectError> {
         let (url, around_it) = (settings.url.clone(), around.clone());
@@ -84,11 +85,11 @@ impl ObjectsSink {
         store: Store,
         settings: &topology::ObjectsSink,
         sink: &topology::Sink,
-        around: &Surroundings,
+        around: &SinkContext,
         encodings: Vec<RowEncoding>,
     ) -> Self {
         Self {
-            place: Place::new(store, &around.job, &around.sink),
+            place: ObjectsPlace::new(store, &around.job, &around.sink),
             runtime: around.runtime.clone(),
             name: around.sink.clone(),
             format: settings.format,
@@ -100,7 +101,7 @@ impl ObjectsSink {
     }
 }
 
-impl Sink for ObjectsSink {
+impl SinkConnector for ObjectsSinkConnector {
     fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError> {
         Ok(Box::new(ObjectsWriter {
             place: self.place.clone(),
@@ -121,12 +122,8 @@ impl Sink for ObjectsSink {
         wait(&self.runtime, async move { place.holding().await })
     }
 
-    fn publish(&self, staged: &Staged) -> Result<(), ConnectError> {
-        self.publish_all(std::slice::from_ref(staged))
-    }
-
-    fn publish_all(&self, staged: &[Staged]) -> Result<(), ConnectError> {
-        let tokens = staged.iter().map(|output| self.place.token(output)).collect::<Result<Vec<Token>, ConnectError>>()?;
+    fn publish(&self, staged: &[Staged]) -> Result<(), ConnectError> {
+        let tokens = staged.iter().map(|output| self.place.token(output)).collect::<Result<Vec<ObjectsToken>, ConnectError>>()?;
         let place = self.place.clone();
         wait(&self.runtime, async move { place.publish_all(&tokens, Trust::Ours).await.map(|_| ()) })
     }
@@ -134,10 +131,10 @@ impl Sink for ObjectsSink {
     fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError> {
         let tokens = staged.iter().map(|output| {
             let token = self.place.token(output)?;
-            super::check_epoch(&self.name, output, token.epoch, recovery)?;
+            super::check_epoch(&self.name, output, token.name.epoch, recovery)?;
             Ok(token)
         });
-        let tokens = tokens.collect::<Result<Vec<Token>, ConnectError>>()?;
+        let tokens = tokens.collect::<Result<Vec<ObjectsToken>, ConnectError>>()?;
         let (place, delivery, recovery, bytes_max) = (self.place.clone(), self.delivery, *recovery, self.aside_bytes_max);
         wait(&self.runtime, async move {
             place.take(&recovery, &tokens).await?;
@@ -159,7 +156,7 @@ impl Sink for ObjectsSink {
 }
 
 struct ObjectsWriter {
-    place: Place,
+    place: ObjectsPlace,
     runtime: Handle,
     rows: RowWriter,
     extension: &'static str,
@@ -174,12 +171,12 @@ struct ObjectsWriter {
 
 /// Rows of one epoch. As a writer it takes whole rows only, many or one at a time.
 struct OpenEpoch {
-    place: Place,
+    place: ObjectsPlace,
     runtime: Handle,
     part_bytes_max: usize,
     delivery: Delivery,
     /// The parts that are stored.
-    token: Token,
+    token: ObjectsToken,
     /// The number of the next part.
     next: usize,
     /// Rows that are not stored yet.
@@ -194,16 +191,16 @@ impl OpenEpoch {
     fn store(&mut self) -> Result<(), ConnectError> {
         if self.token.parts.len() >= PARTS_MAX {
             return Err(ConnectError::Config {
-                what: format!("an instance would write more than {PARTS_MAX} objects in epoch {}", self.token.epoch),
+                what: format!("an instance would write more than {PARTS_MAX} objects in epoch {}", self.token.name.epoch),
                 help: "raise `part-bytes`, or lower `checkpoint.interval`".to_owned(),
             });
         }
         let bytes = Bytes::from(std::mem::take(&mut self.buffer));
-        let stored = Part { bytes: bytes.len() as u64, checksum: Some(checksum(&bytes)) };
-        let (place, token, part) = (self.place.clone(), Token { parts: Vec::new(), ..self.token.clone() }, self.next);
+        let stored = ObjectPart { bytes: bytes.len() as u64, checksum: Some(checksum(&bytes)) };
+        let (place, output, part) = (self.place.clone(), self.token.name.clone(), self.next);
         let used = match self.delivery {
-            Delivery::ExactlyOnce => wait(&self.runtime, async move { place.stage(&token, part, bytes).await.map(|()| part) })?,
-            Delivery::Immediate => wait(&self.runtime, async move { place.show(&token, part, bytes).await })?,
+            Delivery::ExactlyOnce => wait(&self.runtime, async move { place.stage(&output, part, bytes).await.map(|()| part) })?,
+            Delivery::Immediate => wait(&self.runtime, async move { place.show(&output, part, bytes).await })?,
         };
         self.next = used + 1;
         self.token.parts.push(stored);
@@ -230,7 +227,10 @@ impl Write for OpenEpoch {
 
 impl ObjectsWriter {
     fn open(&self, epoch: u64) -> OpenEpoch {
-        let token = Token { epoch, generation: self.generation, instance: self.instance, extension: self.extension, parts: Vec::new() };
+        let token = ObjectsToken {
+            name: OutputName { epoch, generation: self.generation, instance: self.instance, extension: self.extension },
+            parts: Vec::new(),
+        };
         OpenEpoch {
             place: self.place.clone(),
             runtime: self.runtime.clone(),

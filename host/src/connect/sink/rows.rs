@@ -23,7 +23,7 @@ use std::io::{self, Write};
 /// Bytes that are gathered before they are written.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Writes rows in one format. See the module.
+/// The writer of rows as text in one format.
 pub struct RowWriter {
     format: SinkFormat,
     encodings: Vec<RowEncoding>,
@@ -182,3 +182,6 @@ impl Number {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@
 mod recover;
 
 use super::disk::{has_checksum, is_equal, length, names, read_epoch, remove, sync_folder, touch};
+use super::output_name::{EPOCH_DIGITS, OutputName, parse_checksum};
 use crate::connect::{ConnectError, Staged};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -25,57 +26,22 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Digits of the epoch in names; more where it needs more. Names then sort as epochs do.
-const EPOCH_DIGITS: usize = 12;
 /// Everything of ours that is not output.
 const HIDDEN: &str = ".reprise";
 /// Names that are tried for a file that must be new.
-const NAMES_MAX: u32 = 1_000;
+const NAMES_MAX: usize = 1_000;
 /// Threads that hold staged files against their checksums at a time.
 const CHECKS_AT_ONCE: usize = 8;
 /// Bytes of staged files from which on that is worth threads of its own.
 const CHECKS_BYTES_MIN: u64 = 1 << 20;
 /// Looks at a file that comes and goes while it is published.
 const LOOKS_MAX: u32 = 8;
-/// Extensions that output may have.
-const EXTENSIONS: [&str; 3] = ["json", "txt", "csv"];
-
-/// A staged file's name, taken apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    pub epoch: u64,
-    pub generation: u64,
-    pub instance: u32,
-    pub extension: &'static str,
-}
-
-impl Token {
-    /// Reads a token; `None` for what cannot have been written here.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (stem, extension) = text.split_once('.')?;
-        let mut parts = stem.split('-');
-        let token = Self {
-            epoch: parts.next()?.parse().ok()?,
-            generation: parts.next()?.parse().ok()?,
-            instance: parts.next()?.parse().ok()?,
-            extension: EXTENSIONS.into_iter().find(|known| *known == extension)?,
-        };
-        // One name only for one token: no signs, no other number of zeros, nothing behind.
-        (token.text() == text).then_some(token)
-    }
-
-    /// The name of the staged file.
-    pub fn text(&self) -> String {
-        format!("{:0EPOCH_DIGITS$}-{}-{}.{}", self.epoch, self.generation, self.instance, self.extension)
-    }
-}
-
 /// What a token of a manifest says: which file, and what its bytes were when it was sealed.
 ///
 /// As text it is the name of the file, `:`, and the checksum as 16 hexadecimal digits. Tokens of the first hosts have no checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
-    pub file: Token,
+    pub file: OutputName,
     pub checksum: Option<u64>,
 }
 
@@ -86,7 +52,7 @@ impl Sealed {
             Some((name, digits)) => (name, Some(parse_checksum(digits)?)),
             None => (text, None),
         };
-        Some(Self { file: Token::parse(name)?, checksum })
+        Some(Self { file: OutputName::parse(name)?, checksum })
     }
 
     /// The token.
@@ -96,16 +62,11 @@ impl Sealed {
     }
 }
 
-/// Reads a checksum as tokens have it: 16 hexadecimal digits, in lower case.
-pub fn parse_checksum(digits: &str) -> Option<u64> {
-    u64::from_str_radix(digits, 16).ok().filter(|checksum| format!("{checksum:016x}") == digits)
-}
-
 /// The note of each instance; `None` where there was none.
 type Noted = BTreeMap<u32, Option<u64>>;
 
 /// The newest epoch of each instance.
-fn newest_of<'a>(tokens: impl Iterator<Item = &'a Token>) -> BTreeMap<u32, u64> {
+fn newest_of<'a>(tokens: impl Iterator<Item = &'a OutputName>) -> BTreeMap<u32, u64> {
     let mut newest = BTreeMap::new();
     for token in tokens {
         let epoch = newest.entry(token.instance).or_insert(token.epoch);
@@ -135,7 +96,7 @@ pub struct Folders {
     notes: Arc<Mutex<BTreeMap<u32, u64>>>,
 }
 
-/// What became of a staged output so far.
+/// How far the publication of a staged output has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// It is staged and whole.
@@ -161,12 +122,12 @@ impl Folders {
     }
 
     /// Where a token's rows are until they are published.
-    pub fn staged_file(&self, token: &Token) -> PathBuf {
+    pub fn staged_file(&self, token: &OutputName) -> PathBuf {
         self.staged.join(token.text())
     }
 
     /// Where a token's rows are from then on.
-    pub fn visible_file(&self, token: &Token) -> PathBuf {
+    pub fn visible_file(&self, token: &OutputName) -> PathBuf {
         self.visible.join(format!("{}-{:0EPOCH_DIGITS$}-{}.{}", self.sink, token.epoch, token.instance, token.extension))
     }
 
@@ -182,12 +143,10 @@ impl Folders {
 
     /// Makes a new visible file for rows that are shown at once. Its name holds the generation, and a number where an earlier life of the
     /// job, with another store, has left a file of the same name.
-    pub fn create_immediate(&self, token: &Token) -> Result<(PathBuf, File), ConnectError> {
-        let Token { epoch, generation, instance, extension } = token;
-        let stem = format!("{}-{epoch:0EPOCH_DIGITS$}-{generation}-{instance}", self.sink);
+    pub fn create_immediate(&self, name: &OutputName) -> Result<(PathBuf, File), ConnectError> {
         let mut number = 0;
         loop {
-            let path = self.visible.join(format!("{stem}-{number}.{extension}"));
+            let path = self.visible.join(format!("{}-{}", self.sink, name.piece(number)));
             match File::create_new(&path) {
                 Ok(file) => return Ok((path, file)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && number < NAMES_MAX => number += 1,
@@ -212,7 +171,7 @@ impl Folders {
     /// The folders are made durable once for all of them, and not once for each.
     ///
     /// # Errors
-    /// See [`crate::connect::Sink::publish`].
+    /// Those of [`crate::connect::SinkConnector::publish`].
     pub fn publish(&self, staged: &[Staged]) -> Result<u64, ConnectError> {
         let sealed = staged.iter().map(|output| self.token(output)).collect::<Result<Vec<Sealed>, ConnectError>>()?;
         let outputs: Vec<(&Staged, &Sealed)> = staged.iter().zip(&sealed).collect();
@@ -248,7 +207,8 @@ impl Folders {
         }
         std::thread::scope(|scope| {
             let shares = outputs.chunks(outputs.len().div_ceil(CHECKS_AT_ONCE));
-            let looks: Vec<_> = shares.map(|share| (share, std::thread::Builder::new().spawn_scoped(scope, move || look(share)))).collect();
+            let thread = || std::thread::Builder::new().name(format!("{}-checks", self.sink));
+            let looks: Vec<_> = shares.map(|share| (share, thread().spawn_scoped(scope, move || look(share)))).collect();
             let mut stages = Vec::with_capacity(outputs.len());
             for (share, looked) in looks {
                 // Where no thread is to be had, or one has failed, this one does it.
@@ -361,13 +321,13 @@ impl Folders {
     }
 
     /// An output that is neither staged nor visible was visible once.
-    fn is_noted(&self, token: &Token) -> Result<bool, ConnectError> {
+    fn is_noted(&self, token: &OutputName) -> Result<bool, ConnectError> {
         self.read_notes()?;
         Ok(self.notes().get(&token.instance).is_some_and(|&last| last >= token.epoch))
     }
 
     /// Notes that these, and all before them, were made visible. Gives what was noted before, for each instance whose note is another now.
-    fn note<'a>(&self, tokens: impl Iterator<Item = &'a Token>) -> Result<Noted, ConnectError> {
+    fn note<'a>(&self, tokens: impl Iterator<Item = &'a OutputName>) -> Result<Noted, ConnectError> {
         let mut newest = newest_of(tokens);
         newest.retain(|instance, epoch| self.notes().get(instance).is_none_or(|noted| *noted < *epoch));
         let mut noted = Noted::new();
@@ -390,7 +350,7 @@ impl Folders {
 
     /// Puts notes back where they were before, or to the outputs that were made visible since: what was not may still be lost, and a note would
     /// excuse it. Where that fails, too, the note is wrong until these are published.
-    fn note_back<'a>(&self, before: Noted, visible: impl Iterator<Item = &'a Token>) {
+    fn note_back<'a>(&self, before: Noted, visible: impl Iterator<Item = &'a OutputName>) {
         let visible = newest_of(visible);
         let back = |instance: u32, before: Option<u64>| {
             let right = before.max(visible.get(&instance).copied());
@@ -423,7 +383,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folders = Folders::new(folder.path().to_owned(), "counts");
         folders.prepare("job").unwrap();
-        let token = |epoch, instance| Token { epoch, generation: 1, instance, extension: "json" };
+        let token = |epoch, instance| OutputName { epoch, generation: 1, instance, extension: "json" };
         drop(folders.note([token(3, 0)].iter()).unwrap());
         let batch = [token(5, 0), token(5, 1), token(6, 0), token(6, 1), token(5, 2)];
         let before = folders.note(batch.iter()).unwrap();

@@ -5,7 +5,7 @@
 
 use super::rows::RowWriter;
 use crate::connect::holding::Holding;
-use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, SinkWriter, Staged};
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, SinkConnector, SinkWriter, Staged};
 use reprise_core::batch::Batch;
 use reprise_core::topology::{self, SinkFormat};
 use std::fs::{self, File};
@@ -14,13 +14,13 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The sink `stdout`. See the module.
-pub struct StdoutSink {
+/// The sink that writes rows to standard output at once.
+pub struct StdoutSinkConnector {
     format: SinkFormat,
     encodings: Vec<RowEncoding>,
 }
 
-impl StdoutSink {
+impl StdoutSinkConnector {
     /// A sink with an encoding for each input.
     #[must_use]
     pub fn new(settings: &topology::StdoutSink, encodings: Vec<RowEncoding>) -> Self {
@@ -28,7 +28,7 @@ impl StdoutSink {
     }
 }
 
-impl Sink for StdoutSink {
+impl SinkConnector for StdoutSinkConnector {
     fn writer(&self, _instance: u32, _generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError> {
         let file = io::stdout().as_fd().try_clone_to_owned().map(File::from).ok();
         let file = file.filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()));
@@ -45,7 +45,7 @@ impl Sink for StdoutSink {
         Ok(Holding::default())
     }
 
-    fn publish(&self, _staged: &Staged) -> Result<(), ConnectError> {
+    fn publish(&self, _staged: &[Staged]) -> Result<(), ConnectError> {
         Ok(())
     }
 

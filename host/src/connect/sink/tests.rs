@@ -1,27 +1,26 @@
-//! Tests of sinks: what is visible after every crash, and the text of every encoding.
+//! Tests of sinks: what is visible after every crash.
 
-use super::rows::RowWriter;
 use super::staging::Folders;
-use super::stdout::write_to;
-use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, Sink, Staged, Surroundings};
+use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, SinkConnector, SinkContext, Staged};
 use reprise_core::batch::{Batch, Row};
-use reprise_core::description::Encoding::{self, *};
+use reprise_core::description::Encoding::{I64Le, Utf8};
 use reprise_core::ids::Life;
 use reprise_core::topology::{self, Delivery, FileSink, SinkFormat, SinkKind};
 use std::fs;
 use std::path::Path;
+use std::slice;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 pub(super) const COUNTS: RowEncoding = RowEncoding { key: Utf8, value: I64Le };
 
 /// What is around a sink. The runtime of its storage calls lives as long as the tests.
-pub(super) fn around(folder: &Path, job: &str, name: &str) -> Surroundings {
+pub(super) fn around(folder: &Path, job: &str, name: &str) -> SinkContext {
     static RUNTIME: LazyLock<tokio::runtime::Runtime> =
         LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
     let storage = crate::store::StoreLimits::default();
     let (base_dir, job, sink, runtime) = (folder.to_owned(), job.to_owned(), name.to_owned(), RUNTIME.handle().clone());
-    Surroundings { base_dir, job, sink, runtime, storage, intercept: None }
+    SinkContext { base_dir, job, sink, runtime, storage, intercept: None }
 }
 
 /// The settings of a sink of any kind.
@@ -31,7 +30,13 @@ pub(super) fn settings(kind: SinkKind, delivery: Delivery, name: &str) -> topolo
 }
 
 /// A sink of any kind.
-pub(super) fn open_kind(kind: SinkKind, delivery: Delivery, folder: &Path, job: &str, name: &str) -> Result<Box<dyn Sink>, ConnectError> {
+pub(super) fn open_kind(
+    kind: SinkKind,
+    delivery: Delivery,
+    folder: &Path,
+    job: &str,
+    name: &str,
+) -> Result<Box<dyn SinkConnector>, ConnectError> {
     crate::connect::sink(&settings(kind, delivery, name), &around(folder, job, name), vec![COUNTS])
 }
 
@@ -48,12 +53,12 @@ pub(super) fn after(recovered: Option<u64>) -> Recovery {
     run(recovered, u64::MAX, u64::MAX)
 }
 
-fn open(folder: &Path, job: &str, name: &str, format: SinkFormat) -> Box<dyn Sink> {
+fn open(folder: &Path, job: &str, name: &str, format: SinkFormat) -> Box<dyn SinkConnector> {
     let kind = SinkKind::File(FileSink { path: "out".to_owned(), format });
     open_kind(kind, Delivery::ExactlyOnce, folder, job, name).unwrap()
 }
 
-fn sink(folder: &Path) -> Box<dyn Sink> {
+fn sink(folder: &Path) -> Box<dyn SinkConnector> {
     open(folder, "job", "counts", SinkFormat::Json)
 }
 
@@ -63,7 +68,7 @@ pub(super) fn batch(key: &str, count: i64) -> Batch {
     batch
 }
 
-fn stage(sink: &dyn Sink, generation: u64, epoch: u64, key: &str) -> Staged {
+fn stage(sink: &dyn SinkConnector, generation: u64, epoch: u64, key: &str) -> Staged {
     let mut writer = sink.writer(0, generation).unwrap();
     writer.write(epoch, 0, &batch(key, 1)).unwrap();
     writer.seal(epoch).unwrap().unwrap()
@@ -92,8 +97,8 @@ fn rows_are_visible_only_once_published() {
     let token = format!("000000000041-1-3.json:{:016x}", reprise_core::codec::checksum(text.as_bytes()));
     assert_eq!((staged.token.clone(), staged.rows), (token, 2));
     assert!(list(&out).is_empty());
-    sink.publish(&staged).unwrap();
-    sink.publish(&staged).unwrap();
+    sink.publish(slice::from_ref(&staged)).unwrap();
+    sink.publish(slice::from_ref(&staged)).unwrap();
     assert_eq!(list(&out), ["counts-000000000041-3.json"]);
     let text = fs::read_to_string(out.join("counts-000000000041-3.json")).unwrap();
     assert_eq!(text, "{\"key\":\"a\",\"value\":1,\"time\":7}\n{\"key\":\"b\",\"value\":2,\"time\":7}\n");
@@ -152,7 +157,7 @@ fn visible_output_after_the_recovered_epoch_is_moved_aside() {
     let out = folder.path().join("out");
     let old = sink(folder.path());
     for epoch in 4..=6 {
-        old.publish(&stage(old.as_ref(), 1, epoch, "a")).unwrap();
+        old.publish(&[stage(old.as_ref(), 1, epoch, "a")]).unwrap();
     }
     let sink = sink(folder.path());
     assert_eq!(sink.recover(&after(Some(4)), &[]).unwrap(), Recovered { published: 0, taken_back: 2, removed: 0, expired: 0 });
@@ -160,7 +165,7 @@ fn visible_output_after_the_recovered_epoch_is_moved_aside() {
     let aside = out.join(".reprise/counts/taken-back");
     assert_eq!(list(&aside), ["counts-000000000005-0.json", "counts-000000000006-0.json"]);
     // Produced again, and taken back once more by a fresh start: nothing set aside is overwritten.
-    sink.publish(&stage(sink.as_ref(), 2, 5, "b")).unwrap();
+    sink.publish(&[stage(sink.as_ref(), 2, 5, "b")]).unwrap();
     assert_eq!(sink.recover(&after(None), &[]).unwrap().taken_back, 2);
     assert_eq!(list(&out), [""; 0]);
     assert_eq!(list(&aside).len(), 4);
@@ -170,7 +175,7 @@ fn visible_output_after_the_recovered_epoch_is_moved_aside() {
 /// Rows that are set aside by a run at a time, in milliseconds.
 fn set_aside(folder: &Path, epoch: u64, key: &str, now_ms: i64) -> Recovered {
     let sink = sink(folder);
-    sink.publish(&stage(sink.as_ref(), 1, epoch, key)).unwrap();
+    sink.publish(&[stage(sink.as_ref(), 1, epoch, key)]).unwrap();
     sink.recover(&Recovery { now_ms, ..after(Some(epoch - 1)) }, &[]).unwrap()
 }
 
@@ -210,13 +215,13 @@ fn an_epoch_of_many_instances_is_published_as_a_whole_and_its_damage_is_found() 
         (0..16).map(of).collect()
     };
     let all: Vec<Staged> = [stage_all(5), stage_all(6)].concat();
-    sink.publish_all(&all).unwrap();
-    sink.publish_all(&all).unwrap();
+    sink.publish(&all).unwrap();
+    sink.publish(&all).unwrap();
     assert_eq!(list(&folder.path().join("out")).len(), 32);
     assert_eq!(list(&folder.path().join("out/.reprise/counts/published")).len(), 16, "one note for each instance is enough");
     let damaged = stage_all(7);
     fs::write(folder.path().join("out/.reprise/counts/staged").join(name(&damaged[9])), vec![b'y'; damaged[9].bytes as usize]).unwrap();
-    assert!(matches!(sink.publish_all(&damaged), Err(ConnectError::Corrupt { .. })));
+    assert!(matches!(sink.publish(&damaged), Err(ConnectError::Corrupt { .. })));
 }
 
 #[test]
@@ -247,7 +252,7 @@ fn published_files_that_a_reader_moved_away_are_not_missed() {
     let folder = tempfile::tempdir().unwrap();
     let old = sink(folder.path());
     let staged = stage(old.as_ref(), 1, 5, "a");
-    old.publish(&staged).unwrap();
+    old.publish(slice::from_ref(&staged)).unwrap();
     fs::remove_file(folder.path().join("out/counts-000000000005-0.json")).unwrap();
     assert_eq!(sink(folder.path()).recover(&after(Some(5)), &[staged]).unwrap(), Recovered::default());
 }
@@ -281,7 +286,7 @@ fn notes_and_owners_that_are_no_text_are_as_good_as_wrong_ones() {
 fn output_of_the_epoch_with_which_a_run_took_over_is_of_a_manifest_that_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink(folder.path());
-    sink.publish(&stage(sink.as_ref(), 1, 5, "a")).unwrap();
+    sink.publish(&[stage(sink.as_ref(), 1, 5, "a")]).unwrap();
     let recovery = run(Some(4), 5, 2);
     assert_eq!(sink.recover(&recovery, &[]).unwrap(), Recovered { taken_back: 1, ..Recovered::default() });
 }
@@ -297,17 +302,17 @@ fn staged_output_that_is_lost_or_damaged_is_an_error() {
     flipped[3] ^= 1;
     for damaged in [&kept[1..], &flipped] {
         fs::write(&file, damaged).unwrap();
-        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+        assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })));
     }
     fs::remove_file(&file).unwrap();
-    let error = sink.publish(&staged).unwrap_err();
+    let error = sink.publish(slice::from_ref(&staged)).unwrap_err();
     assert!(matches!(error, ConnectError::Missing { .. }));
     assert!(error.to_string().contains("staged output is missing"), "{error}");
     // After a walk back the epoch is produced again, and its loss is not excused by the first time.
     fs::write(&file, &kept).unwrap();
-    sink.publish(&staged).unwrap();
+    sink.publish(slice::from_ref(&staged)).unwrap();
     sink.recover(&after(Some(4)), &[]).unwrap();
-    assert!(matches!(sink.publish(&staged), Err(ConnectError::Missing { .. })));
+    assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Missing { .. })));
 }
 
 #[test]
@@ -318,11 +323,11 @@ fn a_visible_file_with_other_contents_is_never_overwritten() {
     let out = folder.path().join("out/counts-000000000005-0.json");
     let other = "x".repeat(staged.bytes as usize);
     fs::write(&out, &other).unwrap();
-    assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+    assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })));
     assert_eq!(fs::read_to_string(&out).unwrap(), other);
     let same = folder.path().join("out/.reprise/counts/staged").join(name(&staged));
     fs::copy(&same, &out).unwrap();
-    sink.publish(&staged).unwrap();
+    sink.publish(slice::from_ref(&staged)).unwrap();
     assert!(!same.exists());
 }
 
@@ -338,7 +343,7 @@ fn hosts_that_publish_the_same_output_side_by_side_look_again_where_it_moves_und
         };
         let staged: Vec<Staged> = (epoch..epoch + 20).map(&mut sealed).collect();
         std::thread::scope(|scope| {
-            let both = [&one, &other].map(|sink| scope.spawn(|| sink.publish_all(&staged)));
+            let both = [&one, &other].map(|sink| scope.spawn(|| sink.publish(&staged)));
             for published in both {
                 published.join().unwrap().unwrap_or_else(|error| panic!("{epoch}: {error}"));
             }
@@ -366,7 +371,7 @@ fn tokens_that_lie_are_refused() {
         "000000000005-1-0.json:1",
     ] {
         let staged = Staged { token: token.to_owned(), rows: 1, bytes: 1 };
-        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })), "{token}");
+        assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })), "{token}");
     }
     let later = Staged { token: "000000000005-1-0.json".to_owned(), rows: 1, bytes: 1 };
     assert!(matches!(sink.recover(&after(Some(4)), &[later]), Err(ConnectError::Corrupt { .. })));
@@ -382,7 +387,7 @@ fn a_folder_belongs_to_one_job_for_each_sink_name() {
     assert!(error.to_string().contains("of job `job`"), "{error}");
 }
 
-fn at_once(folder: &Path) -> Box<dyn Sink> {
+fn at_once(folder: &Path) -> Box<dyn SinkConnector> {
     let kind = SinkKind::File(FileSink { path: "out".to_owned(), format: SinkFormat::Csv });
     open_kind(kind, Delivery::Immediate, folder, "job", "counts").unwrap()
 }
@@ -423,109 +428,16 @@ fn delivery_may_change_between_two_runs() {
     assert_eq!(list(&out), ["counts-000000000005-0.json", "counts-000000000006-2-0-0.csv"]);
 }
 
-fn text(format: SinkFormat, encoding: Encoding, value: &[u8]) -> String {
-    let mut rows = Batch::new();
-    rows.push(Row { time: -1, key: value, value }).unwrap();
-    let mut out = Vec::new();
-    let mut writer = RowWriter::new(format, vec![RowEncoding { key: encoding, value: encoding }]);
-    let bytes = writer.write(0, &rows, &mut out).unwrap();
-    assert_eq!(bytes, out.len() as u64);
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-#[test]
-fn every_encoding_has_its_text_in_every_format() {
-    let eight = 1.5_f64.to_le_bytes();
-    let nan = f64::NAN.to_le_bytes();
-    let minus = (-2_i64).to_le_bytes();
-    let cases: [(Encoding, &[u8], &str, &str, &str); 15] = [
-        (Utf8, b"a\"b\nc", r#""a\"b\nc""#, "a\"b\\nc", "\"a\"\"b\nc\""),
-        (Utf8, b"\xff", r#"{"base64":"/w=="}"#, "\u{fffd}", "\u{fffd}"),
-        (Bytes, b"plain", r#""plain""#, "plain", "plain"),
-        (Bytes, b"a\xff,", r#"{"base64":"Yf8s"}"#, "a\u{fffd},", "\"a\u{fffd},\""),
-        (Json, b" {\"a\":\r\n [1]} ", "{\"a\":   [1]}", " {\"a\":\\r\\n [1]} ", "\" {\"\"a\"\":\r\n [1]} \""),
-        (Json, b"{", r#""{""#, "{", "{"),
-        (Json, b"\"\xff\"", r#"{"base64":"Iv8i"}"#, "\"\u{fffd}\"", "\"\"\"\u{fffd}\"\"\""),
-        (I64Le, &minus, "-2", "-2", "-2"),
-        (U64Le, &minus, "18446744073709551614", "18446744073709551614", "18446744073709551614"),
-        (F64Le, &eight, "1.5", "1.5", "1.5"),
-        (F64Le, &nan, r#""NaN""#, "NaN", "NaN"),
-        (I64Le, b"short", r#""short""#, "short", "short"),
-        (Cbor, b"\x01", r#"{"base64":"AQ=="}"#, "AQ==", "AQ=="),
-        (Msgpack, b"text", r#"{"base64":"dGV4dA=="}"#, "dGV4dA==", "dGV4dA=="),
-        (Utf8, b"", r#""""#, "", ""),
-    ];
-    for (encoding, bytes, json, line, csv) in cases {
-        let case = format!("{encoding:?} {}", bytes.escape_ascii());
-        assert_eq!(text(SinkFormat::Json, encoding, bytes), format!("{{\"key\":{json},\"value\":{json},\"time\":-1}}\n"), "{case}");
-        assert_eq!(text(SinkFormat::Lines, encoding, bytes), format!("{line}\n"), "{case}");
-        assert_eq!(text(SinkFormat::Csv, encoding, bytes), format!("{csv},{csv},-1\n"), "{case}");
-    }
-}
-
-#[test]
-fn csv_text_reads_back_and_json_stays_one_line() {
-    for value in ["", "\"", "a,b", "\r", "\"\"\"", " x ", "é\n\"", "#"] {
-        let line = text(SinkFormat::Csv, Utf8, value.as_bytes());
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_bytes());
-        let record = reader.records().next().unwrap().unwrap();
-        assert_eq!(record.iter().collect::<Vec<_>>(), [value, value, "-1"]);
-        assert_eq!(text(SinkFormat::Json, Utf8, value.as_bytes()).matches('\n').count(), 1);
-    }
-}
-
-#[test]
-fn inputs_of_one_sink_have_their_own_encodings() {
-    let mut writer = RowWriter::new(SinkFormat::Lines, vec![COUNTS, RowEncoding { key: Utf8, value: Cbor }]);
-    let mut out = Vec::new();
-    for input in 0..3 {
-        writer.write(input, &batch("k", 0x41), &mut out).unwrap();
-    }
-    assert_eq!(out, b"65\nQQAAAAAAAAA=\nA\0\0\0\0\0\0\0\n");
-}
-
-#[test]
-fn a_batch_larger_than_the_buffer_is_written_whole() {
-    let mut rows = Batch::new();
-    for at in 0..20_000_i64 {
-        rows.push(Row { time: 0, key: b"key", value: &at.to_le_bytes() }).unwrap();
-    }
-    let mut out = Vec::new();
-    let bytes = RowWriter::new(SinkFormat::Csv, vec![COUNTS]).write(0, &rows, &mut out).unwrap();
-    assert_eq!(bytes, out.len() as u64);
-    assert_eq!(String::from_utf8(out).unwrap().lines().nth(19_999), Some("key,19999,0"));
-}
-
-/// An output whose reader has gone.
-struct Gone;
-
-impl std::io::Write for Gone {
-    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
-        Err(std::io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn a_closed_pipe_is_an_error_of_its_own() {
-    let mut writer = RowWriter::new(SinkFormat::Lines, vec![COUNTS]);
-    let error = write_to(&mut writer, &mut Gone, 0, &batch("k", 1)).unwrap_err();
-    assert!(matches!(error, ConnectError::ClosedPipe { .. }));
-}
-
 #[test]
 fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
     let folder = tempfile::tempdir().unwrap();
     let place = sink(folder.path());
     place.recover(&run(None, 1, 1), &[]).unwrap();
     let ours = stage(place.as_ref(), 1, 4, "a");
-    place.publish(&ours).unwrap();
+    place.publish(slice::from_ref(&ours)).unwrap();
     // Generation 2 takes over with the manifest of epoch 5 and sleeps; generation 3 takes over with 6, publishes 7 and stages 8.
     let published = stage(place.as_ref(), 3, 7, "b");
-    place.publish(&published).unwrap();
+    place.publish(slice::from_ref(&published)).unwrap();
     let staged = stage(place.as_ref(), 3, 8, "c");
     let sleeper = run(Some(4), 5, 2);
     assert!(
@@ -535,13 +447,13 @@ fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
     // It fell asleep only after it had looked.
     let asleep = Folders::new(folder.path().join("out"), "counts");
     assert_eq!((asleep.remove_staged(2).unwrap(), asleep.take_back(&sleeper).unwrap()), (0, 0));
-    place.publish(&staged).unwrap();
+    place.publish(slice::from_ref(&staged)).unwrap();
     // What it may publish again is published already, and a reader may have it.
     for name in ["counts-000000000007-0.json", "counts-000000000008-0.json"] {
         fs::remove_file(folder.path().join("out").join(name)).unwrap();
     }
-    place.publish(&published).unwrap();
-    place.publish(&staged).unwrap();
+    place.publish(slice::from_ref(&published)).unwrap();
+    place.publish(slice::from_ref(&staged)).unwrap();
 }
 
 #[test]
@@ -561,7 +473,7 @@ fn an_adoption_that_sleeps_removes_nothing_of_the_run_that_adopted_the_place_mea
         assert_eq!(open().holding().unwrap().staged, None, "what the stranger staged is removed");
         let sealed = stage(open().as_ref(), 4, 11, "b");
         assert!(matches!(open().recover(&adopting(3), &[]), Err(ConnectError::Unknown { .. })));
-        open().publish(&sealed).unwrap();
+        open().publish(slice::from_ref(&sealed)).unwrap();
         assert_eq!(list(&folder.path().join("out")).len(), 1);
         // Asked again, who took the place has it.
         open().recover(&Recovery { recovered: Some(11), ..adopting(4) }, &[]).unwrap();

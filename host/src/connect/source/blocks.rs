@@ -1,6 +1,6 @@
 //! Large reads, and the unread bytes as one slice.
 //!
-//! The buffer grows only as far as one row needs: whoever reads rows gives a row up before the window passes the longest one allowed.
+//! The buffer grows only as far as one row needs: a decoder gives a row up before the window passes the longest one allowed.
 
 use crate::connect::ConnectError;
 use std::fs::File;
@@ -28,7 +28,7 @@ pub enum Fill {
     End,
 }
 
-/// A window on an input. See the module.
+/// A window on the bytes of an input, filled by large reads.
 pub struct Blocks {
     input: Input,
     path: PathBuf,
@@ -99,7 +99,7 @@ impl Blocks {
         }
     }
 
-    /// True where a read may block until somebody writes.
+    /// True where a read may block until more is written.
     pub fn may_block(&self) -> bool {
         matches!(self.input, Input::Stream(_)) && !self.is_over
     }

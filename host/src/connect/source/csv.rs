@@ -13,17 +13,18 @@
 //!
 //! The first record shapes all others, so that it is read again when a file is taken up behind it.
 
+mod header;
+
 use super::blocks::{Blocks, Fill};
 use super::event_time;
 use super::gather::Gather;
 use super::json::bad_time;
-use super::lines::{BYTE_ORDER_MARK, Bounds, LongRow, Progress};
+use super::lines::{BYTE_ORDER_MARK, Bounds, LongRow, ScanProgress};
 use super::quotes::Quotes;
 use crate::connect::ConnectError;
 use csv_core::ReadRecordResult;
 use memchr::{memchr, memchr2};
 use reprise_core::topology::{Field, FileSource, TimeField};
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Why the first line of a record is refused.
@@ -81,7 +82,7 @@ enum Found {
     Long(LongRow),
     /// A record that is none: its first line, which has been consumed, and why.
     Unsound(LongRow, String),
-    Stopped(Progress),
+    Stopped(ScanProgress),
 }
 
 /// A record that is longer than allowed, while its end is looked for.
@@ -164,10 +165,10 @@ impl CsvScan {
     ///
     /// # Errors
     /// [`ConnectError::Config`] where the header lacks a column that the settings name; [`ConnectError::Io`].
-    pub fn scan(&mut self, blocks: &mut Blocks, bounds: Bounds, gather: &mut Gather) -> Result<Progress, ConnectError> {
+    pub fn scan(&mut self, blocks: &mut Blocks, bounds: Bounds, gather: &mut Gather) -> Result<ScanProgress, ConnectError> {
         loop {
             if gather.is_full() {
-                return Ok(Progress::Full);
+                return Ok(ScanProgress::Full);
             }
             match self.find(blocks, bounds, !gather.is_empty())? {
                 Found::Stopped(progress) => return Ok(progress),
@@ -205,7 +206,7 @@ impl CsvScan {
             } else if self.fed == 0 && self.long.is_none() {
                 starved = !self.skip_to_record(blocks);
                 if blocks.offset() >= bounds.stop {
-                    return Ok(Found::Stopped(Progress::Done));
+                    return Ok(Found::Stopped(ScanProgress::Done));
                 }
             }
             if starved {
@@ -214,11 +215,11 @@ impl CsvScan {
                     continue;
                 }
                 if may_pause && blocks.may_block() {
-                    return Ok(Found::Stopped(Progress::Paused));
+                    return Ok(Found::Stopped(ScanProgress::Paused));
                 }
                 if blocks.fill()? == Fill::End {
                     return match bounds.growing {
-                        true => Ok(Found::Stopped(Progress::Wait)),
+                        true => Ok(Found::Stopped(ScanProgress::Wait)),
                         false => self.finish(blocks),
                     };
                 }
@@ -281,7 +282,7 @@ impl CsvScan {
         match result {
             ReadRecordResult::Record => self.complete(blocks),
             _ if self.long.is_some() => self.complete(blocks),
-            _ => Ok(Found::Stopped(Progress::Done)),
+            _ => Ok(Found::Stopped(ScanProgress::Done)),
         }
     }
 
@@ -382,50 +383,6 @@ impl CsvScan {
     fn field(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.text[start..self.ends[index]]
-    }
-
-    /// Takes the record as the first one of the file.
-    fn learn(&mut self) -> Result<(), ConnectError> {
-        let count = self.ends_len;
-        let mut names: Vec<&str> = Vec::new();
-        let mut known = HashSet::new();
-        if self.settings.header {
-            for index in 0..count {
-                let name = std::str::from_utf8(self.field(index)).map_err(|_| self.bad_header("is not UTF-8"))?;
-                if !known.insert(name) {
-                    return Err(self.bad_header(&format!("names column `{}` twice", name.escape_debug())));
-                }
-                names.push(name);
-            }
-        }
-        let place = |what: &str, field: &Field| match field {
-            Field::Index(index) if (*index as usize) < count => Ok(*index as usize),
-            Field::Index(index) => Err(self.bad_header(&format!("has {count} columns, but {what} is column {index}, counted from 0"))),
-            Field::Column(column) => names
-                .iter()
-                .position(|name| name == column)
-                .ok_or_else(|| self.bad_header(&format!("has no column `{column}` for the {what}; it has `{}`", names.join("`, `")))),
-            Field::Pointer(pointer) => Err(self.bad_header(&format!("cannot be searched with the JSON pointer `{pointer}`"))),
-        };
-        let key = self.settings.key.as_ref().map(|field| place("key", field)).transpose()?;
-        let time = self.settings.time.as_ref().map(|time| place("time", &time.field)).transpose()?;
-        let prefixes = (0..count).map(|index| match names.get(index) {
-            Some(name) => format!("{}{}:", if index == 0 { '{' } else { ',' }, serde_json::Value::from(*name)),
-            None => (if index == 0 { "[" } else { "," }).to_owned(),
-        });
-        self.shape = Some(Shape { prefixes: prefixes.collect(), key, time });
-        Ok(())
-    }
-
-    fn bad_header(&self, what: &str) -> ConnectError {
-        ConnectError::Config {
-            what: format!("the first record of `{}` {what}", self.path.display()),
-            help: "correct the file, or `key`, `time` and `header` of the source".to_owned(),
-        }
-    }
-
-    fn long_header(&self) -> ConnectError {
-        self.bad_header(&format!("is longer than `row-max` ({} bytes)", self.settings.row_bytes_max))
     }
 
     fn row(&mut self, offset: u64, raw: &[u8], gather: &mut Gather) {

@@ -4,7 +4,7 @@ use super::blocks::Blocks;
 use super::csv::{CsvRows, CsvScan};
 use super::gather::Gather;
 use super::json::JsonRows;
-use super::lines::{Bounds, LineScan, Progress};
+use super::lines::{Bounds, LineScan, ScanProgress};
 use crate::connect::ConnectError;
 use crate::connect::source::ROW_BYTES_MAX;
 use reprise_core::topology::{Field, FileSource, SourceFormat};
@@ -116,7 +116,13 @@ impl Decoder {
     ///
     /// # Errors
     /// The decoder is of no use afterwards.
-    pub fn scan(&mut self, format: &Format, blocks: &mut Blocks, bounds: Bounds, gather: &mut Gather) -> Result<Progress, ConnectError> {
+    pub fn scan(
+        &mut self,
+        format: &Format,
+        blocks: &mut Blocks,
+        bounds: Bounds,
+        gather: &mut Gather,
+    ) -> Result<ScanProgress, ConnectError> {
         match (self, format) {
             (Self::Csv(scan), _) => scan.scan(blocks, bounds, gather),
             (Self::Lines(scan), Format::Json(rows)) => {

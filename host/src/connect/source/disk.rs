@@ -2,7 +2,7 @@
 
 use super::follow::Facts;
 use super::identity::{Look, is_beginning, print_of};
-use super::listing::{Found, Listing};
+use super::listing::{FoundFile, Listing};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -33,26 +33,26 @@ impl Facts for Disk<'_> {
         print_of(&self.listing.locate(name), offset).ok().flatten()
     }
 
-    fn again(&mut self, found: &Found) -> Option<Found> {
+    fn again(&mut self, found: &FoundFile) -> Option<FoundFile> {
         let look = Look::at(&self.listing.locate(&found.name)).ok().filter(|look| look.id.key() == found.look.id.key())?;
-        Some(Found { name: found.name.clone(), look })
+        Some(FoundFile { name: found.name.clone(), look })
     }
 
     fn is_beginning(&mut self, part: &str, whole: &str) -> bool {
         is_beginning(&self.listing.locate(part), &self.listing.locate(whole)).unwrap_or(false)
     }
 
-    fn beside(&mut self, name: &str, ino: u64) -> Option<Found> {
+    fn beside(&mut self, name: &str, ino: u64) -> Option<FoundFile> {
         let is_it = |name: &str| Look::at(&self.listing.locate(name)).ok().filter(|look| look.id.ino == ino);
         if let Some(look) = is_it(name) {
-            return Some(Found { name: name.to_owned(), look });
+            return Some(FoundFile { name: name.to_owned(), look });
         }
         let other = self.folder(name).get(&ino)?.clone();
         let look = Look::at(&self.listing.locate(&other)).ok().filter(|look| look.id.ino == ino)?;
-        Some(Found { name: other, look })
+        Some(FoundFile { name: other, look })
     }
 
-    fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<Found> {
+    fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<FoundFile> {
         let begin = super::follow::stem(name).to_owned();
         let others: Vec<String> = self.folder(name).values().filter(|other| *other != name).cloned().collect();
         let is_like = |other: &String| super::follow::file_name(other).starts_with(&begin) && !self.listing.covers(other);
@@ -61,7 +61,7 @@ impl Facts for Disk<'_> {
             print_of(&path, offset).ok().flatten() == Some(print)
         })?;
         let look = Look::at(&self.listing.locate(&found)).ok()?;
-        Some(Found { name: found, look })
+        Some(FoundFile { name: found, look })
     }
 
     fn is_meant(&mut self, name: &str) -> bool {

@@ -152,7 +152,7 @@ impl<'a, const N: usize> Visitor<'a> for Fields<'_, '_, 'a, N> {
     }
 }
 
-/// Name of a member as bytes: a name with half a surrogate pair is no text, and is nobody's field.
+/// Name of a member as bytes: a name with half a surrogate pair is no text, and no field has it.
 struct Name;
 
 impl<'a> DeserializeSeed<'a> for Name {

@@ -18,23 +18,23 @@
 //! given a time yet holds the watermark of its reader back, so that in bounded files it moves only in the last split. A followed one that has
 //! had no rows for `idle-after` is left out ([`super::watermark`]).
 
+use super::context::{SPLITS_MAX, SourceContext};
 use super::marks::Marks;
-use super::plan::{Plan, SPLITS_MAX};
 use super::position::FilePosition;
 use super::reader::FileReader;
 use crate::clock::Clock;
-use crate::connect::{BatchLimits, ConnectError, Source, SourceReader, SplitPosition};
+use crate::connect::{BatchLimits, ConnectError, SourceConnector, SourceReader, SourceSplit};
 use reprise_core::topology::FileSource;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The source `file`. See the module.
-pub struct FilesSource {
-    plan: Arc<Plan>,
+/// The source of files that a path or a glob names.
+pub struct FileSourceConnector {
+    context: Arc<SourceContext>,
 }
 
-impl FilesSource {
+impl FileSourceConnector {
     /// Checks the settings.
     ///
     /// # Errors
@@ -46,44 +46,44 @@ impl FilesSource {
                 help: "choose at least 1; some MiB are usual".to_owned(),
             });
         }
-        Ok(Self { plan: Arc::new(Plan::new(settings, base_dir, limits, clock)?) })
+        Ok(Self { context: Arc::new(SourceContext::new(settings, base_dir, limits, clock)?) })
     }
 }
 
-impl Source for FilesSource {
-    fn splits(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
-        let splits = if self.plan.follow { self.plan.begin_followed(known)? } else { self.plan.begin_bounded(known)? };
+impl SourceConnector for FileSourceConnector {
+    fn splits(&self, known: &[SourceSplit]) -> Result<Vec<SourceSplit>, ConnectError> {
+        let splits = if self.context.follow { self.context.begin_followed(known)? } else { self.context.begin_bounded(known)? };
         if splits.len() > SPLITS_MAX {
             return Err(ConnectError::Config {
                 what: format!("the source has {} splits, more than {SPLITS_MAX}", splits.len()),
                 help: "raise `split`, or name fewer files".to_owned(),
             });
         }
-        let mut shared = self.plan.shared();
+        let mut shared = self.context.shared();
         shared.reserved = splits.iter().map(|split| split.split.clone()).collect();
         shared.listed = true;
         Ok(splits)
     }
 
-    fn is_done(&self, split: &SplitPosition) -> bool {
+    fn is_done(&self, split: &SourceSplit) -> bool {
         if Marks::is(&split.split) {
             // Files that are followed may grow.
-            return !self.plan.follow;
+            return !self.context.follow;
         }
         FilePosition::parse(split).is_ok_and(|position| position.is_done())
     }
 
-    fn reader(&self, splits: Vec<SplitPosition>) -> Result<Box<dyn SourceReader>, ConnectError> {
-        let index = self.plan.seat();
-        Ok(Box::new(FileReader::new(Arc::clone(&self.plan), index, &splits)?))
+    fn reader(&self, splits: Vec<SourceSplit>) -> Result<Box<dyn SourceReader>, ConnectError> {
+        let index = self.context.seat();
+        Ok(Box::new(FileReader::new(Arc::clone(&self.context), index, &splits)?))
     }
 
     fn replays(&self) -> bool {
         true
     }
 
-    fn unread(&self, known: &[SplitPosition], splits: &[SplitPosition]) -> Option<String> {
-        if self.plan.follow {
+    fn unread(&self, known: &[SourceSplit], splits: &[SourceSplit]) -> Option<String> {
+        if self.context.follow {
             return Some("its files are followed".to_owned());
         }
         let before: BTreeSet<&str> = known.iter().map(|split| split.split.as_str()).collect();

@@ -20,10 +20,10 @@ mod known;
 
 #[cfg(test)]
 pub use copies::COPY_WAIT;
-pub use known::{Change, Decision, Facts, Followed, Tracked, file_name, stem};
+pub use known::{Change, Facts, FollowDecision, Followed, Tracked, file_name, stem};
 
 use super::identity::stamp;
-use super::listing::Found;
+use super::listing::FoundFile;
 use super::marks::{MARKS_MAX, Mark, name_hash};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -135,15 +135,15 @@ impl Followed {
     /// Holds what exists now against what is known. `room`: how many new files may be begun; others stay unknown for the present.
     pub fn look(
         &mut self,
-        files: &[Found],
+        files: &[FoundFile],
         folder: Option<u64>,
         (now, mut room): (Duration, usize),
         facts: &mut dyn Facts,
-    ) -> Vec<Decision> {
+    ) -> Vec<FollowDecision> {
         self.round += 1;
         self.wanted.clear();
         let mut decided = Vec::new();
-        let (known, mut unknown): (Vec<&Found>, Vec<&Found>) =
+        let (known, mut unknown): (Vec<&FoundFile>, Vec<&FoundFile>) =
             files.iter().partition(|found| self.files.contains_key(&found.look.id.key()));
         for found in known {
             let (key, is_shorter) = (found.look.id.key(), self.is_shorter(found));
@@ -173,7 +173,12 @@ impl Followed {
         // A copy may have a name that sorts before that of its log, as `app-2026.log`: the log comes first.
         unknown.sort_by_key(|found| stem(&found.name).len());
         for found in unknown.into_iter().filter(|found| takes_empty || found.look.len > 0) {
-            if room == 0 || self.files.len() >= MARKS_MAX {
+            let is_full = self.files.len() >= MARKS_MAX;
+            if is_full && !std::mem::replace(&mut self.tells_full, true) {
+                self.warnings
+                    .push(format!("{MARKS_MAX} files are known: new ones, such as `{}`, are not read until some are gone", found.name));
+            }
+            if room == 0 || is_full {
                 break;
             }
             room -= usize::from(self.unknown(found, folder, now, facts, &mut decided));
@@ -182,19 +187,19 @@ impl Followed {
         decided
     }
 
-    fn is_renamed(&self, found: &Found) -> bool {
+    fn is_renamed(&self, found: &FoundFile) -> bool {
         self.files.get(&found.look.id.key()).is_some_and(|tracked| tracked.name.as_ref().is_some_and(|name| *name != found.name))
     }
 
-    /// True where less was listed of a file than what has been read or seen of it.
-    fn is_shorter(&self, found: &Found) -> bool {
+    /// True where less was listed of a file than what has been read of it; of one of which nothing was given out, than what was seen.
+    fn is_shorter(&self, found: &FoundFile) -> bool {
         let tracked = self.files.get(&found.look.id.key());
         tracked.is_some_and(|tracked| found.look.len < tracked.offset || (tracked.offset == 0 && found.look.len < tracked.len))
     }
 
     /// A file that is known. `is_another`: it does not hold what was read of it.
-    fn seen(&mut self, found: &Found, is_another: bool, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {
-        let key = found.look.id.key();
+    fn seen(&mut self, found: &FoundFile, is_another: bool, folder: Option<u64>, now: Duration, decided: &mut Vec<FollowDecision>) {
+        let (key, is_cut) = (found.look.id.key(), is_another || self.is_shorter(found));
         let Some(tracked) = self.files.get_mut(&key) else { return };
         let owner = Some(tracked.owner);
         let is_as_marked = tracked.stamp.take().is_some_and(|then| then == stamp(found.look.len, found.look.changed));
@@ -203,14 +208,11 @@ impl Followed {
         tracked.ino = Some(found.look.id.ino);
         tracked.folder = folder;
         let grown = (tracked.len, tracked.changed) != (found.look.len, found.look.changed);
-        // Also one of which nothing was given out.
-        let is_shorter = found.look.len < tracked.offset || (tracked.offset == 0 && found.look.len < tracked.len);
-        let is_cut = is_another || is_shorter;
         let renamed = tracked.name.as_deref() != Some(&found.name);
         if renamed {
             // One that was folded has no name that anybody would miss.
             if tracked.name.is_some() {
-                decided.push(Decision { owner, key, change: Change::Renamed { name: found.name.clone(), key } });
+                decided.push(FollowDecision { owner, key, change: Change::Renamed { name: found.name.clone(), key } });
             }
             self.rename(key, &found.name);
         }
@@ -218,9 +220,9 @@ impl Followed {
         if is_cut {
             let unread = tracked.len.saturating_sub(tracked.offset);
             self.cut(key, now);
-            decided.push(Decision { owner, key, change: Change::Truncated { unread } });
+            decided.push(FollowDecision { owner, key, change: Change::Truncated { unread } });
         } else if grown && !is_as_marked {
-            decided.push(Decision { owner, key, change: Change::Grown });
+            decided.push(FollowDecision { owner, key, change: Change::Grown });
         }
         if let Some(tracked) = self.files.get_mut(&key) {
             (tracked.len, tracked.changed) = (found.look.len, found.look.changed);
@@ -230,18 +232,18 @@ impl Followed {
     /// Files that are known and were not seen.
     fn missing(
         &mut self,
-        unknown: &mut Vec<&Found>,
+        unknown: &mut Vec<&FoundFile>,
         folder: Option<u64>,
         now: Duration,
         facts: &mut dyn Facts,
-        decided: &mut Vec<Decision>,
+        decided: &mut Vec<FollowDecision>,
     ) {
         let round = self.round;
         let mut missing: Vec<u64> = self.files.iter().filter(|(_, file)| file.seen != round).map(|(key, _)| *key).collect();
         missing.sort_unstable();
-        let mut kept = 0;
+        let (mut kept, mut taken) = (0, HashSet::new());
         // Only where the folder is another one: there a name and what was read under it stand for the file.
-        let mut by_name: HashMap<u32, &Found> = HashMap::new();
+        let mut by_name: HashMap<u32, &FoundFile> = HashMap::new();
         for key in missing {
             let Some(tracked) = self.files.get(&key) else { continue };
             if facts.is_blind(tracked.name.as_deref()) || self.reading.contains(&key) {
@@ -255,7 +257,7 @@ impl Followed {
                 self.seen(&found, false, folder, now, decided);
                 if !is_meant && !was_outside {
                     decided.retain(|decision| decision.key != key || !matches!(decision.change, Change::Renamed { .. }));
-                    decided.push(Decision { owner, key, change: Change::Outside { name: found.name } });
+                    decided.push(FollowDecision { owner, key, change: Change::Outside { name: found.name } });
                 }
                 if let Some(tracked) = self.files.get_mut(&key) {
                     tracked.outside = !is_meant;
@@ -267,7 +269,7 @@ impl Followed {
                     by_name = unknown.iter().map(|found| (name_hash(&found.name), *found)).collect();
                 }
                 if let Some(found) = by_name.get(&tracked.name_hash).copied().filter(|found| is_same(tracked, found, facts)) {
-                    unknown.retain(|other| *other != found);
+                    taken.insert(found.look.id.key());
                     self.rekey(key, found, folder, now, decided);
                 } else {
                     kept += 1;
@@ -276,6 +278,7 @@ impl Followed {
             }
             self.went(key, decided);
         }
+        unknown.retain(|found| !taken.contains(&found.look.id.key()));
         if kept > 0 && !self.keeps_unseen {
             let what = if folder.is_some() { "or `path` is another one than before" } else { "is not there" };
             self.warnings.push(format!("the folder of the input {what}: {kept} files that were read in it are not forgotten"));
@@ -283,30 +286,40 @@ impl Followed {
         self.keeps_unseen = kept > 0;
     }
 
-    fn went(&mut self, key: u64, decided: &mut Vec<Decision>) {
+    fn went(&mut self, key: u64, decided: &mut Vec<FollowDecision>) {
         let Some(tracked) = self.files.get(&key) else { return };
         let (owner, name, offset) = (Some(tracked.owner), tracked.name.clone(), tracked.offset);
         let unread = tracked.len.saturating_sub(offset);
         self.end(key);
-        decided.push(Decision { owner, key, change: Change::Gone { name, offset, unread } });
+        decided.push(FollowDecision { owner, key, change: Change::Gone { name, offset, unread } });
     }
 
-    /// True where a known inode has another name and other contents: it was renamed and truncated, or used again at once.
-    fn is_another(&self, found: &Found, facts: &mut dyn Facts) -> bool {
-        let Some(Tracked { name: Some(name), offset, print, .. }) = self.files.get(&found.look.id.key()) else { return false };
-        *name != found.name && *offset > 0 && facts.print(&found.name, *offset) != *print
+    /// True where a known inode has another name and other contents: it was renamed and truncated, or used again at once. Of a folded file the
+    /// hash of its name is known.
+    fn is_another(&self, found: &FoundFile, facts: &mut dyn Facts) -> bool {
+        let Some(tracked @ Tracked { offset: 1.., .. }) = self.files.get(&found.look.id.key()) else { return false };
+        // Without a digest it is shorter, which is seen elsewhere, or cannot be read, which says nothing.
+        tracked.name_hash != name_hash(&found.name)
+            && facts.print(&found.name, tracked.offset).is_some_and(|print| Some(print) != tracked.print)
     }
 
-    fn rekey(&mut self, key: u64, found: &Found, folder: Option<u64>, now: Duration, decided: &mut Vec<Decision>) {
+    fn rekey(&mut self, key: u64, found: &FoundFile, folder: Option<u64>, now: Duration, decided: &mut Vec<FollowDecision>) {
         let Some(tracked) = self.forget(key) else { return };
         let (owner, new) = (Some(tracked.owner), found.look.id.key());
         self.adopt(new, Tracked { name: Some(found.name.clone()), ino: None, ..tracked });
-        decided.push(Decision { owner, key, change: Change::Renamed { name: found.name.clone(), key: new } });
+        decided.push(FollowDecision { owner, key, change: Change::Renamed { name: found.name.clone(), key: new } });
         self.seen(found, false, folder, now, decided);
     }
 
-    /// A file that nobody knows. True where it is begun.
-    fn unknown(&mut self, found: &Found, folder: Option<u64>, now: Duration, facts: &mut dyn Facts, decided: &mut Vec<Decision>) -> bool {
+    /// Decides about a file that is not known. True where it is begun.
+    fn unknown(
+        &mut self,
+        found: &FoundFile,
+        folder: Option<u64>,
+        now: Duration,
+        facts: &mut dyn Facts,
+        decided: &mut Vec<FollowDecision>,
+    ) -> bool {
         let key = found.look.id.key();
         let mut owner = self.gone_owners.get(&key).copied();
         let mut start = self.came_back(found, facts);
@@ -315,7 +328,7 @@ impl Followed {
             if like.iter().filter(|of| self.waits_for(**of)).count() > 0 {
                 return false;
             }
-            if let Some((offset, reader)) = self.copied(&like, key, found, facts) {
+            if let Some((offset, reader)) = self.copied(&like, key, found, now, facts) {
                 (start, owner) = (Some(offset), Some(reader));
             } else if self.holds(key, found, &like, now, facts) {
                 return false;
@@ -334,12 +347,12 @@ impl Followed {
         (tracked.seen, tracked.folder) = (self.round, folder);
         tracked.owner = owner.unwrap_or_default();
         self.adopt(key, tracked);
-        decided.push(Decision { owner, key, change: Change::New { found: found.clone(), start } });
+        decided.push(FollowDecision { owner, key, change: Change::New { found: found.clone(), start } });
         true
     }
 
     /// Where to go on with a file that was read, went and came back. Without a time of birth it may be another one with the same inode.
-    fn came_back(&mut self, found: &Found, facts: &mut dyn Facts) -> Option<u64> {
+    fn came_back(&mut self, found: &FoundFile, facts: &mut dyn Facts) -> Option<u64> {
         let (key, _) = (found.look.id.key(), found.look.id.born?);
         let at = self.gone.gone.iter().position(|(gone, _)| *gone == key)?;
         let (_, mark) = self.gone.gone.remove(at);
@@ -347,7 +360,7 @@ impl Followed {
     }
 
     /// A new file that begins as one that just went under its name has its rows again; that may be meant.
-    fn tell_repeated(&mut self, found: &Found, facts: &mut dyn Facts) {
+    fn tell_repeated(&mut self, found: &FoundFile, facts: &mut dyn Facts) {
         let (hash, key) = (name_hash(&found.name), found.look.id.key());
         let Some((_, mark)) = self.gone.gone.iter().rev().find(|(other, mark)| mark.name == hash && *other != key) else { return };
         if found.look.len > mark.offset && facts.print(&found.name, mark.offset) == Some(mark.print) {
@@ -360,7 +373,7 @@ impl Followed {
 }
 
 /// True where a file holds what was read under its name.
-fn is_same(tracked: &Tracked, found: &Found, facts: &mut dyn Facts) -> bool {
+fn is_same(tracked: &Tracked, found: &FoundFile, facts: &mut dyn Facts) -> bool {
     found.look.len >= tracked.offset && (tracked.offset == 0 || facts.print(&found.name, tracked.offset) == tracked.print)
 }
 

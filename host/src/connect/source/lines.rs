@@ -16,7 +16,7 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why reading rows stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum ScanProgress {
     /// The batch is full.
     Full,
     /// A growing input has no complete row now.
@@ -30,7 +30,7 @@ pub enum Progress {
 /// How far to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Rows that start here or later belong to somebody else.
+    /// Rows that start here or later belong to another split.
     pub stop: u64,
     /// The end of the input is not its last word.
     pub growing: bool,
@@ -81,7 +81,7 @@ impl LineScan {
         bounds: Bounds,
         gather: &mut Gather,
         mut row: impl FnMut(&mut Gather, u64, &[u8]),
-    ) -> Result<Progress, ConnectError> {
+    ) -> Result<ScanProgress, ConnectError> {
         loop {
             if self.skipping.is_some() || self.long.is_some() {
                 match self.find_end(blocks, bounds, gather)? {
@@ -102,10 +102,10 @@ impl LineScan {
             }
             blocks.consume(at);
             if blocks.offset() >= bounds.stop {
-                return Ok(Progress::Done);
+                return Ok(ScanProgress::Done);
             }
             if gather.is_full() {
-                return Ok(Progress::Full);
+                return Ok(ScanProgress::Full);
             }
             // One byte more, for the `\r` that is not part of the row.
             if blocks.window().len() > self.row_bytes_max + 1 {
@@ -114,14 +114,14 @@ impl LineScan {
                 continue;
             }
             if blocks.may_block() && !gather.is_empty() {
-                return Ok(Progress::Paused);
+                return Ok(ScanProgress::Paused);
             }
             if blocks.fill()? == Fill::End {
                 if bounds.growing {
-                    return Ok(Progress::Wait);
+                    return Ok(ScanProgress::Wait);
                 }
                 self.give_last(blocks, gather, &mut row);
-                return Ok(Progress::Done);
+                return Ok(ScanProgress::Done);
             }
         }
     }
@@ -147,7 +147,7 @@ impl LineScan {
     }
 
     /// Looks for the end of a row that is not wanted. `None`: found.
-    fn find_end(&mut self, blocks: &mut Blocks, bounds: Bounds, gather: &mut Gather) -> Result<Option<Progress>, ConnectError> {
+    fn find_end(&mut self, blocks: &mut Blocks, bounds: Bounds, gather: &mut Gather) -> Result<Option<ScanProgress>, ConnectError> {
         loop {
             let newline = memchr(b'\n', blocks.window());
             blocks.consume(newline.map_or(usize::MAX, |at| at + 1));
@@ -157,14 +157,14 @@ impl LineScan {
             if self.skipping.is_some() && blocks.offset() >= bounds.stop {
                 // No row starts in this range.
                 self.skipping = None;
-                return Ok(Some(Progress::Done));
+                return Ok(Some(ScanProgress::Done));
             }
             if blocks.may_block() && !gather.is_empty() {
-                return Ok(Some(Progress::Paused));
+                return Ok(Some(ScanProgress::Paused));
             }
             if blocks.fill()? == Fill::End {
                 if bounds.growing {
-                    return Ok(Some(Progress::Wait));
+                    return Ok(Some(ScanProgress::Wait));
                 }
                 break;
             }

@@ -19,7 +19,7 @@ const DEPTH_MAX: usize = 64;
 /// Ends of names that programs give to files that they are still writing.
 pub const TEMPORARY_ENDS: [&str; 10] = ["~", ".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".swp", ".swx"];
 
-/// A path or a glob. See the module.
+/// The path or glob of a source, and the files that it means.
 pub struct Listing {
     base: PathBuf,
     /// Without `.` parts, as the setting has it.
@@ -37,18 +37,18 @@ struct Part {
     matcher: Option<GlobMatcher>,
 }
 
-/// A file that was found.
+/// A file of a source as one look found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundFile {
     pub name: String,
     pub look: Look,
 }
 
-/// What one look at everything showed.
+/// The files of a source as one look found them.
 #[derive(Debug, Default)]
 pub struct Listed {
     /// Each file once, sorted by name.
-    pub files: Vec<Found>,
+    pub files: Vec<FoundFile>,
     /// Stands for the folder above the first wildcard and for the pattern: a file that was not seen is gone only where both are the same as
     /// when it was seen. None where there is no such folder now.
     pub folder: Option<u64>,
@@ -136,7 +136,7 @@ impl Listing {
         let path = literal.clone().unwrap_or_else(|| self.full());
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => match path.to_str().map(|path| self.rename(path)) {
-                Some(name) => listed.files.push(Found { name, look: Look::of(&metadata) }),
+                Some(name) => listed.files.push(FoundFile { name, look: Look::of(&metadata) }),
                 None => listed.nameless.push(path),
             },
             Ok(metadata) => {
@@ -155,7 +155,7 @@ impl Listing {
         Ok(listed)
     }
 
-    /// See [`Listed::folder`].
+    /// The folder above the first wildcard and the pattern, as [`Listed::folder`] has them.
     pub fn folder(&self) -> Option<u64> {
         let key = Look::at(&self.root).ok()?.id.key();
         let mut bytes = key.to_le_bytes().to_vec();
@@ -176,7 +176,7 @@ impl Listing {
         let depth = if any_depth { DEPTH_MAX } else { self.parts.len() };
         let walk = WalkDir::new(&self.root).follow_links(true).min_depth(1).max_depth(depth);
         // Whether the name is that of a link, and the name.
-        let mut once: BTreeMap<u64, (bool, Found)> = BTreeMap::new();
+        let mut once: BTreeMap<u64, (bool, FoundFile)> = BTreeMap::new();
         for entry in walk.into_iter().filter_entry(|entry| self.is_on_the_way(entry, any_depth)) {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -202,8 +202,8 @@ impl Listing {
                     continue;
                 }
             };
-            let (key, new) = (look.id.key(), (entry.path_is_symlink(), Found { name, look }));
-            let better = |old: &(bool, Found)| (new.0, &new.1.name) < (old.0, &old.1.name);
+            let (key, new) = (look.id.key(), (entry.path_is_symlink(), FoundFile { name, look }));
+            let better = |old: &(bool, FoundFile)| (new.0, &new.1.name) < (old.0, &old.1.name);
             if once.get(&key).is_none_or(better) {
                 once.insert(key, new);
             }

@@ -8,7 +8,7 @@
 //!
 //! A split of this kind has no rows of its own. Where a file of it grows, it becomes a split of its own again.
 
-use crate::connect::{ConnectError, SplitPosition};
+use crate::connect::{ConnectError, SourceSplit};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use reprise_core::codec::checksum;
@@ -27,22 +27,22 @@ pub const GONE_MAX: usize = 256;
 /// A file that was read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// See [`name_hash`].
+    /// [`name_hash`] of its name.
     pub name: u32,
     /// Bytes read; less than 2^48.
     pub offset: u64,
-    /// See [`super::identity::print_at`], at that offset.
+    /// [`super::identity::print_at`] of that offset.
     pub print: u64,
-    /// See [`super::identity::stamp`].
+    /// [`super::identity::stamp`] of its length and time of change.
     pub stamp: u32,
 }
 
-/// Short for a name.
+/// A file name in 32 bits, as marks hold it.
 pub fn name_hash(name: &str) -> u32 {
     checksum(name.as_bytes()) as u32
 }
 
-/// What a split of this kind holds.
+/// The marks of one split: files that were read to their ends, and the folder that they were seen in.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Marks {
     /// The folder that the files were seen in, and the pattern: see [`super::listing::Listed::folder`].
@@ -74,11 +74,8 @@ impl Marks {
     ///
     /// # Errors
     /// [`ConnectError::Corrupt`] where they cannot have been written here.
-    pub fn parse(split: &SplitPosition) -> Result<Self, ConnectError> {
-        let corrupt = |why: String| ConnectError::Corrupt {
-            what: format!("the position of split `{}` cannot be used: {why}", split.split.escape_debug()),
-            help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
-        };
+    pub fn parse(split: &SourceSplit) -> Result<Self, ConnectError> {
+        let corrupt = |why: String| split.corrupt(&why);
         let text: Text = serde_json::from_str(&split.position).map_err(|error| corrupt(error.to_string()))?;
         let files = unfold(&text.files).map_err(&corrupt)?;
         let gone = unfold(&text.gone).map_err(&corrupt)?;
@@ -90,10 +87,10 @@ impl Marks {
     }
 
     /// For a checkpoint.
-    pub fn to_split(&self, split: &str) -> SplitPosition {
+    pub fn to_split(&self, split: &str) -> SourceSplit {
         let (files, gone) = (pack(self.files.iter().map(|(key, mark)| (*key, *mark))), pack(self.gone.iter().copied()));
         let text = Text { finished: self.files.len() as u64, folder: self.folder, files, gone };
-        SplitPosition { split: split.to_owned(), position: serde_json::to_string(&text).expect("numbers and text are JSON") }
+        SourceSplit { split: split.to_owned(), position: serde_json::to_string(&text).expect("numbers and text are JSON") }
     }
 
     /// Remembers a file that has gone, and forgets the one that went first where there are too many.
@@ -176,7 +173,7 @@ mod tests {
 
     #[test]
     fn marks_that_lie_are_refused() {
-        let refused = |position: &str| Marks::parse(&SplitPosition { split: SPLIT.into(), position: position.into() }).is_err();
+        let refused = |position: &str| Marks::parse(&SourceSplit { split: SPLIT.into(), position: position.into() }).is_err();
         assert!(!refused(r#"{"finished":0,"files":""}"#));
         for text in ["", "{}", r#"{"finished":1,"files":""}"#, r#"{"finished":0,"files":"AAAA"}"#, r#"{"finished":0,"files":"?"}"#] {
             assert!(refused(text), "{text}");

@@ -10,6 +10,7 @@
 
 mod blocks;
 mod content;
+mod context;
 mod csv;
 mod decoder;
 mod disk;
@@ -23,7 +24,6 @@ mod json;
 mod lines;
 mod listing;
 mod marks;
-mod plan;
 mod position;
 mod quotes;
 mod reader;

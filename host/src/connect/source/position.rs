@@ -9,7 +9,7 @@
 //! Law: `start <= offset`; `start <= end <= size`. A split is finished when `offset >= end`; the last row of a range may lie across `end`.
 
 use super::identity::{FileId, print_of};
-use crate::connect::{ConnectError, SplitPosition};
+use crate::connect::{ConnectError, SourceSplit};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -134,11 +134,8 @@ impl FilePosition {
     ///
     /// # Errors
     /// [`ConnectError::Corrupt`] where it cannot have been written here.
-    pub fn parse(split: &SplitPosition) -> Result<Self, ConnectError> {
-        let corrupt = |why: String| ConnectError::Corrupt {
-            what: format!("the position of split `{}` cannot be used: {why}", split.split.escape_debug()),
-            help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
-        };
+    pub fn parse(split: &SourceSplit) -> Result<Self, ConnectError> {
+        let corrupt = |why: String| split.corrupt(&why);
         let position: Self = serde_json::from_str(&split.position).map_err(|error| corrupt(error.to_string()))?;
         let legal = position.start <= position.offset
             && position.end.is_none_or(|end| position.start <= end)
@@ -192,9 +189,9 @@ impl FilePosition {
     }
 
     /// For a checkpoint.
-    pub fn to_split(&self) -> SplitPosition {
+    pub fn to_split(&self) -> SourceSplit {
         let position = serde_json::to_string(self).expect("numbers and text are JSON");
-        SplitPosition { split: self.id(), position }
+        SourceSplit { split: self.id(), position }
     }
 
     /// True where no row is left.
@@ -256,7 +253,7 @@ mod tests {
             ),
         ] {
             let text = text.replace('D', digest);
-            let split = SplitPosition { split: id.to_owned(), position: text.clone() };
+            let split = SourceSplit { split: id.to_owned(), position: text.clone() };
             let position = FilePosition::parse(&split).unwrap();
             assert_eq!((position.is_done(), position.to_split().position.as_str()), (done, text.as_str()));
         }
@@ -265,7 +262,7 @@ mod tests {
     #[test]
     fn a_split_keeps_its_identity_under_another_name() {
         let text = r#"{"path":"a","start":0,"end":null,"offset":4,"size":null}"#;
-        let mut position = FilePosition::parse(&SplitPosition { split: "a@0".into(), position: text.into() }).unwrap();
+        let mut position = FilePosition::parse(&SourceSplit { split: "a@0".into(), position: text.into() }).unwrap();
         position.rename("b");
         position.set_print(Some(7));
         assert_eq!((position.id().as_str(), position.print()), ("a@0", Some(7)));

@@ -1,20 +1,20 @@
 //! Reads the splits of one instance: bounded ones one after another, then followed ones in turn.
 
+use super::context::SourceContext;
 use super::gather::Gather;
-use super::lines::Progress;
+use super::lines::ScanProgress;
 use super::marks::Marks;
-use super::plan::Plan;
 use super::position::FilePosition;
 use super::split::OpenSplit;
 use super::tail::Tail;
-use super::watermark::{self, Quiet};
-use crate::connect::{ConnectError, SourceBatch, SourceReader, SplitPosition, Step};
+use super::watermark::{self, IdlenessTimer};
+use crate::connect::{ConnectError, InputStatus, SourceBatch, SourceReader, SourceSplit};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A reader of files.
 pub struct FileReader {
-    plan: Arc<Plan>,
+    context: Arc<SourceContext>,
     splits: Vec<Split>,
     /// Splits before this one are finished.
     first_open: usize,
@@ -28,7 +28,7 @@ struct Split {
     position: FilePosition,
     state: State,
     moved: bool,
-    quiet: Quiet,
+    quiet: IdlenessTimer,
 }
 
 enum State {
@@ -40,22 +40,22 @@ enum State {
 impl Split {
     fn new(position: FilePosition) -> Self {
         let state = if position.is_done() { State::Done } else { State::Closed };
-        Self { position, state, moved: false, quiet: Quiet::default() }
+        Self { position, state, moved: false, quiet: IdlenessTimer::default() }
     }
 
     fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
     }
 
-    fn scan(&mut self, plan: &Plan, gather: &mut Gather) -> Result<Progress, ConnectError> {
+    fn scan(&mut self, context: &SourceContext, gather: &mut Gather) -> Result<ScanProgress, ConnectError> {
         if matches!(self.state, State::Closed) {
-            self.state = State::Open(Box::new(OpenSplit::open(plan, &self.position)?));
+            self.state = State::Open(Box::new(OpenSplit::open(context, &self.position)?));
         }
-        let State::Open(open) = &mut self.state else { return Ok(Progress::Done) };
-        let (progress, moved) = open.scan(plan, &mut self.position, gather)?;
+        let State::Open(open) = &mut self.state else { return Ok(ScanProgress::Done) };
+        let (progress, moved) = open.scan(context, &mut self.position, gather)?;
         self.moved |= moved;
         self.quiet.note(moved, Instant::now());
-        if progress == Progress::Done {
+        if progress == ScanProgress::Done {
             self.state = State::Done;
         }
         Ok(progress)
@@ -64,21 +64,21 @@ impl Split {
 
 impl FileReader {
     /// A reader over these splits. `index`: which one of the source it is.
-    pub(super) fn new(plan: Arc<Plan>, index: usize, splits: &[SplitPosition]) -> Result<Self, ConnectError> {
-        let mut tail = plan.follow.then(|| Tail::new(&plan, index));
+    pub(super) fn new(context: Arc<SourceContext>, index: usize, splits: &[SourceSplit]) -> Result<Self, ConnectError> {
+        let mut tail = context.follow.then(|| Tail::new(&context, index));
         let mut positions = Vec::new();
         for split in splits {
             match &mut tail {
-                Some(tail) if Marks::is(&split.split) => tail.take_marks(&plan, &Marks::parse(split)?),
+                Some(tail) if Marks::is(&split.split) => tail.take_marks(&context, &Marks::parse(split)?),
                 None if Marks::is(&split.split) => {}
                 tail => {
                     let mut position = FilePosition::parse(split)?;
                     if !position.is_done() {
                         // As it is from here on: it was none, or nothing has been read.
-                        position.reads = Some(plan.reads.clone());
+                        position.reads = Some(context.reads.clone());
                     }
                     match tail {
-                        Some(tail) if position.end.is_none() => tail.take_up(&plan, position)?,
+                        Some(tail) if position.end.is_none() => tail.take_up(&context, position)?,
                         _ => positions.push(position),
                     }
                 }
@@ -86,20 +86,20 @@ impl FileReader {
         }
         // Whatever the order in which a checkpoint keeps them.
         positions.sort_unstable_by(|a, b| (&a.path, a.start).cmp(&(&b.path, b.start)));
-        let gather = Gather::new(plan.limits, plan.row_bytes_max);
+        let gather = Gather::new(context.limits, context.row_bytes_max);
         let splits = positions.into_iter().map(Split::new).collect();
-        Ok(Self { plan, splits, first_open: 0, tail, gather, watermark: i64::MIN })
+        Ok(Self { context, splits, first_open: 0, tail, gather, watermark: i64::MIN })
     }
 
     /// Bounded splits, until the batch is full or none is left.
     fn read_bounded(&mut self) -> Result<(), ConnectError> {
         for split in &mut self.splits[self.first_open..] {
             while !split.is_done() {
-                match split.scan(&self.plan, &mut self.gather)? {
-                    Progress::Full => return Ok(()),
+                match split.scan(&self.context, &mut self.gather)? {
+                    ScanProgress::Full => return Ok(()),
                     // Its last row may not be whole yet.
-                    Progress::Wait => break,
-                    Progress::Paused | Progress::Done => {}
+                    ScanProgress::Wait => break,
+                    ScanProgress::Paused | ScanProgress::Done => {}
                 }
             }
         }
@@ -117,7 +117,7 @@ impl FileReader {
             self.first_open += 1;
         }
         if let Some(tail) = &mut self.tail {
-            tail.positions(&self.plan, &mut positions);
+            tail.positions(&self.context, &mut positions);
         }
         self.raise_watermark();
         let (rows, rejected) = self.gather.take();
@@ -125,8 +125,8 @@ impl FileReader {
     }
 
     fn raise_watermark(&mut self) {
-        let Some(lateness_ms) = self.plan.lateness_ms else { return };
-        let idle_after = self.plan.idle_after.unwrap_or(Duration::MAX);
+        let Some(lateness_ms) = self.context.lateness_ms else { return };
+        let idle_after = self.context.idle_after.unwrap_or(Duration::MAX);
         let open = || self.splits[self.first_open..].iter().filter(|split| !split.is_done());
         let times = || open().map(|split| (split.position.time_max, &split.quiet)).chain(self.tail.iter().flat_map(Tail::times));
         if let Some(least) = watermark::least(times(), idle_after) {
@@ -137,7 +137,7 @@ impl FileReader {
         let bounded = bounded.map(|split| (&split.position, &mut split.quiet));
         for (position, quiet) in bounded.chain(self.tail.iter_mut().flat_map(Tail::quiet)) {
             if quiet.tells(position.time_max < latest, idle_after) {
-                tracing::warn!("{}", quiet.told(&position.path, self.plan.idle_after));
+                tracing::warn!("{}", quiet.told(&position.path, self.context.idle_after));
             }
         }
     }
@@ -149,28 +149,28 @@ impl FileReader {
 }
 
 impl SourceReader for FileReader {
-    fn next(&mut self) -> Result<Step, ConnectError> {
+    fn next(&mut self) -> Result<InputStatus, ConnectError> {
         self.gather.reserve();
-        self.gather.set_horizon(self.plan.horizon.now_ms());
+        self.gather.set_horizon(self.context.horizon.now_ms());
         self.read_bounded()?;
         let now = Instant::now();
         if let Some(tail) = &mut self.tail {
-            tail.look(&self.plan, self.gather.is_empty(), now)?;
-            tail.read(&self.plan, &mut self.gather, now)?;
+            tail.look(&self.context, self.gather.is_empty(), now)?;
+            tail.read(&self.context, &mut self.gather, now)?;
         }
-        self.plan.tell();
+        self.context.tell();
         if self.has_news() {
-            return Ok(Step::Rows(self.batch()));
+            return Ok(InputStatus::Rows(self.batch()));
         }
         let before = self.watermark;
         self.raise_watermark();
         if self.watermark > before {
-            return Ok(Step::Rows(self.batch()));
+            return Ok(InputStatus::Rows(self.batch()));
         }
         match &self.tail {
-            Some(tail) if !tail.is_over(&self.plan) => Ok(Step::Idle(self.plan.pause())),
-            _ if self.splits.iter().all(Split::is_done) => Ok(Step::End),
-            _ => Ok(Step::Idle(self.plan.poll)),
+            Some(tail) if !tail.is_over(&self.context) => Ok(InputStatus::Idle(self.context.pause())),
+            _ if self.splits.iter().all(Split::is_done) => Ok(InputStatus::End),
+            _ => Ok(InputStatus::Idle(self.context.poll)),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use super::blocks::{BLOCK_BYTES, Blocks, FOLLOW_BLOCK_BYTES};
 use super::content::{Packing, packing_of, unpack};
+use super::context::SourceContext;
 use super::decoder::{Decoder, Start};
 use super::gather::Gather;
 use super::identity::{Look, print_at};
-use super::lines::{Bounds, LineScan, Progress};
-use super::plan::Plan;
+use super::lines::{Bounds, LineScan, ScanProgress};
 use super::position::FilePosition;
 use crate::connect::ConnectError;
 use std::fs::{File, Metadata};
@@ -17,7 +17,7 @@ use std::time::UNIX_EPOCH;
 /// The last row of a bounded file counts without a line end when the file has not been written for so long.
 const SETTLED_AFTER_MS: i64 = 2_000;
 
-/// An open split. See the module.
+/// A split that is open: its file, the window on it and the decoder.
 pub struct OpenSplit {
     path: PathBuf,
     blocks: Blocks,
@@ -29,8 +29,8 @@ pub struct OpenSplit {
     half: Option<(u64, u64)>,
 }
 
-/// What opening a followed file came to.
-pub enum Opened {
+/// A followed file after an attempt to open it.
+pub enum OpenedSplit {
     /// It can be read.
     Open(Box<OpenSplit>),
     /// It is gone, or another one is in its place: the next look finds out.
@@ -46,12 +46,12 @@ impl OpenSplit {
     ///
     /// # Errors
     /// As [`FilePosition::verify`].
-    pub fn open(plan: &Plan, position: &FilePosition) -> Result<Self, ConnectError> {
-        let path = plan.listing.locate(&position.path);
+    pub fn open(context: &SourceContext, position: &FilePosition) -> Result<Self, ConnectError> {
+        let path = context.listing.locate(&position.path);
         let length_bytes = position.verify(&path)?;
         let limit = position.size.unwrap_or(length_bytes);
         let packing = match position.packed {
-            Some(_) => packing_of(&path, plan.compression)?,
+            Some(_) => packing_of(&path, context.compression)?,
             None => None,
         };
         let open = |offset: u64, block_bytes: usize| {
@@ -63,12 +63,12 @@ impl OpenSplit {
         };
         // Whether the last row is whole is looked at when it is reached.
         let bounds = Bounds { stop: position.end.unwrap_or(limit), growing: packing.is_none(), finite: true };
-        let (start, offset) = start_of(plan, position);
+        let (start, offset) = start_of(context, position);
         let head = || {
             let bounds = Bounds { stop: u64::MAX, growing: false, ..bounds };
-            Ok((open(0, head_bytes(plan))?, bounds))
+            Ok((open(0, head_bytes(context))?, bounds))
         };
-        let decoder = Decoder::new(&plan.format, plan.row_bytes_max, &path, start, head)?;
+        let decoder = Decoder::new(&context.format, context.row_bytes_max, &path, start, head)?;
         let blocks = open(offset, BLOCK_BYTES)?;
         Ok(Self { path, blocks, decoder, bounds, listed: limit, half: None })
     }
@@ -77,35 +77,35 @@ impl OpenSplit {
     ///
     /// # Errors
     /// [`ConnectError::Io`]; [`ConnectError::Config`] where its beginning does not fit the settings.
-    pub fn follow(plan: &Plan, position: &FilePosition, key: u64) -> Result<Opened, ConnectError> {
-        let path = plan.listing.locate(&position.path);
+    pub fn follow(context: &SourceContext, position: &FilePosition, key: u64) -> Result<OpenedSplit, ConnectError> {
+        let path = context.listing.locate(&position.path);
         let io = |doing| ConnectError::io(doing, &path);
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Opened::NotThere),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(OpenedSplit::NotThere),
             Err(error) => return Err(io("open")(error)),
         };
         let look = file.metadata().map(|metadata| Look::of(&metadata)).map_err(io("look at"))?;
         // One without contents is opened when it has some.
         if look.id.key() != key || look.len == 0 {
-            return Ok(Opened::NotThere);
+            return Ok(OpenedSplit::NotThere);
         }
         if !is_as_read(&file, position).map_err(io("read"))? {
-            return Ok(Opened::Changed);
+            return Ok(OpenedSplit::Changed);
         }
-        if let (0, Some(packing)) = (position.offset, packing_of(&path, plan.compression)?) {
-            return Ok(Opened::Packed(packing));
+        if let (0, Some(packing)) = (position.offset, packing_of(&path, context.compression)?) {
+            return Ok(OpenedSplit::Packed(packing));
         }
         let bounds = Bounds { stop: u64::MAX, growing: true, finite: false };
-        let (start, offset) = start_of(plan, position);
+        let (start, offset) = start_of(context, position);
         // Both share one place in the file: what is read first is read whole before the other one seeks.
         let head = || {
             let file = file.try_clone().map_err(io("open"))?;
-            Ok((Blocks::file(file, &path, 0, u64::MAX, head_bytes(plan))?, bounds))
+            Ok((Blocks::file(file, &path, 0, u64::MAX, head_bytes(context))?, bounds))
         };
-        let decoder = Decoder::new(&plan.format, plan.row_bytes_max, &path, start, head)?;
+        let decoder = Decoder::new(&context.format, context.row_bytes_max, &path, start, head)?;
         let blocks = Blocks::file(file, &path, offset, u64::MAX, FOLLOW_BLOCK_BYTES)?;
-        Ok(Opened::Open(Box::new(Self { path, blocks, decoder, bounds, listed: u64::MAX, half: None })))
+        Ok(OpenedSplit::Open(Box::new(Self { path, blocks, decoder, bounds, listed: u64::MAX, half: None })))
     }
 
     /// The end of a followed file is the end of its last row from here on.
@@ -117,16 +117,21 @@ impl OpenSplit {
     ///
     /// # Errors
     /// [`ConnectError::Io`]; [`ConnectError::Changed`] where a bounded file has become shorter.
-    pub fn scan(&mut self, plan: &Plan, position: &mut FilePosition, gather: &mut Gather) -> Result<(Progress, bool), ConnectError> {
+    pub fn scan(
+        &mut self,
+        context: &SourceContext,
+        position: &mut FilePosition,
+        gather: &mut Gather,
+    ) -> Result<(ScanProgress, bool), ConnectError> {
         let before = (position.offset, position.end);
         gather.begin_split(&position.id());
-        let mut progress = self.decoder.scan(&plan.format, &mut self.blocks, self.bounds, gather)?;
-        if progress == Progress::Wait && self.bounds.finite {
-            progress = self.read_last(plan, position, gather)?;
+        let mut progress = self.decoder.scan(&context.format, &mut self.blocks, self.bounds, gather)?;
+        if progress == ScanProgress::Wait && self.bounds.finite {
+            progress = self.read_last(context, position, gather)?;
         }
         position.offset = self.decoder.offset(&self.blocks);
         position.time_max = position.time_max.max(gather.time_max());
-        if progress == Progress::Done && self.bounds.finite {
+        if progress == ScanProgress::Done && self.bounds.finite {
             self.finish(position);
         }
         let moved = before != (position.offset, position.end);
@@ -134,7 +139,7 @@ impl OpenSplit {
             position.set_print(self.print(position.offset)?);
         }
         let read_end = self.blocks.read_end();
-        let is_half = !self.bounds.finite && progress == Progress::Wait && read_end > position.offset;
+        let is_half = !self.bounds.finite && progress == ScanProgress::Wait && read_end > position.offset;
         if !is_half || self.half.is_none_or(|(end, _)| end != read_end) {
             self.half = if is_half { self.print(read_end)?.map(|print| (read_end, print)) } else { None };
         }
@@ -143,9 +148,14 @@ impl OpenSplit {
 
     /// The end of a bounded file as it was listed, within a row that has no end. Where the file has not grown since, and has not been written
     /// just before, that is its last row. Where it has grown, the row is read to its end, or left out.
-    fn read_last(&mut self, plan: &Plan, position: &mut FilePosition, gather: &mut Gather) -> Result<Progress, ConnectError> {
+    fn read_last(
+        &mut self,
+        context: &SourceContext,
+        position: &mut FilePosition,
+        gather: &mut Gather,
+    ) -> Result<ScanProgress, ConnectError> {
         if self.decoder.offset(&self.blocks) >= self.blocks.read_end() {
-            return Ok(Progress::Done);
+            return Ok(ScanProgress::Done);
         }
         let metadata = match self.blocks.as_file() {
             Some(file) => Some(file.metadata().map_err(ConnectError::io("look at", &self.path))?),
@@ -153,16 +163,16 @@ impl OpenSplit {
         };
         let length_bytes = metadata.as_ref().map_or(self.listed, Metadata::len);
         if length_bytes <= self.listed {
-            if metadata.is_some_and(|metadata| is_fresh(&metadata, plan.clock.now_ms())) {
-                return Ok(Progress::Wait);
+            if metadata.is_some_and(|metadata| is_fresh(&metadata, context.clock.now_ms())) {
+                return Ok(ScanProgress::Wait);
             }
             self.bounds.growing = false;
-            return self.decoder.scan(&plan.format, &mut self.blocks, self.bounds, gather);
+            return self.decoder.scan(&context.format, &mut self.blocks, self.bounds, gather);
         }
         self.blocks.raise_limit(length_bytes);
-        let progress = self.decoder.scan(&plan.format, &mut self.blocks, self.bounds, gather)?;
+        let progress = self.decoder.scan(&context.format, &mut self.blocks, self.bounds, gather)?;
         let offset = self.decoder.offset(&self.blocks);
-        if progress != Progress::Wait || offset >= self.bounds.stop {
+        if progress != ScanProgress::Wait || offset >= self.bounds.stop {
             return Ok(progress);
         }
         if position.end == position.size {
@@ -175,9 +185,9 @@ impl OpenSplit {
             let reason = "the file was being written while it was read, and this row had no end yet".to_owned();
             gather.reject(offset, self.blocks.window(), reason);
             self.blocks.consume(usize::MAX);
-            self.decoder = Decoder::Lines(LineScan::new(plan.row_bytes_max));
+            self.decoder = Decoder::Lines(LineScan::new(context.row_bytes_max));
         }
-        Ok(Progress::Done)
+        Ok(ScanProgress::Done)
     }
 
     /// Notes where the input ended, where that was not known before.
@@ -238,17 +248,17 @@ impl OpenSplit {
 }
 
 /// Where the decoder starts, and where the blocks begin.
-fn start_of(plan: &Plan, position: &FilePosition) -> (Start, u64) {
+fn start_of(context: &SourceContext, position: &FilePosition) -> (Start, u64) {
     match position.offset {
         0 => (Start::Input, 0),
-        offset if offset == position.start && plan.format.is_lines() => (Start::Range(offset), offset - 1),
+        offset if offset == position.start && context.format.is_lines() => (Start::Range(offset), offset - 1),
         offset => (Start::Row, offset),
     }
 }
 
 /// Bytes of one read of the first record.
-fn head_bytes(plan: &Plan) -> usize {
-    BLOCK_BYTES.min(plan.row_bytes_max.max(4 << 10))
+fn head_bytes(context: &SourceContext) -> usize {
+    BLOCK_BYTES.min(context.row_bytes_max.max(4 << 10))
 }
 
 fn is_as_read(file: &File, position: &FilePosition) -> std::io::Result<bool> {

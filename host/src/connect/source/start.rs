@@ -1,20 +1,17 @@
 //! The splits that a run begins with: what a checkpoint knows, held against the files there are.
 
-use super::content::packing_of;
-use super::follow::{Change, Tracked};
-use super::identity::{Look, print_of, stamp};
-use super::listing::{Found, Listed};
-use super::marks::{self, Mark, Marks, name_hash};
-use super::plan::{Plan, SPLITS_MAX};
-use super::position::{CutPosition, FINGERPRINT_BYTES, FilePosition, Fingerprint, UNKNOWN_BYTES};
-use super::split::packed_is_not_followed;
-use crate::connect::{ConnectError, SplitPosition};
-use reprise_core::topology::{Compression, OnLost};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
+mod followed;
 
-/// New followed files that are dealt out to all instances; more of them are found while the job runs.
-const DEALT_MAX: usize = 1_000;
+use super::content::packing_of;
+use super::context::{SPLITS_MAX, SourceContext};
+use super::identity::{Look, print_of, stamp};
+use super::listing::{FoundFile, Listed};
+use super::marks::{self, Mark, Marks, name_hash};
+use super::position::{FINGERPRINT_BYTES, FilePosition, Fingerprint, UNKNOWN_BYTES};
+use crate::connect::{ConnectError, SourceSplit};
+use reprise_core::topology::{Compression, OnLost};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 
 /// What a checkpoint says of one file, over all its splits.
 #[derive(Default)]
@@ -50,8 +47,8 @@ struct Before {
     files: BTreeMap<String, Known>,
 }
 
-impl Plan {
-    fn before(&self, known: &[SplitPosition]) -> Result<Before, ConnectError> {
+impl SourceContext {
+    fn before(&self, known: &[SourceSplit]) -> Result<Before, ConnectError> {
         let mut before = Before { marks: Marks::default(), files: BTreeMap::new() };
         for split in known {
             if Marks::is(&split.split) {
@@ -112,7 +109,7 @@ impl Plan {
     }
 
     /// The splits of a run that reads files to their ends.
-    pub(super) fn begin_bounded(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
+    pub(super) fn begin_bounded(&self, known: &[SourceSplit]) -> Result<Vec<SourceSplit>, ConnectError> {
         let Before { mut marks, files } = self.before(known)?;
         let listed = self.list()?;
         if listed.files.is_empty() && known.is_empty() {
@@ -121,8 +118,8 @@ impl Plan {
                 help: "correct `path` of the source; with `follow = true` it waits for files to come".to_owned(),
             });
         }
-        let by_name: HashMap<&str, &Found> = listed.files.iter().map(|found| (found.name.as_str(), found)).collect();
-        let by_key: HashMap<u64, &Found> = listed.files.iter().map(|found| (found.look.id.key(), found)).collect();
+        let by_name: HashMap<&str, &FoundFile> = listed.files.iter().map(|found| (found.name.as_str(), found)).collect();
+        let by_key: HashMap<u64, &FoundFile> = listed.files.iter().map(|found| (found.look.id.key(), found)).collect();
         let mut splits = Vec::new();
         let mut open: BTreeMap<String, u64> = BTreeMap::new();
         for (name, mut known) in files {
@@ -135,7 +132,7 @@ impl Plan {
             }
             if known.is_done() {
                 // Where `path` does not mean it at present, it may again later.
-                let look = || Some(Found { look: Look::at(&self.listing.locate(&name)).ok()?, name: name.clone() });
+                let look = || Some(FoundFile { look: Look::at(&self.listing.locate(&name)).ok()?, name: name.clone() });
                 if let Some(found) = found.cloned().or_else(look) {
                     marks.files.extend(self.mark_of(&found, &known).map(|mark| (found.look.id.key(), mark)));
                 }
@@ -217,7 +214,7 @@ impl Plan {
     }
 
     /// To remember a bounded file that was read to its end; none where it is not that file any more.
-    fn mark_of(&self, found: &Found, known: &Known) -> Option<Mark> {
+    fn mark_of(&self, found: &FoundFile, known: &Known) -> Option<Mark> {
         let path = self.listing.locate(&found.name);
         let (size, first) = (known.size(), known.positions.first()?);
         let is_it = found.look.len >= size
@@ -228,7 +225,7 @@ impl Plan {
     }
 
     /// Where to begin with a file that no split speaks of; none where there is nothing to read. `names`: keys of finished files by their names.
-    fn start_of(&self, found: &Found, marks: &mut Marks, names: &HashMap<u32, Vec<u64>>) -> Option<u64> {
+    fn start_of(&self, found: &FoundFile, marks: &mut Marks, names: &HashMap<u32, Vec<u64>>) -> Option<u64> {
         let (key, path) = (found.look.id.key(), self.listing.locate(&found.name));
         let fits = |mark: &Mark| found.look.len >= mark.offset && print_of(&path, mark.offset).ok().flatten() == Some(mark.print);
         if let Some(mark) = marks.files.get(&key).copied() {
@@ -257,7 +254,7 @@ impl Plan {
     }
 
     /// Goes on with a file that had been read to its end.
-    fn grown(&self, found: &Found, key: u64, mark: Mark, marks: &mut Marks) -> Option<u64> {
+    fn grown(&self, found: &FoundFile, key: u64, mark: Mark, marks: &mut Marks) -> Option<u64> {
         if found.look.len <= mark.offset {
             return None;
         }
@@ -274,7 +271,7 @@ impl Plan {
     }
 
     /// The splits of a file from `start` on.
-    fn cut(&self, found: &Found, start: u64) -> Result<Vec<FilePosition>, ConnectError> {
+    fn cut(&self, found: &FoundFile, start: u64) -> Result<Vec<FilePosition>, ConnectError> {
         let size = found.look.len;
         if packing_of(&self.listing.locate(&found.name), self.compression)?.is_some() {
             let whole = self.position(found, 0)?;
@@ -287,185 +284,9 @@ impl Plan {
         Ok(starts.map(range).collect())
     }
 
-    fn position(&self, found: &Found, start: u64) -> Result<FilePosition, ConnectError> {
+    fn position(&self, found: &FoundFile, start: u64) -> Result<FilePosition, ConnectError> {
         let fingerprint = Fingerprint::read(&self.listing.locate(&found.name), FINGERPRINT_BYTES.min(found.look.len))?;
         Ok(FilePosition { fingerprint, start, ..self.followed(found, start, None) })
-    }
-
-    /// The splits of a run that follows files.
-    pub(super) fn begin_followed(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
-        let Before { marks, files } = self.before(known)?;
-        let listed = self.list()?;
-        let (mut splits, mut live) = (Vec::new(), HashMap::new());
-        let folder = marks.folder;
-        {
-            let mut shared = self.shared();
-            for (key, mark) in &marks.files {
-                shared.followed.adopt(*key, Tracked::marked(mark).within(folder));
-            }
-            shared.followed.gone = Marks { files: BTreeMap::new(), ..marks.clone() };
-        }
-        for (_, known) in files {
-            self.take_up(known, &listed, folder, &mut splits, &mut live)?;
-        }
-        let decided = self.decide(&listed, DEALT_MAX);
-        for decision in decided {
-            self.apply(decision.key, decision.change, &mut live)?;
-        }
-        for (key, position) in &mut live {
-            self.settle(*key, position)?;
-        }
-        let mut shared = self.shared();
-        let mut finished = Marks { folder: shared.followed.gone.folder, files: marks.files, gone: shared.followed.gone.gone.clone() };
-        finished.files.retain(|key, _| shared.followed.get(*key).is_some() && !live.contains_key(key));
-        for (key, file) in shared.followed.marks() {
-            if let (false, Some(mark)) = (live.contains_key(&key), file) {
-                finished.files.insert(key, mark);
-            }
-        }
-        let mut taken: BTreeSet<String> = splits.iter().map(|split| split.split.clone()).collect();
-        let mut live: Vec<(u64, FilePosition)> = live.into_iter().collect();
-        // Those that had an identity before keep it.
-        live.sort_by_cached_key(|(_, position)| (position.seen.is_none(), position.id()));
-        for (key, mut position) in live {
-            position.cuts = shared.followed.cuts(key);
-            let mut split = position.to_split();
-            if !taken.insert(split.split.clone()) {
-                let name = free_name(&split.split, |name| taken.contains(name));
-                taken.insert(name.clone());
-                split = FilePosition { split: Some(name), ..position }.to_split();
-            }
-            shared.splits.insert(split.split.clone(), key);
-            splits.push(split);
-        }
-        if !finished.is_empty() || (finished.folder.is_some() && !splits.is_empty()) {
-            splits.push(finished.to_split(marks::SPLIT));
-        }
-        splits.sort_unstable_by(|a, b| a.split.cmp(&b.split));
-        Ok(splits)
-    }
-
-    /// Takes up what is known of one file.
-    fn take_up(
-        &self,
-        known: Known,
-        listed: &Listed,
-        folder: Option<u64>,
-        splits: &mut Vec<SplitPosition>,
-        live: &mut HashMap<u64, FilePosition>,
-    ) -> Result<(), ConnectError> {
-        let (size, is_followed) = (known.size(), known.positions.iter().any(|position| position.end.is_none()));
-        let bounded_print = known.print();
-        let mut template = None;
-        for position in known.positions {
-            if position.end.is_some() {
-                if !position.is_done() {
-                    self.check_known(&position)?;
-                    splits.push(position.to_split());
-                }
-                template.get_or_insert(position);
-                continue;
-            }
-            self.take_up_followed(position, listed, folder, live)?;
-        }
-        // A file that was read to its end goes on from there.
-        let (Some(template), false) = (template, is_followed) else { return Ok(()) };
-        let path = self.listing.locate(&template.path);
-        let Ok(look) = Look::at(&path) else { return Ok(()) };
-        if look.len < size || Fingerprint::read(&path, template.fingerprint.bytes)? != template.fingerprint {
-            return Ok(());
-        }
-        let print = match bounded_print {
-            Some(print) => Some(print),
-            None => print_of(&path, size).map_err(ConnectError::io("read", &path))?,
-        };
-        let found = Found { name: template.path, look };
-        let position = FilePosition { start: size, ..self.followed(&found, size, print) };
-        let key = look.id.key();
-        self.shared().followed.adopt(key, Tracked::new(&found.name, Some(&look), size, print).within(folder));
-        live.insert(key, position);
-        Ok(())
-    }
-
-    fn take_up_followed(
-        &self,
-        mut position: FilePosition,
-        listed: &Listed,
-        folder: Option<u64>,
-        live: &mut HashMap<u64, FilePosition>,
-    ) -> Result<(), ConnectError> {
-        let path = self.listing.locate(&position.path);
-        self.check_reads(&position)?;
-        if position.file.is_none() {
-            // An older host wrote it: only the name tells which file it was.
-            let Ok(look) = Look::at(&path) else { return self.lost(&position.path, position.offset, None) };
-            if look.len >= position.offset {
-                position.verify(&path)?;
-            }
-            position.file = Some(look.id);
-            position.set_print(print_of(&path, position.offset).ok().flatten().filter(|_| position.offset > 0));
-            position.seen = Some(position.offset.max(look.len));
-        }
-        let Some(id) = position.file else { return Ok(()) };
-        let mut tracked = Tracked::new(&position.path, None, position.offset, position.print());
-        (tracked.ino, tracked.len, tracked.folder) = (Some(id.ino), position.seen.unwrap_or(0), folder);
-        tracked = tracked.cut_at(position.cuts.iter().filter_map(CutPosition::parts), self.now());
-        tracked.outside = !self.listing.covers(&position.path) && listed.files.iter().all(|found| found.name != position.path);
-        self.shared().followed.adopt(id.key(), tracked);
-        live.insert(id.key(), position);
-        Ok(())
-    }
-
-    /// Carries out what was decided before there are readers.
-    fn apply(&self, key: u64, change: Change, live: &mut HashMap<u64, FilePosition>) -> Result<(), ConnectError> {
-        match change {
-            Change::Renamed { name, key: new } => {
-                if let Some(mut position) = live.remove(&key) {
-                    position.rename(&name);
-                    if new != key {
-                        // It is another file with the same contents, as where a whole folder was copied.
-                        position.file = Look::at(&self.listing.locate(&name)).ok().map(|look| look.id).filter(|id| id.key() == new);
-                    }
-                    live.insert(new, position);
-                }
-            }
-            Change::Outside { name } => {
-                if let Some(position) = live.get_mut(&key) {
-                    self.warn(format!("`{}` has become `{name}`, which `path` does not mean: it is read to its end", position.path));
-                    position.rename(&name);
-                }
-            }
-            Change::Grown => self.unfold(key, live),
-            Change::Truncated { .. } => {
-                self.unfold(key, live);
-                if let Some(position) = live.get_mut(&key) {
-                    self.warn(format!("`{}` was truncated: it is read from its start", position.path));
-                    position.restart();
-                }
-            }
-            Change::Gone { name, offset, unread } => {
-                live.remove(&key);
-                self.lost(&name.unwrap_or_default(), offset, Some(unread))?;
-            }
-            Change::New { found, start } => {
-                let (print, path) = (self.shared().followed.get(key).and_then(|tracked| tracked.print), self.listing.locate(&found.name));
-                match packing_of(&path, self.compression) {
-                    Ok(Some(packing)) => self.tell_once(&found.name, || packed_is_not_followed(&path, packing).to_string()),
-                    _ => drop(live.insert(key, self.followed(&found, start, print))),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A folded file that is to be read on has a position of its own again.
-    fn unfold(&self, key: u64, live: &mut HashMap<u64, FilePosition>) {
-        if live.contains_key(&key) {
-            return;
-        }
-        if let Some(position) = self.position_of(key) {
-            live.insert(key, position);
-        }
     }
 
     /// The position of a file that is followed, as it is known.
@@ -474,11 +295,11 @@ impl Plan {
         let tracked = shared.followed.get(key)?;
         let name = tracked.name.clone()?;
         let look = Look::at(&self.listing.locate(&name)).ok().filter(|look| look.id.key() == key)?;
-        Some(self.followed(&Found { name, look }, tracked.offset, tracked.print))
+        Some(self.followed(&FoundFile { name, look }, tracked.offset, tracked.print))
     }
 
     /// The position in a file that is followed from `offset` on.
-    pub(super) fn followed(&self, found: &Found, offset: u64, print: Option<u64>) -> FilePosition {
+    pub(super) fn followed(&self, found: &FoundFile, offset: u64, print: Option<u64>) -> FilePosition {
         let mut position = FilePosition {
             path: found.name.clone(),
             start: 0,
@@ -497,20 +318,6 @@ impl Plan {
         };
         position.set_print(print);
         position
-    }
-
-    /// Looks whether a file still holds what was read of it.
-    fn settle(&self, key: u64, position: &mut FilePosition) -> Result<(), ConnectError> {
-        let path = self.listing.locate(&position.path);
-        let is_as_read = match position.print() {
-            Some(print) if position.offset > 0 => print_of(&path, position.offset).ok().flatten() == Some(print),
-            _ => true,
-        };
-        if !is_as_read && Look::at(&path).is_ok_and(|look| look.id.key() == key) {
-            self.explain(key, position)?;
-            position.restart();
-        }
-        Ok(())
     }
 }
 

@@ -8,9 +8,9 @@ use super::decoder::{Decoder, Format, Start};
 use super::event_time::Horizon;
 use super::gather::Gather;
 use super::lines::Bounds;
-use super::{STDIN_PATH, blocks::Blocks, lines::Progress};
+use super::{STDIN_PATH, blocks::Blocks, lines::ScanProgress};
 use crate::clock::Clock;
-use crate::connect::{BatchLimits, ConnectError, Source, SourceBatch, SourceReader, SplitPosition, Step};
+use crate::connect::{BatchLimits, ConnectError, InputStatus, SourceBatch, SourceConnector, SourceReader, SourceSplit};
 use reprise_core::topology::{Compression, FileSource};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -49,8 +49,8 @@ pub fn finished() -> ConnectError {
     }
 }
 
-/// Standard input. See the module.
-pub struct StdinSource {
+/// The source that reads standard input: one split, which cannot be read again.
+pub struct StdinSourceConnector {
     plan: Arc<Plan>,
 }
 
@@ -72,13 +72,13 @@ struct Position {
 }
 
 impl Position {
-    fn to_split(self) -> SplitPosition {
+    fn to_split(self) -> SourceSplit {
         let position = serde_json::to_string(&self).expect("a number is JSON");
-        SplitPosition { split: SPLIT.to_owned(), position }
+        SourceSplit { split: SPLIT.to_owned(), position }
     }
 }
 
-impl StdinSource {
+impl StdinSourceConnector {
     /// Checks the settings.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl StdinSource {
     }
 
     /// A reader of any stream in the place of standard input.
-    pub(super) fn reader_of(&self, splits: &[SplitPosition], stream: Box<dyn Read + Send>) -> Result<StreamReader, ConnectError> {
+    pub(super) fn reader_of(&self, splits: &[SourceSplit], stream: Box<dyn Read + Send>) -> Result<StreamReader, ConnectError> {
         let plan = Arc::clone(&self.plan);
         let path = Path::new(STDIN_PATH);
         let head =
@@ -111,26 +111,23 @@ impl StdinSource {
         let decoder = Decoder::new(&plan.format, plan.row_bytes_max, path, Start::Input, head)?;
         let position = match splits.iter().find(|split| split.split == SPLIT) {
             None => None,
-            Some(split) => Some(serde_json::from_str(&split.position).map_err(|error| ConnectError::Corrupt {
-                what: format!("the position of split `{SPLIT}` cannot be used: {error}"),
-                help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
-            })?),
+            Some(split) => Some(serde_json::from_str(&split.position).map_err(|error| split.corrupt(&error.to_string()))?),
         };
         let gather = Gather::new(plan.limits, plan.row_bytes_max);
         Ok(StreamReader { plan, decoder, blocks: Blocks::stream(stream, path), position, gather, time_max: None, is_seen: false })
     }
 }
 
-impl Source for StdinSource {
-    fn splits(&self, known: &[SplitPosition]) -> Result<Vec<SplitPosition>, ConnectError> {
+impl SourceConnector for StdinSourceConnector {
+    fn splits(&self, known: &[SourceSplit]) -> Result<Vec<SourceSplit>, ConnectError> {
         Ok(if known.is_empty() { vec![Position::default().to_split()] } else { known.to_vec() })
     }
 
-    fn is_done(&self, _: &SplitPosition) -> bool {
+    fn is_done(&self, _: &SourceSplit) -> bool {
         false
     }
 
-    fn reader(&self, splits: Vec<SplitPosition>) -> Result<Box<dyn SourceReader>, ConnectError> {
+    fn reader(&self, splits: Vec<SourceSplit>) -> Result<Box<dyn SourceReader>, ConnectError> {
         Ok(Box::new(self.reader_of(&splits, Box::new(std::io::stdin()))?))
     }
 
@@ -153,8 +150,8 @@ pub(super) struct StreamReader {
 }
 
 impl SourceReader for StreamReader {
-    fn next(&mut self) -> Result<Step, ConnectError> {
-        let Some(mut position) = self.position else { return Ok(Step::End) };
+    fn next(&mut self) -> Result<InputStatus, ConnectError> {
+        let Some(mut position) = self.position else { return Ok(InputStatus::End) };
         self.gather.reserve();
         self.gather.begin_split(SPLIT);
         if !std::mem::replace(&mut self.is_seen, true) {
@@ -166,15 +163,15 @@ impl SourceReader for StreamReader {
         self.time_max = self.time_max.max(self.gather.time_max());
         let (rows, rejected) = self.gather.take();
         position.rows += (rows.len() + rejected.len()) as u64;
-        self.position = (progress != Progress::Done).then_some(position);
+        self.position = (progress != ScanProgress::Done).then_some(position);
         if rows.is_empty() && rejected.is_empty() {
             return Ok(if self.position.is_some() {
-                Step::Rows(SourceBatch { watermark: self.watermark(), ..SourceBatch::default() })
+                InputStatus::Rows(SourceBatch { watermark: self.watermark(), ..SourceBatch::default() })
             } else {
-                Step::End
+                InputStatus::End
             });
         }
-        Ok(Step::Rows(SourceBatch { rows, rejected, positions: vec![position.to_split()], watermark: self.watermark() }))
+        Ok(InputStatus::Rows(SourceBatch { rows, rejected, positions: vec![position.to_split()], watermark: self.watermark() }))
     }
 
     fn ends(&self) -> bool {

@@ -11,13 +11,13 @@ const TELL_AFTER: Duration = Duration::from_secs(3);
 
 /// For how long a split has had nothing.
 #[derive(Debug, Default)]
-pub struct Quiet {
+pub struct IdlenessTimer {
     /// The first and the last look that found nothing, since there was something.
     looks: Option<(Instant, Instant)>,
     is_told: bool,
 }
 
-impl Quiet {
+impl IdlenessTimer {
     /// Notes a look at the split.
     pub fn note(&mut self, found: bool, now: Instant) {
         if found {
@@ -51,7 +51,7 @@ impl Quiet {
 
 /// The least time of splits that are not idle; `None` where one of those has no time yet. Where all are idle, the latest of all: which of them
 /// became idle last says nothing.
-pub fn least<'a>(splits: impl Iterator<Item = (Option<i64>, &'a Quiet)>, idle_after: Duration) -> Option<i64> {
+pub fn least<'a>(splits: impl Iterator<Item = (Option<i64>, &'a IdlenessTimer)>, idle_after: Duration) -> Option<i64> {
     let (mut awake, mut idle): (Option<Option<i64>>, Option<i64>) = (None, None);
     for (time, quiet) in splits {
         if quiet.lasts(idle_after) {
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_split_is_idle_by_looks_alone() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut quiet = Quiet::default();
+        let mut quiet = IdlenessTimer::default();
         quiet.note(false, start);
         assert!(!quiet.lasts(second), "one look is no time");
         quiet.note(false, start + second);
@@ -85,10 +85,10 @@ mod tests {
     #[test]
     fn who_is_idle_is_left_out_and_who_has_no_time_yet_holds() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut idle = Quiet::default();
+        let mut idle = IdlenessTimer::default();
         idle.note(false, start);
         idle.note(false, start + second);
-        let awake = Quiet::default();
+        let awake = IdlenessTimer::default();
         assert_eq!(least([(Some(5), &idle), (Some(9), &awake)].into_iter(), second), Some(9));
         assert_eq!(least([(Some(5), &idle), (Some(9), &awake)].into_iter(), Duration::MAX), Some(5));
         assert_eq!(least([(None, &idle), (Some(9), &awake)].into_iter(), second), Some(9));
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn who_holds_is_named_once() {
         let start = Instant::now();
-        let mut quiet = Quiet::default();
+        let mut quiet = IdlenessTimer::default();
         quiet.note(false, start);
         assert!(!quiet.tells(true, Duration::MAX));
         quiet.note(false, start + TELL_AFTER);

@@ -1,7 +1,7 @@
 //! Publishes output beside the committer: each sink in a lane of its own, the epochs of a lane in order, the instances of an epoch together.
 //!
 //! ```text
-//! committer: manifest n is stored ──> publish(n) ──> lane of each sink ──publish_all, on a thread that may block──> through(lane, n)
+//! committer: manifest n is stored ──> publish(n) ──> lane of each sink ──publish, on a thread that may block──> through(lane, n)
 //!                                                                                                   all lanes have n ──> n is published
 //! ```
 //! What waits in the lanes is bounded by the coordinator, which lets at most `UNPUBLISHED_MAX` manifests be ahead of their output. Nothing is
@@ -10,7 +10,7 @@
 //! The lanes end with the publisher, and a call that is under way then does not: an attempt that is to publish the same output again waits for
 //! it, see [`PublishCalls`].
 
-use crate::connect::{ConnectError, Sink, Staged};
+use crate::connect::{ConnectError, SinkConnector, Staged};
 use crate::engine::Failure;
 use crate::job::error::Error;
 use crate::job::notice::{Notice, Watch};
@@ -81,7 +81,7 @@ impl PublishCalls {
 /// A sink of the job, with its name in the topology.
 pub(in crate::job) struct NamedSink {
     pub name: String,
-    pub sink: Arc<dyn Sink>,
+    pub sink: Arc<dyn SinkConnector>,
 }
 
 /// The lanes in which the sinks of a run publish. What each is given, and when an epoch is published, is decided in
@@ -160,7 +160,7 @@ impl Lane {
         let epoch = staged.first().map_or(Epoch(0), |output| output.epoch);
         let staged: Vec<Staged> = staged.into_iter().map(|s| Staged { token: s.token, rows: s.rows, bytes: s.bytes }).collect();
         let sink = Arc::clone(sink);
-        let mut call = self.calls.begin(move || sink.publish_all(&staged)).await;
+        let mut call = self.calls.begin(move || sink.publish(&staged)).await;
         let began = tokio::time::Instant::now();
         let joined = loop {
             match tokio::time::timeout(SLOW, &mut call).await {
@@ -178,7 +178,7 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::connect::holding::Holding;
-    use crate::connect::{Recovered, Recovery, Sink, SinkWriter};
+    use crate::connect::{Recovered, Recovery, SinkConnector, SinkWriter};
     use reprise_core::checkpoint::manifest::{Manifest, SinkState};
     use reprise_core::checkpoint::publishing::PublishLanes;
     use reprise_core::ids::Generation;
@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    impl Sink for Gated {
+    impl SinkConnector for Gated {
         fn holding(&self) -> Result<Holding, ConnectError> {
             Ok(Holding::default())
         }
@@ -215,11 +215,7 @@ mod tests {
             Err(ConnectError::ClosedPipe { what: "a test" })
         }
 
-        fn publish(&self, _: &Staged) -> Result<(), ConnectError> {
-            Err(ConnectError::ClosedPipe { what: "a test" })
-        }
-
-        fn publish_all(&self, staged: &[Staged]) -> Result<(), ConnectError> {
+        fn publish(&self, staged: &[Staged]) -> Result<(), ConnectError> {
             let shut = self.is_shut.lock().unwrap();
             self.waiting.fetch_add(1, Ordering::Release);
             drop(self.opened.wait_while(shut, |is_shut| *is_shut).unwrap());
@@ -271,7 +267,7 @@ mod tests {
 
     fn start_with(calls: &PublishCalls) -> (Arc<Gated>, Arc<Gated>, Publishing) {
         let (slow, quick) = (Arc::new(Gated::default()), Arc::new(Gated::default()));
-        let named = |name: &str, sink: &Arc<Gated>| NamedSink { name: name.into(), sink: Arc::clone(sink) as Arc<dyn Sink> };
+        let named = |name: &str, sink: &Arc<Gated>| NamedSink { name: name.into(), sink: Arc::clone(sink) as Arc<dyn SinkConnector> };
         let watch: Watch = Arc::new(|_| ());
         let publisher = Publisher::start(vec![named("slow", &slow), named("quick", &quick)], calls, &watch);
         let publisher = Publishing { publisher, lanes: PublishLanes::new(2, Epoch(10)) };

@@ -3,7 +3,7 @@
 //! It tells no watermark before its end, so that the operator is told none meanwhile, and the end of the input only after these rows.
 
 use super::ledger::ReplayPosition;
-use crate::connect::{BatchLimits, ConnectError, SourceBatch, SourceReader, SplitPosition, Step};
+use crate::connect::{BatchLimits, ConnectError, InputStatus, SourceBatch, SourceReader, SourceSplit};
 use crate::store::{Store, StoreError};
 use reprise_core::batch::{Batch, Row};
 use reprise_core::checkpoint::quarantine::{ObjectName, QuarantineObject};
@@ -33,16 +33,16 @@ pub(super) struct ReplaySplit {
 }
 
 impl ReplaySplit {
-    fn position(&self) -> SplitPosition {
+    fn position(&self) -> SourceSplit {
         position(&self.split, self.done)
     }
 }
 
 /// The position in a split where so many rows are done.
-pub(super) fn position(split: &str, done: usize) -> SplitPosition {
+pub(super) fn position(split: &str, done: usize) -> SourceSplit {
     let position = ReplayPosition { done: u32::try_from(done).unwrap_or(u32::MAX) };
     // A struct of one number can be written as JSON.
-    SplitPosition { split: split.to_owned(), position: serde_json::to_string(&position).unwrap_or_default() }
+    SourceSplit { split: split.to_owned(), position: serde_json::to_string(&position).unwrap_or_default() }
 }
 
 /// The reader of one instance of a source that sends rows of the quarantine again.
@@ -87,22 +87,22 @@ impl ReplayReader {
 }
 
 impl SourceReader for ReplayReader {
-    fn next(&mut self) -> Result<Step, ConnectError> {
-        let Some(piece) = self.pieces.front() else { return Ok(Step::End) };
+    fn next(&mut self) -> Result<InputStatus, ConnectError> {
+        let Some(piece) = self.pieces.front() else { return Ok(InputStatus::End) };
         if self.held.is_none() {
             match self.open(piece) {
                 Ok(Some(held)) => (self.held, self.outage) = (Some(held), None),
                 Ok(None) => {
                     self.pieces.pop_front();
-                    return Ok(Step::Idle(Duration::ZERO));
+                    return Ok(InputStatus::Idle(Duration::ZERO));
                 }
                 Err(error) if error.is_passing() && self.outage.get_or_insert_with(Instant::now).elapsed() < self.outage_max => {
-                    return Ok(Step::Idle(PAUSE));
+                    return Ok(InputStatus::Idle(PAUSE));
                 }
                 Err(error) => return Err(ConnectError::storage("read rows in quarantine")(error)),
             }
         }
-        let (Some(piece), Some(held)) = (self.pieces.front_mut(), &self.held) else { return Ok(Step::End) };
+        let (Some(piece), Some(held)) = (self.pieces.front_mut(), &self.held) else { return Ok(InputStatus::End) };
         let mut rows = Batch::new();
         while piece.done < piece.rows.len() && rows.len() < self.limits.rows_max.max(1) && rows.size_bytes() < self.limits.bytes_max.max(1)
         {
@@ -120,7 +120,7 @@ impl SourceReader for ReplayReader {
             self.pieces.pop_front();
             self.held = None;
         }
-        Ok(Step::Rows(SourceBatch { rows, rejected: Vec::new(), positions, watermark: i64::MIN }))
+        Ok(InputStatus::Rows(SourceBatch { rows, rejected: Vec::new(), positions, watermark: i64::MIN }))
     }
 }
 
@@ -163,12 +163,12 @@ mod tests {
         let mut given = Vec::new();
         loop {
             match reader.next().unwrap() {
-                Step::Rows(batch) => {
+                InputStatus::Rows(batch) => {
                     assert_eq!((batch.watermark, batch.rejected.len(), batch.positions.len()), (i64::MIN, 0, 1));
                     given.push((batch.rows.values().to_vec(), batch.positions[0].position.clone()));
                 }
-                Step::Idle(_) => {}
-                Step::End => return given,
+                InputStatus::Idle(_) => {}
+                InputStatus::End => return given,
             }
         }
     }

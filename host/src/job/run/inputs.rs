@@ -2,7 +2,7 @@
 
 use super::attempt::{Job, Readers, Splits, cannot_start};
 use crate::connect::source::stdin;
-use crate::connect::{self, BatchLimits, SplitPosition};
+use crate::connect::{self, BatchLimits, SourceSplit};
 use crate::job::deal;
 use crate::job::error::Error;
 use crate::job::notice::Notice;
@@ -36,7 +36,7 @@ impl Job {
         Ok(all)
     }
 
-    fn opened(&self, source: &Source, limits: BatchLimits) -> Result<Box<dyn connect::Source>, Error> {
+    fn opened(&self, source: &Source, limits: BatchLimits) -> Result<Box<dyn connect::SourceConnector>, Error> {
         let clock = self.options.clock.clone();
         connect::source(&source.kind, &self.prepared.base_dir, limits, clock).map_err(cannot_start("source", &source.name))
     }
@@ -73,7 +73,7 @@ impl Job {
         for source in &self.plan().topology.sources {
             let opened = self.opened(source, self.batch_limits())?;
             let old = base.sources.iter().find(|s| s.name == source.name);
-            let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
+            let known: Vec<SourceSplit> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
             let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
             if let Some(what) = opened.unread(&known, &splits) {
                 any = true;
@@ -94,12 +94,12 @@ impl Job {
         for source in &topology.sources {
             let opened = self.opened(source, limits)?;
             let old = base.and_then(|b| b.sources.iter().find(|s| s.name == source.name));
-            let known: Vec<SplitPosition> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
+            let known: Vec<SourceSplit> = old.map_or(&[][..], |s| &s.splits).iter().map(from_manifest).collect();
             let splits = opened.splits(&known).map_err(cannot_start("source", &source.name))?;
             // After its end no operator waits for a watermark on the word of a certain instance.
             let same = base.filter(|b| !reopened && b.workers == self.options.workers && b.covered().is_some()).and(old);
             let owners = deal::owners(opened.as_ref(), &splits, same.map(|s| &s.splits[..]), self.options.workers);
-            let mut dealt: Vec<Vec<SplitPosition>> = vec![Vec::new(); workers];
+            let mut dealt: Vec<Vec<SourceSplit>> = vec![Vec::new(); workers];
             let mut noted = Vec::new();
             for (split, owner) in splits.into_iter().zip(owners) {
                 let (name, position) = (split.split.clone(), split.position.clone());
@@ -134,6 +134,6 @@ impl Job {
     }
 }
 
-fn from_manifest(split: &manifest::SplitPosition) -> SplitPosition {
-    SplitPosition { split: split.split.clone(), position: split.position.clone() }
+fn from_manifest(split: &manifest::SplitPosition) -> SourceSplit {
+    SourceSplit { split: split.split.clone(), position: split.position.clone() }
 }

@@ -9,7 +9,7 @@ use crate::job::identity;
 use crate::job::notice::Notice;
 use crate::job::recovery::{self, failed};
 
-use crate::connect::{self, ConnectError, Recovery, RowEncoding, Sink, Staged};
+use crate::connect::{self, ConnectError, Recovery, RowEncoding, SinkConnector, Staged};
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::paths;
 use reprise_core::ids::{Epoch, Generation};
@@ -59,7 +59,7 @@ impl Job {
         for (index, sink) in plan.topology.sinks.iter().enumerate() {
             let encodings = plan.edges.iter().filter(|e| e.to == Node::Sink(index)).map(|edge| self.encoding(edge.from, edge.port));
             let encodings: Vec<RowEncoding> = encodings.collect();
-            let around = connect::Surroundings {
+            let around = connect::SinkContext {
                 base_dir: self.prepared.base_dir.clone(),
                 job: plan.topology.name.clone(),
                 sink: sink.name.clone(),
@@ -70,7 +70,7 @@ impl Job {
             let settings = sink.clone();
             // Sinks block.
             let opened = blocking(move || connect::sink(&settings, &around, encodings)).await?;
-            let opened: Arc<dyn Sink> = opened.map_err(cannot_start("sink", &sink.name))?.into();
+            let opened: Arc<dyn SinkConnector> = opened.map_err(cannot_start("sink", &sink.name))?.into();
             sinks.push(NamedSink { name: sink.name.clone(), sink: opened });
         }
         Ok(sinks)

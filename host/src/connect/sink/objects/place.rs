@@ -17,7 +17,8 @@
 
 mod recover;
 
-use super::token::{Names, Part, Token};
+use super::token::{ObjectNames, ObjectPart, ObjectsToken};
+use crate::connect::sink::output_name::OutputName;
 use crate::connect::{ConnectError, Staged};
 use crate::store::{Copied, Created, Store};
 use bytes::Bytes;
@@ -28,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Objects of one sink that are worked on at a time.
 const CALLS_AT_ONCE: usize = 8;
-/// Looks at one object before its changes count as the work of somebody else.
+/// Looks at one object before its changes count as the work of another host.
 const LOOKS_MAX: usize = 4;
 /// Instances of one sink whose output is published at a time.
 const INSTANCES_AT_ONCE: usize = 16;
@@ -44,7 +45,7 @@ pub enum Trust {
     Nobody,
 }
 
-/// What became of a part so far.
+/// How far the publication of a part has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// It is staged and not visible.
@@ -57,9 +58,9 @@ enum Stage {
 
 /// The place of one sink. Clones share what they know.
 #[derive(Clone)]
-pub struct Place {
+pub struct ObjectsPlace {
     store: Store,
-    names: Names,
+    names: ObjectNames,
     job: String,
     sink: String,
     /// The newest mark of each instance, as far as it was looked up.
@@ -70,10 +71,10 @@ fn wrong(what: String, help: &str) -> ConnectError {
     ConnectError::Corrupt { what, help: help.to_owned() }
 }
 
-impl Place {
+impl ObjectsPlace {
     /// That of a sink of a job.
     pub fn new(store: Store, job: &str, sink: &str) -> Self {
-        Self { store, names: Names::new(sink), job: job.to_owned(), sink: sink.to_owned(), marks: Arc::default() }
+        Self { store, names: ObjectNames::new(sink), job: job.to_owned(), sink: sink.to_owned(), marks: Arc::default() }
     }
 
     fn full(&self, path: &str) -> String {
@@ -86,8 +87,8 @@ impl Place {
     }
 
     /// Stores a part, not yet visible.
-    pub async fn stage(&self, token: &Token, part: usize, bytes: Bytes) -> Result<(), ConnectError> {
-        let path = self.names.staged(token, part);
+    pub async fn stage(&self, output: &OutputName, part: usize, bytes: Bytes) -> Result<(), ConnectError> {
+        let path = self.names.staged(output, part);
         match self.store.create(&path, bytes).await.map_err(ConnectError::storage("stage output"))? {
             Created::New => Ok(()),
             Created::Exists => Err(wrong(
@@ -98,14 +99,14 @@ impl Place {
     }
 
     /// Stores a part at a visible name, the first one from `part` on that is free; gives that number.
-    pub async fn show(&self, token: &Token, part: usize, bytes: Bytes) -> Result<usize, ConnectError> {
+    pub async fn show(&self, output: &OutputName, part: usize, bytes: Bytes) -> Result<usize, ConnectError> {
         for part in part..part.saturating_add(ASIDE_MAX) {
-            let path = self.names.immediate(token, part);
+            let path = self.names.immediate(output, part);
             if self.store.create(&path, bytes.clone()).await.map_err(ConnectError::storage("write output"))? == Created::New {
                 return Ok(part);
             }
         }
-        let path = self.full(&self.names.immediate(token, part));
+        let path = self.full(&self.names.immediate(output, part));
         Err(wrong(format!("`{path}` exists, and {ASIDE_MAX} more after it"), "move them away, and start again"))
     }
 
@@ -113,8 +114,8 @@ impl Place {
     ///
     /// # Errors
     /// [`ConnectError::Corrupt`].
-    pub fn token(&self, staged: &Staged) -> Result<Token, ConnectError> {
-        Token::parse(&staged.token).filter(|token| token.bytes() == Some(staged.bytes)).ok_or_else(|| {
+    pub fn token(&self, staged: &Staged) -> Result<ObjectsToken, ConnectError> {
+        ObjectsToken::parse(&staged.token).filter(|token| token.bytes() == Some(staged.bytes)).ok_or_else(|| {
             let shown: String = staged.token.chars().take(200).collect();
             wrong(format!("`{}` is not a token of sink `{}`", shown.escape_debug(), self.sink), "take up an older checkpoint")
         })
@@ -124,17 +125,17 @@ impl Place {
     /// were not before.
     ///
     /// # Errors
-    /// See [`crate::connect::Sink::publish_all`].
-    pub async fn publish_all(&self, tokens: &[Token], trust: Trust) -> Result<u64, ConnectError> {
-        let mut lanes: BTreeMap<u32, Vec<&Token>> = BTreeMap::new();
+    /// Those of [`crate::connect::SinkConnector::publish`].
+    pub async fn publish_all(&self, tokens: &[ObjectsToken], trust: Trust) -> Result<u64, ConnectError> {
+        let mut lanes: BTreeMap<u32, Vec<&ObjectsToken>> = BTreeMap::new();
         for token in tokens {
-            lanes.entry(token.instance).or_default().push(token);
+            lanes.entry(token.name.instance).or_default().push(token);
         }
         let lanes: Vec<_> = lanes.into_values().map(|lane| self.publish_lane(lane, trust)).collect();
         stream::iter(lanes).buffer_unordered(INSTANCES_AT_ONCE).try_fold(0, |sum, count| async move { Ok(sum + count) }).await
     }
 
-    async fn publish_lane(&self, tokens: Vec<&Token>, trust: Trust) -> Result<u64, ConnectError> {
+    async fn publish_lane(&self, tokens: Vec<&ObjectsToken>, trust: Trust) -> Result<u64, ConnectError> {
         let mut count = 0;
         for token in tokens {
             count += u64::from(self.publish(token, trust).await?);
@@ -145,29 +146,29 @@ impl Place {
     /// Makes all parts of a token visible. True where one of them was not before.
     ///
     /// # Errors
-    /// See [`crate::connect::Sink::publish`].
-    async fn publish(&self, token: &Token, trust: Trust) -> Result<bool, ConnectError> {
+    /// Those of [`crate::connect::SinkConnector::publish`].
+    async fn publish(&self, token: &ObjectsToken, trust: Trust) -> Result<bool, ConnectError> {
         let copies: Vec<_> = (0..).zip(&token.parts).map(|(number, part)| self.publish_part(token, number, *part, trust)).collect();
         let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
         if !self.is_marked(token) {
-            self.set_mark(token.instance, token.epoch).await?;
+            self.set_mark(token.name.instance, token.name.epoch).await?;
         }
-        self.delete((0..token.parts.len()).map(|part| self.names.staged(token, part)).collect()).await?;
+        self.delete((0..token.parts.len()).map(|part| self.names.staged(&token.name, part)).collect()).await?;
         Ok(copied.contains(&true))
     }
 
-    async fn look(&self, token: &Token, number: usize, part: Part) -> Result<Stage, ConnectError> {
-        let (bytes, from, to) = (part.bytes, self.names.staged(token, number), self.names.visible(token, number));
+    async fn look(&self, token: &ObjectsToken, number: usize, part: ObjectPart) -> Result<Stage, ConnectError> {
+        let (bytes, from, to) = (part.bytes, self.names.staged(&token.name, number), self.names.visible(&token.name, number));
         let has = |path: &str, found: u64| {
             let path = self.full(path);
             wrong(
-                format!("`{path}` has {found} bytes, but {bytes} were sealed as output of epoch {}", token.epoch),
+                format!("`{path}` has {found} bytes, but {bytes} were sealed as output of epoch {}", token.name.epoch),
                 "move it away and take up an older checkpoint; its output is then produced again",
             )
         };
         let other = || {
             wrong(
-                format!("`{}` exists with other contents than the staged output of epoch {}", self.full(&to), token.epoch),
+                format!("`{}` exists with other contents than the staged output of epoch {}", self.full(&to), token.name.epoch),
                 "it is not overwritten: move it away if it is not needed, and start again",
             )
         };
@@ -188,8 +189,8 @@ impl Place {
     }
 
     /// True where the part was not visible before.
-    async fn publish_part(&self, token: &Token, number: usize, part: Part, trust: Trust) -> Result<bool, ConnectError> {
-        let (from, to) = (self.names.staged(token, number), self.names.visible(token, number));
+    async fn publish_part(&self, token: &ObjectsToken, number: usize, part: ObjectPart, trust: Trust) -> Result<bool, ConnectError> {
+        let (from, to) = (self.names.staged(&token.name, number), self.names.visible(&token.name, number));
         for _ in 0..LOOKS_MAX {
             match self.look(token, number, part).await? {
                 Stage::IsVisible => return Ok(false),
@@ -207,12 +208,12 @@ impl Place {
         Err(wrong(format!("`{}` changes while it is published", self.full(&to)), "another host writes there: stop it, and start again"))
     }
 
-    /// Holds a staged object against its checksum. One that is gone is not looked at: whoever copies it will notice.
-    async fn verify(&self, token: &Token, part: Part, path: &str) -> Result<(), ConnectError> {
+    /// Holds a staged object against its checksum. One that is gone is not looked at: its copy fails later.
+    async fn verify(&self, token: &ObjectsToken, part: ObjectPart, path: &str) -> Result<(), ConnectError> {
         let Some(expected) = part.checksum else { return Ok(()) };
         match self.store.get(path).await.map_err(ConnectError::storage("verify output"))? {
             Some(found) if checksum(&found) != expected => Err(wrong(
-                format!("`{}` is not what was sealed as output of epoch {}: its checksum does not fit", self.full(path), token.epoch),
+                format!("`{}` is not what was sealed as output of epoch {}: its checksum does not fit", self.full(path), token.name.epoch),
                 "move it away and take up an older checkpoint; its output is then produced again",
             )),
             _ => Ok(()),
@@ -220,7 +221,7 @@ impl Place {
     }
 
     /// Neither staged nor visible: fine where it was published and a reader took it.
-    async fn excuse(&self, token: &Token, from: &str, to: &str) -> Result<(), ConnectError> {
+    async fn excuse(&self, token: &ObjectsToken, from: &str, to: &str) -> Result<(), ConnectError> {
         self.read_marks().await?;
         if self.is_marked(token) {
             return Ok(());
@@ -245,8 +246,8 @@ impl Place {
         deleted.map_err(ConnectError::storage("remove staged output and old marks"))
     }
 
-    fn is_marked(&self, token: &Token) -> bool {
-        self.marks().get(&token.instance).is_some_and(|&epoch| epoch >= token.epoch)
+    fn is_marked(&self, token: &ObjectsToken) -> bool {
+        self.marks().get(&token.name.instance).is_some_and(|&epoch| epoch >= token.name.epoch)
     }
 
     async fn list_marks(&self) -> Result<Vec<(u32, u64)>, ConnectError> {

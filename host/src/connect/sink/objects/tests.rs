@@ -1,14 +1,15 @@
 //! Tests of the object sink: what is visible after a crash at every step, in memory, in a folder, and in a bucket behind a bad network.
 
+mod bucket;
+
 use super::super::tests::{COUNTS, around, batch, open_kind};
-use super::ObjectsSink;
-use crate::connect::{ConnectError, Recovered, Recovery, Sink, Staged, Surroundings};
-use crate::store::fake_s3::{FakeS3, ServerFault};
+use super::ObjectsSinkConnector;
+use crate::connect::{ConnectError, Recovered, Recovery, SinkConnector, SinkContext, Staged};
 use crate::store::{CallKind, Copied, Intercept, Interference, StorageCall, Store, StoreLimits};
 use bytes::Bytes;
 use reprise_core::topology::{self, Delivery, SinkFormat, SinkKind};
+use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// A place for objects, and a look at it past the sink.
@@ -39,16 +40,16 @@ impl Place {
         [Self::at(&format!("memory:{test}")), Self::at("file:./out")]
     }
 
-    fn open(&self, job: &str, name: &str, delivery: Delivery, part_bytes_max: u64) -> Result<Box<dyn Sink>, ConnectError> {
+    fn open(&self, job: &str, name: &str, delivery: Delivery, part_bytes_max: u64) -> Result<Box<dyn SinkConnector>, ConnectError> {
         open_kind(SinkKind::Objects(settings(&self.url, part_bytes_max)), delivery, self.folder.path(), job, name)
     }
 
-    fn sink(&self) -> Box<dyn Sink> {
+    fn sink(&self) -> Box<dyn SinkConnector> {
         self.open("job", "counts", Delivery::ExactlyOnce, 1 << 20).unwrap()
     }
 
     /// One whose parts hold two rows of [`stage`] each.
-    fn parted(&self) -> Box<dyn Sink> {
+    fn parted(&self) -> Box<dyn SinkConnector> {
         self.open("job", "counts", Delivery::ExactlyOnce, 70).unwrap()
     }
 
@@ -82,7 +83,7 @@ impl Place {
 }
 
 /// The rows of some keys, one write each.
-fn stage(sink: &dyn Sink, generation: u64, epoch: u64, keys: &[&str]) -> Staged {
+fn stage(sink: &dyn SinkConnector, generation: u64, epoch: u64, keys: &[&str]) -> Staged {
     let mut writer = sink.writer(0, generation).unwrap();
     for key in keys {
         writer.write(epoch, 0, &batch(key, 1)).unwrap();
@@ -92,7 +93,7 @@ fn stage(sink: &dyn Sink, generation: u64, epoch: u64, keys: &[&str]) -> Staged 
 
 use crate::connect::sink::tests::{after, run, settings as of_sink};
 
-fn recover(sink: &dyn Sink, recovered: Option<u64>, staged: &[Staged]) -> Recovered {
+fn recover(sink: &dyn SinkConnector, recovered: Option<u64>, staged: &[Staged]) -> Recovered {
     sink.recover(&after(recovered), staged).unwrap()
 }
 
@@ -116,15 +117,15 @@ fn rows_are_visible_only_once_published_and_publishing_again_changes_nothing() {
         let staged = stage(sink.as_ref(), 1, 5, &["a", "b"]);
         assert_eq!((lengths(&staged).as_str(), staged.rows, staged.bytes), ("000000000005-1-0.json:62", 2, 62));
         assert!(place.visible().is_empty());
-        sink.publish(&staged).unwrap();
-        sink.publish(&staged).unwrap();
+        sink.publish(slice::from_ref(&staged)).unwrap();
+        sink.publish(slice::from_ref(&staged)).unwrap();
         // Another process, which has not seen the first time.
-        place.sink().publish(&staged).unwrap();
+        place.sink().publish(slice::from_ref(&staged)).unwrap();
         assert_eq!(place.visible(), [FIVE]);
         assert_eq!(place.read(FIVE), "{\"key\":\"a\",\"value\":1,\"time\":7}\n{\"key\":\"b\",\"value\":1,\"time\":7}\n");
         assert_eq!(place.hidden("staged"), [""; 0]);
         assert_eq!(place.hidden("published"), ["0-000000000005"]);
-        sink.publish(&stage(sink.as_ref(), 1, 6, &["a"])).unwrap();
+        sink.publish(&[stage(sink.as_ref(), 1, 6, &["a"])]).unwrap();
         assert_eq!(place.hidden("published"), ["0-000000000006"], "one mark is enough");
     }
 }
@@ -152,7 +153,7 @@ fn an_epoch_that_is_larger_than_a_part_becomes_several_objects() {
         let sink = place.parted();
         let staged = stage(sink.as_ref(), 1, 5, &["a", "b", "c", "d", "e"]);
         assert_eq!((lengths(&staged).as_str(), staged.rows, staged.bytes), ("000000000005-1-0.json:62,62,31", 5, 155));
-        sink.publish(&staged).unwrap();
+        sink.publish(slice::from_ref(&staged)).unwrap();
         assert_eq!(place.visible(), [FIVE, "counts-000000000005-0-1.json", "counts-000000000005-0-2.json"]);
         let all: String = place.visible().iter().map(|path| place.read(path)).collect();
         assert_eq!(all.matches("\"key\"").count(), 5);
@@ -202,7 +203,7 @@ fn visible_output_after_the_recovered_epoch_is_set_aside() {
     for place in Place::all("aside") {
         let old = place.sink();
         for epoch in 4..=6 {
-            old.publish(&stage(old.as_ref(), 1, epoch, &["a"])).unwrap();
+            old.publish(&[stage(old.as_ref(), 1, epoch, &["a"])]).unwrap();
         }
         let sink = place.sink();
         assert_eq!(recover(sink.as_ref(), Some(4), &[]), Recovered { taken_back: 2, ..NOTHING });
@@ -210,7 +211,7 @@ fn visible_output_after_the_recovered_epoch_is_set_aside() {
         assert_eq!(place.hidden("taken-back"), [FIVE, "counts-000000000006-0-0.json"]);
         assert_eq!(place.hidden("published"), ["0-000000000004"]);
         // Produced again, with other rows; a recovery that died between the copy and the removal; and then a fresh start.
-        sink.publish(&stage(sink.as_ref(), 2, 5, &["b"])).unwrap();
+        sink.publish(&[stage(sink.as_ref(), 2, 5, &["b"])]).unwrap();
         place.copy(FIVE, &format!(".reprise/counts/taken-back/{FIVE}.1"));
         assert_eq!(recover(place.sink().as_ref(), None, &[]), Recovered { taken_back: 2, ..NOTHING });
         assert_eq!(place.visible(), [""; 0]);
@@ -254,14 +255,14 @@ fn a_host_that_wakes_up_after_another_one_took_over_makes_nothing_visible() {
         place.copy(STAGED_FIVE, FIVE);
         let sink = place.parted();
         assert_eq!(recover(sink.as_ref(), Some(4), &[]), Recovered { published: 0, taken_back: 1, removed: 2, expired: 0 });
-        assert!(matches!(zombie.publish(&staged), Err(ConnectError::Missing { .. })));
+        assert!(matches!(zombie.publish(slice::from_ref(&staged)), Err(ConnectError::Missing { .. })));
         assert_eq!(now(place.store.copy(STAGED_FIVE, FIVE, 1)).unwrap(), Copied::Absent, "not even if it had looked before");
         assert_eq!(place.visible(), [""; 0]);
         // Where the other one has published the very same output, nothing is wrong, and nothing comes twice.
         let again = stage(zombie.as_ref(), 1, 6, &["d"]);
         recover(place.parted().as_ref(), Some(6), std::slice::from_ref(&again));
         place.delete("counts-000000000006-0-0.json");
-        zombie.publish(&again).unwrap();
+        zombie.publish(slice::from_ref(&again)).unwrap();
         assert_eq!(place.visible(), [""; 0]);
     }
 }
@@ -285,11 +286,11 @@ fn what_another_host_publishes_between_two_looks_is_looked_at_again() {
     let staged = stage(place.sink().as_ref(), 1, 5, &["a"]);
     place.copy(STAGED_FIVE, FIVE);
     let faster: Arc<dyn Intercept> = Arc::new(Faster(place.folder.path().join("out")));
-    let around = Surroundings { intercept: Some(faster), ..around(place.folder.path(), "job", "counts") };
+    let around = SinkContext { intercept: Some(faster), ..around(place.folder.path(), "job", "counts") };
     let settings = settings(&place.url, 1 << 20);
     let of = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
-    let sink = ObjectsSink::open(&settings, &of, &around, vec![COUNTS]).unwrap();
-    sink.publish(&staged).unwrap();
+    let sink = ObjectsSinkConnector::open(&settings, &of, &around, vec![COUNTS]).unwrap();
+    sink.publish(slice::from_ref(&staged)).unwrap();
     assert_eq!((place.visible(), place.hidden("staged")), (vec![FIVE.to_owned()], Vec::new()));
 }
 
@@ -298,12 +299,12 @@ fn published_objects_that_a_reader_moved_away_are_not_missed() {
     for place in Place::all("moved") {
         let old = place.sink();
         let staged = stage(old.as_ref(), 1, 5, &["a"]);
-        old.publish(&staged).unwrap();
+        old.publish(slice::from_ref(&staged)).unwrap();
         place.delete(FIVE);
         assert_eq!(recover(place.sink().as_ref(), Some(5), std::slice::from_ref(&staged)), NOTHING);
         // After a walk back the epoch is produced again, and its loss is not excused by the first time.
         recover(place.sink().as_ref(), Some(4), &[]);
-        assert!(matches!(place.sink().publish(&staged), Err(ConnectError::Missing { .. })));
+        assert!(matches!(place.sink().publish(slice::from_ref(&staged)), Err(ConnectError::Missing { .. })));
     }
 }
 
@@ -334,8 +335,8 @@ fn a_place_that_no_run_has_noted_itself_in_may_hold_more_than_one_list() {
     let settings = settings(&place.url, 1 << 20);
     let of = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
     let around =
-        Surroundings { storage: StoreLimits { list_max: 2, ..StoreLimits::default() }, ..around(place.folder.path(), "job", "counts") };
-    let sink = ObjectsSink::open(&settings, &of, &around, vec![COUNTS]).unwrap();
+        SinkContext { storage: StoreLimits { list_max: 2, ..StoreLimits::default() }, ..around(place.folder.path(), "job", "counts") };
+    let sink = ObjectsSinkConnector::open(&settings, &of, &around, vec![COUNTS]).unwrap();
     assert_eq!(sink.holding().unwrap().newest, Some(9));
 }
 
@@ -364,19 +365,19 @@ fn what_is_not_as_it_was_sealed_is_refused_and_never_overwritten() {
         let other = "x".repeat(bytes.len());
         for text in [other.as_str(), "short"] {
             place.create(FIVE, text);
-            assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })), "{text}");
+            assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })), "{text}");
             assert_eq!(place.read(FIVE), text);
             place.delete(FIVE);
         }
         place.delete(STAGED_FIVE);
-        let error = sink.publish(&staged).unwrap_err();
+        let error = sink.publish(slice::from_ref(&staged)).unwrap_err();
         assert!(matches!(error, ConnectError::Missing { .. }) && error.to_string().contains("staged output is missing"), "{error}");
         place.create(STAGED_FIVE, "short");
-        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+        assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })));
         assert_eq!(place.visible(), [""; 0]);
         place.create(FIVE, "short");
         place.delete(STAGED_FIVE);
-        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })));
+        assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })));
         assert_eq!(place.hidden("published"), [""; 0]);
     }
 }
@@ -389,7 +390,7 @@ fn tokens_that_lie_are_refused_before_anything_is_touched() {
         [("", 1), ("../x", 1), ("000000000005-1-0.json:1", 2), ("000000000005-1-0.json", 1), ("000000000005-1-0.json:1,1", 1)]
     {
         let staged = Staged { token: token.to_owned(), rows: 1, bytes };
-        assert!(matches!(sink.publish(&staged), Err(ConnectError::Corrupt { .. })), "{token}");
+        assert!(matches!(sink.publish(slice::from_ref(&staged)), Err(ConnectError::Corrupt { .. })), "{token}");
         assert!(matches!(sink.recover(&after(Some(9)), &[staged]), Err(ConnectError::Corrupt { .. })), "{token}");
     }
     let later = stage(sink.as_ref(), 1, 5, &["a"]);
@@ -436,74 +437,21 @@ fn immediate_parts_are_visible_at_once_and_stay_whatever_is_recovered() {
     }
 }
 
-/// A sink into a bucket, with limits under which a fault costs next to no time.
-fn in_bucket(server: &FakeS3, retries: u32) -> ObjectsSink {
-    let limits = StoreLimits {
-        retries,
-        timeout: Duration::from_secs(5),
-        backoff_min: Duration::from_micros(10),
-        backoff_max: Duration::from_micros(100),
-        ..StoreLimits::default()
-    };
-    let store = now(Store::open_fake("s3://bucket/out", server, limits));
-    let around = around(std::path::Path::new("."), "job", "counts");
-    let settings = settings("s3://bucket/out", 70);
-    let sink = of_sink(SinkKind::Objects(settings.clone()), Delivery::ExactlyOnce, "counts");
-    ObjectsSink::with(store, &settings, &sink, &around, vec![COUNTS])
-}
-
-#[test]
-fn passing_faults_of_a_bucket_lose_and_double_nothing() {
-    // Every second request would hit the same half of every attempt.
-    for period in 3..=9 {
-        let server = FakeS3::start();
-        let sink = in_bucket(&server, 50);
-        sink.recover(&after(None), &[]).unwrap();
-        server.fail_every(period, &[ServerFault::DropAnswer, ServerFault::Status(503), ServerFault::DropRequest, ServerFault::DropAnswer]);
-        let all: Vec<Staged> = (1..=6).map(|epoch| stage(&sink, 1, epoch, &["a", "b", "c"])).collect();
-        all[..3].iter().for_each(|staged| sink.publish(staged).unwrap());
-        let next = in_bucket(&server, 50);
-        assert_eq!(next.recover(&after(Some(5)), &all[..5]).unwrap().removed, 2, "{period}");
-        server.fail_every(usize::MAX, &[]);
-        let store = now(Store::open_fake("s3://bucket/out", &server, StoreLimits::default()));
-        let visible = now(store.list_named_after("counts-", "counts-")).unwrap();
-        assert_eq!(visible.len(), 10, "{period}");
-        assert_eq!(visible.iter().map(|entry| entry.size_bytes).sum::<u64>(), 5 * 93, "{period}");
-    }
-}
-
-#[test]
-fn storage_that_stays_away_ends_the_sink_with_its_cause_and_a_later_publish_goes_on() {
-    let server = FakeS3::start();
-    let sink = in_bucket(&server, 2);
-    let staged = stage(&sink, 1, 5, &["a", "b", "c"]);
-    server.fail_every(1, &[ServerFault::Status(503)]);
-    let error = sink.publish(&staged).unwrap_err();
-    assert!(matches!(error, ConnectError::Storage { .. }), "{error:?}");
-    assert_eq!(error.to_string(), "storage failed: cannot publish output");
-    assert!(std::error::Error::source(&error).unwrap().to_string().contains("3 attempts failed"));
-    let mut writer = sink.writer(0, 1).unwrap();
-    writer.write(6, 0, &batch("a", 1)).unwrap();
-    assert!(matches!(writer.seal(6), Err(ConnectError::Storage { .. })));
-    server.fail_every(usize::MAX, &[]);
-    assert_eq!(in_bucket(&server, 2).recover(&after(Some(5)), &[staged]).unwrap().published, 1);
-}
-
 #[test]
 fn a_recovery_that_sleeps_touches_nothing_of_the_run_that_came_after_it() {
     for place in Place::all("sleeper") {
         let sink = place.sink();
         sink.recover(&run(None, 1, 1), &[]).unwrap();
-        sink.publish(&stage(sink.as_ref(), 1, 4, &["a"])).unwrap();
+        sink.publish(&[stage(sink.as_ref(), 1, 4, &["a"])]).unwrap();
         // Generation 2 takes over with the manifest of epoch 5 and sleeps; generation 3 takes over with 6, publishes 7 and stages 8.
-        sink.publish(&stage(sink.as_ref(), 3, 7, &["b"])).unwrap();
+        sink.publish(&[stage(sink.as_ref(), 3, 7, &["b"])]).unwrap();
         let staged = stage(sink.as_ref(), 3, 8, &["c"]);
         let sleeper = run(Some(4), 5, 2);
         assert!(matches!(place.sink().recover(&sleeper, &[]), Err(ConnectError::Unknown { .. })), "there is output that it does not know");
         // It fell asleep only after it had looked.
-        let asleep = super::Place::new(place.store.clone(), "job", "counts");
+        let asleep = super::ObjectsPlace::new(place.store.clone(), "job", "counts");
         assert_eq!(now(asleep.remove_staged(2)).unwrap() + now(asleep.take_back(&sleeper)).unwrap(), 0);
-        sink.publish(&staged).unwrap();
+        sink.publish(slice::from_ref(&staged)).unwrap();
         assert_eq!(place.visible().len(), 3);
         assert!(place.hidden("published").contains(&"0-000000000008".to_owned()));
     }

@@ -4,23 +4,19 @@
 //! so that each object can be held against what was sealed. Tokens of the first hosts have no checksums.
 
 use crate::connect::holding::Tenant;
-use crate::connect::sink::staging::parse_checksum;
+use crate::connect::sink::output_name::{EPOCH_DIGITS, OutputName, parse_checksum};
 
-/// Digits of the epoch in names; an epoch never needs more. Names then sort as epochs do.
-const EPOCH_DIGITS: usize = 12;
-/// Extensions that output may have.
-const EXTENSIONS: [&str; 3] = ["json", "txt", "csv"];
 /// Objects that one instance may make in one epoch.
 pub const PARTS_MAX: usize = 10_000;
 
 /// What one object of a token was when it was sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct ObjectPart {
     pub bytes: u64,
     pub checksum: Option<u64>,
 }
 
-impl Part {
+impl ObjectPart {
     fn parse(text: &str) -> Option<Self> {
         let (bytes, checksum) = match text.split_once('/') {
             Some((bytes, digits)) => (bytes, Some(parse_checksum(digits)?)),
@@ -37,37 +33,26 @@ impl Part {
 
 /// A token, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    pub epoch: u64,
-    pub generation: u64,
-    pub instance: u32,
-    pub extension: &'static str,
+pub struct ObjectsToken {
+    pub name: OutputName,
     /// At least one.
-    pub parts: Vec<Part>,
+    pub parts: Vec<ObjectPart>,
 }
 
-impl Token {
+impl ObjectsToken {
     /// Reads a token; `None` for what cannot have been written here.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, parts) = text.split_once(':')?;
-        let (stem, extension) = name.split_once('.')?;
-        let mut numbers = stem.split('-');
-        let parts: Option<Vec<Part>> = parts.split(',').take(PARTS_MAX + 1).map(Part::parse).collect();
-        let token = Self {
-            epoch: numbers.next()?.parse().ok()?,
-            generation: numbers.next()?.parse().ok()?,
-            instance: numbers.next()?.parse().ok()?,
-            extension: EXTENSIONS.into_iter().find(|known| *known == extension)?,
-            parts: parts.filter(|parts| parts.len() <= PARTS_MAX)?,
-        };
-        // One text only for one token: no signs, no other number of zeros, nothing behind.
+        let parts: Option<Vec<ObjectPart>> = parts.split(',').take(PARTS_MAX + 1).map(ObjectPart::parse).collect();
+        let token = Self { name: OutputName::parse(name)?, parts: parts.filter(|parts| parts.len() <= PARTS_MAX)? };
+        // One text only for one token.
         (token.text() == text).then_some(token)
     }
 
     /// The token as text.
     pub fn text(&self) -> String {
         let parts: Vec<String> = self.parts.iter().map(|part| part.text()).collect();
-        format!("{:0EPOCH_DIGITS$}-{}-{}.{}:{}", self.epoch, self.generation, self.instance, self.extension, parts.join(","))
+        format!("{}:{}", self.name.text(), parts.join(","))
     }
 
     /// Bytes of all parts; `None` where the sum is none that can be.
@@ -78,11 +63,11 @@ impl Token {
 
 /// The names of the objects of one sink, relative to its url.
 #[derive(Debug, Clone)]
-pub struct Names {
+pub struct ObjectNames {
     sink: String,
 }
 
-impl Names {
+impl ObjectNames {
     /// Those of a sink.
     pub fn new(sink: &str) -> Self {
         Self { sink: sink.to_owned() }
@@ -123,32 +108,25 @@ impl Names {
     }
 
     /// A part before it is published.
-    pub fn staged(&self, token: &Token, part: usize) -> String {
-        let Token { epoch, generation, instance, extension, .. } = token;
-        self.hidden(&format!("staged/{epoch:0EPOCH_DIGITS$}-{generation}-{instance}-{part}.{extension}"))
+    pub fn staged(&self, output: &OutputName, part: usize) -> String {
+        self.hidden(&format!("staged/{}", output.piece(part)))
     }
 
-    /// The generation that staged an object; `None` for what nobody staged.
+    /// The generation that staged an object; `None` for what no sink staged.
     pub fn staged_generation(&self, path: &str) -> Option<u64> {
-        let (stem, extension) = path.rsplit_once('/')?.1.split_once('.')?;
-        let mut numbers = stem.split('-');
-        let (epoch, generation) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-        let (instance, part) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-        let extension = EXTENSIONS.into_iter().find(|known| *known == extension)?;
-        let token = Token { epoch, generation, instance, extension, parts: Vec::new() };
-        (self.staged(&token, part) == path).then_some(generation)
+        let name = path.strip_prefix(&self.hidden("staged/"))?;
+        Some(OutputName::parse_piece(name)?.generation)
     }
 
     /// A part from then on.
-    pub fn visible(&self, token: &Token, part: usize) -> String {
-        let Token { epoch, instance, extension, .. } = token;
+    pub fn visible(&self, output: &OutputName, part: usize) -> String {
+        let OutputName { epoch, instance, extension, .. } = output;
         format!("{}-{epoch:0EPOCH_DIGITS$}-{instance}-{part}.{extension}", self.sink)
     }
 
     /// A part that is visible at once. The generation keeps it apart from what other runs showed of an epoch of this number.
-    pub fn immediate(&self, token: &Token, part: usize) -> String {
-        let Token { epoch, generation, instance, extension, .. } = token;
-        format!("{}-{epoch:0EPOCH_DIGITS$}-{generation}-{instance}-{part}.{extension}", self.sink)
+    pub fn immediate(&self, output: &OutputName, part: usize) -> String {
+        format!("{}-{}", self.sink, output.piece(part))
     }
 
     /// What remembers that all output of an instance up to an epoch was published.
@@ -179,23 +157,14 @@ impl Names {
 
     /// The epoch of an object that was published; `None` for all others.
     pub fn visible_epoch(&self, name: &str) -> Option<u64> {
-        let (stem, extension) = name.strip_prefix(&self.stem())?.split_once('.')?;
-        let mut numbers = stem.split('-');
-        let (epoch, instance, part) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-        let extension = EXTENSIONS.into_iter().find(|known| *known == extension)?;
-        let token = Token { epoch, generation: 0, instance, extension, parts: Vec::new() };
-        (self.visible(&token, part) == name).then_some(epoch)
+        // Instance and part stand where generation and instance stand in a name.
+        let name = OutputName::parse(name.strip_prefix(&self.stem())?)?;
+        u32::try_from(name.generation).is_ok().then_some(name.epoch)
     }
 
     /// The generation of an object that was visible at once; `None` for all others.
     pub fn immediate_generation(&self, name: &str) -> Option<u64> {
-        let (stem, extension) = name.strip_prefix(&self.stem())?.split_once('.')?;
-        let mut numbers = stem.split('-');
-        let (epoch, generation) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-        let (instance, part) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-        let extension = EXTENSIONS.into_iter().find(|known| *known == extension)?;
-        let token = Token { epoch, generation, instance, extension, parts: Vec::new() };
-        (self.immediate(&token, part) == name).then_some(generation)
+        Some(OutputName::parse_piece(name.strip_prefix(&self.stem())?)?.generation)
     }
 
     /// Where an object goes that is taken back: `copy` is 0 unless there is one of that name.
@@ -210,16 +179,20 @@ mod tests {
     use super::*;
 
     /// A part of the first hosts.
-    fn part(bytes: u64) -> Part {
-        Part { bytes, checksum: None }
+    fn part(bytes: u64) -> ObjectPart {
+        ObjectPart { bytes, checksum: None }
+    }
+
+    fn name(epoch: u64, generation: u64, instance: u32, extension: &'static str) -> OutputName {
+        OutputName { epoch, generation, instance, extension }
     }
 
     #[test]
     fn a_token_reads_back_as_it_was_written_and_nothing_else_is_one() {
-        let first = Part { bytes: 64, checksum: Some(0xabc) };
-        let token = Token { epoch: 41, generation: 2, instance: 3, extension: "csv", parts: vec![first, part(7)] };
+        let first = ObjectPart { bytes: 64, checksum: Some(0xabc) };
+        let token = ObjectsToken { name: name(41, 2, 3, "csv"), parts: vec![first, part(7)] };
         assert_eq!(token.text(), "000000000041-2-3.csv:64/0000000000000abc,7");
-        assert_eq!(Token::parse(&token.text()), Some(token));
+        assert_eq!(ObjectsToken::parse(&token.text()), Some(token));
         let lies = [
             "",
             "000000000041-2-3.csv",
@@ -240,23 +213,23 @@ mod tests {
             "../x.csv:1",
         ];
         for lie in lies {
-            assert_eq!(Token::parse(lie), None, "{lie}");
+            assert_eq!(ObjectsToken::parse(lie), None, "{lie}");
         }
         let many = |count: usize| format!("000000000041-2-3.csv:{}", vec!["1"; count].join(","));
-        assert_eq!(Token::parse(&many(PARTS_MAX)).map(|token| token.parts.len()), Some(PARTS_MAX));
-        assert_eq!(Token::parse(&many(PARTS_MAX + 1)), None);
+        assert_eq!(ObjectsToken::parse(&many(PARTS_MAX)).map(|token| token.parts.len()), Some(PARTS_MAX));
+        assert_eq!(ObjectsToken::parse(&many(PARTS_MAX + 1)), None);
     }
 
     #[test]
     fn a_sum_that_overflows_is_none() {
-        let token = Token { epoch: 1, generation: 1, instance: 0, extension: "csv", parts: vec![part(u64::MAX), part(1)] };
+        let token = ObjectsToken { name: name(1, 1, 0, "csv"), parts: vec![part(u64::MAX), part(1)] };
         assert_eq!(token.bytes(), None);
     }
 
     #[test]
     fn names_tell_what_they_are_and_sort_as_epochs_do() {
-        let names = Names::new("counts");
-        let token = |epoch| Token { epoch, generation: 7, instance: 1, extension: "json", parts: vec![part(1)] };
+        let names = ObjectNames::new("counts");
+        let token = |epoch| name(epoch, 7, 1, "json");
         let (nine, ten) = (names.visible(&token(9), 0), names.visible(&token(10), 12));
         assert_eq!(nine, "counts-000000000009-1-0.json");
         assert_eq!((names.visible_epoch(&nine), names.visible_epoch(&ten)), (Some(9), Some(10)));

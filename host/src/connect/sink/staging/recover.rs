@@ -1,9 +1,10 @@
 //! What the folders of a sink go through at the start of a run: whose they are, what is taken back, what is cleared away.
 
-use super::{BTreeSet, EPOCH_DIGITS, EXTENSIONS, Folders, Token};
+use super::{BTreeSet, Folders};
 use crate::connect::error::MAKE_FOLDER;
-use crate::connect::holding::{Holding, Note, Tenant, next_note};
+use crate::connect::holding::{Holding, NOTE_ROUNDS_MAX, Note, Tenant, next_note, taken_now};
 use crate::connect::sink::disk::{length, names, read, remove, replace, sync_folder, touch};
+use crate::connect::sink::output_name::{EXTENSIONS, OutputName};
 use crate::connect::{ConnectError, Recovery, Staged};
 use reprise_core::checkpoint::expiry::{KeptObject, expired};
 use reprise_core::topology::TakenBack;
@@ -12,9 +13,6 @@ use std::io::ErrorKind;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
-
-/// Looks at the notes of a place while one's own is made.
-const ROUNDS_MAX: u32 = 3;
 
 /// Epochs that do not count of which each name that output may have is looked for. Where there are more, the folder is looked through.
 const PROBED_EPOCHS_MAX: u64 = 4;
@@ -41,7 +39,7 @@ impl Folders {
         Ok(())
     }
 
-    /// False where the folders are nobody's.
+    /// False where the folders have no owner.
     fn is_owned(&self, job: &str) -> Result<bool, ConnectError> {
         let Some(found) = read(&self.hidden.join("owner"))? else { return Ok(false) };
         if found == job.as_bytes() {
@@ -57,12 +55,12 @@ impl Folders {
         Ok(names(&self.lives)?.iter().filter_map(|name| Tenant::parse(name)).collect())
     }
 
-    /// See [`crate::connect::Sink::holding`].
+    /// What the folders hold of the sink, for [`crate::connect::SinkConnector::holding`].
     pub fn holding(&self, job: &str) -> Result<Holding, ConnectError> {
         self.is_owned(job)?;
         let tenants = self.tenants()?;
         let mut newest = self.read_notes()?;
-        let mut staged = names(&self.staged)?.iter().filter_map(|name| Some(Token::parse(name)?.generation)).max();
+        let mut staged = names(&self.staged)?.iter().filter_map(|name| Some(OutputName::parse(name)?.generation)).max();
         if tenants.is_empty() {
             for name in names(&self.visible)? {
                 newest = newest.max(self.visible_epoch(&name));
@@ -86,7 +84,7 @@ impl Folders {
         }
         self.prepare(job)?;
         let mut made = None;
-        for _ in 0..ROUNDS_MAX {
+        for _ in 0..NOTE_ROUNDS_MAX {
             match next_note(&holding.tenants, recovery, made) {
                 Note::Make(note) => {
                     touch(&self.lives.join(note.name()))?;
@@ -106,10 +104,7 @@ impl Folders {
         if let Some(made) = made {
             remove(&self.lives.join(made.name()))?;
         }
-        Err(ConnectError::Unknown {
-            what: format!("another host takes `{place}` at this very moment"),
-            help: "stop one of the two, and start again".to_owned(),
-        })
+        Err(taken_now(&place))
     }
 
     /// Moves visible files of epochs that do not count aside; gives their number. The folder may be large and is not looked through where few
@@ -141,7 +136,7 @@ impl Folders {
         let mut found = Vec::new();
         for epoch in epochs {
             for (instance, extension) in (0..INSTANCES_MAX).flat_map(|instance| EXTENSIONS.map(|extension| (instance, extension))) {
-                let path = self.visible_file(&Token { epoch, generation: 0, instance, extension });
+                let path = self.visible_file(&OutputName { epoch, generation: 0, instance, extension });
                 if length(&path)?.is_some() && !path.is_dir() {
                     found.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
                 }
@@ -213,7 +208,7 @@ impl Folders {
     pub fn remove_staged(&self, generation: u64) -> Result<u64, ConnectError> {
         let mut count = 0;
         for name in names(&self.staged)? {
-            if Token::parse(&name).is_some_and(|token| token.generation < generation) {
+            if OutputName::parse(&name).is_some_and(|token| token.generation < generation) {
                 remove(&self.staged.join(name))?;
                 count += 1;
             }
@@ -224,7 +219,7 @@ impl Folders {
     /// Removes what of these is not named by the checkpoint: it is of a life that is not this run's.
     fn remove_but(&self, staged: Vec<String>, named: &[Staged]) -> Result<(), ConnectError> {
         let named = named.iter().map(|output| Ok(self.token(output)?.file.text())).collect::<Result<BTreeSet<String>, ConnectError>>()?;
-        for name in staged.into_iter().filter(|name| Token::parse(name).is_some() && !named.contains(name)) {
+        for name in staged.into_iter().filter(|name| OutputName::parse(name).is_some() && !named.contains(name)) {
             remove(&self.staged.join(name))?;
         }
         Ok(())
@@ -234,17 +229,14 @@ impl Folders {
     fn visible_epoch(&self, name: &str) -> Option<u64> {
         let rest = name.strip_prefix(self.sink.as_str())?.strip_prefix('-')?;
         let (epoch, rest) = rest.split_once('-')?;
-        let token = Token::parse(&format!("{epoch}-0-{rest}"))?;
+        let token = OutputName::parse(&format!("{epoch}-0-{rest}"))?;
         Some(token.epoch)
     }
 
     /// The generation of a file of this sink that was visible at once; `None` for all others.
     fn immediate_generation(&self, name: &str) -> Option<u64> {
-        let (stem, extension) = name.strip_prefix(self.sink.as_str())?.strip_prefix('-')?.split_once('.')?;
-        let numbers: Vec<u64> = stem.split('-').map(|number| number.parse().ok()).collect::<Option<_>>()?;
-        let &[epoch, generation, instance, number] = numbers.as_slice() else { return None };
-        let known = EXTENSIONS.contains(&extension) && stem == format!("{epoch:0EPOCH_DIGITS$}-{generation}-{instance}-{number}");
-        known.then_some(generation)
+        let name = name.strip_prefix(self.sink.as_str())?.strip_prefix('-')?;
+        Some(OutputName::parse_piece(name)?.generation)
     }
 }
 

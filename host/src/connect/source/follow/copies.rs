@@ -3,8 +3,8 @@
 //! A log is copied, and the log itself is truncated then. Between the two both hold the same rows; after the truncation the copy has what was not
 //! read before it. So a new file that begins as a known one waits ([`COPY_WAIT`]), and a truncation is remembered ([`CUT_KEPT`]).
 
-use super::known::{Change, Cut, Decision, Facts, Followed, Held, Tracked, file_name, stem};
-use crate::connect::source::listing::Found;
+use super::known::{Change, Cut, Facts, FollowDecision, Followed, HeldCopy, Tracked, file_name, stem};
+use crate::connect::source::listing::FoundFile;
 use crate::connect::source::marks::name_hash;
 use crate::connect::source::position::{CUTS_MAX, CutPosition};
 use std::time::Duration;
@@ -48,9 +48,9 @@ impl Followed {
     }
 
     /// True where a file that has grown does not hold what was read of it, and another one does: it was truncated behind a copy, and filled
-    /// again since it was last looked at. Whoever reads it would see that too, but a file that nobody knows is decided about before: it may be
+    /// again since it was last looked at. Its reader would see that too, but a file that is not known is decided about before: it may be
     /// the copy, or one of the new contents.
-    pub(super) fn is_filled_again(&self, found: &Found, files: &[Found], unknown: &[&Found], facts: &mut dyn Facts) -> bool {
+    pub(super) fn is_filled_again(&self, found: &FoundFile, files: &[FoundFile], unknown: &[&FoundFile], facts: &mut dyn Facts) -> bool {
         let key = found.look.id.key();
         let Some(tracked @ Tracked { offset: 1.., print: Some(print), .. }) = self.files.get(&key) else { return false };
         // One that was folded has no name: it counts as the one that it has now.
@@ -64,7 +64,7 @@ impl Followed {
     }
 
     /// Known files that this one may be a copy of, by its name.
-    pub(super) fn alike(&self, found: &Found) -> Vec<u64> {
+    pub(super) fn alike(&self, found: &FoundFile) -> Vec<u64> {
         let file = file_name(&found.name);
         let ends = file.char_indices().map(|(at, c)| at + c.len_utf8());
         let stems = ends.filter_map(|end| self.stems.get(&name_hash(&file[..end])));
@@ -80,16 +80,23 @@ impl Followed {
         self.files.get(&key).and_then(|tracked| tracked.name.as_deref()).is_some_and(|name| file.starts_with(stem(name)))
     }
 
-    /// True where a file that nobody knows has a name like that of a known one.
-    pub(super) fn has_alike(&self, found: &Found, unknown: &[&Found]) -> bool {
+    /// True where a file that is not known has a name like that of a known one.
+    pub(super) fn has_alike(&self, found: &FoundFile, unknown: &[&FoundFile]) -> bool {
         let tracked = self.files.get(&found.look.id.key());
         let name = tracked.and_then(|tracked| tracked.name.as_ref()).unwrap_or(&found.name);
         unknown.iter().any(|other| file_name(&other.name).starts_with(stem(name)))
     }
 
-    /// Where to go on in a copy of a file that has been truncated since, and the reader of that file: what it has read must be in a checkpoint
-    /// before what goes on behind it, or with it.
-    pub(super) fn copied(&mut self, like: &[u64], key: u64, found: &Found, facts: &mut dyn Facts) -> Option<(u64, usize)> {
+    /// The offset to go on at in a copy of a file that has been truncated since, and the reader of that file: what it has read must be in a
+    /// checkpoint before what goes on behind it, or with it.
+    pub(super) fn copied(
+        &mut self,
+        like: &[u64],
+        key: u64,
+        found: &FoundFile,
+        now: Duration,
+        facts: &mut dyn Facts,
+    ) -> Option<(u64, usize)> {
         // A short one was compared with the file while that was whole.
         let held = self.held.get(&key).filter(|held| held.len == found.look.len).map(|held| (held.of, held.since));
         let is_whole =
@@ -116,6 +123,11 @@ impl Followed {
                 return None;
             }
             if let Some((offset, of, at)) = best {
+                let may_be_cut = held.is_none_or(|(_, since)| now.saturating_sub(since) < COPY_WAIT);
+                if may_be_cut && found.look.len > offset && self.is_in_whole(like, found, facts) {
+                    // Earlier contents may be no more than what all of them begin with, and of the log as it is nothing may have been read.
+                    return None;
+                }
                 let tracked = self.files.get_mut(&of)?;
                 tracked.cuts.get_mut(at)?.is_found = true;
                 return Some((offset.min(found.look.len), tracked.owner));
@@ -124,8 +136,14 @@ impl Followed {
         None
     }
 
+    /// True where a log that is whole begins with all of this file.
+    fn is_in_whole(&self, like: &[u64], found: &FoundFile, facts: &mut dyn Facts) -> bool {
+        let names = like.iter().filter_map(|of| self.files.get(of).filter(|tracked| tracked.len > 0)?.name.as_deref());
+        names.into_iter().any(|name| facts.is_beginning(&found.name, name))
+    }
+
     /// A file that is read from its start may be the copy of one that was truncated before any of it was read: then nothing of that is lost.
-    pub(super) fn unread_copy(&mut self, like: &[u64], found: &Found) {
+    pub(super) fn unread_copy(&mut self, like: &[u64], found: &FoundFile) {
         for of in like {
             let Some(tracked) = self.files.get_mut(of) else { continue };
             let before = tracked.cuts.len();
@@ -137,7 +155,7 @@ impl Followed {
     }
 
     /// True while a file that holds what a known one begins with is left alone.
-    pub(super) fn holds(&mut self, key: u64, found: &Found, like: &[u64], now: Duration, facts: &mut dyn Facts) -> bool {
+    pub(super) fn holds(&mut self, key: u64, found: &FoundFile, like: &[u64], now: Duration, facts: &mut dyn Facts) -> bool {
         let is_like = |of: &&u64| {
             let Some(Tracked { name: Some(name), offset, print, len, .. }) = self.files.get(of) else { return false };
             let is_read = *offset > 0 && found.look.len >= *offset;
@@ -147,12 +165,12 @@ impl Followed {
             return now.saturating_sub(held.since) < COPY_WAIT;
         }
         let Some(of) = like.iter().find(is_like).copied() else { return false };
-        self.held.insert(key, Held { len: found.look.len, since: now, of });
+        self.held.insert(key, HeldCopy { len: found.look.len, since: now, of });
         true
     }
 
     /// Truncations whose copy lies where `path` does not look, or nowhere.
-    pub(super) fn settle_cuts(&mut self, now: Duration, facts: &mut dyn Facts, decided: &mut Vec<Decision>) {
+    pub(super) fn settle_cuts(&mut self, now: Duration, facts: &mut dyn Facts, decided: &mut Vec<FollowDecision>) {
         let mut adopted = Vec::new();
         for key in self.cut.clone() {
             let Some(tracked) = self.files.get_mut(&key) else { continue };
@@ -191,7 +209,7 @@ impl Followed {
             let mut tracked = Tracked::new(&found.name, Some(&found.look), cut.offset, Some(cut.print));
             (tracked.seen, tracked.outside, tracked.folder, tracked.owner) = (self.round, true, self.folder, owner);
             self.adopt(key, tracked);
-            decided.push(Decision { owner: Some(owner), key, change: Change::New { found, start: cut.offset } });
+            decided.push(FollowDecision { owner: Some(owner), key, change: Change::New { found, start: cut.offset } });
         }
     }
 }

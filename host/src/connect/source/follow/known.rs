@@ -1,14 +1,14 @@
 //! What is known of followed files, what is asked, and what is answered.
 
 use crate::connect::source::identity::{Look, stamp};
-use crate::connect::source::listing::Found;
+use crate::connect::source::listing::FoundFile;
 use crate::connect::source::marks::{Mark, Marks, name_hash};
 use crate::connect::source::position::CUTS_MAX;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-/// A file that is followed.
+/// A followed file, as it is known.
 #[derive(Debug, Clone, Default)]
 pub struct Tracked {
     /// The reader that has it.
@@ -72,13 +72,13 @@ pub enum Change {
     Outside { name: String },
     /// It is nowhere. It had been read up to `offset`; so many bytes behind that were seen and not read.
     Gone { name: Option<String>, offset: u64, unread: u64 },
-    /// Nobody knew it. Rows before `start` are known from elsewhere.
-    New { found: Found, start: u64 },
+    /// It was not known. Rows before `start` are known from elsewhere.
+    New { found: FoundFile, start: u64 },
 }
 
 /// One change, for one reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
+pub struct FollowDecision {
     /// The reader that it is for; none for a new file that any may read.
     pub owner: Option<usize>,
     pub key: u64,
@@ -90,13 +90,13 @@ pub trait Facts {
     /// The digest of a file at an offset; none where it is shorter or cannot be read.
     fn print(&mut self, name: &str, offset: u64) -> Option<u64>;
     /// A file that was listed, as it is now; none where it has another name or is gone.
-    fn again(&mut self, found: &Found) -> Option<Found>;
+    fn again(&mut self, found: &FoundFile) -> Option<FoundFile>;
     /// True where the first file holds what the second one begins with.
     fn is_beginning(&mut self, part: &str, whole: &str) -> bool;
     /// The file that was called so and had this inode, under whatever name it has in its folder.
-    fn beside(&mut self, name: &str, ino: u64) -> Option<Found>;
+    fn beside(&mut self, name: &str, ino: u64) -> Option<FoundFile>;
     /// A file beside this one that `path` does not mean, whose name begins as that of this one and which has this digest at this offset.
-    fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<Found>;
+    fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<FoundFile>;
     /// True where `path` means this name.
     fn is_meant(&mut self, name: &str) -> bool;
     /// True where nothing is known of what this name stands for: a folder on its way cannot be read.
@@ -117,7 +117,7 @@ pub struct Cut {
 
 /// A new file that is left alone.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldCopy {
     pub(super) len: u64,
     pub(super) since: Duration,
     pub(super) of: u64,
@@ -136,7 +136,7 @@ impl Tracked {
     }
 }
 
-/// Everything that is known of followed files. See the module.
+/// The followed files of a source, over all its readers, and what was seen of them.
 #[derive(Debug, Default)]
 pub struct Followed {
     pub(super) files: HashMap<u64, Tracked>,
@@ -148,9 +148,9 @@ pub struct Followed {
     pub(super) reading: HashSet<u64>,
     /// Files that a look waits for to be at rest: no reader begins to read them before the next one.
     pub(super) wanted: HashSet<u64>,
-    /// Who had files that went. What a checkpoint has of such a file and of the same one when it is back comes from one reader, in order.
+    /// The readers that had files that went. What a checkpoint has of such a file and of the same one when it is back comes from one reader, in order.
     pub(super) gone_owners: HashMap<u64, usize>,
-    pub(super) held: HashMap<u64, Held>,
+    pub(super) held: HashMap<u64, HeldCopy>,
     /// The round of looks.
     pub(super) round: u64,
     /// The folder as last seen.
@@ -161,6 +161,8 @@ pub struct Followed {
     pub takes_empty: bool,
     /// Some files are kept though nothing is seen of them.
     pub keeps_unseen: bool,
+    /// It was told that no more files can be known.
+    pub(super) tells_full: bool,
     /// What is to be told.
     pub warnings: Vec<String>,
 }

@@ -22,14 +22,14 @@ impl Table {
         Self { files, end: "", blind: false, unborn: false }
     }
 
-    fn found(&self, ino: u64, name: &str, text: &str) -> Found {
+    fn found(&self, ino: u64, name: &str, text: &str) -> FoundFile {
         let born = (!self.unborn).then_some(ino as i64);
         let id = FileId { dev: 1, ino, born };
-        Found { name: name.to_owned(), look: Look { id, len: text.len() as u64, changed: text.len() as i64 } }
+        FoundFile { name: name.to_owned(), look: Look { id, len: text.len() as u64, changed: text.len() as i64 } }
     }
 
-    fn listed(&self) -> Vec<Found> {
-        let mut found: Vec<Found> =
+    fn listed(&self) -> Vec<FoundFile> {
+        let mut found: Vec<FoundFile> =
             self.files.iter().filter(|(_, name, _)| name.ends_with(self.end)).map(|(i, n, t)| self.found(*i, n, t)).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
@@ -49,7 +49,7 @@ impl Facts for Table {
         self.text(name)?.get(..offset as usize).map(digest)
     }
 
-    fn again(&mut self, found: &Found) -> Option<Found> {
+    fn again(&mut self, found: &FoundFile) -> Option<FoundFile> {
         self.listed().into_iter().find(|other| other.name == found.name && other.look.id == found.look.id)
     }
 
@@ -57,11 +57,11 @@ impl Facts for Table {
         self.text(part).zip(self.text(whole)).is_some_and(|(part, whole)| !part.is_empty() && whole.starts_with(part))
     }
 
-    fn beside(&mut self, _: &str, ino: u64) -> Option<Found> {
+    fn beside(&mut self, _: &str, ino: u64) -> Option<FoundFile> {
         self.files.iter().find(|(other, ..)| *other == ino).map(|(ino, name, text)| self.found(*ino, name, text))
     }
 
-    fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<Found> {
+    fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<FoundFile> {
         let mut outside = self.files.iter().filter(|(_, other, _)| !other.ends_with(self.end) && other.starts_with(stem(name)));
         let copy = outside.find(|(.., text)| text.get(..offset as usize).map(digest) == Some(print))?;
         Some(self.found(copy.0, &copy.1, &copy.2))
@@ -193,6 +193,19 @@ fn a_copy_that_a_checkpoint_does_not_know_goes_on_behind_what_was_read_of_the_lo
 }
 
 #[test]
+fn a_copy_that_begins_as_contents_before_waits_for_the_truncation_of_the_log_that_it_is_a_copy_of() {
+    let mut model = Model::default();
+    model.look(&Table::new(&[(1, "app.log", "id\n")]));
+    // Truncated when only its header had been read, filled again, and copied: nothing of the new contents is read yet.
+    let mut facts = Table::new(&[(1, "app.log", "")]);
+    model.followed.look(&facts.listed(), HERE, (model.now, 100), &mut facts);
+    model.look(&Table::new(&[(1, "app.log", "id\n1\n2\n"), (2, "app.log.1", "id\n1\n2\n")]));
+    let table = Table::new(&[(1, "app.log", ""), (2, "app.log.1", "id\n1\n2\n")]);
+    model.wait(&table, COPY_WAIT * 2);
+    assert_eq!(model.rows, ["id", "id", "1", "2"]);
+}
+
+#[test]
 fn what_was_not_read_before_a_truncation_is_read_from_the_copy() {
     for (end, copy) in [("", "app.log.1"), (".log", "app.log.1")] {
         let mut model = Model::default();
@@ -245,6 +258,18 @@ fn a_removed_file_is_forgotten_and_one_with_its_inode_is_a_new_one() {
     // Born later, or unknown when.
     model.look(&Table { unborn: true, ..Table::new(&[(1, "a.txt", "1\n")]) });
     assert_eq!(model.rows, ["1", "1"]);
+}
+
+#[test]
+fn an_inode_that_is_used_again_for_another_name_is_another_file_although_only_a_mark_was_kept_of_it() {
+    let mut model = Model::default();
+    let table = |name, text| Table { unborn: true, ..Table::new(&[(1, name, text)]) };
+    let key = table("a.txt", "1\n").listed()[0].look.id.key();
+    let mark = Mark { name: name_hash("a.txt"), offset: 2, print: digest("1\n"), stamp: 0 };
+    model.followed.adopt(key, Tracked::marked(&mark).within(HERE));
+    let changes = model.look(&table("b.txt", "other\n"));
+    assert!(changes.contains(&Change::Truncated { unread: 0 }), "{changes:?}");
+    assert_eq!(model.rows, ["other"]);
 }
 
 #[test]

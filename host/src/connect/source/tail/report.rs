@@ -1,10 +1,10 @@
 //! What a tail has to say for a checkpoint: positions that moved, splits that ended, and marks of files that were read to their ends.
 
 use super::{Entry, REST_LOOSE, State, Tail, is_half};
-use crate::connect::SplitPosition;
+use crate::connect::SourceSplit;
+use crate::connect::source::context::SourceContext;
 use crate::connect::source::identity::Look;
 use crate::connect::source::marks;
-use crate::connect::source::plan::Plan;
 use std::time::Instant;
 
 /// Files at rest that have a position of their own before they are folded; with many folded ones, a part of their number more.
@@ -14,19 +14,19 @@ const LOOSE_SHARE: usize = 32;
 
 impl Tail {
     /// The positions that changed since they were last given out.
-    pub fn positions(&mut self, plan: &Plan, out: &mut Vec<SplitPosition>) {
-        self.fold(plan, Instant::now());
+    pub fn positions(&mut self, context: &SourceContext, out: &mut Vec<SourceSplit>) {
+        self.fold(context, Instant::now());
         // First: a new file may have the identity of a split that ended in the same batch.
         let ended = std::mem::take(&mut self.ended);
-        out.extend(ended.into_iter().map(SplitPosition::ended));
+        out.extend(ended.into_iter().map(SourceSplit::ended));
         for key in std::mem::take(&mut self.moved) {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             if std::mem::take(&mut entry.moved) {
                 if entry.position.file.is_none_or(|file| file.key() != key) {
-                    let look = Look::at(&plan.listing.locate(&entry.position.path)).ok();
+                    let look = Look::at(&context.listing.locate(&entry.position.path)).ok();
                     entry.position.file = look.map(|look| look.id).filter(|id| id.key() == key);
                 }
-                entry.position.cuts = plan.shared().followed.cuts(key);
+                entry.position.cuts = context.shared().followed.cuts(key);
                 out.push(entry.position.to_split());
             }
         }
@@ -34,7 +34,7 @@ impl Tail {
             self.marks_changed = 0;
             self.unfolded.clear();
             {
-                let shared = plan.shared();
+                let shared = context.shared();
                 self.marks.folder = shared.followed.gone.folder;
                 if self.is_finder {
                     self.marks.gone.clone_from(&shared.followed.gone.gone);
@@ -43,7 +43,7 @@ impl Tail {
             let own = format!("{}/{}", marks::SPLIT, self.index);
             for other in std::mem::replace(&mut self.mark_splits, vec![own.clone()]) {
                 if other != own {
-                    out.push(SplitPosition::ended(other));
+                    out.push(SourceSplit::ended(other));
                 }
             }
             out.push(self.marks.to_split(&own));
@@ -56,17 +56,17 @@ impl Tail {
     }
 
     /// Folds files that were read to their ends, where there are many.
-    fn fold(&mut self, plan: &Plan, now: Instant) {
+    fn fold(&mut self, context: &SourceContext, now: Instant) {
         if self.rested <= LOOSE_MAX + self.marks.files.len() / LOOSE_SHARE {
             return;
         }
         self.rested = 0;
-        let shared = plan.shared();
+        let shared = context.shared();
         let is_foldable = |key: &u64, entry: &Entry| {
             let tracked = shared.followed.get(*key).filter(|tracked| tracked.offset == tracked.len && tracked.len == entry.position.offset);
             let is_at_rest = entry.state == State::Resting && !entry.outside && !is_half(entry);
             // The event time of a file is in its position only: one that holds the watermark keeps that.
-            let is_heard = plan.lateness_ms.is_some() && !plan.idle_after.is_some_and(|after| entry.quiet.lasts(after));
+            let is_heard = context.lateness_ms.is_some() && !context.idle_after.is_some_and(|after| entry.quiet.lasts(after));
             let is_cold = entry.open.is_none() || now.duration_since(entry.read) >= REST_LOOSE;
             tracked.filter(|_| is_at_rest && is_cold && !is_heard).and_then(|tracked| tracked.mark())
         };
@@ -79,7 +79,6 @@ impl Tail {
             self.marks.files.insert(key, mark);
             self.marks_changed += 1;
             if let Some(entry) = self.entries.remove(&key) {
-                self.open -= usize::from(entry.open.is_some());
                 self.names.remove(&entry.position.id());
                 self.ended.push(entry.position.id());
             }

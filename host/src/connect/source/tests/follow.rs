@@ -1,7 +1,7 @@
 //! Files that grow while they are read.
 
 use super::{Given, LIMITS, Random, open, settings};
-use crate::connect::{BatchLimits, ConnectError, Source, SourceReader, Step};
+use crate::connect::{BatchLimits, ConnectError, InputStatus, SourceConnector, SourceReader};
 use reprise_core::topology::{Field, FileSource, OnLost, SourceFormat, TimeField, TimeUnit};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -15,7 +15,7 @@ fn append(path: &Path, bytes: &[u8]) {
     OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes).unwrap();
 }
 
-fn start(settings: &FileSource, folder: &Path, given: &mut Given) -> (Box<dyn Source>, Box<dyn SourceReader>) {
+fn start(settings: &FileSource, folder: &Path, given: &mut Given) -> (Box<dyn SourceConnector>, Box<dyn SourceReader>) {
     let source = open(settings, folder, LIMITS);
     let splits = given.list(source.as_ref());
     let reader = source.reader(splits).unwrap();
@@ -31,7 +31,7 @@ fn a_line_that_is_written_in_two_halves_is_one_row() {
     let (_source, mut reader) = start(&followed("in", SourceFormat::Lines), folder.path(), &mut given);
     given.take(reader.as_mut(), u64::MAX);
     assert_eq!(given.values(), ["one"]);
-    assert!(matches!(reader.next().unwrap(), Step::Idle(_)));
+    assert!(matches!(reader.next().unwrap(), InputStatus::Idle(_)));
     append(&path, b"o\n");
     given.take(reader.as_mut(), u64::MAX);
     assert_eq!(given.values(), ["one", "two"]);
@@ -308,8 +308,8 @@ fn new_files_are_found_once_and_by_one_reader() {
     let mut given = Given::default();
     assert!(given.list(source.as_ref()).is_empty());
     let mut finder = source.reader(Vec::new()).unwrap();
-    assert!(matches!(source.reader(Vec::new()).unwrap().next().unwrap(), Step::End));
-    assert!(matches!(finder.next().unwrap(), Step::Idle(_)));
+    assert!(matches!(source.reader(Vec::new()).unwrap().next().unwrap(), InputStatus::End));
+    assert!(matches!(finder.next().unwrap(), InputStatus::Idle(_)));
     append(&folder.path().join("b.txt"), b"b\n");
     append(&folder.path().join("a.txt"), b"a\n");
     given.take(finder.as_mut(), u64::MAX);

@@ -1,13 +1,16 @@
 //! Tests of sources: every way to cut, batch, stop and take up must give the rows of an independent reading of the bytes.
 
 mod bounded;
+mod csv;
 mod follow;
+mod log;
 mod readers;
 mod rotation;
+mod stdin;
 mod whole;
 
 use crate::clock::Clock;
-use crate::connect::{BatchLimits, Rejected, Source, SourceReader, SplitPosition, Step};
+use crate::connect::{BatchLimits, InputStatus, Rejected, SourceConnector, SourceReader, SourceSplit};
 use reprise_core::topology::{Compression, FileSource, OnLost, SourceFormat};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,18 +61,18 @@ impl Given {
         self.rejected.iter().map(|row| row.reason.as_str()).collect()
     }
 
-    pub fn known(&self) -> Vec<SplitPosition> {
-        self.positions.iter().map(|(split, position)| SplitPosition { split: split.clone(), position: position.clone() }).collect()
+    pub fn known(&self) -> Vec<SourceSplit> {
+        self.positions.iter().map(|(split, position)| SourceSplit { split: split.clone(), position: position.clone() }).collect()
     }
 
     /// Takes what `reader` has until it is idle or at its end, at most `batches` batches. True at the end or when idle.
     pub fn take(&mut self, reader: &mut dyn SourceReader, batches: u64) -> bool {
         for _ in 0..batches {
             match reader.next().unwrap() {
-                Step::Rows(batch) => {
+                InputStatus::Rows(batch) => {
                     self.rows.extend(batch.rows.rows().map(|row| (row.key.to_vec(), row.value.to_vec(), row.time)));
                     self.rejected.extend(batch.rejected);
-                    for SplitPosition { split, position } in batch.positions {
+                    for SourceSplit { split, position } in batch.positions {
                         match position.is_empty() {
                             true => drop(self.positions.remove(&split)),
                             false => drop(self.positions.insert(split, position)),
@@ -77,14 +80,14 @@ impl Given {
                     }
                     self.watermarks.push(batch.watermark);
                 }
-                Step::Idle(_) | Step::End => return true,
+                InputStatus::Idle(_) | InputStatus::End => return true,
             }
         }
         false
     }
 
     /// Lists splits, as at the start of a run.
-    pub fn list(&mut self, source: &dyn Source) -> Vec<SplitPosition> {
+    pub fn list(&mut self, source: &dyn SourceConnector) -> Vec<SourceSplit> {
         let splits = source.splits(&self.known()).unwrap();
         self.positions = splits.iter().map(|p| (p.split.clone(), p.position.clone())).collect();
         splits
@@ -114,7 +117,7 @@ pub fn settings(path: &str, format: SourceFormat) -> FileSource {
 pub const NOW_MS: i64 = 1_700_000_000_000;
 pub const LIMITS: BatchLimits = BatchLimits { rows_max: 1_000, bytes_max: 1 << 20 };
 
-pub fn open(settings: &FileSource, folder: &Path, limits: BatchLimits) -> Box<dyn Source> {
+pub fn open(settings: &FileSource, folder: &Path, limits: BatchLimits) -> Box<dyn SourceConnector> {
     let clock = Clock::Fixed(NOW_MS);
     crate::connect::source(&reprise_core::topology::SourceKind::File(settings.clone()), folder, limits, clock).unwrap()
 }

@@ -1,23 +1,20 @@
 //! The model of a folder with several readers, whose positions reach a checkpoint at different times: each reader has given batches, and the
 //! checkpoint has of each as many as it had come to. Every complete line must come out once.
 
+use super::log::{KEEP, Log, ROTATIONS_UNSEEN_MAX};
 use super::{LIMITS, Random, open, settings};
+use crate::connect::source::context::SKIPPED;
 use crate::connect::source::follow::COPY_WAIT;
-use crate::connect::source::plan::SKIPPED;
-use crate::connect::{BatchLimits, Source, SourceReader, SplitPosition, Step};
+use crate::connect::{BatchLimits, InputStatus, SourceConnector, SourceReader, SourceSplit};
 use reprise_core::topology::{FileSource, SourceFormat};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Rotated files that are kept.
-const KEEP: u32 = 3;
-/// Rotations after which all readers must have looked, and a checkpoint must have what they read.
-const ROTATIONS_UNSEEN_MAX: u32 = 2;
 /// Files of fixed names, of which a new one comes when the old one was renamed.
 const FIXED: u64 = 6;
 
@@ -29,139 +26,43 @@ struct Mode {
     packs: bool,
 }
 
-struct World {
-    folder: PathBuf,
-    mode: Mode,
-    random: Random,
-    lines: u64,
-    half: bool,
-    spool: Vec<PathBuf>,
-    unseen: u32,
+fn grow_spool(log: &mut Log) {
+    if !log.spool.is_empty() {
+        let at = log.random.below(log.spool.len() as u64) as usize;
+        let line = log.line();
+        log.append_to(&log.spool[at], &line);
+    }
 }
 
-impl World {
-    fn log(&self, number: u32) -> PathBuf {
-        self.folder.join(if number == 0 { "app.log".to_owned() } else { format!("app.log.{number}") })
+fn fill(log: &mut Log) {
+    let at = log.random.below(FIXED);
+    let path = log.folder.join(format!("fixed{at}.log"));
+    if path.exists() && log.random.one_of(50) {
+        let to = log.folder.join(format!("old{}-{at}.log", log.lines));
+        fs::rename(&path, &to).unwrap();
+        log.spool.push(to);
     }
+    let line = log.line();
+    log.append_to(&path, &line);
+}
 
-    fn line(&mut self) -> String {
-        self.lines += 1;
-        match self.random.below(3) {
-            _ if !self.mode.csv => format!("{}\n", self.lines),
-            0 => format!("{},\"a\nb\"\n", self.lines),
-            1 => format!("{},\"x\"\"\"\r\n", self.lines),
-            _ => format!("{},y\n", self.lines),
-        }
-    }
-
-    fn head(&self, path: &Path) -> &'static str {
-        if self.mode.csv && fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0 { "id,text\n" } else { "" }
-    }
-
-    fn end_of_half(&self) -> &'static str {
-        if self.mode.csv { "\"\n" } else { " end\n" }
-    }
-
-    fn append_to(&self, path: &Path, text: &str) {
-        let text = format!("{}{text}", self.head(path));
-        OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
-    }
-
-    fn append(&mut self) {
-        let mut text = String::new();
-        if std::mem::take(&mut self.half) {
-            text.push_str(self.end_of_half());
-        }
-        for _ in 0..self.random.below(6) {
-            text.push_str(&self.line());
-        }
-        if self.random.one_of(20) {
-            (self.half, self.lines) = (true, self.lines + 1);
-            text.push_str(&if self.mode.csv { format!("{},\"half", self.lines) } else { self.lines.to_string() });
-        }
-        self.append_to(&self.log(0), &text);
-    }
-
-    fn finish_line(&mut self) {
-        if std::mem::take(&mut self.half) {
-            self.append_to(&self.log(0), self.end_of_half());
-        }
-    }
-
-    fn shift(&mut self) {
-        let _ = fs::remove_file(self.log(KEEP));
-        for number in (1..KEEP).rev() {
-            let _ = fs::rename(self.log(number), self.log(number + 1));
-        }
-        self.unseen += 1;
-    }
-
-    fn rotate_by_rename(&mut self) {
-        if self.log(0).exists() {
-            self.finish_line();
-            self.shift();
-            fs::rename(self.log(0), self.log(1)).unwrap();
-        }
-    }
-
-    fn rotate_by_copy(&mut self, between: impl FnOnce()) {
-        if self.log(0).exists() {
-            self.finish_line();
-            self.shift();
-            fs::copy(self.log(0), self.log(1)).unwrap();
-            between();
-            OpenOptions::new().write(true).truncate(true).open(self.log(0)).unwrap();
-        }
-    }
-
-    fn spool(&mut self, count: u64) {
-        for _ in 0..count {
-            let path = self.folder.join(format!("spool-{}.log", self.lines));
-            let text: String = (0..=self.random.below(3)).map(|_| self.line()).collect();
-            fs::write(path.with_extension("tmp"), format!("{}{text}", if self.mode.csv { "id,text\n" } else { "" })).unwrap();
-            fs::rename(path.with_extension("tmp"), &path).unwrap();
-            self.spool.push(path);
-        }
-    }
-
-    fn grow_spool(&mut self) {
-        if !self.spool.is_empty() {
-            let at = self.random.below(self.spool.len() as u64) as usize;
-            let line = self.line();
-            self.append_to(&self.spool[at], &line);
-        }
-    }
-
-    fn fill(&mut self) {
-        let at = self.random.below(FIXED);
-        let path = self.folder.join(format!("fixed{at}.log"));
-        if path.exists() && self.random.one_of(50) {
-            let to = self.folder.join(format!("old{}-{at}.log", self.lines));
-            fs::rename(&path, &to).unwrap();
-            self.spool.push(to);
-        }
-        let line = self.line();
-        self.append_to(&path, &line);
-    }
-
-    fn pack(&mut self) {
-        let path = self.log(KEEP);
-        if let Ok(bytes) = fs::read(&path) {
-            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            packed.write_all(&bytes).unwrap();
-            fs::write(path.with_extension("3.gz"), packed.finish().unwrap()).unwrap();
-            fs::remove_file(&path).unwrap();
-        }
+fn pack(log: &Log) {
+    let path = log.path(KEEP);
+    if let Ok(bytes) = fs::read(&path) {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&bytes).unwrap();
+        fs::write(path.with_extension("3.gz"), packed.finish().unwrap()).unwrap();
+        fs::remove_file(&path).unwrap();
     }
 }
 
 /// What a reader gave in one batch.
 struct Batch {
     rows: Vec<String>,
-    positions: Vec<SplitPosition>,
+    positions: Vec<SourceSplit>,
 }
 
-type Running = (Box<dyn Source>, Vec<Box<dyn SourceReader>>);
+type Running = (Box<dyn SourceConnector>, Vec<Box<dyn SourceReader>>);
 
 struct Host {
     settings: FileSource,
@@ -182,7 +83,7 @@ impl Host {
     fn start(&mut self) {
         let few = BatchLimits { rows_max: 1 + self.random.below(4) as usize, bytes_max: 1 << 20 };
         let source = open(&self.settings, &self.base, if self.random.one_of(40) { few } else { LIMITS });
-        let known = self.positions.iter().map(|(split, position)| SplitPosition { split: split.clone(), position: position.clone() });
+        let known = self.positions.iter().map(|(split, position)| SourceSplit { split: split.clone(), position: position.clone() });
         let splits = source.splits(&known.collect::<Vec<_>>()).unwrap();
         self.positions = splits.iter().map(|split| (split.split.clone(), split.position.clone())).collect();
         assert_eq!(self.positions.len(), splits.len());
@@ -202,7 +103,7 @@ impl Host {
         }
         for _ in 0..batches {
             let Some((_, readers)) = &mut self.running else { return };
-            let Step::Rows(batch) = readers[reader].next().unwrap() else { return };
+            let InputStatus::Rows(batch) = readers[reader].next().unwrap() else { return };
             self.rejected += batch.rejected.len();
             let rows = batch.rows.rows().map(|row| String::from_utf8_lossy(row.value).into_owned()).collect();
             self.batches[reader].push(Batch { rows, positions: batch.positions });
@@ -238,7 +139,7 @@ impl Host {
         for (batches, kept) in std::mem::take(&mut self.batches).into_iter().zip(&self.kept) {
             for batch in batches.into_iter().take(*kept) {
                 self.rows.extend(batch.rows);
-                for SplitPosition { split, position } in batch.positions {
+                for SourceSplit { split, position } in batch.positions {
                     match position.is_empty() {
                         true => drop(self.positions.remove(&split)),
                         false => drop(self.positions.insert(split, position)),
@@ -255,7 +156,7 @@ fn live(seed: u64, steps: u64, mode: Mode) {
     let folder = base.path().join("in");
     fs::create_dir(&folder).unwrap();
     let format = if mode.csv { SourceFormat::Csv { header: true, delimiter: b',' } } else { SourceFormat::Lines };
-    let mut world = World { folder, mode, random: Random::new(seed), lines: 0, half: false, spool: Vec::new(), unseen: 0 };
+    let mut log = Log::new(&folder, Random::new(seed), mode.csv);
     let mut host = Host {
         settings: FileSource { follow: true, ..settings("in/*.log*", format) },
         base: base.path().to_path_buf(),
@@ -269,43 +170,37 @@ fn live(seed: u64, steps: u64, mode: Mode) {
         rejected: 0,
     };
     for _ in 0..steps {
-        let action = world.random.below(19);
-        if (world.unseen >= ROTATIONS_UNSEEN_MAX && (4..7).contains(&action)) || action == 11 || (action == 16 && mode.packs) {
+        let action = log.random.below(19);
+        if (log.unseen >= ROTATIONS_UNSEEN_MAX && (4..7).contains(&action)) || action == 11 || (action == 16 && mode.packs) {
             host.catch_up();
             host.keep(true);
-            world.unseen = 0;
+            log.unseen = 0;
         }
         match action {
-            0..4 => world.append(),
-            4 => world.rotate_by_rename(),
-            5 => world.rotate_by_copy(|| ()),
-            6 => world.rotate_by_copy(|| host.read(usize::MAX)),
-            7 => world.spool(1),
-            8 => world.grow_spool(),
+            0..4 => log.append(),
+            4 => log.rotate_by_rename(),
+            5 => log.rotate_by_copy(|| ()),
+            6 => log.rotate_by_copy(|| host.read(usize::MAX)),
+            7 => log.spool(1),
+            8 => grow_spool(&mut log),
             9 => host.read(1),
             10 | 17 => host.read(usize::MAX),
-            11 => world.spool.drain(..).for_each(|path| fs::remove_file(path).unwrap()),
+            11 => log.spool.drain(..).for_each(|path| fs::remove_file(path).unwrap()),
             12 | 18 => host.keep(false),
             13 => host.die(),
-            14 => world.fill(),
-            15 => world.spool(4),
-            _ if mode.packs => world.pack(),
+            14 => fill(&mut log),
+            15 => log.spool(4),
+            _ if mode.packs => pack(&log),
             _ => {}
         }
     }
-    world.finish_line();
+    log.finish_line();
     host.catch_up();
     host.keep(true);
     host.die();
-    let number = |row: &String| -> u64 {
-        match serde_json::from_str::<serde_json::Value>(row) {
-            Ok(row) if mode.csv => row["id"].as_str().unwrap().parse().unwrap(),
-            _ => row.trim_end_matches(" end").parse().unwrap(),
-        }
-    };
-    let mut numbers: Vec<u64> = host.rows.iter().map(number).collect();
+    let mut numbers: Vec<u64> = host.rows.iter().map(|row| log.number(row)).collect();
     numbers.sort_unstable();
-    assert!(numbers.iter().copied().eq(1..=world.lines), "{} readers, seed {seed}: {numbers:?} of {}", mode.readers, world.lines);
+    assert!(numbers.iter().copied().eq(1..=log.lines), "{} readers, seed {seed}: {numbers:?} of {}", mode.readers, log.lines);
     assert_eq!(host.rejected, 0, "{} readers, seed {seed}", mode.readers);
 }
 
@@ -313,8 +208,9 @@ fn live(seed: u64, steps: u64, mode: Mode) {
 fn every_line_comes_out_once_however_far_the_readers_of_a_checkpoint_are_apart() {
     let is_full = std::env::var("REPRISE_SWEEP").is_ok_and(|sweep| sweep == "full");
     let worlds = if is_full { 4_000 } else { 60 };
-    for (readers, csv, packs) in [(2, false, false), (3, false, true), (1, true, false)] {
-        for seed in 0..worlds {
+    for (readers, csv, packs) in [(2, false, false), (3, false, true), (1, true, false), (2, true, true)] {
+        // The last ones, of CSV, once gave rows twice: a copy that was not yet truncated began as the header that a log had been before.
+        for seed in (0..worlds).chain([82, 288, 561]) {
             live(seed, 60, Mode { readers, csv, packs });
         }
     }
@@ -341,12 +237,12 @@ fn a_log_that_another_reader_reads_meanwhile_is_never_taken_for_truncated() {
             let enough = LINES as usize + OTHERS;
             while written.load(Ordering::Acquire) < LINES || read.load(Ordering::Acquire) < enough {
                 match reader.next().unwrap() {
-                    Step::Rows(batch) => {
+                    InputStatus::Rows(batch) => {
                         read.fetch_add(batch.rows.len(), Ordering::AcqRel);
                         rows.extend(batch.rows.rows().map(|row| row.value.to_vec()));
                     }
-                    Step::Idle(_) => std::thread::yield_now(),
-                    Step::End => break,
+                    InputStatus::Idle(_) => std::thread::yield_now(),
+                    InputStatus::End => break,
                 }
             }
             rows

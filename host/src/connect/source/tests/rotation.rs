@@ -1,105 +1,25 @@
 //! A model of a folder: files come, grow, are rotated, linked and removed in random order, while a reader looks, dies and goes on from its
 //! last checkpoint. Every complete line must come out once.
 
+use super::log::{Log, ROTATIONS_UNSEEN_MAX};
 use super::{Given, LIMITS, Random, open, settings};
-use crate::connect::{BatchLimits, Source, SourceReader};
+use crate::connect::{BatchLimits, SourceConnector, SourceReader};
 use reprise_core::topology::{FileSource, SourceFormat};
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
-/// Rotated files that are kept.
-const KEEP: u32 = 3;
-/// Rotations after which the reader must have looked and kept what it read: a file is rotated away after [`KEEP`].
-const ROTATIONS_UNSEEN_MAX: u32 = 2;
-
-struct World<'a> {
+struct World {
     seed: u64,
-    folder: &'a Path,
-    random: Random,
-    /// Lines written so far.
-    lines: u64,
-    /// The log ends with half a line.
-    half: bool,
-    /// Files that were written once and are removed after they have been read.
-    spool: Vec<PathBuf>,
-    unseen: u32,
+    log: Log,
     steps: Vec<String>,
 }
 
-impl World<'_> {
-    fn log(&self, number: u32) -> PathBuf {
-        self.folder.join(if number == 0 { "app.log".to_owned() } else { format!("app.log.{number}") })
-    }
-
-    fn line(&mut self) -> String {
-        self.lines += 1;
-        format!("line {}\n", self.lines)
-    }
-
-    fn append(&mut self) {
-        let mut text = String::new();
-        if std::mem::take(&mut self.half) {
-            text.push_str(" end\n");
-        }
-        for _ in 0..self.random.below(6) {
-            text.push_str(&self.line());
-        }
-        if self.random.one_of(20) {
-            self.half = true;
-            let line = self.line();
-            text.push_str(line.trim_end());
-        }
-        OpenOptions::new().create(true).append(true).open(self.log(0)).unwrap().write_all(text.as_bytes()).unwrap();
-    }
-
-    /// What is half stays half where the log is rotated: the writer ends its line first.
-    fn finish_line(&mut self) {
-        if self.half {
-            self.half = false;
-            OpenOptions::new().append(true).open(self.log(0)).unwrap().write_all(b" end\n").unwrap();
-        }
-    }
-
-    fn shift(&mut self) {
-        let _ = fs::remove_file(self.log(KEEP));
-        for number in (1..KEEP).rev() {
-            let _ = fs::rename(self.log(number), self.log(number + 1));
-        }
-        self.unseen += 1;
-    }
-
-    fn rotate_by_rename(&mut self) {
-        if self.log(0).exists() {
-            self.finish_line();
-            self.shift();
-            fs::rename(self.log(0), self.log(1)).unwrap();
-        }
-    }
-
-    fn rotate_by_copy(&mut self, between: impl FnOnce()) {
-        if self.log(0).exists() {
-            self.finish_line();
-            self.shift();
-            fs::copy(self.log(0), self.log(1)).unwrap();
-            between();
-            OpenOptions::new().write(true).truncate(true).open(self.log(0)).unwrap();
-        }
-    }
-
-    fn spool(&mut self) {
-        let path = self.folder.join(format!("spool-{}.log", self.lines));
-        let text: String = (0..=self.random.below(3)).map(|_| self.line()).collect();
-        fs::write(path.with_extension("tmp"), text).unwrap();
-        fs::rename(path.with_extension("tmp"), &path).unwrap();
-        self.spool.push(path);
-    }
-
+impl World {
     fn link(&mut self) {
-        let name = self.folder.join(format!("link-{}.log", self.lines));
-        if let Some(path) = self.spool.last() {
-            let _ = if self.random.one_of(50) { fs::hard_link(path, name) } else { std::os::unix::fs::symlink(path, name) };
+        let name = self.log.folder.join(format!("link-{}.log", self.log.lines));
+        if let Some(path) = self.log.spool.last() {
+            let _ = if self.log.random.one_of(50) { fs::hard_link(path, name) } else { std::os::unix::fs::symlink(path, name) };
         }
     }
 }
@@ -109,7 +29,7 @@ struct Host<'a> {
     settings: FileSource,
     folder: &'a Path,
     given: Given,
-    reader: Option<(Box<dyn Source>, Box<dyn SourceReader>)>,
+    reader: Option<(Box<dyn SourceConnector>, Box<dyn SourceReader>)>,
     kept: (BTreeMap<String, String>, usize),
 }
 
@@ -145,7 +65,7 @@ impl Host<'_> {
 }
 
 /// Names the seed and the steps of a world in which something failed.
-impl Drop for World<'_> {
+impl Drop for World {
     #[expect(clippy::print_stdout, reason = "a test that fails says what it did")]
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -157,31 +77,30 @@ impl Drop for World<'_> {
 fn live(seed: u64, steps: u64) {
     let folder = tempfile::tempdir().unwrap();
     let followed = FileSource { follow: true, ..settings("*.log*", SourceFormat::Lines) };
-    let random = Random::new(seed);
-    let mut world = World { seed, folder: folder.path(), random, lines: 0, half: false, spool: Vec::new(), unseen: 0, steps: Vec::new() };
+    let mut world = World { seed, log: Log::new(folder.path(), Random::new(seed), false), steps: Vec::new() };
     let mut host = Host { settings: followed, folder: folder.path(), given: Given::default(), reader: None, kept: Default::default() };
     for _ in 0..steps {
-        let action = world.random.below(14);
-        world.steps.push(format!("{action} after {} lines", world.lines));
-        if world.unseen >= ROTATIONS_UNSEEN_MAX && (4..7).contains(&action) {
+        let action = world.log.random.below(14);
+        world.steps.push(format!("{action} after {} lines", world.log.lines));
+        if world.log.unseen >= ROTATIONS_UNSEEN_MAX && (4..7).contains(&action) {
             host.catch_up();
             host.keep();
-            world.unseen = 0;
+            world.log.unseen = 0;
         }
         match action {
-            0..4 => world.append(),
-            4 => world.rotate_by_rename(),
-            5 => world.rotate_by_copy(|| ()),
-            6 => world.rotate_by_copy(|| host.read(u64::MAX)),
-            7 => world.spool(),
+            0..4 => world.log.append(),
+            4 => world.log.rotate_by_rename(),
+            5 => world.log.rotate_by_copy(|| ()),
+            6 => world.log.rotate_by_copy(|| host.read(u64::MAX)),
+            7 => world.log.spool(1),
             8 => world.link(),
             9 => host.read(1),
             10 => host.read(u64::MAX),
             11 => {
                 host.catch_up();
                 host.keep();
-                world.unseen = 0;
-                for path in world.spool.drain(..) {
+                world.log.unseen = 0;
+                for path in world.log.spool.drain(..) {
                     fs::remove_file(path).unwrap();
                 }
                 // Links to what is no more, and what they keep alive.
@@ -195,17 +114,17 @@ fn live(seed: u64, steps: u64) {
             _ => host.die(),
         }
     }
-    world.finish_line();
+    world.log.finish_line();
     host.catch_up();
-    if world.random.one_of(50) {
+    if world.log.random.one_of(50) {
         host.keep();
         host.die();
         host.catch_up();
     }
-    let mut rows: Vec<u64> = host.given.values().iter().map(|row| row.trim_end_matches(" end")[5..].parse().unwrap()).collect();
+    let mut rows: Vec<u64> = host.given.values().iter().map(|row| world.log.number(row)).collect();
     rows.sort_unstable();
-    let expect: Vec<u64> = (1..=world.lines).collect();
-    assert!(rows == expect, "seed {seed}: {rows:?} of {}\n{:?}", world.lines, host.given.positions);
+    let expect: Vec<u64> = (1..=world.log.lines).collect();
+    assert!(rows == expect, "seed {seed}: {rows:?} of {}\n{:?}", world.log.lines, host.given.positions);
     assert!(host.given.rejected.is_empty(), "seed {seed}: {:?}", host.given.reasons());
 }
 

@@ -1,7 +1,7 @@
 //! Rows that are whole: files that grow while they are read, packed files, and positions that say how they are read.
 
 use super::{Given, LIMITS, NOW_MS, Random, open, read_with_restarts, settings};
-use crate::connect::{BatchLimits, ConnectError, Step};
+use crate::connect::{BatchLimits, ConnectError, InputStatus};
 use reprise_core::topology::{Compression, Field, FileSource, SourceFormat, TimeField, TimeUnit};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -192,7 +192,7 @@ fn an_idle_followed_file_lets_the_watermark_rise_without_rows() {
     append(&folder.path().join("a"), b"{\"t\":15}\n");
     given.take(reader.as_mut(), u64::MAX);
     assert_eq!(given.watermarks.last(), Some(&(time - 1)), "it never falls");
-    assert!(matches!(reader.next().unwrap(), Step::Idle(_)));
+    assert!(matches!(reader.next().unwrap(), InputStatus::Idle(_)));
 }
 
 #[test]

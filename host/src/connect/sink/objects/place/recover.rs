@@ -1,8 +1,8 @@
 //! What the place of an object sink goes through at the start of a run: whose it is, what is taken back, what is cleared away.
 
-use super::{ASIDE_MAX, CALLS_AT_ONCE, Place, wrong};
-use crate::connect::holding::{Holding, Note, Tenant, next_note};
-use crate::connect::sink::objects::token::Token;
+use super::{ASIDE_MAX, CALLS_AT_ONCE, ObjectsPlace, wrong};
+use crate::connect::holding::{Holding, NOTE_ROUNDS_MAX, Note, Tenant, next_note, taken_now};
+use crate::connect::sink::objects::token::ObjectsToken;
 use crate::connect::{ConnectError, Recovery};
 use crate::store::{Copied, Created, Entry};
 use bytes::Bytes;
@@ -10,11 +10,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use reprise_core::checkpoint::expiry::{KeptObject, expired};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Looks at the notes of a place while one's own is made.
-const ROUNDS_MAX: u32 = 3;
-
-impl Place {
-    /// False where the place is nobody's.
+impl ObjectsPlace {
+    /// False where the place has no owner.
     ///
     /// # Errors
     /// [`ConnectError::Config`] where it is another job's.
@@ -34,7 +31,7 @@ impl Place {
         Ok(listed.iter().filter_map(|entry| self.names.parse_life(&entry.path)).collect())
     }
 
-    /// See [`crate::connect::Sink::holding`].
+    /// What the place holds of the sink, for [`crate::connect::SinkConnector::holding`].
     pub async fn holding(&self) -> Result<Holding, ConnectError> {
         self.is_owned().await?;
         let tenants = self.tenants().await?;
@@ -57,7 +54,7 @@ impl Place {
     ///
     /// # Errors
     /// [`ConnectError::Config`] where it is another job's, [`ConnectError::Unknown`] where it is not this run's to take.
-    pub async fn take(&self, recovery: &Recovery, named: &[Token]) -> Result<(), ConnectError> {
+    pub async fn take(&self, recovery: &Recovery, named: &[ObjectsToken]) -> Result<(), ConnectError> {
         let storage = |error| ConnectError::storage("claim the place of the output")(error);
         // Before the notes: what a later run stages comes after its note.
         let staged = match recovery.adopt {
@@ -73,7 +70,7 @@ impl Place {
         }
         self.read_marks().await?;
         let mut made = None;
-        for _ in 0..ROUNDS_MAX {
+        for _ in 0..NOTE_ROUNDS_MAX {
             match next_note(&holding.tenants, recovery, made) {
                 Note::Make(note) => {
                     // One that exists is ours: its name holds our number.
@@ -90,10 +87,7 @@ impl Place {
             holding.tenants = self.tenants().await?;
         }
         self.delete(made.iter().map(|made| self.names.life(made)).collect()).await?;
-        Err(ConnectError::Unknown {
-            what: format!("another host takes `{}` at this very moment", self.store.root()),
-            help: "stop one of the two, and start again".to_owned(),
-        })
+        Err(taken_now(&self.store.root()))
     }
 
     async fn list_staged(&self) -> Result<Vec<String>, ConnectError> {
@@ -102,9 +96,9 @@ impl Place {
     }
 
     /// Removes what of these is not named by the checkpoint: it is of a life that is not this run's.
-    async fn remove_but(&self, staged: Vec<String>, named: &[Token]) -> Result<(), ConnectError> {
+    async fn remove_but(&self, staged: Vec<String>, named: &[ObjectsToken]) -> Result<(), ConnectError> {
         let named: BTreeSet<String> =
-            named.iter().flat_map(|token| (0..token.parts.len()).map(|part| self.names.staged(token, part))).collect();
+            named.iter().flat_map(|token| (0..token.parts.len()).map(|part| self.names.staged(&token.name, part))).collect();
         let is_ours = |path: &String| self.names.staged_generation(path).is_some() && !named.contains(path);
         self.delete(staged.into_iter().filter(is_ours).collect()).await
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// What is around a sink: whose it is, where it is, and what its storage calls need.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct SinkContext {
     /// The folder of the topology file; relative paths start here.
     pub base_dir: PathBuf,
     /// Name of the job.

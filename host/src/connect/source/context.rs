@@ -3,7 +3,7 @@
 use super::decoder::Format;
 use super::disk::Disk;
 use super::event_time::Horizon;
-use super::follow::{Change, Decision, Followed};
+use super::follow::{Change, FollowDecision, Followed};
 use super::listing::{Listed, Listing};
 use super::position::FilePosition;
 use crate::clock::Clock;
@@ -30,8 +30,9 @@ const TOLD_MAX: usize = 10_000;
 /// So many pauses without a look, another reader looks in the place of the one whose turn it is: that one has much to read.
 const LOOKS_MISSED: u32 = 10;
 
-/// What the source and its readers share.
-pub(super) struct Plan {
+/// The settings of a source of files, and what its readers know together.
+// Over 16 fields: the settings stand side by side as the topology has them.
+pub(super) struct SourceContext {
     pub format: Format,
     pub listing: Listing,
     /// The settings that say which rows the bytes are.
@@ -51,14 +52,14 @@ pub(super) struct Plan {
     pub clock: Clock,
     began: Instant,
     readers: AtomicUsize,
-    /// Held by the reader that looks: two looks side by side would each hold an old list against the findings of the other.
+    /// HeldCopy by the reader that looks: two looks side by side would each hold an old list against the findings of the other.
     looking: Mutex<()>,
-    shared: Mutex<Shared>,
+    shared: Mutex<FollowState>,
 }
 
-/// What all readers of a source know.
+/// The followed files of a source and what its readers have to do about them.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct FollowState {
     pub followed: Followed,
     /// Keys of followed files, by their splits as they were listed.
     pub splits: HashMap<String, u64>,
@@ -78,18 +79,18 @@ pub(super) struct Shared {
     told: BTreeSet<String>,
     /// Names that are not UTF-8, as many as were told.
     nameless: usize,
-    /// Found before the first reader ran.
+    /// FoundFile before the first reader ran.
     warnings: Vec<String>,
 }
 
-impl Plan {
+impl SourceContext {
     /// Reads the settings.
     ///
     /// # Errors
     /// [`ConnectError::Config`].
     pub(super) fn new(settings: &FileSource, base_dir: &Path, limits: BatchLimits, clock: Clock) -> Result<Self, ConnectError> {
         let lateness_ms = i64::try_from(settings.lateness.as_millis()).unwrap_or(i64::MAX);
-        let plan = Plan {
+        let context = SourceContext {
             format: Format::new(settings)?,
             listing: Listing::new(&settings.path, base_dir)?,
             reads: Format::reads(settings),
@@ -110,8 +111,8 @@ impl Plan {
             looking: Mutex::new(()),
             shared: Mutex::default(),
         };
-        plan.shared().followed.takes_empty = plan.lateness_ms.is_some();
-        Ok(plan)
+        context.shared().followed.takes_empty = context.lateness_ms.is_some();
+        Ok(context)
     }
 
     /// The number of a new reader.
@@ -119,7 +120,7 @@ impl Plan {
         self.readers.fetch_add(1, Ordering::AcqRel)
     }
 
-    pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
+    pub(super) fn shared(&self) -> MutexGuard<'_, FollowState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -203,7 +204,7 @@ impl Plan {
         let mut shared = self.shared();
         let decided = self.decide_in(&mut shared, &listed, NEW_MAX);
         let finder = shared.finder;
-        for Decision { owner, key, change } in decided {
+        for FollowDecision { owner, key, change } in decided {
             let owner = owner.filter(|owner| !shared.ended.contains(owner));
             if let Some(reader) = owner.or(finder) {
                 if owner.is_none() {
@@ -217,11 +218,11 @@ impl Plan {
     }
 
     /// Holds what was listed against what is known.
-    pub(super) fn decide(&self, listed: &Listed, room: usize) -> Vec<Decision> {
+    pub(super) fn decide(&self, listed: &Listed, room: usize) -> Vec<FollowDecision> {
         self.decide_in(&mut self.shared(), listed, room)
     }
 
-    fn decide_in(&self, shared: &mut Shared, listed: &Listed, room: usize) -> Vec<Decision> {
+    fn decide_in(&self, shared: &mut FollowState, listed: &Listed, room: usize) -> Vec<FollowDecision> {
         let mut disk = Disk::new(&self.listing, &listed.blind);
         let decided = shared.followed.look(&listed.files, listed.folder, (self.now(), room), &mut disk);
         let warnings = std::mem::take(&mut shared.followed.warnings);
@@ -273,6 +274,9 @@ impl Plan {
         let mut shared = self.shared();
         if shared.told.len() < TOLD_MAX && shared.told.insert(about.to_owned()) {
             shared.warnings.push(text());
+            if shared.told.len() == TOLD_MAX {
+                shared.warnings.push(format!("{TOLD_MAX} different troubles were told; more are not"));
+            }
         }
     }
 
@@ -281,7 +285,7 @@ impl Plan {
         self.shared().told.len()
     }
 
-    /// A warning for the next reader that runs: whoever only looks at a job says nothing.
+    /// Keeps a warning for the next reader that runs: a command that only looks at a job says nothing.
     pub(super) fn warn(&self, text: String) {
         self.shared().warnings.push(text);
     }
