@@ -136,6 +136,8 @@ enum State {
 struct SourceContext {
     name: String,
     at: Participant,
+    /// Its place in the topology file.
+    place: usize,
     peers: u32,
     limits: SourceLimits,
     control: Arc<Control>,
@@ -228,6 +230,7 @@ pub(super) fn build<'scope>(
         context: SourceContext {
             name: assigned.name,
             at: Participant { node: Node::Source(assigned.index), instance: worker.index() as u32 },
+            place: assigned.index,
             peers: worker.peers() as u32,
             limits,
             control: Arc::clone(control),
@@ -404,7 +407,7 @@ impl SourceInstance {
     }
 
     fn let_in(&mut self, batch: SourceBatch, send: &mut Send<'_>) -> Result<(), Failure> {
-        let counters = &self.context.control.sources[place(self.context.at.node)];
+        let counters = &self.context.control.sources[self.context.place];
         let (rows, bytes) = (batch.rows.len() as u64, batch.rows.size_bytes() as u64);
         counters.rows_in.fetch_add(rows + batch.rejected.len() as u64, Ordering::Relaxed);
         counters.rows_out.fetch_add(rows, Ordering::Relaxed);
@@ -491,12 +494,5 @@ impl SourceInstance {
         self.state = State::Closed;
         self.capability = None;
         Ok(())
-    }
-}
-
-/// The place of a node in its list of the topology file.
-fn place(node: Node) -> usize {
-    match node {
-        Node::Source(place) | Node::Operator(place) | Node::Sink(place) => place,
     }
 }

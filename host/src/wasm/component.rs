@@ -3,7 +3,7 @@
 use super::contract::{OPERATOR, STATE, description, operator, state};
 use super::engine::SharedEngine;
 use super::fault::{Fault, GuestError, chain};
-use super::guest::{Call, Guest, InstanceIdentity};
+use super::guest::{Call, GuestState, InstanceIdentity};
 use super::instance::{Exports, Instance};
 use super::limits::{CORE_INSTANCES_MAX, DESCRIPTION_BYTES_MAX, Limits, TABLE_ELEMENTS_MAX};
 use super::load::LoadError;
@@ -32,7 +32,7 @@ struct Inner {
     digest: Digest,
     imports: Vec<String>,
     exports: Vec<String>,
-    ready: InstancePre<Guest>,
+    ready: InstancePre<GuestState>,
     operator: operator::GuestIndices,
     state: Option<state::GuestIndices>,
     described: OnceLock<Description>,
@@ -152,9 +152,9 @@ impl Component {
         Ok(Instance::new(Arc::clone(&self.inner.engine), identity.instance, store, exports, description, limits.clone()))
     }
 
-    fn start(&self, limits: &Limits, identity: &InstanceIdentity, grants: Arc<Grants>) -> Result<(Store<Guest>, Exports), GuestError> {
+    fn start(&self, limits: &Limits, identity: &InstanceIdentity, grants: Arc<Grants>) -> Result<(Store<GuestState>, Exports), GuestError> {
         let engine = &self.inner.engine;
-        let mut store = engine.store(Guest::new(limits, identity, grants));
+        let mut store = engine.store(GuestState::new(limits, identity, grants));
         store.data_mut().begin(Some(Call::default()));
         let handover_bytes_max = store.hostcall_fuel();
         engine.start_call(&mut store, limits.deadline);
@@ -167,7 +167,7 @@ impl Component {
         }
     }
 
-    fn link(&self, store: &mut Store<Guest>) -> wasmtime::Result<Exports> {
+    fn link(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Exports> {
         let instance = self.inner.ready.instantiate(&mut *store)?;
         let operator = self.inner.operator.load(&mut *store, &instance)?;
         let state = match &self.inner.state {
@@ -195,7 +195,7 @@ const _: fn() = || {
 /// Compares the types of exports with those of the contract.
 struct Types<'a> {
     engine: &'a SharedEngine,
-    ready: &'a InstancePre<Guest>,
+    ready: &'a InstancePre<GuestState>,
 }
 
 impl Types<'_> {

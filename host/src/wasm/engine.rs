@@ -6,7 +6,7 @@
 use super::contract::operator::Stateless;
 use super::deadline::Timer;
 use super::fault::{FRAMES_MAX, chain};
-use super::guest::Guest;
+use super::guest::GuestState;
 use super::limits::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX};
 use super::load::LoadError;
 use super::settings::{RESERVATION_BYTES, Settings};
@@ -42,9 +42,9 @@ const FUEL: u64 = u64::MAX;
 /// The engine of a runtime, as its components and instances need it for as long as they live.
 pub(super) struct SharedEngine {
     pub(super) engine: Engine,
-    linker: Linker<Guest>,
+    linker: Linker<GuestState>,
     /// The linker with the virtual WASI; made for the first component that imports it.
-    wasi_linker: OnceLock<Linker<Guest>>,
+    wasi_linker: OnceLock<Linker<GuestState>>,
     pub(super) settings: Settings,
     _ticker: Ticker,
 }
@@ -57,14 +57,14 @@ impl SharedEngine {
     pub(super) fn start(settings: &Settings) -> Result<Self, LoadError> {
         let engine = engine(settings)?;
         let mut linker = Linker::new(&engine);
-        Stateless::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut Guest| guest)
+        Stateless::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest: &mut GuestState| guest)
             .map_err(|error| LoadError::Engine(chain(&error)))?;
         let ticker = Ticker::start(&engine, settings.tick).map_err(|error| LoadError::Engine(error.to_string()))?;
         Ok(Self { engine, linker, wasi_linker: OnceLock::new(), settings: settings.clone(), _ticker: ticker })
     }
 
     /// Puts something behind every import of a component; `wasi:*` only where it is imported.
-    pub(super) fn link(&self, compiled: &Compiled) -> wasmtime::Result<InstancePre<Guest>> {
+    pub(super) fn link(&self, compiled: &Compiled) -> wasmtime::Result<InstancePre<GuestState>> {
         if !compiled.component_type().imports(&self.engine).any(|(name, _)| wasi::is_wasi(name)) {
             return self.linker.instantiate_pre(compiled);
         }
@@ -81,7 +81,7 @@ impl SharedEngine {
     }
 
     /// A store of wasmtime for one instance, whose calls end at their deadlines.
-    pub(super) fn store(&self, guest: Guest) -> Store<Guest> {
+    pub(super) fn store(&self, guest: GuestState) -> Store<GuestState> {
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.meter);
         let tick = self.settings.tick;
@@ -95,7 +95,7 @@ impl SharedEngine {
     }
 
     /// Starts the deadline of a call that is about to be made, and the count of its instructions where they are counted.
-    pub(super) fn start_call(&self, store: &mut Store<Guest>, limit: Duration) {
+    pub(super) fn start_call(&self, store: &mut Store<GuestState>, limit: Duration) {
         if self.settings.fuel {
             // It fails only where the engine does not count.
             let _ = store.set_fuel(FUEL);
@@ -105,7 +105,7 @@ impl SharedEngine {
     }
 
     /// Instructions since [`Self::start_call`]; 0 where they are not counted.
-    pub(super) fn burnt(&self, store: &Store<Guest>) -> u64 {
+    pub(super) fn burnt(&self, store: &Store<GuestState>) -> u64 {
         if self.settings.fuel { FUEL - store.get_fuel().unwrap_or(FUEL) } else { 0 }
     }
 }

@@ -4,7 +4,7 @@
 //! displayed.
 
 use super::deadline::Elapsed;
-use super::guest::{Guest, TooManyHostCalls};
+use super::guest::{GuestState, TooManyHostCalls};
 use super::limits::{RefusedGrowth, TEXT_BYTES_MAX, cut};
 use super::wasi::Ended;
 use reprise_core::plain::plain;
@@ -162,7 +162,7 @@ impl std::error::Error for GuestError {}
 
 impl GuestError {
     /// An error from what the guest said, not from how it ended.
-    pub(super) fn said(call: &'static str, fault: Fault, guest: &Guest) -> Self {
+    pub(super) fn said(call: &'static str, fault: Fault, guest: &GuestState) -> Self {
         Self { call, fault, backtrace: Vec::new(), log_tail: guest.log_tail(), reached: None }
     }
 
@@ -177,7 +177,13 @@ impl GuestError {
     }
 
     /// Tells why wasmtime ended a call. `deadline` and `handover_bytes_max` are the limits that held for it.
-    pub(super) fn ended(call: &'static str, error: &wasmtime::Error, guest: &Guest, deadline: Duration, handover_bytes_max: usize) -> Self {
+    pub(super) fn ended(
+        call: &'static str,
+        error: &wasmtime::Error,
+        guest: &GuestState,
+        deadline: Duration,
+        handover_bytes_max: usize,
+    ) -> Self {
         let starting = call == "instantiate";
         let refused = guest.meter.refused().map(|refused| match refused {
             RefusedGrowth::Memory(asked) => Fault::Memory { limit: guest.meter.memory_bytes_max(), asked },

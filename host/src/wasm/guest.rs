@@ -49,7 +49,7 @@ pub(super) struct TooManyHostCalls {
 }
 
 /// The data of a wasmtime store.
-pub(super) struct Guest {
+pub(super) struct GuestState {
     pub(super) meter: Meter,
     /// The deadline of the call that is under way.
     pub(super) timer: Timer,
@@ -67,7 +67,7 @@ pub(super) struct Guest {
     counter_refused: bool,
 }
 
-impl Guest {
+impl GuestState {
     pub(super) fn new(limits: &Limits, identity: &InstanceIdentity, grants: Arc<Grants>) -> Self {
         Self {
             meter: Meter::new(limits),
@@ -187,9 +187,9 @@ impl Guest {
 }
 
 /// The interface `data` has no functions.
-impl TypesHost for Guest {}
+impl TypesHost for GuestState {}
 
-impl Host for Guest {
+impl Host for GuestState {
     fn log(&mut self, level: WitLevel, message: String) -> wasmtime::Result<()> {
         self.ask()?;
         let level = match level {
@@ -257,14 +257,14 @@ mod tests {
         InstanceIdentity { job: "j".into(), operator: operator.into(), instance: 0, seed: 0 }
     }
 
-    fn guest() -> Guest {
-        Guest::new(&Limits { log_lines_per_call_max: 3, ..Limits::default() }, &identity("a"), Arc::default())
+    fn guest() -> GuestState {
+        GuestState::new(&Limits { log_lines_per_call_max: 3, ..Limits::default() }, &identity("a"), Arc::default())
     }
 
     #[test]
     fn random_numbers_follow_from_identity_and_call() {
         let draw = |operator: &str, number| {
-            let mut guest = Guest::new(&Limits::default(), &identity(operator), Arc::default());
+            let mut guest = GuestState::new(&Limits::default(), &identity(operator), Arc::default());
             guest.begin(Some(Call { number, now_ms: 5, instant_ns: 0 }));
             [(); 3].map(|()| guest.random().unwrap())
         };
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn lines_over_those_of_a_second_are_dropped_and_told_of_once_in_it() {
-        let mut guest = Guest::new(&Limits { log_lines_per_second_max: 5, ..Limits::default() }, &identity("a"), Arc::default());
+        let mut guest = GuestState::new(&Limits { log_lines_per_second_max: 5, ..Limits::default() }, &identity("a"), Arc::default());
         let mut lines = |now_ms| {
             guest.begin(Some(Call { number: 0, now_ms, instant_ns: 0 }));
             (0..4).for_each(|_| guest.log(WitLevel::Info, "line".into()).unwrap());
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_call_may_ask_its_host_so_often_and_no_more() {
-        let mut guest = Guest::new(&Limits { host_calls_per_call_max: 4, ..Limits::default() }, &identity("a"), Arc::default());
+        let mut guest = GuestState::new(&Limits { host_calls_per_call_max: 4, ..Limits::default() }, &identity("a"), Arc::default());
         for number in 0..2 {
             guest.begin(Some(Call { number, now_ms: 0, instant_ns: 0 }));
             guest.log(WitLevel::Info, "line".into()).unwrap();
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn calls_that_are_counted_before_they_are_refused_share_the_limit() {
-        let mut guest = Guest::new(&Limits { host_calls_per_call_max: 2, ..Limits::default() }, &identity("a"), Arc::default());
+        let mut guest = GuestState::new(&Limits { host_calls_per_call_max: 2, ..Limits::default() }, &identity("a"), Arc::default());
         guest.begin(Some(Call::default()));
         assert!(guest.asked().asked().check_asked().is_ok());
         assert!(guest.now().is_err());
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn the_log_is_bounded_and_keeps_the_newest() {
-        let mut guest = Guest::new(
+        let mut guest = GuestState::new(
             &Limits { log_lines_per_call_max: u32::MAX, log_lines_per_second_max: u32::MAX, ..Limits::default() },
             &identity("a"),
             Arc::default(),

@@ -12,7 +12,7 @@ use super::contract::{self, lend, lend_chunk, operator, state};
 use super::deadline::Elapsed;
 use super::engine::SharedEngine;
 use super::fault::{Fault, GuestError, Reached};
-use super::guest::{Call, Guest};
+use super::guest::{Call, GuestState};
 use super::limits::{CELL_BYTES_MAX, DESCRIPTION_BYTES_MAX, Limits, OUTPUTS_PER_PIECE_MAX, TEXT_BYTES_MAX, cut};
 use super::log::LogLine;
 use super::time_budget::TimeBudget;
@@ -55,7 +55,7 @@ const REPEATED_DEADLINES: u32 = 2;
 
 /// An instance of a component: its store, its exports and its limits.
 pub struct Instance {
-    store: Store<Guest>,
+    store: Store<GuestState>,
     exports: Exports,
     description: Description,
     limits: Limits,
@@ -76,7 +76,7 @@ impl Instance {
     pub(super) fn new(
         engine: Arc<SharedEngine>,
         index: u32,
-        store: Store<Guest>,
+        store: Store<GuestState>,
         exports: Exports,
         description: Description,
         limits: Limits,
@@ -296,7 +296,7 @@ impl Instance {
         name: &'static str,
         mut begin: Begin<'_>,
         handover_bytes_max: usize,
-        run: impl FnOnce(&mut Store<Guest>, &Exports) -> wasmtime::Result<Result<T, String>>,
+        run: impl FnOnce(&mut Store<GuestState>, &Exports) -> wasmtime::Result<Result<T, String>>,
         check: impl FnOnce(T, &Description, &Limits) -> Result<U, String>,
     ) -> Result<U, GuestError> {
         if let Some(killer) = self.dead {

@@ -13,6 +13,7 @@ use bincode::{Decode, Encode};
 
 /// A capsule: one failed call, and all that led to it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+// Wide: it is the record on storage, in one piece.
 pub struct Capsule {
     /// The job.
     pub job: String,

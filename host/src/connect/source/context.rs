@@ -31,7 +31,7 @@ const TOLD_MAX: usize = 10_000;
 const LOOKS_MISSED: u32 = 10;
 
 /// The settings of a source of files, and what its readers know together.
-// Over 16 fields: the settings stand side by side as the topology has them.
+// Wide: the settings stand side by side as the topology has them.
 pub(super) struct SourceContext {
     pub format: Format,
     pub listing: Listing,

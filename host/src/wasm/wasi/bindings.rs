@@ -1,4 +1,4 @@
-//! Bindings to `wasi.wit`: the traits that [`Guest`](crate::wasm::guest::Guest) implements.
+//! Bindings to `wasi.wit`: the traits that [`GuestState`](crate::wasm::guest::GuestState) implements.
 
 #![allow(missing_docs)]
 

@@ -7,7 +7,7 @@ use super::fixed::fixed;
 use super::folder::{ENTRIES_MAX, code, code_of, find, kind, list};
 use super::resources::{Descriptor, DescriptorTarget, Entries, InputStream, IoError, OutputStream, read_file};
 use super::state::READ_BYTES_MAX;
-use crate::wasm::guest::Guest;
+use crate::wasm::guest::GuestState;
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -118,7 +118,7 @@ impl Descriptor {
     }
 }
 
-impl Guest {
+impl GuestState {
     /// Keeps what was opened, where there is room for one more.
     fn keep<T: Send + 'static>(&mut self, opened: Reply<T>) -> Result<Reply<Resource<T>>> {
         match opened.map(|opened| self.wasi.table.push(opened)) {
@@ -134,7 +134,7 @@ impl Guest {
     }
 }
 
-impl preopens::Host for Guest {
+impl preopens::Host for GuestState {
     fn get_directories(&mut self) -> Result<Vec<(Resource<Descriptor>, String)>> {
         self.check_asked()?;
         let grants = Arc::clone(&self.wasi.grants);
@@ -146,14 +146,14 @@ impl preopens::Host for Guest {
     }
 }
 
-impl types::Host for Guest {
+impl types::Host for GuestState {
     fn filesystem_error_code(&mut self, error: Resource<IoError>) -> Result<Option<ErrorCode>> {
         self.check_asked()?;
         Ok(Some(code_of(self.wasi.table.get(&error)?.kind)))
     }
 }
 
-impl types::HostDirectoryEntryStream for Guest {
+impl types::HostDirectoryEntryStream for GuestState {
     fn read_directory_entry(&mut self, entries: Resource<Entries>) -> Result<Reply<Option<DirectoryEntry>>> {
         self.check_asked()?;
         let entry = self.wasi.table.get_mut(&entries)?.left.pop_front();
@@ -168,7 +168,7 @@ impl types::HostDirectoryEntryStream for Guest {
     }
 }
 
-impl types::HostDescriptor for Guest {
+impl types::HostDescriptor for GuestState {
     fn read_via_stream(&mut self, descriptor: Resource<Descriptor>, offset: u64) -> Result<Reply<Resource<InputStream>>> {
         self.check_asked()?;
         let opened = self.descriptor(&descriptor)?.file().map(|file| InputStream::File { file: Arc::clone(file), at: offset });

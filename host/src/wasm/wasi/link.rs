@@ -7,7 +7,7 @@
 use super::bindings::Imports;
 use super::imports::is_denied;
 use super::state::{Ended, HANDLES_MAX};
-use crate::wasm::guest::Guest;
+use crate::wasm::guest::GuestState;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceAny, ResourceType, Val};
 use wasmtime::{Engine, Result, StoreContextMut};
@@ -20,12 +20,12 @@ struct Nothing;
 
 /// Adds what the virtual WASI answers. Each call is counted on its way to the function that answers it, and every function begins by ending a
 /// call of the guest that has asked too often.
-pub(in crate::wasm) fn link(linker: &mut Linker<Guest>) -> Result<()> {
-    Imports::add_to_linker::<_, HasSelf<_>>(linker, Guest::asked)
+pub(in crate::wasm) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
+    Imports::add_to_linker::<_, HasSelf<_>>(linker, GuestState::asked)
 }
 
 /// Adds what this component imports and is denied.
-pub(in crate::wasm) fn link_denied(linker: &mut Linker<Guest>, engine: &Engine, component: &Component) -> Result<()> {
+pub(in crate::wasm) fn link_denied(linker: &mut Linker<GuestState>, engine: &Engine, component: &Component) -> Result<()> {
     let ty = component.component_type();
     let mut known: Vec<ResourceType> = Vec::new();
     for (import, item) in ty.imports(engine) {
@@ -53,7 +53,7 @@ pub(in crate::wasm) fn link_denied(linker: &mut Linker<Guest>, engine: &Engine, 
     Ok(())
 }
 
-fn deny(mut store: StoreContextMut<'_, Guest>, ty: ComponentFunc, params: &[Val], results: &mut [Val]) -> Result<()> {
+fn deny(mut store: StoreContextMut<'_, GuestState>, ty: ComponentFunc, params: &[Val], results: &mut [Val]) -> Result<()> {
     store.data_mut().asked().check_asked()?;
     for param in params {
         // Handles that were lent must be given back.
@@ -72,7 +72,7 @@ fn deny(mut store: StoreContextMut<'_, Guest>, ty: ComponentFunc, params: &[Val]
 }
 
 /// A handle to nothing, where the guest does not hold too many.
-fn nothing(store: &mut StoreContextMut<'_, Guest>) -> Result<ResourceAny> {
+fn nothing(store: &mut StoreContextMut<'_, GuestState>) -> Result<ResourceAny> {
     let held = &mut store.data_mut().wasi.nothings;
     if *held >= HANDLES_MAX {
         return Err(Ended::Handles.into());

@@ -6,7 +6,7 @@ use super::bindings::random::{insecure, insecure_seed, random};
 use super::fixed::fixed;
 use super::resources::Pollable;
 use super::state::{Ended, RANDOM_BYTES_MAX};
-use crate::wasm::guest::Guest;
+use crate::wasm::guest::GuestState;
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
@@ -14,7 +14,7 @@ use wasmtime::component::Resource;
 const LOOK_NS: u64 = 1_000;
 const MS_NS: u64 = 1_000_000;
 
-impl Guest {
+impl GuestState {
     fn now_ms(&self) -> u64 {
         // Some languages take a clock at 0 for a broken one; the first calls of an instance have no time.
         u64::try_from(self.time_ms()).unwrap_or(0).max(1)
@@ -41,7 +41,7 @@ impl Guest {
     }
 }
 
-impl monotonic_clock::Host for Guest {
+impl monotonic_clock::Host for GuestState {
     fixed! { resolution() -> u64 = LOOK_NS; }
 
     fn now(&mut self) -> Result<u64> {
@@ -63,7 +63,7 @@ impl monotonic_clock::Host for Guest {
     }
 }
 
-impl wall_clock::Host for Guest {
+impl wall_clock::Host for GuestState {
     fixed! { resolution() -> wall_clock::Datetime = wall_clock::Datetime { seconds: 0, nanoseconds: 1_000_000 }; }
 
     fn now(&mut self) -> Result<wall_clock::Datetime> {
@@ -74,7 +74,7 @@ impl wall_clock::Host for Guest {
     }
 }
 
-impl random::Host for Guest {
+impl random::Host for GuestState {
     fn get_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
         self.check_asked()?;
         self.random_bytes(len)
@@ -86,7 +86,7 @@ impl random::Host for Guest {
     }
 }
 
-impl insecure::Host for Guest {
+impl insecure::Host for GuestState {
     fn get_insecure_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
         self.check_asked()?;
         self.random_bytes(len)
@@ -98,7 +98,7 @@ impl insecure::Host for Guest {
     }
 }
 
-impl insecure_seed::Host for Guest {
+impl insecure_seed::Host for GuestState {
     /// Not of the call: languages ask once, when they make their first hash table, and a restored instance may do so in another call.
     /// Its tables would have another order then.
     fn insecure_seed(&mut self) -> Result<(u64, u64)> {
@@ -107,7 +107,7 @@ impl insecure_seed::Host for Guest {
     }
 }
 
-impl environment::Host for Guest {
+impl environment::Host for GuestState {
     fixed! {
         get_arguments() -> Vec<String> = Vec::new();
         initial_cwd() -> Option<String> = None;
@@ -119,7 +119,7 @@ impl environment::Host for Guest {
     }
 }
 
-impl exit::Host for Guest {
+impl exit::Host for GuestState {
     fn exit(&mut self, status: Result<(), ()>) -> Result<()> {
         self.check_asked()?;
         Err(Ended::Exit { success: status.is_ok() }.into())
@@ -132,26 +132,26 @@ impl exit::Host for Guest {
 }
 
 // No terminal is ever given.
-impl terminal_input::Host for Guest {}
+impl terminal_input::Host for GuestState {}
 
-impl terminal_input::HostTerminalInput for Guest {
+impl terminal_input::HostTerminalInput for GuestState {
     fixed! { drop(Resource<terminal_input::TerminalInput>) -> () = (); }
 }
 
-impl terminal_output::Host for Guest {}
+impl terminal_output::Host for GuestState {}
 
-impl terminal_output::HostTerminalOutput for Guest {
+impl terminal_output::HostTerminalOutput for GuestState {
     fixed! { drop(Resource<terminal_output::TerminalOutput>) -> () = (); }
 }
 
-impl terminal_stdin::Host for Guest {
+impl terminal_stdin::Host for GuestState {
     fixed! { get_terminal_stdin() -> Option<Resource<terminal_input::TerminalInput>> = None; }
 }
 
-impl terminal_stdout::Host for Guest {
+impl terminal_stdout::Host for GuestState {
     fixed! { get_terminal_stdout() -> Option<Resource<terminal_output::TerminalOutput>> = None; }
 }
 
-impl terminal_stderr::Host for Guest {
+impl terminal_stderr::Host for GuestState {
     fixed! { get_terminal_stderr() -> Option<Resource<terminal_output::TerminalOutput>> = None; }
 }

@@ -6,13 +6,13 @@ use super::fixed::fixed;
 use super::folder::code_of;
 use super::resources::{InputStream, IoError, OutputStream, Pollable, read_file};
 use super::state::{Ended, Line, READ_BYTES_MAX, WRITE_BYTES_MAX};
-use crate::wasm::guest::Guest;
+use crate::wasm::guest::GuestState;
 use crate::wasm::log::Level;
 use streams::StreamError;
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
-impl Guest {
+impl GuestState {
     fn line(&mut self, stream: OutputStream) -> (&mut Line, Level) {
         match stream {
             OutputStream::Out => (&mut self.wasi.out, Level::Info),
@@ -78,9 +78,9 @@ impl Guest {
     }
 }
 
-impl error::Host for Guest {}
+impl error::Host for GuestState {}
 
-impl error::HostError for Guest {
+impl error::HostError for GuestState {
     fn to_debug_string(&mut self, error: Resource<IoError>) -> Result<String> {
         self.check_asked()?;
         Ok(format!("{:?}", code_of(self.wasi.table.get(&error)?.kind)))
@@ -91,7 +91,7 @@ impl error::HostError for Guest {
     }
 }
 
-impl poll::Host for Guest {
+impl poll::Host for GuestState {
     /// Where nothing is ready yet, time goes on to the first instant that is waited for.
     fn poll(&mut self, pollables: Vec<Resource<Pollable>>) -> Result<Vec<u32>> {
         self.check_asked()?;
@@ -109,7 +109,7 @@ impl poll::Host for Guest {
     }
 }
 
-impl poll::HostPollable for Guest {
+impl poll::HostPollable for GuestState {
     fn ready(&mut self, pollable: Resource<Pollable>) -> Result<bool> {
         self.check_asked()?;
         let now = self.instant_ns();
@@ -132,9 +132,9 @@ impl poll::HostPollable for Guest {
     }
 }
 
-impl streams::Host for Guest {}
+impl streams::Host for GuestState {}
 
-impl streams::HostInputStream for Guest {
+impl streams::HostInputStream for GuestState {
     fn read(&mut self, stream: Resource<InputStream>, len: u64) -> Result<Result<Vec<u8>, StreamError>> {
         self.check_asked()?;
         self.read_from(&stream, len)
@@ -165,7 +165,7 @@ impl streams::HostInputStream for Guest {
     }
 }
 
-impl streams::HostOutputStream for Guest {
+impl streams::HostOutputStream for GuestState {
     fixed! {
         check_write(Resource<OutputStream>) -> Result<u64, StreamError> = Ok(WRITE_BYTES_MAX);
         flush(Resource<OutputStream>) -> Result<(), StreamError> = Ok(());
@@ -221,21 +221,21 @@ impl streams::HostOutputStream for Guest {
     }
 }
 
-impl stdin::Host for Guest {
+impl stdin::Host for GuestState {
     fn get_stdin(&mut self) -> Result<Resource<InputStream>> {
         self.check_asked()?;
         self.wasi.push(InputStream::Empty)
     }
 }
 
-impl stdout::Host for Guest {
+impl stdout::Host for GuestState {
     fn get_stdout(&mut self) -> Result<Resource<OutputStream>> {
         self.check_asked()?;
         self.wasi.push(OutputStream::Out)
     }
 }
 
-impl stderr::Host for Guest {
+impl stderr::Host for GuestState {
     fn get_stderr(&mut self) -> Result<Resource<OutputStream>> {
         self.check_asked()?;
         self.wasi.push(OutputStream::Err)
