@@ -199,14 +199,12 @@ fn place<'scope>(
     });
     let activator = scope.worker().activator_for(builder.operator_info().address);
     let wake = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
-    let workers = scope.peers() as u32;
+    let (name, sender, workers) = (operator.settings.name.clone(), instance.environment().at.instance, scope.peers() as u32);
     // An error means that the worker is gone: nothing has to be woken.
     let _ = instance.environment().wake.set(Arc::new(move || _ = wake.activate()));
     let control = Arc::clone(&spec.control);
     builder.build_reschedule(move |_| {
         move |frontiers| {
-            let environment = instance.environment();
-            let (name, sender) = (environment.factory.identity.operator.clone(), environment.at.instance);
             let taken = take_in(&mut pulls, outputs.len().max(1), &name, &mut |epoch, delivery| instance.put(epoch, delivery));
             let mut sessions = Outputs { sessions: outputs.iter_mut().map(OutputBuilder::activate).collect(), sender, workers };
             let turn = taken.and_then(|()| {
@@ -277,10 +275,9 @@ fn sink<'scope, 'a>(
     let in_flight = Arc::clone(&spec.in_flight);
     let (index, first) = (worker.index() as u32, spec.first_epoch);
     let mut instance = SinkInstance::open(assigned, index, first, control, reporter, (edges, in_flight), wake)?;
-    let control = Arc::clone(&spec.control);
+    let (control, name) = (Arc::clone(&spec.control), instance.name().to_owned());
     builder.build_reschedule(move |_| {
         move |frontiers| {
-            let name = instance.name().to_owned();
             let taken = take_in(&mut pulls, 1, &name, &mut |epoch, delivery| instance.put(epoch, delivery));
             if let Err(failure) = taken.and_then(|()| instance.work(&Frontiers(frontiers))) {
                 control.fail(failure);

@@ -51,7 +51,7 @@ impl<E: Environment> OperatorInstance<E> {
             // Who asks to stop wants a last checkpoint, not a pause.
             self.env.breaker().resume();
         }
-        Ok(self.retry.wait(self.env.now()).map(Turn::Later))
+        Ok(self.retry.wait(|| self.env.now()).map(Turn::Later))
     }
 
     /// Takes a replacement in.

@@ -165,8 +165,8 @@ impl Retry {
     }
 
     /// How long to wait before the next call.
-    pub fn wait(&mut self, now: Duration) -> Option<Duration> {
-        let left = self.not_before.map(|at| at.saturating_sub(now)).filter(|left| !left.is_zero());
+    pub fn wait(&mut self, now: impl Fn() -> Duration) -> Option<Duration> {
+        let left = self.not_before.map(|at| at.saturating_sub(now())).filter(|left| !left.is_zero());
         if left.is_none() {
             self.not_before = None;
         }
@@ -241,10 +241,10 @@ mod tests {
         let mut retry = Retry::default();
         let policy = Policy { retries: 5, ..POLICY };
         retry.failed(Failed::Rows(3), &policy, true, NOW, 0);
-        assert_eq!(retry.wait(NOW), None);
+        assert_eq!(retry.wait(|| NOW), None);
         retry.failed(Failed::Rows(3), &policy, true, NOW, 0);
-        assert_eq!(retry.wait(NOW), Some(Duration::from_millis(5)));
-        assert_eq!(retry.wait(NOW + Duration::from_millis(5)), None);
+        assert_eq!(retry.wait(|| NOW), Some(Duration::from_millis(5)));
+        assert_eq!(retry.wait(|| NOW + Duration::from_millis(5)), None);
         assert!(retry.replacement_failed() && retry.replacement_failed() && !retry.replacement_failed());
         assert_eq!(retry.replaced(NOW + Duration::from_millis(9)), (Duration::from_millis(9), true));
         assert!(retry.replacement_failed());
