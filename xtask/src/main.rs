@@ -91,9 +91,9 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "golden" => options(rest, &[]).and_then(|_| suite::golden()),
         "deny" => {
             options(rest, &[])?;
-            match deny::deny()? {
+            match deny::deny(true)? {
                 Checked::All => println!("the libraries are as deny.toml allows"),
-                Checked::WithoutAdvisories(reason) | Checked::Nothing(reason) => println!("SKIPPED: {reason}"),
+                Checked::WithoutAdvisories(reason) | Checked::ByHand(reason) => println!("SKIPPED: {reason}"),
             }
             Ok(())
         }

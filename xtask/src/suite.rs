@@ -125,10 +125,10 @@ fn wasip2_guests() -> Result<Outcome> {
 
 /// What the libraries are allowed to be. A machine that cannot have cargo-deny, or the list of advisories, says so.
 fn libraries() -> Result<Outcome> {
-    Ok(match deny::deny()? {
+    Ok(match deny::deny(false)? {
         Checked::All => Outcome::Passed,
         Checked::WithoutAdvisories(reason) => Outcome::PassedWith(reason),
-        Checked::Nothing(reason) => Outcome::Skipped(reason),
+        Checked::ByHand(reason) => Outcome::PassedWith(reason),
     })
 }
 
