@@ -8,6 +8,7 @@
 //!  several:                ──[Partitioner]──> [demux] ──> instance        elements say to which instance of the worker they go
 //!                                                └──────> instance
 //! ```
+//! Where there is one worker, the demux asks the partitioner itself.
 
 use super::stream_element::{Payload, StreamElement};
 use super::timestamp::Timestamp;
@@ -114,6 +115,32 @@ impl Partitioner {
         let each = (instances as usize / workers.max(1)).max(1);
         Self { spread, buffers: PartitionBuffers::new(instances as usize), each, turn: 0 }
     }
+
+    /// Splits an element. `out` takes a worker, and what it gets: rows say for which instance they are.
+    fn split(&mut self, element: StreamElement, workers: usize, out: &mut impl FnMut(usize, StreamElement)) {
+        match (&element.payload, self.spread) {
+            (Payload::Rows(rows), Spread::Key) => {
+                let each = self.each;
+                self.buffers.add(rows, &mut |to, rows| out(to / each, rows_for(to, rows)));
+            }
+            (Payload::Rows(_), Spread::RoundRobin) => {
+                let to = self.turn;
+                self.turn = (to + 1) % (workers * self.each);
+                out(to / self.each, StreamElement { to: to as u32, ..element });
+            }
+            (Payload::Rows(_), Spread::All) | (Payload::Watermark { .. } | Payload::Damaged, _) => {
+                self.give_out(out);
+                assert_eq!(element.copies as usize, workers, "an element of many copies has one for each worker");
+                (0..workers).for_each(|worker| out(worker, StreamElement { copies: 1, ..element.clone() }));
+            }
+        }
+    }
+
+    /// Hands out what is in the buffers.
+    fn give_out(&mut self, out: &mut impl FnMut(usize, StreamElement)) {
+        let each = self.each;
+        self.buffers.flush(&mut |to, rows| out(to / each, rows_for(to, rows)));
+    }
 }
 
 /// Rows for one instance.
@@ -128,29 +155,11 @@ impl Distributor<StreamElement> for Partitioner {
         stamp: &Stamp<T>,
         pushers: &mut [P],
     ) {
-        let each = self.each;
-        match std::mem::take(element) {
-            StreamElement { copies: 1, payload: Payload::Rows(batch), .. } if self.spread == Spread::Key => {
-                self.buffers.add(&batch, &mut |to, rows| push(rows_for(to, rows), stamp, &mut pushers[to / each]));
-            }
-            element if element.copies == 1 => {
-                let to = self.turn % (pushers.len() * each);
-                self.turn = to + 1;
-                push(StreamElement { to: to as u32, ..element }, stamp, &mut pushers[to / each]);
-            }
-            element => {
-                self.flush(stamp, pushers);
-                assert_eq!(element.copies as usize, pushers.len(), "an element of many copies has one for each worker");
-                for pusher in pushers {
-                    push(StreamElement { copies: 1, ..element.clone() }, stamp, pusher);
-                }
-            }
-        }
+        self.split(std::mem::take(element), pushers.len(), &mut |to, element| push(element, stamp, &mut pushers[to]));
     }
 
     fn flush<T: Clone, P: Push<Message<T, StreamElement>>>(&mut self, stamp: &Stamp<T>, pushers: &mut [P]) {
-        let each = self.each;
-        self.buffers.flush(&mut |to, rows| push(rows_for(to, rows), stamp, &mut pushers[to / each]));
+        self.give_out(&mut |to, element| push(element, stamp, &mut pushers[to]));
     }
 
     fn relax(&mut self) {}
@@ -175,24 +184,37 @@ pub(super) fn partition<'scope>(
         outputs.push(OutputBuilder::<_, NoopBuilder<StreamElement>>::from(output));
         streams.push(stream);
     }
+    // Timely calls no distributor where there is one worker.
+    let mut alone = (workers == 1).then(|| Partitioner::new(spread, instances, 1));
     builder.build(move |_| {
         move |_| {
             let mut outputs: Vec<_> = outputs.iter_mut().map(OutputBuilder::activate).collect();
-            input.for_each(|capability, element| match &element.payload {
-                Payload::Rows(_) if spread != Spread::All => {
-                    let place = element.to.checked_sub(local.start).map(|place| place as usize).filter(|place| *place < outputs.len());
-                    if place.is_none() {
-                        // Rows for an instance of another worker are a fault of this module, and must not go unnoticed.
-                        element.payload = Payload::Damaged;
+            input.for_each(|capability, element| {
+                let mut hand_on = |mut element: StreamElement| match &element.payload {
+                    Payload::Rows(_) if spread != Spread::All => {
+                        let place = element.to.checked_sub(local.start).map(|place| place as usize);
+                        let place = place.filter(|place| *place < outputs.len());
+                        if place.is_none() {
+                            // Rows for an instance of another worker are a fault of this module, and must not go unnoticed.
+                            element.payload = Payload::Damaged;
+                        }
+                        outputs[place.unwrap_or(0)].session_with_builder(&capability).give_container(&mut element);
                     }
-                    outputs[place.unwrap_or(0)].session_with_builder(&capability).give_container(element);
-                }
-                _ => {
-                    let Some((last, others)) = outputs.split_last_mut() else { return };
-                    for output in others {
-                        output.session_with_builder(&capability).give_container(&mut element.clone());
+                    _ => {
+                        let Some((last, others)) = outputs.split_last_mut() else { return };
+                        for output in others {
+                            output.session_with_builder(&capability).give_container(&mut element.clone());
+                        }
+                        last.session_with_builder(&capability).give_container(&mut element);
                     }
-                    last.session_with_builder(&capability).give_container(element);
+                };
+                let element = std::mem::take(element);
+                match &mut alone {
+                    None => hand_on(element),
+                    Some(partitioner) => {
+                        partitioner.split(element, 1, &mut |_, element| hand_on(element));
+                        partitioner.give_out(&mut |_, element| hand_on(element));
+                    }
                 }
             });
         }
@@ -268,7 +290,7 @@ mod tests {
         let all = partitioned(Spread::All, 3, vec![StreamElement { copies: 3, ..StreamElement::rows(batch(0..2)) }]);
         assert!(all.iter().all(|elements| elements == &[StreamElement::rows(batch(0..2))]));
         let turns = partitioned(Spread::RoundRobin, 2, vec![StreamElement::rows(batch(0..1)), StreamElement::rows(batch(1..2))]);
-        assert_eq!(turns, [vec![StreamElement::rows(batch(0..1))], vec![StreamElement::rows(batch(1..2))]]);
+        assert_eq!(turns, [vec![rows_for(0, batch(0..1))], vec![rows_for(1, batch(1..2))]]);
     }
 
     /// What each of the `instances` gets where worker 0 sends these elements, a time each.

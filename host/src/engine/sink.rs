@@ -115,7 +115,7 @@ impl SinkInstance {
                 return Ok(());
             }
             let epoch = self.arrivals.current();
-            if let Some(Arrival { edge, right, load }) = self.arrivals.next() {
+            if let Some(Arrival { edge, right, load }) = self.arrivals.pop() {
                 if let Load::Rows(rows) = load {
                     if let Some(upstream) = self.edges.get(edge).and_then(|from| self.in_flight.of(*from)) {
                         upstream.subtract(epoch, rows.size_bytes() as u64);

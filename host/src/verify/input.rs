@@ -70,6 +70,7 @@ pub fn read(paths: &[String], format: &InputFormat) -> Result<InputRows, Connect
     Ok(given)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the command reads on its own thread and has nothing to stop for")]
 fn read_file(settings: &FileSource, given: &mut InputRows) -> Result<Batch, ConnectError> {
     let limits = BatchLimits { rows_max: 4_096, bytes_max: 1 << 20 };
     let source = connect::source(&SourceKind::File(settings.clone()), Path::new("."), limits, Clock::System)?;

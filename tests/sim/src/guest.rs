@@ -107,12 +107,8 @@ impl SimGuest {
     fn is_struck(&self, input: &CallInput) -> bool {
         let (place, sim) = (&self.place, &self.place.sim);
         let CallInput::Rows { rows, .. } = input else { return sim.strikes_other_call() };
-        let is_safe = rows.len() > 1 || place.struck_alone.get() < PASSES_MAX;
-        let is_struck = is_safe && (place.run.takes_doom(place.at) || sim.strikes_call());
-        if is_struck && rows.len() == 1 {
-            place.struck_alone.set(place.struck_alone.get() + 1);
-        }
-        is_struck
+        let is_safe = rows.len() > 1 || place.passes.get() < PASSES_MAX;
+        is_safe && (place.run.takes_doom(place.at) || sim.strikes_call())
     }
 
     fn make(&mut self, input: &CallInput, struck: bool) -> Result<Outcome, Trapped> {
@@ -180,8 +176,7 @@ impl Guest for SimGuest {
         let made = self.make(input, struck);
         let is_rows = matches!(input, CallInput::Rows { .. });
         match &made {
-            Ok(_) if is_rows => place.struck_alone.set(0),
-            Ok(_) => {}
+            Ok(_) => place.passes.set(0),
             Err(_) if is_rows && is_outgrown => {
                 place.fails(Fault::Outgrown);
                 if place.sim.chance(RAISED) {

@@ -44,8 +44,8 @@ pub struct Place {
     pub at: u32,
     /// Guests are called for a failover.
     pub fails_over: Cell<bool>,
-    /// Calls with a single row that failed by chance since one succeeded.
-    pub struck_alone: Cell<u32>,
+    /// Faults in a row that passed.
+    pub passes: Cell<u32>,
     /// The epoch that is being worked on.
     pub epoch: Cell<Epoch>,
     /// Time that calls took since the clock was moved, in milliseconds.
@@ -94,7 +94,7 @@ pub(crate) async fn operator(sim: Sim, run: Rc<Run>, at: u32, first: Epoch, rest
         run: Rc::clone(&run),
         at,
         fails_over: Cell::new(false),
-        struck_alone: Cell::new(0),
+        passes: Cell::new(0),
         epoch: Cell::new(first),
         spent_ms: Cell::new(0),
     });
@@ -342,10 +342,13 @@ impl Environment for SimEnvironment {
                 sim.count(Fault::LocalSnapshot);
             }
             Incident::TooLarge { .. } => sim.count(Fault::ImageTooLarge),
-            Incident::Blamed(Blame::Nobody) => sim.count(Fault::NobodyBlamed),
+            Incident::Blamed(Blame::Nobody) => {
+                self.place.passes.set(self.place.passes.get() + 1);
+                sim.count(Fault::NobodyBlamed);
+            }
             Incident::Blamed(Blame::Instance) => sim.count(Fault::InstanceBlamed),
-            Incident::Blamed(Blame::Row)
-            | Incident::Failed { .. }
+            Incident::Blamed(Blame::Row) => self.place.passes.set(0),
+            Incident::Failed { .. }
             | Incident::ReplacedAtOnce
             | Incident::RowsIn { .. }
             | Incident::TooSlow { .. }

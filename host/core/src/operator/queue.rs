@@ -132,7 +132,7 @@ impl<Right> Queue<Right> {
         if let Some(unit) = self.begun.take() {
             return Ok(Some(unit));
         }
-        while let Some(Arrival { edge, right, load }) = self.arrivals.next() {
+        while let Some(Arrival { edge, right, load }) = self.arrivals.pop() {
             let work = match load {
                 Load::Rows(rows) => {
                     took(edge, rows.size_bytes() as u64);
@@ -196,7 +196,7 @@ impl<Right> Arrivals<Right> {
 
     /// The next delivery of the present epoch. Rows that follow each other on one edge are put together, since an exchange cuts them small; the
     /// right of the first allows what those of the others do.
-    pub fn next(&mut self) -> Option<Arrival<Right>> {
+    pub fn pop(&mut self) -> Option<Arrival<Right>> {
         let queue = self.waiting.get_mut(&self.current)?;
         let mut first = queue.pop_front()?;
         if let Load::Rows(rows) = &mut first.load {
@@ -255,7 +255,7 @@ mod tests {
         }
         let seen = |arrivals: &Arrivals<()>| arrivals.waiting_rows().map(|(edge, rows)| (edge, rows.times().to_vec())).collect::<Vec<_>>();
         assert_eq!(seen(&arrivals), [(1, vec![1, 2]), (0, vec![3])]);
-        arrivals.next();
+        arrivals.pop();
         assert_eq!(seen(&arrivals), [(0, vec![3])]);
         arrivals.next_epoch();
         assert_eq!(seen(&arrivals), [(1, vec![4])]);

@@ -179,7 +179,7 @@ mod tests {
 
     fn fold(work: Option<FoldWork>) {
         if let Some(work) = work {
-            std::thread::spawn(move || work.run());
+            std::thread::Builder::new().spawn(move || work.run()).unwrap();
         }
     }
 

@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn who_wakes_without_a_watermark_is_waited_for() {
-        let mut marks = Watermarks::new([0..1], i64::MIN);
+        let mut marks = Watermarks::new(std::iter::once(0..1), i64::MIN);
         assert_eq!(marks.note(0, 0, IDLE).unwrap(), Some(Risen { watermark: IDLE, is_new: false, then_idle: false }));
         assert_eq!(marks.note(0, 0, AWAKE).unwrap(), Some(Risen { watermark: AWAKE, is_new: false, then_idle: false }));
         assert_eq!(marks.note(0, 0, 7).unwrap(), Some(Risen { watermark: 7, is_new: true, then_idle: false }));
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_was_told_in_an_earlier_run_is_only_passed_on() {
-        let mut marks = Watermarks::new([0..1], 50);
+        let mut marks = Watermarks::new(std::iter::once(0..1), 50);
         assert_eq!(marks.note(0, 0, 50).unwrap(), Some(Risen { watermark: 50, is_new: false, then_idle: false }));
         assert_eq!(marks.told(), 50);
         assert_eq!(marks.note(0, 0, 51).unwrap(), Some(Risen { watermark: 51, is_new: true, then_idle: false }));
