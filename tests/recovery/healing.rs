@@ -176,7 +176,7 @@ fn a_standby_that_is_slow_to_repeat_its_calls_is_left_to_a_thread() {
         let watcher = scope.spawn(|| {
             let mut most = 0;
             while !is_over.load(Ordering::Relaxed) {
-                most = most.max(threads("revive-again"));
+                most = most.max(threads("failover-again"));
                 std::thread::sleep(Duration::from_millis(1));
             }
             most
