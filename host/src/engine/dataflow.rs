@@ -30,8 +30,8 @@ type Streams<'scope> = BTreeMap<(Node, u32), Stream<'scope, Timestamp, StreamEle
 /// An instance of an operator.
 pub(super) type WasmOperator = OperatorInstance<WasmEnvironment>;
 
-/// Longest rest of an instance that asked for a pause.
-const REST_MAX: Duration = Duration::from_millis(50);
+/// Longest rest of a worker without work, or of an instance that asked for a pause. A worker is woken earlier by what gives it work.
+pub(super) const REST_MAX: Duration = Duration::from_millis(50);
 
 /// The instances that a dataflow is built of.
 pub(super) struct Instances {

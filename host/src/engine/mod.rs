@@ -65,7 +65,7 @@ pub use timestamp::EPOCH_MAX;
 
 use crate::wasm::{Call, InstanceIdentity};
 use abort_on_panic::AbortOnPanic;
-use dataflow::{Instances, WasmOperator};
+use dataflow::{Instances, REST_MAX, WasmOperator};
 use environment::{WasmEnvironment, failure};
 use in_flight::copies;
 use instance_factory::WasmFactory;
@@ -76,13 +76,11 @@ use reprise_core::operator::{EdgeEnd, OperatorInstance, Restored};
 use reprise_core::topology::{Edge, Exchange, Node};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use timely::dataflow::operators::probe;
 use timely::worker::Worker;
 use timestamp::Timestamp;
 
-/// Longest rest of a worker without work. It is woken earlier by whatever gives it work.
-const REST_MAX: Duration = Duration::from_millis(50);
 /// Most workers of one host.
 pub const WORKERS_MAX: usize = 256;
 

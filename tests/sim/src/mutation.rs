@@ -1,6 +1,6 @@
 //! Mutations: ways to break the protocol, or what it stands on. The simulation must notice each of them; that is the test of the test.
 //!
-//! Some are broken executors; those of an operator are switches of the product's driver, see [`Mutation::in_product`].
+//! Some are broken executors; those of an operator are switches of the product's driver.
 
 use reprise_core::operator as product;
 
@@ -51,44 +51,14 @@ pub enum Mutation {
     RecoverTakesBackNewer,
     /// A taken-up run deletes refused rows of the runs after it too.
     QuarantineClearedWhole,
-    /// A row of the next epoch touches state before the snapshot of the present one.
-    NextEpochTouchesState,
     /// Sources go on where a run before had got to, not where the checkpoint says.
     SourcesNotSetBack,
     /// A checkpoint is taken up unseen.
     CheckpointNotVerified,
     /// What a call returns that is made again is sent again.
     ReplayedOutputsSent,
-    /// The calls before a snapshot are made again, too.
-    LogNotCleared,
-    /// The log is cleared before the snapshot is read, which may fail.
-    LogClearedTooSoon,
-    /// Changes of a snapshot between two checkpoints are in no report.
-    LocalChangesNotReported,
-    /// Changes are forgotten before the full snapshot that stands for them is read, which may fail.
-    FullForgetsChanges,
-    /// A failed call is made again with those that succeeded.
-    FailedCallLogged,
-    /// Watermarks are not told again.
-    WatermarksNotLogged,
-    /// A unit on which a call failed is not tried again.
-    FailedUnitDropped,
-    /// Poison is passed over, and nobody is told.
-    PoisonNotQuarantined,
-    /// A row goes to quarantine without a look at whether others would fail, too.
-    InstanceFaultOnRow,
-    /// The rows of a unit after its poison are lost.
-    RowsAfterPoisonDropped,
-    /// Poison of an epoch is reported in the next one, too.
-    FaultedReportedAgain,
-    /// A standby is not told of snapshots.
-    StandbyMissesSnapshot,
     /// A standby takes over before all snapshots were restored to it.
     StandbyTakenBehind,
-    /// The host's copy of a state, once folded, takes the place of what came meanwhile.
-    FoldLosesNewer,
-    /// A failed call is made again on the instance that failed.
-    RetryOnDeadInstance,
     /// Where an instance fails, the next one is replaced, too.
     NeighbourReplaced,
     /// Rows reach another instance of the operator on the same worker.
@@ -97,6 +67,8 @@ pub enum Mutation {
     ChainOfNeighbour,
     /// With another number of instances, deltas follow on chains that were given up.
     ChainsGoOn,
+    /// The product's driver of operators is broken.
+    Driver(product::Mutation),
 }
 
 /// All of them, with their names on the command line.
@@ -123,25 +95,25 @@ pub const ALL: [(Mutation, &str); 45] = [
     (Mutation::RecoverTakesBackFirst, "recover-takes-back-first"),
     (Mutation::RecoverTakesBackNewer, "recover-takes-back-newer"),
     (Mutation::QuarantineClearedWhole, "quarantine-cleared-whole"),
-    (Mutation::NextEpochTouchesState, "next-epoch-touches-state"),
+    (Mutation::Driver(product::Mutation::NextEpochTouchesState), "next-epoch-touches-state"),
     (Mutation::SourcesNotSetBack, "sources-not-set-back"),
     (Mutation::CheckpointNotVerified, "checkpoint-not-verified"),
     (Mutation::ReplayedOutputsSent, "replayed-outputs-sent"),
-    (Mutation::LogNotCleared, "log-not-cleared"),
-    (Mutation::LogClearedTooSoon, "log-cleared-too-soon"),
-    (Mutation::LocalChangesNotReported, "local-changes-not-reported"),
-    (Mutation::FullForgetsChanges, "full-forgets-changes"),
-    (Mutation::FailedCallLogged, "failed-call-logged"),
-    (Mutation::WatermarksNotLogged, "watermarks-not-logged"),
-    (Mutation::FailedUnitDropped, "failed-unit-dropped"),
-    (Mutation::PoisonNotQuarantined, "poison-not-quarantined"),
-    (Mutation::InstanceFaultOnRow, "instance-fault-on-row"),
-    (Mutation::RowsAfterPoisonDropped, "rows-after-poison-dropped"),
-    (Mutation::FaultedReportedAgain, "faulted-reported-again"),
-    (Mutation::StandbyMissesSnapshot, "standby-misses-snapshot"),
+    (Mutation::Driver(product::Mutation::LogNotCleared), "log-not-cleared"),
+    (Mutation::Driver(product::Mutation::LogClearedTooSoon), "log-cleared-too-soon"),
+    (Mutation::Driver(product::Mutation::LocalChangesNotReported), "local-changes-not-reported"),
+    (Mutation::Driver(product::Mutation::FullForgetsChanges), "full-forgets-changes"),
+    (Mutation::Driver(product::Mutation::FailedCallLogged), "failed-call-logged"),
+    (Mutation::Driver(product::Mutation::WatermarksNotLogged), "watermarks-not-logged"),
+    (Mutation::Driver(product::Mutation::FailedUnitDropped), "failed-unit-dropped"),
+    (Mutation::Driver(product::Mutation::PoisonNotQuarantined), "poison-not-quarantined"),
+    (Mutation::Driver(product::Mutation::InstanceFaultOnRow), "instance-fault-on-row"),
+    (Mutation::Driver(product::Mutation::RowsAfterPoisonDropped), "rows-after-poison-dropped"),
+    (Mutation::Driver(product::Mutation::FaultedReportedAgain), "faulted-reported-again"),
+    (Mutation::Driver(product::Mutation::StandbyMissesSnapshot), "standby-misses-snapshot"),
     (Mutation::StandbyTakenBehind, "standby-taken-behind"),
-    (Mutation::FoldLosesNewer, "fold-loses-newer"),
-    (Mutation::RetryOnDeadInstance, "retry-on-dead-instance"),
+    (Mutation::Driver(product::Mutation::FoldLosesNewer), "fold-loses-newer"),
+    (Mutation::Driver(product::Mutation::RetryOnDeadInstance), "retry-on-dead-instance"),
     (Mutation::NeighbourReplaced, "neighbour-replaced"),
     (Mutation::RowsToNeighbour, "rows-to-neighbour"),
     (Mutation::ChainOfNeighbour, "chain-of-neighbour"),
@@ -153,29 +125,6 @@ impl Mutation {
     #[must_use]
     pub fn name(self) -> &'static str {
         ALL.iter().find(|(mutation, _)| *mutation == self).map_or("unknown", |(_, name)| name)
-    }
-
-    /// The mutation of the product's driver of operators that it is, where it is one.
-    #[must_use]
-    pub fn in_product(self) -> Option<product::Mutation> {
-        Some(match self {
-            Self::NextEpochTouchesState => product::Mutation::NextEpochTouchesState,
-            Self::LogNotCleared => product::Mutation::LogNotCleared,
-            Self::LogClearedTooSoon => product::Mutation::LogClearedTooSoon,
-            Self::LocalChangesNotReported => product::Mutation::LocalChangesNotReported,
-            Self::FullForgetsChanges => product::Mutation::FullForgetsChanges,
-            Self::FailedCallLogged => product::Mutation::FailedCallLogged,
-            Self::WatermarksNotLogged => product::Mutation::WatermarksNotLogged,
-            Self::FailedUnitDropped => product::Mutation::FailedUnitDropped,
-            Self::PoisonNotQuarantined => product::Mutation::PoisonNotQuarantined,
-            Self::InstanceFaultOnRow => product::Mutation::InstanceFaultOnRow,
-            Self::RowsAfterPoisonDropped => product::Mutation::RowsAfterPoisonDropped,
-            Self::FaultedReportedAgain => product::Mutation::FaultedReportedAgain,
-            Self::StandbyMissesSnapshot => product::Mutation::StandbyMissesSnapshot,
-            Self::FoldLosesNewer => product::Mutation::FoldLosesNewer,
-            Self::RetryOnDeadInstance => product::Mutation::RetryOnDeadInstance,
-            _ => return None,
-        })
     }
 
     /// The mutation of that name.

@@ -408,6 +408,6 @@ impl Environment for SimEnvironment {
     }
 
     fn breaks(&self, mutation: product::Mutation) -> bool {
-        self.place.sim.plan.mutation.and_then(Mutation::in_product) == Some(mutation)
+        self.place.sim.is_broken(Mutation::Driver(mutation))
     }
 }

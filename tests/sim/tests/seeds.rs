@@ -1,6 +1,7 @@
 //! The simulation over many seeds, and the test of the test: each mutation must be noticed.
 #![allow(clippy::print_stdout)]
 
+use reprise_core::operator as product;
 use reprise_sim::mutation::{ALL, Mutation};
 use reprise_sim::plan::Plan;
 use reprise_sim::seeds::{self, report};
@@ -84,17 +85,17 @@ fn notice(mutation: Mutation) {
 }
 
 macro_rules! mutations {
-    ($($test:ident: $mutation:ident,)*) => {
+    ($($test:ident: $mutation:expr,)*) => {
         $(
             #[test]
             fn $test() {
-                notice(Mutation::$mutation);
+                notice($mutation);
             }
         )*
 
         #[test]
         fn every_mutation_has_a_test() {
-            let tested = [$(Mutation::$mutation),*];
+            let tested = [$($mutation),*];
             for (mutation, name) in ALL {
                 assert!(tested.contains(&mutation), "{name}");
             }
@@ -103,49 +104,49 @@ macro_rules! mutations {
 }
 
 mutations! {
-    a_report_before_its_upload_is_noticed: ReportBeforeUpload,
-    publishing_before_the_manifest_is_noticed: PublishBeforeManifest,
-    a_missing_fence_is_noticed: NoFence,
-    a_missing_look_after_a_manifest_is_noticed: NoLookAfterManifest,
-    a_take_over_that_is_not_written_is_noticed: TakeOverNotWritten,
-    an_opening_that_does_not_look_again_is_noticed: OpeningDoesNotLookAgain,
-    a_restart_that_takes_the_job_back_is_noticed: RestartClaimsNewest,
-    a_store_that_overwrites_is_noticed: PutOverwrites,
-    an_unknown_outcome_that_counts_as_done_is_noticed: UnknownCountsAsNew,
-    claims_that_are_alike_are_noticed: ClaimsAlike,
-    forgotten_output_is_noticed: UnpublishedForgotten,
-    a_sweep_that_ignores_reachability_is_noticed: SweepIgnoresReachability,
-    a_sweep_that_ignores_savepoints_is_noticed: SweepIgnoresSavepoints,
-    a_row_that_is_blamed_for_its_instance_is_noticed: InstanceFaultOnRow,
-    a_sweep_that_ignores_compactions_is_noticed: SweepIgnoresCompactions,
-    a_savepoint_of_a_fenced_host_is_noticed: SavepointWithoutLook,
-    a_compaction_that_drops_removals_is_noticed: CompactionDropsRemovals,
-    a_compaction_that_loses_an_object_is_noticed: CompactionLosesLast,
-    a_sink_that_notes_too_late_is_noticed: NotedAfterRename,
-    a_sink_that_removes_output_of_newer_runs_is_noticed: RecoverRemovesNewer,
-    a_sink_that_takes_back_first_is_noticed: RecoverTakesBackFirst,
-    a_sink_that_takes_back_output_of_newer_runs_is_noticed: RecoverTakesBackNewer,
-    refused_rows_of_newer_runs_that_are_deleted_are_noticed: QuarantineClearedWhole,
-    a_row_of_the_next_epoch_that_touches_state_is_noticed: NextEpochTouchesState,
-    sources_that_are_not_set_back_are_noticed: SourcesNotSetBack,
-    a_checkpoint_that_is_not_verified_is_noticed: CheckpointNotVerified,
-    outputs_of_repeated_calls_that_are_sent_again_are_noticed: ReplayedOutputsSent,
-    a_log_that_a_snapshot_does_not_clear_is_noticed: LogNotCleared,
-    a_log_that_is_cleared_before_the_snapshot_was_read_is_noticed: LogClearedTooSoon,
-    changes_between_checkpoints_that_are_not_reported_are_noticed: LocalChangesNotReported,
-    changes_that_are_forgotten_before_the_full_snapshot_are_noticed: FullForgetsChanges,
-    a_failed_call_in_the_log_is_noticed: FailedCallLogged,
-    watermarks_that_are_not_in_the_log_are_noticed: WatermarksNotLogged,
-    a_failed_unit_that_is_dropped_is_noticed: FailedUnitDropped,
-    poison_that_is_passed_over_silently_is_noticed: PoisonNotQuarantined,
-    rows_lost_after_poison_are_noticed: RowsAfterPoisonDropped,
-    poison_that_is_reported_twice_is_noticed: FaultedReportedAgain,
-    a_standby_that_misses_a_snapshot_is_noticed: StandbyMissesSnapshot,
-    a_standby_that_takes_over_before_all_was_restored_to_it_is_noticed: StandbyTakenBehind,
-    a_fold_that_loses_what_came_meanwhile_is_noticed: FoldLosesNewer,
-    a_retry_on_the_instance_that_failed_is_noticed: RetryOnDeadInstance,
-    a_neighbour_that_is_replaced_too_is_noticed: NeighbourReplaced,
-    rows_that_reach_a_neighbour_are_noticed: RowsToNeighbour,
-    a_chain_that_a_neighbour_takes_up_is_noticed: ChainOfNeighbour,
-    chains_that_go_on_with_other_instances_are_noticed: ChainsGoOn,
+    a_report_before_its_upload_is_noticed: Mutation::ReportBeforeUpload,
+    publishing_before_the_manifest_is_noticed: Mutation::PublishBeforeManifest,
+    a_missing_fence_is_noticed: Mutation::NoFence,
+    a_missing_look_after_a_manifest_is_noticed: Mutation::NoLookAfterManifest,
+    a_take_over_that_is_not_written_is_noticed: Mutation::TakeOverNotWritten,
+    an_opening_that_does_not_look_again_is_noticed: Mutation::OpeningDoesNotLookAgain,
+    a_restart_that_takes_the_job_back_is_noticed: Mutation::RestartClaimsNewest,
+    a_store_that_overwrites_is_noticed: Mutation::PutOverwrites,
+    an_unknown_outcome_that_counts_as_done_is_noticed: Mutation::UnknownCountsAsNew,
+    claims_that_are_alike_are_noticed: Mutation::ClaimsAlike,
+    forgotten_output_is_noticed: Mutation::UnpublishedForgotten,
+    a_sweep_that_ignores_reachability_is_noticed: Mutation::SweepIgnoresReachability,
+    a_sweep_that_ignores_savepoints_is_noticed: Mutation::SweepIgnoresSavepoints,
+    a_row_that_is_blamed_for_its_instance_is_noticed: Mutation::Driver(product::Mutation::InstanceFaultOnRow),
+    a_sweep_that_ignores_compactions_is_noticed: Mutation::SweepIgnoresCompactions,
+    a_savepoint_of_a_fenced_host_is_noticed: Mutation::SavepointWithoutLook,
+    a_compaction_that_drops_removals_is_noticed: Mutation::CompactionDropsRemovals,
+    a_compaction_that_loses_an_object_is_noticed: Mutation::CompactionLosesLast,
+    a_sink_that_notes_too_late_is_noticed: Mutation::NotedAfterRename,
+    a_sink_that_removes_output_of_newer_runs_is_noticed: Mutation::RecoverRemovesNewer,
+    a_sink_that_takes_back_first_is_noticed: Mutation::RecoverTakesBackFirst,
+    a_sink_that_takes_back_output_of_newer_runs_is_noticed: Mutation::RecoverTakesBackNewer,
+    refused_rows_of_newer_runs_that_are_deleted_are_noticed: Mutation::QuarantineClearedWhole,
+    a_row_of_the_next_epoch_that_touches_state_is_noticed: Mutation::Driver(product::Mutation::NextEpochTouchesState),
+    sources_that_are_not_set_back_are_noticed: Mutation::SourcesNotSetBack,
+    a_checkpoint_that_is_not_verified_is_noticed: Mutation::CheckpointNotVerified,
+    outputs_of_repeated_calls_that_are_sent_again_are_noticed: Mutation::ReplayedOutputsSent,
+    a_log_that_a_snapshot_does_not_clear_is_noticed: Mutation::Driver(product::Mutation::LogNotCleared),
+    a_log_that_is_cleared_before_the_snapshot_was_read_is_noticed: Mutation::Driver(product::Mutation::LogClearedTooSoon),
+    changes_between_checkpoints_that_are_not_reported_are_noticed: Mutation::Driver(product::Mutation::LocalChangesNotReported),
+    changes_that_are_forgotten_before_the_full_snapshot_are_noticed: Mutation::Driver(product::Mutation::FullForgetsChanges),
+    a_failed_call_in_the_log_is_noticed: Mutation::Driver(product::Mutation::FailedCallLogged),
+    watermarks_that_are_not_in_the_log_are_noticed: Mutation::Driver(product::Mutation::WatermarksNotLogged),
+    a_failed_unit_that_is_dropped_is_noticed: Mutation::Driver(product::Mutation::FailedUnitDropped),
+    poison_that_is_passed_over_silently_is_noticed: Mutation::Driver(product::Mutation::PoisonNotQuarantined),
+    rows_lost_after_poison_are_noticed: Mutation::Driver(product::Mutation::RowsAfterPoisonDropped),
+    poison_that_is_reported_twice_is_noticed: Mutation::Driver(product::Mutation::FaultedReportedAgain),
+    a_standby_that_misses_a_snapshot_is_noticed: Mutation::Driver(product::Mutation::StandbyMissesSnapshot),
+    a_standby_that_takes_over_before_all_was_restored_to_it_is_noticed: Mutation::StandbyTakenBehind,
+    a_fold_that_loses_what_came_meanwhile_is_noticed: Mutation::Driver(product::Mutation::FoldLosesNewer),
+    a_retry_on_the_instance_that_failed_is_noticed: Mutation::Driver(product::Mutation::RetryOnDeadInstance),
+    a_neighbour_that_is_replaced_too_is_noticed: Mutation::NeighbourReplaced,
+    rows_that_reach_a_neighbour_are_noticed: Mutation::RowsToNeighbour,
+    a_chain_that_a_neighbour_takes_up_is_noticed: Mutation::ChainOfNeighbour,
+    chains_that_go_on_with_other_instances_are_noticed: Mutation::ChainsGoOn,
 }

@@ -92,18 +92,6 @@ impl Candidates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Generation;
-
-    fn manifest(epoch: u64, parent: Option<u64>) -> Manifest {
-        Manifest {
-            job: "j".into(),
-            epoch: Epoch(epoch),
-            generation: Generation(1),
-            parent: parent.map(Epoch),
-            workers: 1,
-            ..Manifest::default()
-        }
-    }
 
     #[test]
     fn no_manifest_is_a_fresh_start() {
@@ -117,7 +105,7 @@ mod tests {
         let mut walk = Candidates::new(vec![Epoch(2), Epoch(3), Epoch(1)]);
         assert_eq!(walk.start(), NextCandidate::Load(Epoch(3)));
         assert_eq!(walk.unusable(None, "cut".into()), NextCandidate::Load(Epoch(2)));
-        assert_eq!(walk.unusable(Some(&manifest(2, Some(1))), "flipped".into()), NextCandidate::Load(Epoch(1)));
+        assert_eq!(walk.unusable(Some(&Manifest::bare(2, Some(1))), "flipped".into()), NextCandidate::Load(Epoch(1)));
         assert_eq!(walk.unusable(None, "gone".into()), NextCandidate::Refuse);
         assert_eq!(walk.passed_over().len(), 3);
         assert_eq!(walk.first_epoch(), Epoch(4));
@@ -128,13 +116,13 @@ mod tests {
         // 3 was unusable once, so 4 continued from 2. When 4 is damaged later, 3 must not be used.
         let mut walk = Candidates::new(vec![Epoch(2), Epoch(3), Epoch(4)]);
         assert_eq!(walk.start(), NextCandidate::Load(Epoch(4)));
-        assert_eq!(walk.unusable(Some(&manifest(4, Some(2))), "flipped".into()), NextCandidate::Load(Epoch(2)));
+        assert_eq!(walk.unusable(Some(&Manifest::bare(4, Some(2))), "flipped".into()), NextCandidate::Load(Epoch(2)));
     }
 
     #[test]
     fn a_first_checkpoint_that_is_damaged_leaves_nothing() {
         let mut walk = Candidates::new(vec![Epoch(1)]);
         assert_eq!(walk.start(), NextCandidate::Load(Epoch(1)));
-        assert_eq!(walk.unusable(Some(&manifest(1, None)), "flipped".into()), NextCandidate::Refuse);
+        assert_eq!(walk.unusable(Some(&Manifest::bare(1, None)), "flipped".into()), NextCandidate::Refuse);
     }
 }

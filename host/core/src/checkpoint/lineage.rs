@@ -34,22 +34,10 @@ pub fn has_given_up(manifests: &BTreeMap<Epoch, Option<&Manifest>>, newest: Epoc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Generation;
-
-    fn manifest(epoch: u64, parent: Option<u64>) -> Manifest {
-        Manifest {
-            job: "j".into(),
-            epoch: Epoch(epoch),
-            generation: Generation(1),
-            parent: parent.map(Epoch),
-            workers: 1,
-            ..Manifest::default()
-        }
-    }
 
     #[test]
     fn the_lineage_leaves_out_what_was_given_up() {
-        let manifests = [manifest(2, Some(1)), manifest(3, Some(2)), manifest(4, Some(2)), manifest(5, Some(4))];
+        let manifests = [Manifest::bare(2, Some(1)), Manifest::bare(3, Some(2)), Manifest::bare(4, Some(2)), Manifest::bare(5, Some(4))];
         let mut listed: BTreeMap<Epoch, Option<&Manifest>> = manifests.iter().map(|m| (m.epoch, Some(m))).collect();
         assert_eq!(lineage(&listed, Epoch(5)), [Epoch(5), Epoch(4), Epoch(2)]);
         listed.insert(Epoch(4), None);
@@ -60,7 +48,7 @@ mod tests {
     #[test]
     fn a_history_that_went_back_has_given_up_what_it_went_behind() {
         // 6 went back to 3, which is gone.
-        let manifests = [manifest(5, Some(4)), manifest(6, Some(3)), manifest(7, Some(6))];
+        let manifests = [Manifest::bare(5, Some(4)), Manifest::bare(6, Some(3)), Manifest::bare(7, Some(6))];
         let listed: BTreeMap<Epoch, Option<&Manifest>> = manifests.iter().map(|m| (m.epoch, Some(m))).collect();
         let given_up = |epoch| has_given_up(&listed, Epoch(7), Epoch(epoch));
         assert_eq!([1, 2, 3, 4, 5, 6, 7, 8].map(given_up), [false, false, false, true, true, false, false, false]);

@@ -278,3 +278,11 @@ impl Manifest {
         chains.chain(self.sources.iter().flat_map(|s| &s.quarantine))
     }
 }
+
+#[cfg(test)]
+impl Manifest {
+    /// A manifest of the first generation without any state, for tests of what follows from epochs and parents.
+    pub(super) fn bare(epoch: u64, parent: Option<u64>) -> Self {
+        Self { job: "j".into(), epoch: Epoch(epoch), generation: Generation(1), parent: parent.map(Epoch), workers: 1, ..Self::default() }
+    }
+}

@@ -6,8 +6,6 @@
 pub enum Mutation {
     /// A row of the next epoch touches state before the snapshot of the present one.
     NextEpochTouchesState,
-    /// What a repeated call returns is sent again.
-    RepeatedOutputsSent,
     /// The calls before a snapshot are repeated, too.
     LogNotCleared,
     /// The calls before a snapshot are forgotten before it was read.

@@ -196,6 +196,13 @@ mod tests {
     }
 
     impl Gated {
+        /// Waits until a call of the sink hangs.
+        async fn hangs(&self) {
+            while self.waiting.load(Ordering::Acquire) == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+
         fn set(&self, is_shut: bool) {
             *self.is_shut.lock().unwrap() = is_shut;
             self.opened.notify_all();
@@ -336,9 +343,7 @@ mod tests {
         let (slow, _, mut publisher) = start_with(&calls);
         slow.set(true);
         drop(publisher.publish(manifest(11), vec![(0, output(11, "slow"))]));
-        while slow.waiting.load(Ordering::Acquire) == 0 {
-            tokio::task::yield_now().await;
-        }
+        slow.hangs().await;
         drop(publisher.publish(manifest(12), vec![(0, output(12, "later"))]));
         drop(publisher);
         let mut settling = Box::pin(calls.settle());
@@ -355,9 +360,7 @@ mod tests {
         let (slow, _, mut publisher) = start_with(&calls);
         slow.set(true);
         drop(publisher.publish(manifest(11), vec![(0, output(11, "slow"))]));
-        while slow.waiting.load(Ordering::Acquire) == 0 {
-            tokio::task::yield_now().await;
-        }
+        slow.hangs().await;
         drop(publisher);
         let ended = calls.settle_within(Duration::from_millis(1)).await;
         assert!(ended.is_err_and(|error| error.to_string().contains("publishing")));

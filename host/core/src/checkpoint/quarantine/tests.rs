@@ -54,15 +54,7 @@ fn manifest(epoch: u64, parent: Option<u64>, named: &[&ObjectName]) -> Manifest 
     let object = |name: &&ObjectName| ObjectRef { path: name.path(), scope: SnapshotScope::Full, bytes: 1, checksum: 1, entries: 1 };
     let instance = InstanceState { quarantine: named.iter().map(object).collect(), ..InstanceState::default() };
     let operator = OperatorState { name: "count".into(), component: Digest([0; 32]), slots: vec![], instances: vec![instance] };
-    Manifest {
-        job: "j".into(),
-        epoch: Epoch(epoch),
-        generation: Generation(1),
-        parent: parent.map(Epoch),
-        workers: 1,
-        operators: vec![operator],
-        ..Manifest::default()
-    }
+    Manifest { operators: vec![operator], ..Manifest::bare(epoch, parent) }
 }
 
 #[test]
