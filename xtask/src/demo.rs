@@ -28,7 +28,7 @@ const RUN_LIMIT: Duration = Duration::from_secs(600);
 /// Between two looks at a run.
 const POLL: Duration = Duration::from_millis(2);
 /// Of the host and the operators, where nothing is built yet.
-const FIRST_BUILD_MINUTES: u32 = 7;
+const FIRST_BUILD_MINUTES: u32 = 15;
 const SIGKILL: i32 = 9;
 const WORKERS: &str = "2";
 
