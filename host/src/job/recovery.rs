@@ -111,6 +111,10 @@ impl RecoveryDriver<'_> {
                     manifests = read_manifests(self.store, self.job).await?;
                     RecoveryAnswer::Manifests(manifests.clone())
                 }
+                RecoveryRequest::Snapshots => {
+                    let listed = self.store.list(paths::SNAPSHOTS).await.map_err(failed("list snapshots"))?;
+                    RecoveryAnswer::Snapshots(listed.into_iter().map(|entry| entry.path).collect())
+                }
                 RecoveryRequest::Verify(epoch) => RecoveryAnswer::Verify(match manifests.get(&epoch) {
                     Some(Ok(manifest)) => read_snapshots(self.store, self.job, manifest).await?.map(|read| chunks = Some(read)),
                     _ => Err("its manifest was not read".to_owned()),

@@ -226,6 +226,7 @@ impl TakingUp<'_> {
                 RecoveryAnswer::Claim(ours)
             }
             RecoveryRequest::Manifests => RecoveryAnswer::Manifests(self.manifests().await),
+            RecoveryRequest::Snapshots => RecoveryAnswer::Snapshots(self.client.list(paths::SNAPSHOTS).await),
             RecoveryRequest::Verify(epoch) => {
                 let Some(Ok(manifest)) = self.manifests.get(&epoch) else { return RecoveryAnswer::Verify(Err("not found".into())) };
                 let read = self.read(manifest).await;

@@ -18,6 +18,9 @@
 //! A manifest of this generation, or of a later one without a claim, tells that claims were lost. Then a
 //! generation after all that can be seen is claimed: no two runs may share one, since names of objects hold it.
 //!
+//! A walk back may come to a manifest that a host created when it was long dead, at a number whose manifest was lost. Where generations between
+//! that one and ours could have taken over before it, the names of their snapshots are listed once: see [`super::lineage::overtaken_by`].
+//!
 //! A host that restarts a run of its own claims the generation right after its own, or none: it never takes the job back from a successor.
 
 use super::candidates::{Candidates, NextCandidate};
@@ -52,6 +55,8 @@ pub enum RecoveryRequest {
     Claim(Generation),
     /// List and read all manifests.
     Manifests,
+    /// List the names of all snapshots.
+    Snapshots,
     /// Read and verify everything that this checkpoint needs.
     Verify(Epoch),
     /// Create this manifest if it is absent. `written_ms` is for the caller to fill.
@@ -67,6 +72,8 @@ pub enum RecoveryAnswer {
     Claim(bool),
     /// To [`RecoveryRequest::Manifests`]: each with its epoch, or why it cannot be used.
     Manifests(BTreeMap<Epoch, Result<Manifest, String>>),
+    /// To [`RecoveryRequest::Snapshots`].
+    Snapshots(Vec<String>),
     /// To [`RecoveryRequest::Verify`]: an error tells what is wrong.
     Verify(Result<(), String>),
     /// To [`RecoveryRequest::Create`]: true where it is ours.
@@ -126,6 +133,8 @@ enum State {
     Claims,
     Claiming(Generation),
     Manifests,
+    /// Snapshots of later generations may tell that the candidate came late.
+    Tracing(Found),
     Walking(Found),
     Fence(Found, Option<Box<Manifest>>),
     Creating(Found, Option<Box<Manifest>>, Box<Manifest>),
@@ -139,6 +148,23 @@ enum State {
 struct Found {
     manifests: BTreeMap<Epoch, Result<Manifest, String>>,
     candidates: Candidates,
+    /// The names of all snapshots, where they were asked for.
+    snapshots: Option<Vec<String>>,
+}
+
+impl Found {
+    /// There are manifests of later epochs than this.
+    fn follows(&self, epoch: Epoch) -> bool {
+        self.manifests.last_key_value().is_some_and(|(newest, _)| *newest > epoch)
+    }
+
+    fn readable(&self) -> impl Iterator<Item = &Manifest> {
+        self.manifests.values().filter_map(|read| read.as_ref().ok())
+    }
+
+    fn overtaken_by(&self, manifest: &Manifest) -> Option<Generation> {
+        lineage::overtaken_by(manifest, self.readable(), self.snapshots.iter().flatten())
+    }
 }
 
 /// The recovery of a job at the start of a run, from the claim to the manifest with which the run takes over.
@@ -194,6 +220,10 @@ impl JobRecovery {
                 None => self.again(State::Claims, RecoveryRequest::Claims),
             },
             (State::Manifests, RecoveryAnswer::Manifests(manifests)) => self.begin_candidates(manifests),
+            (State::Tracing(found), RecoveryAnswer::Snapshots(names)) => {
+                let next = found.candidates.at().map_or(NextCandidate::Refuse, NextCandidate::Load);
+                self.next_candidate(Found { snapshots: Some(names), ..found }, next)
+            }
             (State::Walking(found), RecoveryAnswer::Verify(outcome)) => self.verified(found, outcome),
             (State::Fence(..) | State::Created(..) | State::Refusing(_), RecoveryAnswer::Claims(theirs)) if theirs > self.generation => {
                 RecoveryStep::Refused(RecoveryRefusal::Fenced { ours: self.generation, theirs })
@@ -224,6 +254,7 @@ impl JobRecovery {
             State::Claims | State::Fence(..) | State::Created(..) | State::Refusing(_) => RecoveryRequest::Claims,
             State::Claiming(generation) => RecoveryRequest::Claim(*generation),
             State::Manifests => RecoveryRequest::Manifests,
+            State::Tracing(_) => RecoveryRequest::Snapshots,
             State::Walking(found) => RecoveryRequest::Verify(found.candidates.at()?),
             State::Creating(_, _, taken) => RecoveryRequest::Create(taken.clone()),
             State::Over => return None,
@@ -254,8 +285,7 @@ impl JobRecovery {
 
     /// The newest generation of a manifest that must have been claimed, and is not.
     fn lost_claim(&self, found: &Found, base: Option<&Manifest>) -> Option<Generation> {
-        let readable = found.manifests.values().filter_map(|read| read.as_ref().ok());
-        readable.chain(base).map(|manifest| manifest.generation).max().filter(|newest| *newest >= self.generation)
+        found.readable().chain(base).map(|manifest| manifest.generation).max().filter(|newest| *newest >= self.generation)
     }
 
     fn claim_after(&mut self, theirs: Generation) -> RecoveryStep {
@@ -272,26 +302,22 @@ impl JobRecovery {
     }
 
     fn begin_candidates(&mut self, manifests: BTreeMap<Epoch, Result<Manifest, String>>) -> RecoveryStep {
-        let mut candidates = Candidates::new(manifests.keys().copied().collect());
-        if let Some(epoch) = self.given_up(&manifests) {
-            candidates.only(epoch);
-            let next = candidates.unusable(None, "it belongs to a history that was given up: its output was taken back".to_owned());
-            return self.next_candidate(Found { manifests, candidates }, next);
-        }
-        match &self.from {
-            RecoverFrom::Newest => {
-                let next = candidates.start();
-                self.next_candidate(Found { manifests, candidates }, next)
+        let candidates = Candidates::new(manifests.keys().copied().collect());
+        let given_up = self.given_up(&manifests);
+        let mut found = Found { manifests, candidates, snapshots: None };
+        let next = match (given_up, &self.from) {
+            (Some(epoch), _) => {
+                found.candidates.only(epoch);
+                found.candidates.unusable(None, "it belongs to a history that was given up: its output was taken back".to_owned())
             }
-            RecoverFrom::Epoch(epoch) => {
-                let next = candidates.only(*epoch);
-                self.next_candidate(Found { manifests, candidates }, next)
-            }
-            RecoverFrom::Savepoint(manifest) => {
+            (None, RecoverFrom::Newest) => found.candidates.start(),
+            (None, RecoverFrom::Epoch(epoch)) => found.candidates.only(*epoch),
+            (None, RecoverFrom::Savepoint(manifest)) => {
                 let base = Some(manifest.clone());
-                self.fence(Found { manifests, candidates }, base)
+                return self.fence(found, base);
             }
-        }
+        };
+        self.next_candidate(found, next)
     }
 
     /// The epoch that was asked for, where the newest manifest did not come from it.
@@ -318,16 +344,28 @@ impl JobRecovery {
                     return RecoveryStep::Ask(RecoveryRequest::Claims);
                 }
                 NextCandidate::Load(epoch) => match found.manifests.get(&epoch) {
-                    Some(Ok(_)) => {
-                        self.state = State::Walking(found);
-                        return RecoveryStep::Ask(RecoveryRequest::Verify(epoch));
-                    }
+                    Some(Ok(manifest)) => match found.overtaken_by(manifest) {
+                        Some(by) => format!("it came late: generation {by} had taken over before it was stored"),
+                        None if self.may_be_overtaken(&found, manifest) => {
+                            self.state = State::Tracing(found);
+                            return RecoveryStep::Ask(RecoveryRequest::Snapshots);
+                        }
+                        None => {
+                            self.state = State::Walking(found);
+                            return RecoveryStep::Ask(RecoveryRequest::Verify(epoch));
+                        }
+                    },
                     Some(Err(reason)) => reason.clone(),
                     None => "there is no such checkpoint".to_owned(),
                 },
             };
             next = found.candidates.unusable(None, reason);
         }
+    }
+
+    /// Others follow the manifest, there may be generations between its own and this one, and nobody has looked yet what they have left.
+    fn may_be_overtaken(&self, found: &Found, manifest: &Manifest) -> bool {
+        found.snapshots.is_none() && found.follows(manifest.epoch) && self.generation.0 > manifest.generation.0.saturating_add(1)
     }
 
     fn verified(&mut self, mut found: Found, outcome: Result<(), String>) -> RecoveryStep {
@@ -343,8 +381,7 @@ impl JobRecovery {
 
     fn fence(&mut self, found: Found, base: Option<Box<Manifest>>) -> RecoveryStep {
         // One that others follow ended nothing: what these made visible is to be taken back.
-        let is_followed = |epoch| found.manifests.last_key_value().is_some_and(|(newest, _)| *newest > epoch);
-        let is_reopened = base.as_ref().is_some_and(|base| base.finished && (self.reopens || is_followed(base.epoch)));
+        let is_reopened = base.as_ref().is_some_and(|base| base.finished && (self.reopens || found.follows(base.epoch)));
         let base = if is_reopened { base.map(|base| Box::new(base.reopened())) } else { base };
         if base.as_ref().is_some_and(|base| base.finished) {
             return self.taken_up(found, base, None);

@@ -4,7 +4,8 @@ use super::*;
 use crate::checkpoint::chain::ChainLimits;
 use crate::checkpoint::coordinator::{self, Layout};
 use crate::checkpoint::manifest::{InstanceState, OperatorState};
-use crate::ids::Digest;
+use crate::checkpoint::paths;
+use crate::ids::{Digest, Instance};
 
 const LAST: Epoch = Epoch(1_000);
 
@@ -298,4 +299,31 @@ fn a_run_begins_after_output_that_does_not_count_though_no_manifest_is_so_far() 
         let taken = up.taken.as_ref().unwrap();
         assert_eq!((taken.epoch, taken.covered()), (Epoch(81), parent));
     }
+}
+
+#[test]
+fn a_manifest_that_came_late_to_the_number_of_a_lost_one_is_passed_over() {
+    // Generation 2 took over with 2, which was lost; then a create of generation 1 came to that number. Nobody can read 3.
+    let late = || Manifest { generation: Generation(1), ..manifest(2, Some(1)) };
+    let found = || RecoveryAnswer::Manifests(BTreeMap::from([(Epoch(2), Ok(late())), (Epoch(3), Err("cut".into()))]));
+    let start = |newest| vec![claims(newest), RecoveryAnswer::Claim(true), found()];
+    let snapshot = |epoch, generation| paths::snapshot("count", Instance(0), Epoch(epoch), Generation(generation), false);
+    let play = |newest, answers| play(RecoverFrom::Newest, None, [start(newest), answers].concat());
+    assert_eq!(play(2, vec![]), RecoveryStep::Ask(RecoveryRequest::Snapshots));
+    let left = RecoveryAnswer::Snapshots(vec![snapshot(3, 2), snapshot(2, 1)]);
+    let turn = play(2, vec![left, claims(3)]);
+    let RecoveryStep::Refused(RecoveryRefusal::NoCheckpoint(reasons)) = &turn else { panic!("{turn:?}") };
+    assert!(reasons[1].0 == Epoch(2) && reasons[1].1.contains("generation 2 had taken over"), "{reasons:?}");
+    let left = RecoveryAnswer::Snapshots(vec![snapshot(4, 2), snapshot(2, 1)]);
+    assert_eq!(play(2, vec![left]), RecoveryStep::Ask(RecoveryRequest::Verify(Epoch(2))), "generation 2 took over with 3");
+    assert_eq!(play(1, vec![]), RecoveryStep::Ask(RecoveryRequest::Verify(Epoch(2))), "there is no generation between the two");
+}
+
+#[test]
+fn a_parent_of_another_run_than_that_of_its_child_is_passed_over() {
+    let of = |generation, manifest| Manifest { generation: Generation(generation), ..manifest };
+    let found = all(&[of(1, manifest(2, None)), of(1, manifest(3, Some(2))), of(2, manifest(4, Some(3)))]);
+    let answers = vec![claims(2), RecoveryAnswer::Claim(true), found, RecoveryAnswer::Verify(Err("damaged".into()))];
+    let turn = play(RecoverFrom::Newest, None, [answers, vec![RecoveryAnswer::Snapshots(vec![])]].concat());
+    assert_eq!(turn, RecoveryStep::Ask(RecoveryRequest::Verify(Epoch(2))), "3 was where generation 2 took over");
 }
