@@ -6,7 +6,7 @@ use crate::clockwork::{Queue, Scope, WHOLE};
 use crate::host;
 use crate::mutation::Mutation;
 use crate::outbox::SinkFault;
-use crate::plan::{Fault, Point};
+use crate::plan::{Drill, Fault, Point};
 use crate::run::Run;
 use crate::snapshot;
 use crate::store::Bytes;
@@ -31,6 +31,13 @@ use std::rc::Rc;
 const SWEEP_LOOKS_MAX: u64 = 50;
 /// Time between two looks, in milliseconds.
 const SWEEP_LOOK_MS: u64 = 100;
+
+/// Longest time in milliseconds before a publisher beside the driver begins with an output.
+const PUBLISH_MS_MAX: u64 = 150;
+/// The same where savepoints are drilled: they are to find checkpoints that are ahead of their output.
+const PUBLISH_MS_DRILLED: u64 = 500;
+/// Longest time in milliseconds for which a driver that works beside it lets a savepoint wait.
+const SAVEPOINT_MS_MAX: u64 = 1_000;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -101,8 +108,9 @@ pub async fn commit(sim: &Sim, run: &Rc<Run>, committer: Committer) -> RunEnd {
 
 /// Publishes beside the driver, in the order of epochs.
 async fn publisher(sim: Sim, run: Rc<Run>, outputs: Queue<LaneOutput>) {
+    let longest = if sim.plan.drill == Drill::Savepoint { PUBLISH_MS_DRILLED } else { PUBLISH_MS_MAX };
     while let Some(LaneOutput { lane, epoch, staged }) = outputs.pop(&sim).await {
-        sim.pause(0, 150).await;
+        sim.pause(0, longest).await;
         match publish(&sim, &run, &staged).await {
             Ok(()) => run.tell(&sim, CommitterEvent::LaneThrough { lane, epoch }),
             Err(fault) => {
@@ -165,8 +173,21 @@ impl Driver {
                 CommitterEvent::Created(created == Created::New)
             }
             CommitterAction::CreateSavepoint { path, manifest } => {
-                sim.point(run.host, Point::BeforeSavepoint).await;
-                CommitterEvent::SavepointCreated(run.client.create(&path, encoded(&manifest)).await == Created::New)
+                // A driver may tell what comes meanwhile first.
+                let (sim, run, is_aside) = (sim.clone(), Rc::clone(run), self.aside.is_some());
+                let create = async move {
+                    sim.point(run.host, Point::BeforeSavepoint).await;
+                    if is_aside {
+                        sim.pause(0, SAVEPOINT_MS_MAX).await;
+                    }
+                    let is_new = run.client.create(&path, encoded(&manifest)).await == Created::New;
+                    run.tell(&sim, CommitterEvent::SavepointCreated(is_new));
+                };
+                match is_aside {
+                    true => self.sim.spawn(self.run.host, self.background, create),
+                    false => create.await,
+                }
+                return Ok(None);
             }
             CommitterAction::Publish(output) => match &self.aside {
                 Some(aside) => {
@@ -242,6 +263,7 @@ impl Driver {
         if !retired.is_empty() {
             Sweep::new(&self.committer, retired).run(&self.sim, &self.run).await;
         }
+        self.sim.check_retained(self.run.host, self.run.generation);
     }
 
     async fn create(&self, mut manifest: Manifest) -> Result<Created, SinkFault> {

@@ -143,7 +143,10 @@ async fn run(sim: &Sim, host: HostId, shape: Shape, taken: Taken, reached: &mut 
     sim.hosts.borrow_mut()[host].run = Some(std::rc::Rc::clone(&run));
     let sinks = layout.sinks.len();
     let fenced = FencedCommitter::new(Coordinator::new(layout, first, Some(&base)), base);
-    let committer = Committer::new(fenced, sinks, retention, sim.plan.keep);
+    let mut committer = Committer::new(fenced, sinks, retention, sim.plan.keep);
+    if let Some(Mutation::Committer(mutation)) = sim.plan.mutation {
+        committer.plant(mutation);
+    }
     flow::start(sim, &run, first, states);
     let end = committer::commit(sim, &run, committer).await;
     *reached = Some(run.flow.borrow().positions.clone());

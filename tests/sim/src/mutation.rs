@@ -1,7 +1,8 @@
 //! Mutations: ways to break the protocol, or what it stands on. The simulation must notice each of them; that is the test of the test.
 //!
-//! Some are broken executors; those of an operator are switches of the product's driver.
+//! Some are broken executors; those of an operator and of the committer are switches of the product.
 
+use reprise_core::checkpoint::committer::CommitterMutation;
 use reprise_core::operator as product;
 
 /// What is broken.
@@ -67,12 +68,14 @@ pub enum Mutation {
     ChainOfNeighbour,
     /// With another number of instances, deltas follow on chains that were given up.
     ChainsGoOn,
+    /// The product's committer is broken.
+    Committer(CommitterMutation),
     /// The product's driver of operators is broken.
     Driver(product::Mutation),
 }
 
 /// All of them, with their names on the command line.
-pub const ALL: [(Mutation, &str); 45] = [
+pub const ALL: [(Mutation, &str); 48] = [
     (Mutation::ReportBeforeUpload, "report-before-upload"),
     (Mutation::PublishBeforeManifest, "publish-before-manifest"),
     (Mutation::NoFence, "no-fence"),
@@ -88,6 +91,9 @@ pub const ALL: [(Mutation, &str); 45] = [
     (Mutation::SweepIgnoresSavepoints, "sweep-ignores-savepoints"),
     (Mutation::SweepIgnoresCompactions, "sweep-ignores-compactions"),
     (Mutation::SavepointWithoutLook, "savepoint-without-look"),
+    (Mutation::Committer(CommitterMutation::ManifestNotNoted), "manifest-not-noted"),
+    (Mutation::Committer(CommitterMutation::AheadIgnored), "ahead-ignored"),
+    (Mutation::Committer(CommitterMutation::SweepBesideSavepoint), "sweep-beside-savepoint"),
     (Mutation::CompactionDropsRemovals, "compaction-drops-removals"),
     (Mutation::CompactionLosesLast, "compaction-loses-last"),
     (Mutation::NotedAfterRename, "noted-after-rename"),

@@ -9,6 +9,7 @@
 //! | | each cell is with the instance that owns its key |
 //! | a manifest counts | its number had not been used before by somebody newer |
 //! | an object is deleted | no retained manifest and no savepoint reaches it |
+//! | a run is done | of its manifests there are no more than are to be kept |
 //! | a run begins | from the newest checkpoint there was |
 //! | an instance of the operator is made | it is the first one of its run, or the one before it has failed |
 //! | the end | the output, the state and the refused rows of a run without faults and without poison; in quarantine is all poison, each row once |
@@ -204,6 +205,18 @@ impl Sim {
     pub fn check_completed(&self, host: HostId, manifest: &Manifest) {
         if self.oracle.borrow().reused.contains(&(manifest.epoch, manifest.generation)) {
             self.fail(format!("host {host} counts on manifest {}, whose number had been used before", manifest.epoch));
+        }
+    }
+
+    /// A run is done, and has swept for the last time, unless it was replaced.
+    pub fn check_retained(&self, host: HostId, generation: Generation) {
+        let oracle = self.oracle.borrow();
+        let own = |manifest: &&Manifest| manifest.generation == generation && !manifest.taken_over;
+        let left = oracle.stored.values().filter(|manifest| !oracle.stale.contains(&manifest.epoch)).filter(own).count();
+        let is_replaced =
+            self.store.borrow().names().iter().filter_map(|path| paths::claim_generation(path)).any(|claimed| claimed > generation);
+        if !is_replaced && left > self.plan.keep {
+            self.fail(format!("host {host} is done, and {left} of its manifests are left, where {} are to be kept", self.plan.keep));
         }
     }
 

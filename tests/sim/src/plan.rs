@@ -248,8 +248,8 @@ impl Plan {
                 race: 0,
                 ..plan
             },
-            // Every snapshot is full, so that objects are soon reached by the savepoint alone.
-            Drill::Savepoint => Self { savepoints: true, ask: 300, keep: 1, chain_length_max: 0, ..plan },
+            // Every snapshot is full, so that objects are soon reached by the savepoint alone; and checkpoints go on while it is on its way.
+            Drill::Savepoint => Self { savepoints: true, ask: 300, keep: 1, chain_length_max: 0, publish_aside: r.chance(800), ..plan },
             Drill::Readers => Self { reader: true, damage: false, rewinds: 0, ..plan },
             Drill::Damage => Self { damage: true, reader: false, keep: 3, chain_length_max: r.between(1, 3) as u32, ..plan },
             Drill::Back => Self { rewinds: 4, rewind: 700, reader: false, keep: 3, ..plan },

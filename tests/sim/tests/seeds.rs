@@ -1,6 +1,7 @@
 //! The simulation over many seeds, and the test of the test: each mutation must be noticed.
 #![allow(clippy::print_stdout)]
 
+use reprise_core::checkpoint::committer::CommitterMutation;
 use reprise_core::operator as product;
 use reprise_sim::mutation::{ALL, Mutation};
 use reprise_sim::plan::Plan;
@@ -120,6 +121,9 @@ mutations! {
     a_row_that_is_blamed_for_its_instance_is_noticed: Mutation::Driver(product::Mutation::InstanceFaultOnRow),
     a_sweep_that_ignores_compactions_is_noticed: Mutation::SweepIgnoresCompactions,
     a_savepoint_of_a_fenced_host_is_noticed: Mutation::SavepointWithoutLook,
+    a_manifest_that_is_not_noted_is_noticed: Mutation::Committer(CommitterMutation::ManifestNotNoted),
+    manifests_that_go_before_their_output_is_published_are_noticed: Mutation::Committer(CommitterMutation::AheadIgnored),
+    a_sweep_beside_a_savepoint_on_its_way_is_noticed: Mutation::Committer(CommitterMutation::SweepBesideSavepoint),
     a_compaction_that_drops_removals_is_noticed: Mutation::CompactionDropsRemovals,
     a_compaction_that_loses_an_object_is_noticed: Mutation::CompactionLosesLast,
     a_sink_that_notes_too_late_is_noticed: Mutation::NotedAfterRename,

@@ -7,7 +7,8 @@
 //!                                      └──> retention: m is kept ─────────────────> Sweep <─────┘ older manifests retire
 //! ```
 //! Invariants:
-//! 1. What a manifest names is held from the moment at which it is stored, and what a savepoint names from before it is created.
+//! 1. What a manifest names is held from the moment at which it is stored, and what a savepoint names from when it is. While a savepoint is on its
+//!    way no sweep begins; one that began before holds the manifest whose copy it is.
 //! 2. A savepoint counts once no newer claim was seen after it was created. Until then nothing else is done.
 //! 3. Objects of compactions are spared until a manifest could name them. One sweep is under way at a time.
 //! 4. After an error nothing more may be done for the run.
@@ -17,7 +18,7 @@ use super::fenced_committer::{CommitterError, FencedAction, FencedCommitter, Fen
 use super::manifest::{Manifest, ObjectRef, OperatorState};
 use super::paths;
 use super::publishing::{LaneOutput, PublishLanes};
-use super::retention::{Needs, Retention};
+use super::retention::Retention;
 use crate::ids::{Epoch, Generation, Instance};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -125,14 +126,23 @@ pub enum CommitterAction {
     },
 }
 
+/// A mutation of the committer: a fault that the simulation plants, and must notice. In the product there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CommitterMutation {
+    /// A manifest that is stored is not noted.
+    ManifestNotNoted,
+    /// Manifests whose output is not published count as kept like all others.
+    AheadIgnored,
+    /// A sweep begins while a savepoint is on its way.
+    SweepBesideSavepoint,
+}
+
 /// A savepoint on its way to the store.
 #[derive(Debug)]
 struct Saving {
     name: String,
     path: String,
     manifest: Box<Manifest>,
-    /// What was held under its name before.
-    before: Option<Needs>,
     is_new: bool,
 }
 
@@ -155,6 +165,7 @@ pub struct Committer {
     /// What is done once the savepoint is kept.
     pending: VecDeque<FencedAction>,
     is_sweeping: bool,
+    broken: Option<CommitterMutation>,
 }
 
 impl Committer {
@@ -175,7 +186,13 @@ impl Committer {
             saving: None,
             pending: VecDeque::new(),
             is_sweeping: false,
+            broken: None,
         }
+    }
+
+    /// Plants a fault.
+    pub fn plant(&mut self, mutation: CommitterMutation) {
+        self.broken = Some(mutation);
     }
 
     /// Name of the job.
@@ -239,7 +256,9 @@ impl Committer {
                 if let Some(manifest) = self.fenced.creating().filter(|_| is_new) {
                     (self.newest, self.has_stored) = (manifest.epoch, true);
                     // From here on, and not only from when its output is published: a sweep may begin at any time.
-                    self.retention.note(manifest);
+                    if self.broken != Some(CommitterMutation::ManifestNotNoted) {
+                        self.retention.note(manifest);
+                    }
                     self.ahead += 1;
                 }
                 Some(FencedEvent::Created(is_new))
@@ -286,7 +305,7 @@ impl Committer {
         self.retention.gone(gone);
         let mut needless = std::mem::take(&mut self.compactions).into_keys().collect::<Vec<_>>();
         needless.retain(|path| !self.retention.needs(path));
-        (needless, self.retention.retire(self.keep + self.ahead))
+        (needless, self.retire())
     }
 
     fn carry_out_pending(&mut self, actions: &mut Vec<CommitterAction>) -> Result<(), CommitterError> {
@@ -320,9 +339,7 @@ impl Committer {
             }
             FencedAction::Save { name, manifest } => {
                 let Some(path) = paths::savepoint(&name) else { return Ok(()) };
-                // Held before it is written: no sweep that begins from now on may delete what it needs.
-                let before = self.retention.hold_also(&name, &manifest);
-                self.saving = Some(Saving { name, path: path.clone(), manifest: manifest.clone(), before, is_new: false });
+                self.saving = Some(Saving { name, path: path.clone(), manifest: manifest.clone(), is_new: false });
                 CommitterAction::CreateSavepoint { path, manifest }
             }
         });
@@ -346,7 +363,8 @@ impl Committer {
         saving.is_new = is_new;
         match is_new {
             true => self.retention.hold(&saving.name, &saving.manifest),
-            false => self.retention.hold_again(&saving.name, saving.before.take()),
+            // What another host has just stored under this name cannot be known.
+            false => self.retention.hold_unread(&saving.name),
         }
         actions.push(CommitterAction::LookAfterSavepoint);
     }
@@ -368,12 +386,19 @@ impl Committer {
         Ok(())
     }
 
-    /// Begins a sweep, unless one is under way. Manifests that are ahead of their output come on top of those that are kept: what counts as the
-    /// newest checkpoint until then, for savepoints too, must stay.
+    /// Begins a sweep, unless one is under way.
     fn sweep(&mut self, actions: &mut Vec<CommitterAction>) {
-        if !std::mem::replace(&mut self.is_sweeping, true) {
-            actions.push(CommitterAction::Sweep(self.retention.retire(self.keep + self.ahead)));
+        let waits = self.saving.is_some() && self.broken != Some(CommitterMutation::SweepBesideSavepoint);
+        if !waits && !std::mem::replace(&mut self.is_sweeping, true) {
+            actions.push(CommitterAction::Sweep(self.retire()));
         }
+    }
+
+    /// Manifests to delete. Those that are ahead of their output come on top of those that are kept: what counts as the newest checkpoint until
+    /// then, for savepoints too, must stay.
+    fn retire(&mut self) -> Vec<Epoch> {
+        let ahead = if self.broken == Some(CommitterMutation::AheadIgnored) { 0 } else { self.ahead };
+        self.retention.retire(self.keep + ahead)
     }
 }
 

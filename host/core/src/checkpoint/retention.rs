@@ -13,12 +13,9 @@ pub struct Retention {
     taken_over: BTreeSet<Epoch>,
     /// Manifests that are to be deleted, and are not known to be gone.
     retiring: BTreeSet<Epoch>,
-    /// What each savepoint needs.
-    held: BTreeMap<String, Needs>,
+    /// The snapshots and quarantine objects that each savepoint names; `None` where that cannot be known.
+    held: BTreeMap<String, Option<BTreeSet<String>>>,
 }
-
-/// The snapshots and quarantine objects that a savepoint names; `None` where that cannot be known.
-pub type Needs = Option<BTreeSet<String>>;
 
 fn needs(manifest: &Manifest) -> BTreeSet<String> {
     manifest.objects().map(|object| object.path.clone()).collect()
@@ -64,24 +61,9 @@ impl Retention {
         self.held.insert(name.to_owned(), Some(needs(manifest)));
     }
 
-    /// Holds what a savepoint would need that is about to be stored, beside what is held under its name; gives what that was, for
-    /// [`Self::hold_again`].
-    pub fn hold_also(&mut self, name: &str, manifest: &Manifest) -> Option<Needs> {
-        let before = self.held.get(name).cloned();
-        let both = before.clone().unwrap_or_else(|| Some(BTreeSet::new()));
-        self.held.insert(name.to_owned(), both.map(|held| &held | &needs(manifest)));
-        before
-    }
-
-    /// There was a savepoint of that name already: holds what was held before it was looked. Nothing was where another host has just stored
-    /// it; what that one needs cannot be known.
-    pub fn hold_again(&mut self, name: &str, before: Option<Needs>) {
-        self.held.insert(name.to_owned(), before.flatten());
-    }
-
-    /// Notes a savepoint that cannot be read. What it needs cannot be known, so nothing is garbage while it is there.
+    /// Notes a savepoint that was not read. What it needs cannot be known, unless it is held already; so nothing is garbage while it is there.
     pub fn hold_unread(&mut self, name: &str) {
-        self.held.insert(name.to_owned(), None);
+        self.held.entry(name.to_owned()).or_insert(None);
     }
 
     /// A retained manifest or savepoint needs this object.
@@ -201,9 +183,7 @@ mod tests {
         let mut retention = Retention::default();
         retention.needs.insert(Epoch(9), BTreeSet::new());
         retention.hold("before-upgrade", &naming(path(1)));
-        let before = retention.hold_also("before-upgrade", &naming(path(2)));
-        assert!(retention.garbage(&stored, Generation(2)).is_empty(), "nobody knows yet which of the two it is");
-        retention.hold_again("before-upgrade", before);
+        retention.hold_unread("before-upgrade");
         assert_eq!(retention.garbage(&stored, Generation(2)), [path(2)]);
     }
 
@@ -218,9 +198,7 @@ mod tests {
         assert!(retention.garbage(&stored, Generation(2)).is_empty());
         retention.let_go_of_all_but(&BTreeSet::from(["another"]));
         assert_eq!(retention.garbage(&stored, Generation(2)), [path.as_str()]);
-        let before = retention.hold_also("first", &naming(path.clone()));
-        assert!(retention.garbage(&stored, Generation(2)).is_empty(), "it may be there already");
-        retention.hold_again("first", before);
+        retention.hold_unread("first");
         assert!(retention.garbage(&stored, Generation(2)).is_empty(), "somebody else has stored one of that name");
         retention.let_go_of_all_but(&BTreeSet::new());
         retention.hold_unread("damaged");

@@ -110,7 +110,7 @@ fn a_compaction_is_spared_until_a_manifest_could_name_it() {
 }
 
 #[test]
-fn a_savepoint_is_held_before_it_is_there_and_everything_else_waits_for_it() {
+fn a_savepoint_on_its_way_is_waited_for_by_everything_else() {
     let mut committer = committer();
     let asked = CommitterEvent::SavepointAsked { name: "s".into(), epoch: Epoch(2) };
     assert_eq!(committer.step(asked).unwrap(), []);
@@ -125,6 +125,23 @@ fn a_savepoint_is_held_before_it_is_there_and_everything_else_waits_for_it() {
     assert_eq!(committer.step(CommitterEvent::SavepointCreated(true)).unwrap(), [CommitterAction::LookAfterSavepoint]);
     let actions = committer.step(CommitterEvent::NewestAfterSavepoint(OURS)).unwrap();
     assert!(matches!(&actions[..], [CommitterAction::Saved { is_new: true, .. }, CommitterAction::Look]), "{actions:?}");
+}
+
+#[test]
+fn no_sweep_begins_while_a_savepoint_is_on_its_way() {
+    let sweeps = |actions: &[CommitterAction]| actions.iter().any(|action| matches!(action, CommitterAction::Sweep(_)));
+    for (planted, begins) in [(None, false), (Some(CommitterMutation::SweepBesideSavepoint), true)] {
+        let mut committer = committer();
+        planted.into_iter().for_each(|mutation| committer.plant(mutation));
+        committer.step(CommitterEvent::SavepointAsked { name: "s".into(), epoch: Epoch(2) }).unwrap();
+        for epoch in [2, 3] {
+            report(&mut committer, epoch, false);
+            store(&mut committer);
+        }
+        assert!(!sweeps(&through(&mut committer, 2)), "one is under way");
+        committer.step(CommitterEvent::Swept(vec![])).unwrap();
+        assert_eq!(sweeps(&through(&mut committer, 3)), begins);
+    }
 }
 
 #[test]
