@@ -5,13 +5,14 @@
 //! into a manifest. Rows go before the notes about them: a row whose note is gone would be on the list again.
 
 use super::notice::{Notice, Watch};
-use super::sweep::{DELETIONS_UNSEEN_MAX, Fence, Halt};
+use super::sweep::{Fence, Halt};
 use crate::store::{PageEntry, Store};
 use reprise_core::checkpoint::capsule::Capsule;
 use reprise_core::checkpoint::expiry::{KeptObject, expired};
 use reprise_core::checkpoint::paths::{self, RequestKind};
 use reprise_core::checkpoint::quarantine::{ObjectName, Replayed};
 use reprise_core::checkpoint::retention::Reach;
+use reprise_core::checkpoint::sweep::DELETIONS_UNSEEN_MAX;
 use reprise_core::codec::record;
 use reprise_core::ids::{Digest, Generation};
 use reprise_core::topology::RetentionLimits;

@@ -76,13 +76,19 @@ impl Client {
         }
     }
 
+    /// Lists a page of a folder, in the order of names after this one, and whether there are more.
+    pub async fn page(&self, folder: &str, after: Option<String>) -> (Vec<String>, bool) {
+        match self.until_answered(Op::List(folder.to_owned(), after)).await {
+            Reply::Names(page, more) => (page, more),
+            _ => (Vec::new(), false),
+        }
+    }
+
     /// Lists a folder, in the order of names, page by page.
     pub async fn list(&self, folder: &str) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         loop {
-            let Reply::Names(page, more) = self.until_answered(Op::List(folder.to_owned(), names.last().cloned())).await else {
-                return names;
-            };
+            let (page, more) = self.page(folder, names.last().cloned()).await;
             names.extend(page);
             if !more {
                 return names;

@@ -10,7 +10,7 @@ use crate::plan::{Drill, Fault, Point};
 use crate::run::Run;
 use crate::snapshot;
 use crate::store::Bytes;
-use crate::sweep::Sweep;
+use crate::sweep;
 use crate::world::Sim;
 use reprise_core::cells::{Cell, Chunk};
 use reprise_core::checkpoint::chain;
@@ -234,10 +234,10 @@ impl Driver {
             CommitterAction::Remove(path) => run.client.delete(&path).await,
             CommitterAction::Sweep(retired) => {
                 self.is_sweeping = true;
-                let (sweep, swept) = (Sweep::new(&self.committer, retired), Rc::clone(&self.swept));
+                let (sweep, swept) = (self.committer.sweep(retired.clone()), Rc::clone(&self.swept));
                 let (sim, run) = (sim.clone(), Rc::clone(run));
                 sim.clone().spawn(run.host, self.background, async move {
-                    let gone = sweep.run(&sim, &run).await;
+                    let gone = sweep::run(&sim, &run, sweep, &retired).await.0.manifests;
                     *swept.borrow_mut() = Some(gone.clone());
                     run.tell(&sim, CommitterEvent::Swept(gone));
                 });
@@ -260,10 +260,13 @@ impl Driver {
         for path in needless {
             self.run.client.delete(&path).await;
         }
-        if !retired.is_empty() {
-            Sweep::new(&self.committer, retired).run(&self.sim, &self.run).await;
+        let is_replaced = match retired.is_empty() {
+            true => self.run.client.newest_claim().await > self.run.generation,
+            false => sweep::run(&self.sim, &self.run, self.committer.sweep(retired.clone()), &retired).await.1.is_err(),
+        };
+        if !is_replaced {
+            self.sim.check_retained(self.run.host, self.run.generation);
         }
-        self.sim.check_retained(self.run.host, self.run.generation);
     }
 
     async fn create(&self, mut manifest: Manifest) -> Result<Created, SinkFault> {

@@ -1,75 +1,81 @@
-//! Deletes what is not retained, in the background: manifests first, then the objects that only they needed.
+//! Carries out a sweep in the background, as `host/src/job/sweep.rs` does.
 
 use crate::client::Client;
 use crate::mutation::Mutation;
 use crate::plan::{Fault, Point};
 use crate::run::Run;
 use crate::world::Sim;
-use reprise_core::checkpoint::committer::Committer;
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::retention::Retention;
+use reprise_core::checkpoint::sweep::{LookPace, Sweep, SweepStep, Swept};
 use reprise_core::codec::record;
 use reprise_core::ids::Epoch;
-use std::collections::BTreeSet;
+use std::time::Duration;
 
-/// A sweep: what it deletes, and what it must leave.
-pub struct Sweep {
-    retired: Vec<Epoch>,
-    retention: Retention,
-    spared: BTreeSet<String>,
+/// A sweep that was ended since another host has the job.
+pub struct Replaced;
+
+/// Deletes what a sweep is to delete, these retired manifests first; says what is gone, also where it was ended early.
+pub async fn run(sim: &Sim, run: &Run, mut sweep: Sweep, retired: &[Epoch]) -> (Swept, Result<(), Replaced>) {
+    if sim.is_broken(Mutation::SweepIgnoresCompactions) {
+        sweep.spared.clear();
+    }
+    sim.tell(run.host, format_args!("sweeps manifests {retired:?}"));
+    let ended = work(sim, run, &mut sweep, retired).await;
+    (sweep.into_swept(), ended)
 }
 
-impl Sweep {
-    /// Of what the committer retains and spares now.
-    #[must_use]
-    pub fn new(committer: &Committer, retired: Vec<Epoch>) -> Self {
-        Self { retired, retention: committer.retention().clone(), spared: committer.spared() }
-    }
-
-    /// Deletes; gives the manifests that are gone.
-    pub async fn run(mut self, sim: &Sim, run: &Run) -> Vec<Epoch> {
-        let mut gone = Vec::new();
-        self.work(sim, run, &mut gone).await;
-        gone
-    }
-
-    async fn work(&mut self, sim: &Sim, run: &Run, gone: &mut Vec<Epoch>) {
-        if sim.is_broken(Mutation::SweepIgnoresCompactions) {
-            self.spared.clear();
-        }
-        // Who was replaced deletes nothing more: the successor may have gone back to what this run retires.
-        if run.client.newest_claim().await > run.generation {
-            return;
-        }
-        sim.tell(run.host, format_args!("sweeps manifests {:?}", self.retired));
-        for epoch in &self.retired {
-            run.client.delete(&paths::manifest(*epoch)).await;
-            gone.push(*epoch);
-        }
-        let stored = run.client.list(paths::SNAPSHOTS).await;
-        for path in run.client.list(paths::GENERATIONS).await {
-            match paths::claim_generation(&path) {
-                Some(claimed) if claimed < run.generation => run.client.delete(&path).await,
-                Some(claimed) if claimed > run.generation => return,
-                _ => {}
+async fn work(sim: &Sim, run: &Run, sweep: &mut Sweep, retired: &[Epoch]) -> Result<(), Replaced> {
+    let mut pace = LookPace::default();
+    let (mut after, mut more) = (None, true);
+    let mut listed = None;
+    loop {
+        listed = match sweep.step(listed) {
+            SweepStep::Delete(paths) => {
+                delete(sim, run, &mut pace, paths).await?;
+                None
             }
-        }
-        let saved = run.client.list(paths::SAVEPOINTS).await;
-        let ignores = sim.is_broken(Mutation::SweepIgnoresSavepoints);
-        let names = saved.iter().filter(|_| !ignores).filter_map(|path| paths::savepoint_name(path)).collect();
-        self.retention.let_go_of_all_but(&names);
-        sim.point(run.host, Point::MidSweep).await;
-        let mut garbage: Vec<&str> = self.retention.garbage(&stored, run.generation);
-        if sim.is_broken(Mutation::SweepIgnoresReachability) {
-            let is_old = |(epoch, _): (Epoch, _)| self.retired.iter().any(|retired| epoch <= *retired);
-            garbage = stored.iter().filter(|path| paths::snapshot_origin(path).is_some_and(is_old)).map(String::as_str).collect();
-        }
-        for path in garbage.into_iter().filter(|path| !self.spared.contains(*path)) {
-            sim.count(Fault::Swept);
-            run.client.delete(path).await;
-        }
+            SweepStep::Savepoints if sim.is_broken(Mutation::SweepIgnoresSavepoints) => Some(Vec::new()),
+            SweepStep::Savepoints => Some(run.client.list(paths::SAVEPOINTS).await),
+            SweepStep::Claims => Some(run.client.list(paths::GENERATIONS).await),
+            SweepStep::Page if !more => None,
+            SweepStep::Page => {
+                let page;
+                (page, more) = run.client.page(paths::SNAPSHOTS, after.take()).await;
+                after = page.last().cloned();
+                if sim.is_broken(Mutation::SweepIgnoresReachability) {
+                    let is_old = |path: &&String| paths::snapshot_origin(path).is_some_and(|(epoch, _)| Some(&epoch) <= retired.last());
+                    delete(sim, run, &mut pace, page.iter().filter(is_old).cloned().collect()).await?;
+                }
+                Some(page)
+            }
+            SweepStep::Done => return Ok(()),
+        };
     }
+}
+
+async fn delete(sim: &Sim, run: &Run, pace: &mut LookPace, paths: Vec<String>) -> Result<(), Replaced> {
+    let now = Duration::from_millis(sim.now());
+    if paths.is_empty() {
+        return Ok(());
+    }
+    if !pace.lets_through(now, paths.len()) {
+        if run.client.newest_claim().await > run.generation {
+            return Err(Replaced);
+        }
+        pace.looked(now, paths.len());
+    }
+    if paths.iter().any(|path| paths::snapshot_origin(path).is_some()) {
+        sim.point(run.host, Point::MidSweep).await;
+    }
+    for path in paths {
+        if paths::snapshot_origin(&path).is_some() {
+            sim.count(Fault::Swept);
+        }
+        run.client.delete(&path).await;
+    }
+    Ok(())
 }
 
 /// Holds what the savepoints need.

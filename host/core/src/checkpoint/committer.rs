@@ -19,6 +19,7 @@ use super::manifest::{Manifest, ObjectRef, OperatorState};
 use super::paths;
 use super::publishing::{LaneOutput, PublishLanes};
 use super::retention::Retention;
+use super::sweep::Sweep;
 use crate::ids::{Epoch, Generation, Instance};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -116,8 +117,8 @@ pub enum CommitterAction {
     },
     /// Remove this object: the run has lost its job, and a savepoint of it may lack what it needs.
     Remove(String),
-    /// Delete these manifests, which may be none, and what nothing retained needs; then tell [`CommitterEvent::Swept`]. What is retained and
-    /// spared is what [`Committer::retention`] and [`Committer::spared`] say now.
+    /// Delete these manifests, which may be none, and what nothing retained needs, see [`Committer::sweep`]; then tell
+    /// [`CommitterEvent::Swept`].
     Sweep(Vec<Epoch>),
     /// The last checkpoint is stored and published.
     Done {
@@ -219,6 +220,12 @@ impl Committer {
         self.lanes.behind()
     }
 
+    /// The sweep that deletes these manifests, and of what is neither retained nor spared now.
+    #[must_use]
+    pub fn sweep(&self, retired: Vec<Epoch>) -> Sweep {
+        Sweep::new(retired, self.retention.clone(), self.spared(), self.generation())
+    }
+
     /// What the manifests and savepoints need that are kept.
     #[must_use]
     pub fn retention(&self) -> &Retention {
@@ -226,8 +233,7 @@ impl Committer {
     }
 
     /// Objects of compactions, which may be on their way into a manifest.
-    #[must_use]
-    pub fn spared(&self) -> BTreeSet<String> {
+    fn spared(&self) -> BTreeSet<String> {
         self.compactions.keys().cloned().collect()
     }
 
@@ -239,7 +245,7 @@ impl Committer {
         self.pending.extend(self.fenced.begin());
         let mut actions = Vec::new();
         self.carry_out_pending(&mut actions)?;
-        self.sweep(&mut actions);
+        self.begin_sweep(&mut actions);
         Ok(actions)
     }
 
@@ -329,7 +335,7 @@ impl Committer {
                 let (outputs, published) = self.lanes.publish(*manifest, staged);
                 actions.extend(outputs.into_iter().map(CommitterAction::Publish));
                 self.compactions.retain(|_, made| made.is_none_or(|made| epoch <= made));
-                self.sweep(actions);
+                self.begin_sweep(actions);
                 return self.published(published, actions);
             }
             FencedAction::Compact { at, epoch, operator, chain } => {
@@ -353,7 +359,7 @@ impl Committer {
             actions.push(CommitterAction::Published(Box::new(manifest)));
             self.pending.extend(self.fenced.step(FencedEvent::Published(epoch))?);
             self.ahead = self.ahead.saturating_sub(1);
-            self.sweep(actions);
+            self.begin_sweep(actions);
         }
         Ok(())
     }
@@ -387,7 +393,7 @@ impl Committer {
     }
 
     /// Begins a sweep, unless one is under way.
-    fn sweep(&mut self, actions: &mut Vec<CommitterAction>) {
+    fn begin_sweep(&mut self, actions: &mut Vec<CommitterAction>) {
         let waits = self.saving.is_some() && self.broken != Some(CommitterMutation::SweepBesideSavepoint);
         if !waits && !std::mem::replace(&mut self.is_sweeping, true) {
             actions.push(CommitterAction::Sweep(self.retire()));

@@ -25,3 +25,4 @@ pub mod quarantine;
 pub mod recovery;
 pub mod report;
 pub mod retention;
+pub mod sweep;

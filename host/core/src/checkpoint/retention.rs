@@ -119,14 +119,6 @@ impl Retention {
         let reached = is_known.then(|| self.needs.values().chain(self.held.values().flatten()).flatten().cloned().collect());
         Reach { reached, newest: self.needs.keys().next_back().copied(), current }
     }
-
-    /// Of the `stored` snapshot objects, those that nothing retained needs. Objects of generation `current` or later, and of the epoch of
-    /// the newest manifest or later, are spared: they may be on their way into a manifest.
-    #[must_use]
-    pub fn garbage<'a>(&self, stored: &'a [String], current: Generation) -> Vec<&'a str> {
-        let reach = self.reach(current);
-        stored.iter().filter(|path| reach.is_garbage(path)).map(String::as_str).collect()
-    }
 }
 
 #[cfg(test)]
@@ -135,6 +127,14 @@ mod tests {
     use crate::checkpoint::manifest::{InstanceState, ObjectRef, OperatorState};
     use crate::codec::snapshot::SnapshotScope;
     use crate::ids::{Digest, Instance};
+
+    impl Retention {
+        /// Of the `stored` snapshot objects, those that nothing retained needs.
+        fn garbage<'a>(&self, stored: &'a [String], current: Generation) -> Vec<&'a str> {
+            let reach = self.reach(current);
+            stored.iter().filter(|path| reach.is_garbage(path)).map(String::as_str).collect()
+        }
+    }
 
     #[test]
     fn only_what_nothing_reaches_goes() {

@@ -3,7 +3,7 @@
 
 use super::context::CommitterContext;
 use crate::job::notice::Notice;
-use crate::job::sweep::{Halt, Sweep};
+use crate::job::sweep::{self, Halt};
 use crate::job::tidy::{self, Tidy};
 use crate::store::Store;
 use reprise_core::checkpoint::committer::Committer;
@@ -37,25 +37,25 @@ impl Housekeeping {
         if retired.is_empty() && is_tidy {
             return false;
         }
-        let (retention, generation, spared) = (committer.retention().clone(), committer.generation(), committer.spared());
+        let generation = committer.generation();
         let tidy = (!is_tidy).then(|| {
             self.tidied.begins();
             Tidy {
                 store: store.clone(),
                 rules: self.rules.clone(),
-                reach: retention.reach(generation),
+                reach: committer.retention().reach(generation),
                 generation,
                 now_ms: self.context.clock.now_ms(),
                 things_max: tidy::THINGS_MAX,
                 watch: Arc::clone(&self.context.watch),
             }
         });
-        let sweep = Sweep { store: store.clone(), retention, spared, generation };
-        let watch = Arc::clone(&self.context.watch);
+        let sweep = (!retired.is_empty()).then(|| committer.sweep(retired));
+        let (store, watch) = (store.clone(), Arc::clone(&self.context.watch));
         self.under_way.spawn(async move {
             let mut gone = Vec::new();
-            if !retired.is_empty() {
-                let (swept, ended) = sweep.run(&retired).await;
+            if let Some(sweep) = sweep {
+                let (swept, ended) = sweep::run(&store, sweep).await;
                 gone = swept.manifests;
                 match ended {
                     Ok(()) => watch(Notice::Swept { manifests: gone.len(), objects: swept.objects }),

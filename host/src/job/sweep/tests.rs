@@ -4,8 +4,10 @@ use super::*;
 use crate::store::{CallKind, Intercept, Interference, PAGE_OBJECTS, StorageCall, StoreLimits};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{InstanceState, Manifest, ObjectRef, OperatorState};
+use reprise_core::checkpoint::retention::Retention;
 use reprise_core::codec::snapshot::SnapshotScope;
-use reprise_core::ids::{Digest, Instance};
+use reprise_core::ids::{Digest, Epoch, Instance};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,8 +74,8 @@ async fn left(store: &Store, folder: &str) -> Vec<String> {
     store.list(folder).await.expect("memory can be listed").into_iter().map(|entry| entry.path).collect()
 }
 
-fn sweep(store: &Store, retention: &Retention) -> Sweep {
-    Sweep { store: store.clone(), retention: retention.clone(), spared: BTreeSet::new(), generation: Generation(2) }
+async fn sweep(store: &Store, retention: &Retention, retired: &[Epoch]) -> (Swept, Result<(), Halt>) {
+    run(store, Sweep::new(retired.to_vec(), retention.clone(), BTreeSet::new(), Generation(2))).await
 }
 
 #[tokio::test]
@@ -86,7 +88,7 @@ async fn cut_short_anywhere_it_leaves_each_manifest_whole_and_the_next_one_finis
         broken.create("snapshots/lost+found/x", Bytes::new()).await.expect("memory takes it");
         let retired = retention.retire(3);
         assert_eq!(retired.len(), 5);
-        let (swept, ended) = sweep(&broken, &retention).run(&retired).await;
+        let (swept, ended) = sweep(&broken, &retention, &retired).await;
         retention.gone(&swept.manifests);
         assert_eq!(ended.is_ok(), cut >= 5 + 1 + 5, "{cut}: {ended:?}");
         let snapshots = left(&broken, paths::SNAPSHOTS).await;
@@ -101,7 +103,7 @@ async fn cut_short_anywhere_it_leaves_each_manifest_whole_and_the_next_one_finis
         let whole = store(&name, u64::MAX).await;
         let retired = retention.retire(3);
         assert_eq!(retired.len(), epochs.len() - 3, "{cut}: what is not gone is retired again");
-        let (_, ended) = sweep(&whole, &retention).run(&retired).await;
+        let (_, ended) = sweep(&whole, &retention, &retired).await;
         assert!(ended.is_ok(), "{ended:?}");
         assert_eq!(left(&whole, paths::CHECKPOINTS).await.len(), 3, "{cut}");
         assert_eq!(left(&whole, paths::SNAPSHOTS).await, ["snapshots/lost+found/x", &object(6), &object(7), &object(8)], "{cut}");
@@ -115,7 +117,7 @@ async fn who_was_replaced_deletes_nothing_more() {
     let mut retention = fill(&store, 5).await;
     let retired = retention.retire(3);
     store.create(&paths::claim(Generation(3)), Bytes::new()).await.expect("memory takes it");
-    let (swept, ended) = sweep(&store, &retention).run(&retired).await;
+    let (swept, ended) = sweep(&store, &retention, &retired).await;
     assert!(matches!(ended, Err(Halt::Replaced)) && swept == Swept::default(), "{ended:?}");
     assert_eq!(left(&store, paths::CHECKPOINTS).await.len(), 5);
 
@@ -135,7 +137,7 @@ async fn garbage_of_many_pages_goes_in_one_sweep() {
         store.create(&path, Bytes::new()).await.expect("memory takes it");
     }
     let retired = retention.retire(3);
-    let (swept, ended) = sweep(&store, &retention).run(&retired).await;
+    let (swept, ended) = sweep(&store, &retention, &retired).await;
     assert!(ended.is_ok() && swept.objects == 2 * PAGE_OBJECTS + 2, "{swept:?} {ended:?}");
     assert_eq!(left(&store, paths::SNAPSHOTS).await, [object(2), object(3), object(4)]);
 }
