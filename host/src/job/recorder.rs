@@ -234,10 +234,9 @@ impl Recorder {
         let (Some(origin), Some(stored)) = (self.origins.get(place), self.components.get(place)) else { return Ok(()) };
         let Some((path, bytes)) = origin.beside() else { return Ok(()) };
         let store = async || {
-            let how = Creation { whole: true, ..Creation::default() };
             let bytes = || Bytes::from_owner(SharedBytes(Arc::clone(&bytes)));
             // It may be there already: its name tells its bytes.
-            self.store.until_deadline("store a component", || self.store.store.create_as(&path, bytes(), how)).await.map(drop)
+            self.store.until_deadline("store a component", || self.store.store.create_as(&path, bytes(), Creation::WHOLE)).await.map(drop)
         };
         stored.get_or_try_init(store).await.map(drop)
     }

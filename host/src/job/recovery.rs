@@ -182,8 +182,7 @@ pub(super) async fn glance(objects: &Store, job: &str) -> Result<Option<Manifest
 /// Stores a manifest. False where there is one of that epoch already.
 async fn put_manifest(objects: &Store, manifest: &Manifest) -> Result<bool, Error> {
     let bytes = record::encode(manifest).map_err(|error| Error::Internal(format!("a manifest: {error}")))?;
-    let how = Creation { whole: true, ..Creation::default() };
-    let created = objects.create_as(&paths::manifest(manifest.epoch), Bytes::from(bytes), how).await;
+    let created = objects.create_as(&paths::manifest(manifest.epoch), Bytes::from(bytes), Creation::WHOLE).await;
     Ok(created.map_err(failed("store a manifest"))? == Created::New)
 }
 

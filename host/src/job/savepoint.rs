@@ -60,8 +60,7 @@ pub(super) async fn keep(store: &Store, name: &str, manifest: &Manifest, clock: 
     manifest.sinks.iter_mut().for_each(|sink| sink.staged.clear());
     invariants::check(&manifest, None).map_err(|broken| Error::Internal(broken.to_string()))?;
     let bytes = record::encode(&manifest).map_err(|error| Error::Internal(format!("a savepoint: {error}")))?;
-    let how = Creation { whole: true, ..Creation::default() };
-    match store.create_as(&path, Bytes::from(bytes), how).await.map_err(failed("store a savepoint"))? {
+    match store.create_as(&path, Bytes::from(bytes), Creation::WHOLE).await.map_err(failed("store a savepoint"))? {
         Created::New => Ok(()),
         Created::Exists => Err(refused("exists already")),
     }

@@ -44,6 +44,11 @@ pub struct Creation {
     pub whole: bool,
 }
 
+impl Creation {
+    /// For the first time, and never in parts.
+    pub const WHOLE: Self = Self { again: false, whole: true };
+}
+
 /// The object at a path, compared with some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {

@@ -77,8 +77,7 @@ impl Store {
     async fn race(&self, path: &str) -> Result<Option<String>, StoreError> {
         let bytes = |racer: u8| Bytes::from(vec![racer; RACER_BYTES]);
         // All of them are waited for: one that is still under way would leave its object behind.
-        let how = Creation { whole: true, ..Creation::default() };
-        let outcomes = future::join_all((0..RACERS).map(|racer| self.create_as(path, bytes(racer), how))).await;
+        let outcomes = future::join_all((0..RACERS).map(|racer| self.create_as(path, bytes(racer), Creation::WHOLE))).await;
         let outcomes: Vec<Created> = outcomes.into_iter().collect::<Result<_, _>>()?;
         let winners: Vec<u8> = (0..RACERS).zip(outcomes).filter(|(_, outcome)| *outcome == Created::New).map(|(racer, _)| racer).collect();
         let [winner] = winners[..] else {

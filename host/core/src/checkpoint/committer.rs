@@ -13,8 +13,8 @@
 //! 3. Objects of compactions are spared until a manifest could name them. One sweep is under way at a time.
 //! 4. After an error nothing more may be done for the run.
 
-use super::coordinator::{Participant, Report};
-use super::fenced_committer::{CommitterError, FencedAction, FencedCommitter, FencedEvent};
+use super::coordinator::{Action, Event, Participant, Report};
+use super::fenced_committer::{CommitterError, FencedAction, FencedCommitter};
 use super::manifest::{Manifest, ObjectRef, OperatorState};
 use super::paths;
 use super::publishing::{LaneOutput, PublishLanes};
@@ -255,9 +255,9 @@ impl Committer {
     /// The run is over: nothing more may be done for it.
     pub fn step(&mut self, event: CommitterEvent) -> Result<Vec<CommitterAction>, CommitterError> {
         let mut actions = Vec::new();
-        let event = match event {
-            CommitterEvent::Reported(report) => Some(FencedEvent::Reported(report)),
-            CommitterEvent::Newest(generation) => Some(FencedEvent::Newest(generation)),
+        let due = match event {
+            CommitterEvent::Reported(report) => self.fenced.tell(Event::Reported(report))?,
+            CommitterEvent::Newest(generation) => self.fenced.newest(generation)?,
             CommitterEvent::Created(is_new) => {
                 if let Some(manifest) = self.fenced.creating().filter(|_| is_new) {
                     (self.newest, self.has_stored) = (manifest.epoch, true);
@@ -267,39 +267,37 @@ impl Committer {
                     }
                     self.ahead += 1;
                 }
-                Some(FencedEvent::Created(is_new))
+                self.fenced.created(is_new)?
             }
             CommitterEvent::LaneThrough { lane, epoch } => {
                 let published = self.lanes.through(lane, epoch);
                 self.published(published, &mut actions)?;
-                None
+                Vec::new()
             }
             CommitterEvent::Compacted { at, last, object } => {
                 if let Some(made) = self.compactions.get_mut(&object.path) {
                     // The manifest that is under way cannot name it yet; the one after it does.
                     *made = Some(self.newest.next());
                 }
-                Some(FencedEvent::Compacted { at, last, object })
+                self.fenced.tell(Event::Compacted { at, last, object })?
             }
-            CommitterEvent::NotCompacted { at, damaged } => Some(FencedEvent::NotCompacted { at, damaged }),
-            CommitterEvent::SavepointAsked { name, epoch } => Some(FencedEvent::Asked { name, epoch }),
+            CommitterEvent::NotCompacted { at, damaged } => self.fenced.tell(Event::NotCompacted { at, damaged })?,
+            CommitterEvent::SavepointAsked { name, epoch } => self.fenced.asked(name, epoch),
             CommitterEvent::SavepointCreated(is_new) => {
                 self.savepoint_created(is_new, &mut actions);
-                None
+                Vec::new()
             }
             CommitterEvent::NewestAfterSavepoint(theirs) => {
                 self.saved(theirs, &mut actions)?;
-                None
+                Vec::new()
             }
             CommitterEvent::Swept(gone) => {
                 self.is_sweeping = false;
                 self.retention.gone(&gone);
-                None
+                Vec::new()
             }
         };
-        if let Some(event) = event {
-            self.pending.extend(self.fenced.step(event)?);
-        }
+        self.pending.extend(due);
         self.carry_out_pending(&mut actions)?;
         Ok(actions)
     }
@@ -327,9 +325,10 @@ impl Committer {
         actions.push(match action {
             FencedAction::Look => CommitterAction::Look,
             FencedAction::Create(manifest) => CommitterAction::Create(manifest),
-            FencedAction::Completed(epoch) => CommitterAction::Completed(epoch),
-            FencedAction::AskFull(at) => CommitterAction::AskFull(at),
-            FencedAction::Done { finished } => CommitterAction::Done { finished },
+            FencedAction::Do(Action::Completed(epoch)) => CommitterAction::Completed(epoch),
+            FencedAction::Do(Action::AskFull(at)) => CommitterAction::AskFull(at),
+            FencedAction::Do(Action::Done { finished }) => CommitterAction::Done { finished },
+            FencedAction::Do(Action::Write(_) | Action::Publish { .. }) => return Ok(()),
             FencedAction::Publish { manifest, staged } => {
                 let epoch = manifest.epoch;
                 let (outputs, published) = self.lanes.publish(*manifest, staged);
@@ -338,7 +337,7 @@ impl Committer {
                 self.begin_sweep(actions);
                 return self.published(published, actions);
             }
-            FencedAction::Compact { at, epoch, operator, chain } => {
+            FencedAction::Do(Action::Compact { at, epoch, operator, chain }) => {
                 let path = paths::snapshot(&operator.name, Instance(at.instance), epoch, self.generation(), true);
                 self.compactions.insert(path, None);
                 CommitterAction::Compact { at, epoch, operator, chain }
@@ -357,7 +356,7 @@ impl Committer {
         for manifest in manifests {
             let epoch = manifest.epoch;
             actions.push(CommitterAction::Published(Box::new(manifest)));
-            self.pending.extend(self.fenced.step(FencedEvent::Published(epoch))?);
+            self.pending.extend(self.fenced.tell(Event::Published(epoch))?);
             self.ahead = self.ahead.saturating_sub(1);
             self.begin_sweep(actions);
         }

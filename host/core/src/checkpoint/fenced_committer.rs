@@ -16,80 +16,29 @@
 //! A host that is frozen after the second look and thaws when another one has taken over can still publish what its last manifest names. That is the
 //! very output that the other host found in that manifest and published itself, and sinks publish idempotently.
 
-use super::coordinator::{Action, Coordinator, Event, Participant, Report, Violation};
+use super::coordinator::{Action, Coordinator, Event, Violation};
 use super::invariants::{self, BrokenInvariant};
-use super::manifest::{Manifest, ObjectRef, OperatorState, StagedRef};
+use super::manifest::{Manifest, StagedRef};
 use crate::ids::{Epoch, Generation};
 use std::collections::VecDeque;
 
 /// Savepoints that may wait for their checkpoint.
 pub const SAVEPOINTS_WAITING_MAX: usize = 64;
 
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FencedEvent {
-    /// A participant reported.
-    Reported(Report),
-    /// The newest generation that anybody claimed, as of a [`FencedAction::Look`].
-    Newest(Generation),
-    /// The manifest of [`FencedAction::Create`] is stored (`true`), or its place is taken by another one.
-    Created(bool),
-    /// What [`FencedAction::Publish`] named is published.
-    Published(Epoch),
-    /// See [`Event::Compacted`].
-    Compacted {
-        /// Whose chain.
-        at: Participant,
-        /// The last object that is replaced.
-        last: String,
-        /// What replaces it and all before it.
-        object: ObjectRef,
-    },
-    /// See [`Event::NotCompacted`].
-    NotCompacted {
-        /// Whose chain.
-        at: Participant,
-        /// An object of it is damaged or gone.
-        damaged: bool,
-    },
-    /// A savepoint is wanted that has all epochs up to and with `epoch`.
-    Asked {
-        /// Its name.
-        name: String,
-        /// The epoch.
-        epoch: Epoch,
-    },
-}
-
-/// What to do, in this order.
+/// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FencedAction {
-    /// Look for the newest claim, then tell [`FencedEvent::Newest`].
+    /// Look for the newest claim, then tell [`FencedCommitter::newest`].
     Look,
-    /// Store this manifest with put-if-absent, then tell [`FencedEvent::Created`].
+    /// Store this manifest with put-if-absent, then tell [`FencedCommitter::created`].
     Create(Box<Manifest>),
-    /// The manifest of this epoch is a checkpoint now: publish these, then tell [`FencedEvent::Published`].
+    /// The manifest of this epoch is a checkpoint now: publish these, then tell [`FencedCommitter::tell`] of [`Event::Published`].
     Publish {
         /// The checkpoint.
         manifest: Box<Manifest>,
         /// The sink's place in the topology file, and its staged output.
         staged: Vec<(usize, StagedRef)>,
     },
-    /// The epoch is behind us: sources may go further.
-    Completed(Epoch),
-    /// See [`Action::Compact`].
-    Compact {
-        /// Whose chain.
-        at: Participant,
-        /// The newest checkpoint that has this chain.
-        epoch: Epoch,
-        /// The operator, as that checkpoint has it; without its instances.
-        operator: OperatorState,
-        /// The chain.
-        chain: Vec<ObjectRef>,
-    },
-    /// Let the next snapshot of this instance be a full one.
-    AskFull(Participant),
     /// Store this checkpoint, which is published, as a savepoint of that name.
     Save {
         /// The name.
@@ -97,11 +46,8 @@ pub enum FencedAction {
         /// What.
         manifest: Box<Manifest>,
     },
-    /// The last checkpoint is stored and published.
-    Done {
-        /// All input had ended.
-        finished: bool,
-    },
+    /// What the coordinator wants, beyond the fence: all but [`Action::Write`] and [`Action::Publish`].
+    Do(Action),
 }
 
 /// An error that ends the committer of a run before its time.
@@ -194,64 +140,73 @@ impl FencedCommitter {
         actions
     }
 
-    /// Takes one event and answers with what is to be done.
+    /// The newest generation that anybody claimed, as of a [`FencedAction::Look`].
     ///
     /// # Errors
-    /// The run is over: nothing more may be done for it.
-    pub fn step(&mut self, event: FencedEvent) -> Result<Vec<FencedAction>, CommitterError> {
+    /// The run is over: nothing more may be done for it. So it is with all that is told.
+    pub fn newest(&mut self, theirs: Generation) -> Result<Vec<FencedAction>, CommitterError> {
+        if theirs > self.generation {
+            return Err(CommitterError::Fenced { theirs });
+        }
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Before(manifest) => {
+                invariants::check(&manifest, Some(self.publishing.back().unwrap_or(&self.published)))?;
+                self.phase = Phase::Creating(manifest.clone());
+                Ok(vec![FencedAction::Create(manifest)])
+            }
+            Phase::After(manifest) => {
+                let epoch = manifest.epoch;
+                self.publishing.push_back(manifest);
+                self.tell(Event::Stored(epoch))
+            }
+            other => {
+                self.phase = other;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// The manifest of [`FencedAction::Create`] is stored (`true`), or its place is taken by another one.
+    ///
+    /// # Errors
+    /// As [`Self::newest`].
+    pub fn created(&mut self, stored: bool) -> Result<Vec<FencedAction>, CommitterError> {
+        let Phase::Creating(manifest) = std::mem::replace(&mut self.phase, Phase::Idle) else { return Ok(Vec::new()) };
+        if !stored {
+            return Err(CommitterError::Overtaken { epoch: manifest.epoch });
+        }
+        self.phase = Phase::After(manifest);
+        Ok(vec![FencedAction::Look])
+    }
+
+    /// A savepoint is wanted that has all epochs up to and with `epoch`.
+    #[must_use]
+    pub fn asked(&mut self, name: String, epoch: Epoch) -> Vec<FencedAction> {
+        if self.asked.len() < SAVEPOINTS_WAITING_MAX && !self.asked.iter().any(|(waiting, _)| *waiting == name) {
+            self.asked.push((name, epoch));
+        }
         let mut actions = Vec::new();
-        let event = match event {
-            FencedEvent::Reported(report) => Event::Reported(report),
-            FencedEvent::Newest(theirs) if theirs > self.generation => return Err(CommitterError::Fenced { theirs }),
-            FencedEvent::Newest(_) => match std::mem::replace(&mut self.phase, Phase::Idle) {
-                Phase::Before(manifest) => {
-                    invariants::check(&manifest, Some(self.publishing.back().unwrap_or(&self.published)))?;
-                    self.phase = Phase::Creating(manifest.clone());
-                    actions.push(FencedAction::Create(manifest));
-                    return Ok(actions);
-                }
-                Phase::After(manifest) => {
-                    let epoch = manifest.epoch;
-                    self.publishing.push_back(manifest);
-                    Event::Stored(epoch)
-                }
-                other => {
-                    self.phase = other;
-                    return Ok(actions);
-                }
-            },
-            FencedEvent::Created(stored) => {
-                if let Phase::Creating(manifest) = std::mem::replace(&mut self.phase, Phase::Idle) {
-                    if !stored {
-                        return Err(CommitterError::Overtaken { epoch: manifest.epoch });
-                    }
-                    self.phase = Phase::After(manifest);
-                    actions.push(FencedAction::Look);
-                }
-                return Ok(actions);
+        self.save(&mut actions);
+        actions
+    }
+
+    /// Takes an event of the coordinator. Those of manifests that are stored come from [`Self::newest`].
+    ///
+    /// # Errors
+    /// As [`Self::newest`].
+    pub fn tell(&mut self, event: Event) -> Result<Vec<FencedAction>, CommitterError> {
+        if let Event::Published(epoch) = event {
+            while let Some(manifest) = self.publishing.pop_front_if(|manifest| manifest.epoch <= epoch) {
+                self.published = manifest;
             }
-            FencedEvent::Published(epoch) => {
-                while let Some(manifest) = self.publishing.pop_front_if(|manifest| manifest.epoch <= epoch) {
-                    self.published = manifest;
-                }
-                Event::Published(epoch)
-            }
-            FencedEvent::Compacted { at, last, object } => Event::Compacted { at, last, object },
-            FencedEvent::NotCompacted { at, damaged } => Event::NotCompacted { at, damaged },
-            FencedEvent::Asked { name, epoch } => {
-                if self.asked.len() < SAVEPOINTS_WAITING_MAX && !self.asked.iter().any(|(waiting, _)| *waiting == name) {
-                    self.asked.push((name, epoch));
-                }
-                self.save(&mut actions);
-                return Ok(actions);
-            }
-        };
+        }
+        let mut actions = Vec::new();
         for action in self.coordinator.step(event)? {
             self.carry(action, &mut actions);
         }
         self.save(&mut actions);
         // A savepoint that waits for the last checkpoint is kept before the run is over.
-        actions.sort_by_key(|action| matches!(action, FencedAction::Done { .. }));
+        actions.sort_by_key(|action| matches!(action, FencedAction::Do(Action::Done { .. })));
         Ok(actions)
     }
 
@@ -266,12 +221,9 @@ impl FencedCommitter {
                     actions.push(FencedAction::Publish { manifest: manifest.clone(), staged });
                 }
             }
-            Action::Completed(epoch) => actions.push(FencedAction::Completed(epoch)),
-            Action::Compact { at, epoch, operator, chain } => actions.push(FencedAction::Compact { at, epoch, operator, chain }),
-            Action::AskFull(at) => actions.push(FencedAction::AskFull(at)),
-            Action::Done { finished } => {
-                self.done = true;
-                actions.push(FencedAction::Done { finished });
+            other => {
+                self.done |= matches!(other, Action::Done { .. });
+                actions.push(FencedAction::Do(other));
             }
         }
     }

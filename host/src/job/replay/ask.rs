@@ -205,9 +205,10 @@ async fn request(
 
 async fn create<R: Record>(store: &Store, path: &str, record: &R) -> Result<bool, SurveyError> {
     let bytes = record::encode(record).map_err(|error| Error::Internal(format!("a note about the quarantine: {error}")))?;
-    let how = Creation { whole: true, ..Creation::default() };
-    let created =
-        store.create_as(path, Bytes::from(bytes), how).await.map_err(|error| Error::Store { doing: "note what is decided", error })?;
+    let created = store
+        .create_as(path, Bytes::from(bytes), Creation::WHOLE)
+        .await
+        .map_err(|error| Error::Store { doing: "note what is decided", error })?;
     Ok(created == Created::New)
 }
 

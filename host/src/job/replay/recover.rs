@@ -291,10 +291,9 @@ async fn note(store: &Store, ledger: &mut QuarantineLedger, covered: Epoch, gene
     }
     let objects = new.into_iter().map(|(object, rows)| RowsOf { object, rows }).collect();
     let bytes = record::encode(&Replayed { objects }).map_err(|error| Error::Internal(format!("a note about the quarantine: {error}")))?;
-    let how = Creation { whole: true, ..Creation::default() };
     // The name is this run's alone: where it exists already, a try whose answer was lost has made it.
     store
-        .create_as(&paths::replayed(covered, generation), Bytes::from(bytes), how)
+        .create_as(&paths::replayed(covered, generation), Bytes::from(bytes), Creation::WHOLE)
         .await
         .map_err(failed("note which rows were sent again"))?;
     Ok(())

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::checkpoint::chain::ChainLimits;
-use crate::checkpoint::coordinator::{self, Content, Layout, Node, OperatorLayout};
-use crate::checkpoint::invariants;
+use crate::checkpoint::coordinator::{self, Content, Layout, Node, OperatorLayout, Participant, Report};
+use crate::checkpoint::manifest::ObjectRef;
 use crate::codec::snapshot::SnapshotScope;
 use crate::ids::Digest;
 
@@ -45,21 +45,21 @@ fn report(committer: &mut FencedCommitter, epoch: u64, closed: bool) -> Vec<Fenc
     let mut actions = Vec::new();
     for (node, content) in contents {
         let from = Participant { node, instance: 0 };
-        actions = committer.step(FencedEvent::Reported(Report { from, epoch: Epoch(epoch), closed, content })).unwrap();
+        actions = committer.tell(Event::Reported(Report { from, epoch: Epoch(epoch), closed, content })).unwrap();
     }
     actions
 }
 
-const NONE_NEWER: FencedEvent = FencedEvent::Newest(Generation(7));
+const OURS: Generation = Generation(7);
 
 /// Stores and publishes the manifest that is under way; gives the actions of both.
 fn store(committer: &mut FencedCommitter) -> Vec<FencedAction> {
-    let created = committer.step(NONE_NEWER).unwrap();
+    let created = committer.newest(OURS).unwrap();
     assert!(matches!(&created[..], [FencedAction::Create(_)]), "{created:?}");
-    assert_eq!(committer.step(FencedEvent::Created(true)).unwrap(), [FencedAction::Look]);
-    let mut actions = committer.step(NONE_NEWER).unwrap();
+    assert_eq!(committer.created(true).unwrap(), [FencedAction::Look]);
+    let mut actions = committer.newest(OURS).unwrap();
     let Some(FencedAction::Publish { manifest, .. }) = actions.first().cloned() else { panic!("{actions:?}") };
-    actions.extend(committer.step(FencedEvent::Published(manifest.epoch)).unwrap());
+    actions.extend(committer.tell(Event::Published(manifest.epoch)).unwrap());
     actions
 }
 
@@ -68,38 +68,38 @@ fn a_manifest_is_created_between_two_looks() {
     let mut committer = committer(16);
     assert_eq!(report(&mut committer, 2, false), [FencedAction::Look]);
     let actions = store(&mut committer);
-    assert!(actions.contains(&FencedAction::Completed(Epoch(2))));
+    assert!(actions.contains(&FencedAction::Do(Action::Completed(Epoch(2)))));
 }
 
 #[test]
 fn a_newer_claim_before_the_create_ends_the_run_without_it() {
     let mut committer = committer(16);
     report(&mut committer, 2, false);
-    assert_eq!(committer.step(FencedEvent::Newest(Generation(8))), Err(CommitterError::Fenced { theirs: Generation(8) }));
+    assert_eq!(committer.newest(Generation(8)), Err(CommitterError::Fenced { theirs: Generation(8) }));
 }
 
 #[test]
 fn a_newer_claim_after_the_create_ends_the_run_before_it_publishes() {
     let mut committer = committer(16);
     report(&mut committer, 2, false);
-    committer.step(NONE_NEWER).unwrap();
-    committer.step(FencedEvent::Created(true)).unwrap();
-    assert_eq!(committer.step(FencedEvent::Newest(Generation(8))), Err(CommitterError::Fenced { theirs: Generation(8) }));
+    committer.newest(OURS).unwrap();
+    committer.created(true).unwrap();
+    assert_eq!(committer.newest(Generation(8)), Err(CommitterError::Fenced { theirs: Generation(8) }));
 }
 
 #[test]
 fn a_place_that_is_taken_ends_the_run() {
     let mut committer = committer(16);
     report(&mut committer, 2, false);
-    committer.step(NONE_NEWER).unwrap();
-    assert_eq!(committer.step(FencedEvent::Created(false)), Err(CommitterError::Overtaken { epoch: Epoch(2) }));
+    committer.newest(OURS).unwrap();
+    assert_eq!(committer.created(false), Err(CommitterError::Overtaken { epoch: Epoch(2) }));
 }
 
 #[test]
 fn a_savepoint_waits_for_its_epoch_and_has_nothing_left_to_publish() {
     let mut committer = committer(16);
-    assert_eq!(committer.step(FencedEvent::Asked { name: "later".into(), epoch: Epoch(3) }).unwrap(), []);
-    let now = committer.step(FencedEvent::Asked { name: "now".into(), epoch: Epoch(1) }).unwrap();
+    assert_eq!(committer.asked("later".into(), Epoch(3)), []);
+    let now = committer.asked("now".into(), Epoch(1));
     assert!(matches!(&now[..], [FencedAction::Save { name, manifest }] if name == "now" && manifest.epoch == Epoch(1)));
     report(&mut committer, 2, false);
     assert!(!store(&mut committer).iter().any(|action| matches!(action, FencedAction::Save { .. })));
@@ -117,11 +117,12 @@ fn a_savepoint_waits_for_its_epoch_and_has_nothing_left_to_publish() {
 #[test]
 fn a_savepoint_that_waits_at_the_end_is_kept_before_the_run_is_done() {
     let mut committer = committer(16);
-    committer.step(FencedEvent::Asked { name: "last".into(), epoch: Epoch(99) }).unwrap();
+    assert_eq!(committer.asked("last".into(), Epoch(99)), []);
     report(&mut committer, 2, true);
     let actions = store(&mut committer);
     let save = actions.iter().position(|action| matches!(action, FencedAction::Save { .. })).expect("it is kept");
-    let done = actions.iter().position(|action| matches!(action, FencedAction::Done { finished: true })).expect("all have closed");
+    let done =
+        actions.iter().position(|action| matches!(action, FencedAction::Do(Action::Done { finished: true }))).expect("all have closed");
     assert!(save < done);
 }
 
@@ -132,7 +133,7 @@ fn a_chain_that_is_long_is_compacted_once_and_named_in_the_next_manifest() {
     for epoch in 2..=5 {
         report(&mut committer, epoch, false);
         for action in store(&mut committer) {
-            if let FencedAction::Compact { at, epoch, chain, .. } = action {
+            if let FencedAction::Do(Action::Compact { at, epoch, chain, .. }) = action {
                 assert!(asked.replace((at, epoch, chain)).is_none(), "asked for once while it is under way");
             }
         }
@@ -140,9 +141,9 @@ fn a_chain_that_is_long_is_compacted_once_and_named_in_the_next_manifest() {
     let (at, epoch, chain) = asked.expect("two deltas are due");
     assert_eq!((epoch, chain.len()), (Epoch(4), 3));
     let object = ObjectRef { path: "compacted".into(), ..object(4, SnapshotScope::Full) };
-    committer.step(FencedEvent::Compacted { at, last: chain[2].path.clone(), object }).unwrap();
+    committer.tell(Event::Compacted { at, last: chain[2].path.clone(), object }).unwrap();
     report(&mut committer, 6, false);
-    let created = committer.step(NONE_NEWER).unwrap();
+    let created = committer.newest(OURS).unwrap();
     let [FencedAction::Create(manifest)] = &created[..] else { panic!("{created:?}") };
     let names: Vec<&str> = manifest.operators[0].instances[0].chain.iter().map(|link| link.path.as_str()).collect();
     assert_eq!(names, ["compacted", "o5", "o6"]);
@@ -156,15 +157,15 @@ fn a_damaged_chain_is_replaced_by_a_full_snapshot_and_a_late_compaction_of_it_is
     store(&mut committer);
     report(&mut committer, 3, false);
     let at = store(&mut committer).into_iter().find_map(|action| match action {
-        FencedAction::Compact { at, .. } => Some(at),
+        FencedAction::Do(Action::Compact { at, .. }) => Some(at),
         _ => None,
     });
     let at = at.expect("one delta is due");
-    assert_eq!(committer.step(FencedEvent::NotCompacted { at, damaged: true }).unwrap(), [FencedAction::AskFull(at)]);
-    let stray = FencedEvent::Compacted { at, last: "another chain's".into(), object: object(3, SnapshotScope::Full) };
-    committer.step(stray).unwrap();
+    assert_eq!(committer.tell(Event::NotCompacted { at, damaged: true }).unwrap(), [FencedAction::Do(Action::AskFull(at))]);
+    let stray = Event::Compacted { at, last: "another chain's".into(), object: object(3, SnapshotScope::Full) };
+    committer.tell(stray).unwrap();
     report(&mut committer, 4, false);
-    let created = committer.step(NONE_NEWER).unwrap();
+    let created = committer.newest(OURS).unwrap();
     assert!(matches!(&created[..], [FencedAction::Create(m)] if m.operators[0].instances[0].chain.len() == 3));
 }
 
@@ -178,7 +179,7 @@ fn checkpoints_wait_for_a_compaction_that_lags_too_far_behind() {
             break;
         }
         at = at.or(store(&mut committer).into_iter().find_map(|action| match action {
-            FencedAction::Compact { at, epoch, chain, .. } => Some((at, epoch, chain)),
+            FencedAction::Do(Action::Compact { at, epoch, chain, .. }) => Some((at, epoch, chain)),
             _ => None,
         }));
         epoch += 1;
@@ -186,7 +187,7 @@ fn checkpoints_wait_for_a_compaction_that_lags_too_far_behind() {
     }
     let (at, _, chain) = at.expect("a chain was due");
     let object = ObjectRef { path: "compacted".into(), ..object(3, SnapshotScope::Full) };
-    let actions = committer.step(FencedEvent::Compacted { at, last: chain.last().unwrap().path.clone(), object }).unwrap();
+    let actions = committer.tell(Event::Compacted { at, last: chain.last().unwrap().path.clone(), object }).unwrap();
     assert_eq!(actions, [FencedAction::Look], "and go on once it is done");
 }
 
@@ -197,7 +198,7 @@ fn a_chain_that_an_earlier_run_left_too_long_is_compacted_at_the_start() {
         vec![object(2, SnapshotScope::Full), object(3, SnapshotScope::Delta), object(4, SnapshotScope::Delta)];
     let mut committer = FencedCommitter::new(Coordinator::new(layout(2), Epoch(10), Some(&base)), base.clone());
     let actions = committer.begin();
-    assert!(matches!(&actions[..], [FencedAction::Compact { epoch: Epoch(9), chain, .. }] if chain.len() == 3), "{actions:?}");
+    assert!(matches!(&actions[..], [FencedAction::Do(Action::Compact { epoch: Epoch(9), chain, .. })] if chain.len() == 3), "{actions:?}");
     let mut more = layout(2);
     more.operators[0].instances = 2;
     let mut other = FencedCommitter::new(Coordinator::new(more, Epoch(10), Some(&base)), base);
@@ -209,11 +210,11 @@ fn output_that_is_published_while_the_next_manifest_is_stored_makes_a_savepoint_
     let mut committer = committer(16);
     for epoch in [2, 3] {
         report(&mut committer, epoch, false);
-        committer.step(NONE_NEWER).unwrap();
-        committer.step(FencedEvent::Created(true)).unwrap();
-        committer.step(NONE_NEWER).unwrap();
+        committer.newest(OURS).unwrap();
+        committer.created(true).unwrap();
+        committer.newest(OURS).unwrap();
     }
-    committer.step(FencedEvent::Published(Epoch(2))).unwrap();
-    let actions = committer.step(FencedEvent::Asked { name: "now".into(), epoch: Epoch(2) }).unwrap();
+    committer.tell(Event::Published(Epoch(2))).unwrap();
+    let actions = committer.asked("now".into(), Epoch(2));
     assert!(matches!(&actions[..], [FencedAction::Save { manifest, .. }] if manifest.epoch == Epoch(2)), "{actions:?}");
 }
