@@ -2,8 +2,7 @@
 //!
 //! A guest that waits for a processor on a busy machine does nothing wrong, so its deadline is measured in the processor time of its thread.
 //! The wall bounds that from above: a call is over at the latest after [`WALL_FACTOR`] times its deadline, whatever the machine does. Both are
-//! one number, the time that is **charged**: that of the processor, or a [`WALL_FACTOR`]th of that on the wall, if it is more. Where the system
-//! does not tell the time of a processor, that on the wall is charged whole.
+//! one number, the time that is **charged**: that of the processor, or a [`WALL_FACTOR`]th of that on the wall, if it is more.
 //!
 //! The engine asks at a tick, once the time on the wall has reached the deadline: the processor cannot be ahead of the wall.
 
@@ -17,14 +16,14 @@ pub const WALL_FACTOR: u32 = 10;
 pub struct Elapsed {
     /// Time on the wall.
     pub wall: Duration,
-    /// Time of the processor; zero where the system does not tell.
+    /// Time of the processor.
     pub processor: Duration,
 }
 
 impl Elapsed {
     /// The time that counts for a deadline.
     pub(super) fn charged(self) -> Duration {
-        if IS_PROCESSOR_TIME_KNOWN { self.processor.max(self.wall / WALL_FACTOR) } else { self.wall }
+        self.processor.max(self.wall / WALL_FACTOR)
     }
 
     pub(super) fn add(&mut self, more: Self) {
@@ -33,55 +32,30 @@ impl Elapsed {
     }
 }
 
-/// A point on both clocks.
-#[derive(Debug, Clone, Copy)]
-struct Began {
-    wall: Instant,
-    processor: Duration,
-}
-
-impl Began {
-    fn now() -> Self {
-        Self { processor: processor_time(), wall: Instant::now() }
-    }
-
-    /// The time since then: of the wall, and of the processor that this thread had.
-    fn elapsed(&self) -> Elapsed {
-        Elapsed { wall: self.wall.elapsed(), processor: processor_time().saturating_sub(self.processor) }
-    }
-}
-
-/// The system tells how much of a processor a thread has had.
-const IS_PROCESSOR_TIME_KNOWN: bool = cfg!(unix);
-
 /// The time that this thread has had of a processor so far.
-#[cfg(unix)]
 fn processor_time() -> Duration {
     let had = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(had.tv_sec).unwrap_or(0), u32::try_from(had.tv_nsec).unwrap_or(0))
 }
 
-#[cfg(not(unix))]
-fn processor_time() -> Duration {
-    Duration::ZERO
-}
-
 /// The deadline of the call that is under way.
 #[derive(Debug)]
 pub(super) struct Timer {
-    began: Began,
+    began: Instant,
+    /// What this thread had had of a processor by then.
+    processor: Duration,
     limit: Duration,
 }
 
 impl Timer {
     /// A timer that runs from here on.
     pub(super) fn start(limit: Duration) -> Self {
-        Self { began: Began::now(), limit }
+        Self { processor: processor_time(), began: Instant::now(), limit }
     }
 
     /// The time since it began.
     pub(super) fn elapsed(&self) -> Elapsed {
-        self.began.elapsed()
+        Elapsed { wall: self.began.elapsed(), processor: processor_time().saturating_sub(self.processor) }
     }
 
     /// The time that is left of the deadline; `None` where it is over.
@@ -105,17 +79,13 @@ mod tests {
     #[test]
     fn waiting_for_a_processor_counts_a_share_and_working_counts_whole() {
         let charged = |wall, processor| Elapsed { wall: MS(wall), processor: MS(processor) }.charged();
-        if IS_PROCESSOR_TIME_KNOWN {
-            assert_eq!((charged(100, 100), charged(900, 100), charged(2_000, 100)), (MS(100), MS(100), MS(200)));
-        }
+        assert_eq!((charged(100, 100), charged(900, 100), charged(2_000, 100)), (MS(100), MS(100), MS(200)));
     }
 
     #[test]
     fn a_limit_is_over_after_as_much_work_and_not_after_as_long_a_wait() {
         let left = |wall, processor| left(MS(30), Elapsed { wall: MS(wall), processor: MS(processor) });
-        if IS_PROCESSOR_TIME_KNOWN {
-            assert_eq!((left(60, 0), left(290, 29), left(290, 30), left(300, 0)), (Some(MS(24)), Some(MS(1)), None, None));
-        }
+        assert_eq!((left(60, 0), left(290, 29), left(290, 30), left(300, 0)), (Some(MS(24)), Some(MS(1)), None, None));
         assert_eq!((left(0, 0), left(30, 30)), (Some(MS(30)), None));
     }
 

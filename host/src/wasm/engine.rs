@@ -136,17 +136,11 @@ fn new_engine(config: &Config) -> Result<Engine, String> {
 }
 
 /// Address space that this process may still take; `None` where nothing but the machine limits it.
-#[cfg(unix)]
 fn address_space_left() -> Option<u64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current?;
     let used_pages = std::fs::read_to_string("/proc/self/statm").ok();
     let used_pages = used_pages.and_then(|text| text.split(' ').next()?.parse::<u64>().ok()).unwrap_or(0);
     Some(limit.saturating_sub(used_pages.saturating_mul(rustix::param::page_size() as u64)))
-}
-
-#[cfg(not(unix))]
-fn address_space_left() -> Option<u64> {
-    None
 }
 
 fn config(settings: &Settings) -> Config {

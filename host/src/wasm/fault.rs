@@ -163,7 +163,7 @@ impl std::error::Error for GuestError {}
 impl GuestError {
     /// An error from what the guest said, not from how it ended.
     pub(super) fn said(call: &'static str, fault: Fault, guest: &GuestState) -> Self {
-        Self { call, fault, backtrace: Vec::new(), log_tail: guest.log_tail(), reached: None }
+        Self { call, fault, backtrace: Vec::new(), log_tail: guest.log.tail(), reached: None }
     }
 
     /// A call for which there is no instance.
@@ -185,9 +185,9 @@ impl GuestError {
         handover_bytes_max: usize,
     ) -> Self {
         let starting = call == "instantiate";
-        let refused = guest.meter.refused().map(|refused| match refused {
-            RefusedGrowth::Memory(asked) => Fault::Memory { limit: guest.meter.memory_bytes_max(), asked },
-            RefusedGrowth::Table(asked) => Fault::Table { limit: guest.meter.table_elements_max(), asked },
+        let refused = guest.meter.refused.map(|refused| match refused {
+            RefusedGrowth::Memory(asked) => Fault::Memory { limit: guest.meter.memory_bytes_max, asked },
+            RefusedGrowth::Table(asked) => Fault::Table { limit: guest.meter.table_elements_max as u64, asked },
             RefusedGrowth::Host => Fault::Trap(NO_MEMORY.to_owned()),
         });
         let is_output = matches!(call, "process" | "advance" | "resume");
@@ -199,7 +199,7 @@ impl GuestError {
             (Fault::Lie(why), _) if starting => Fault::Instance(why),
             (fault, _) => fault,
         };
-        Self { call, fault, backtrace: frames(error), log_tail: guest.log_tail(), reached: None }
+        Self { call, fault, backtrace: frames(error), log_tail: guest.log.tail(), reached: None }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::contract::operator::{Host, Level as WitLevel, TypesHost};
 use super::deadline::Timer;
 use super::limits::{COUNTER_NAME_BYTES_MAX, COUNTERS_MAX, Limits, Meter, cut};
-use super::log::{GuestLog, Level, LogLine};
+use super::log::{GuestLog, Level};
 use super::usage::Usage;
 use super::wasi::{Grants, Wasi};
 use reprise_core::random::{GOLDEN_GAMMA, Random, mix};
@@ -58,12 +58,13 @@ pub(super) struct GuestState {
     /// The virtual WASI of a component that imports `wasi:*`; others never reach it.
     pub(super) wasi: Wasi,
     seed: u64,
-    call: Call,
+    /// The circumstances of the last call that had some.
+    pub(super) call: Call,
     random: Random,
-    log: GuestLog,
+    pub(super) log: GuestLog,
     host_calls: u64,
     host_calls_max: u64,
-    counters: BTreeMap<String, u64>,
+    pub(super) counters: BTreeMap<String, u64>,
     counter_refused: bool,
 }
 
@@ -93,16 +94,6 @@ impl GuestState {
         self.host_calls = 0;
         self.log.begin(self.call.number, self.call.now_ms);
         self.meter.begin();
-    }
-
-    /// The circumstances of the last call that had some.
-    pub(super) fn circumstances(&self) -> Call {
-        self.call
-    }
-
-    /// Goes on as after this call.
-    pub(super) fn set_circumstances(&mut self, call: Call) {
-        self.call = call;
     }
 
     /// Goes on with a call for the next piece of its output: it is the same call, with the same numbers and the same counts.
@@ -151,16 +142,6 @@ impl GuestState {
         (mix(self.seed), mix(self.seed ^ GOLDEN_GAMMA))
     }
 
-    /// Processing time, for every import that asks for it.
-    pub(super) fn time_ms(&self) -> i64 {
-        self.call.now_ms
-    }
-
-    /// The least that the monotonic clock shows in this call.
-    pub(super) fn instant_min_ns(&self) -> u64 {
-        self.call.instant_ns
-    }
-
     /// The next random number, for every import that asks for one.
     pub(super) fn draw(&mut self) -> u64 {
         self.random.number()
@@ -171,18 +152,6 @@ impl GuestState {
         if !self.log.write(level, message) {
             self.usage.log_lines_dropped += 1;
         }
-    }
-
-    pub(super) fn log_tail(&self) -> Vec<String> {
-        self.log.tail()
-    }
-
-    pub(super) fn take_log(&mut self) -> Vec<LogLine> {
-        self.log.take()
-    }
-
-    pub(super) fn counters(&self) -> &BTreeMap<String, u64> {
-        &self.counters
     }
 }
 
@@ -205,7 +174,7 @@ impl Host for GuestState {
 
     fn now(&mut self) -> wasmtime::Result<i64> {
         self.ask()?;
-        Ok(self.time_ms())
+        Ok(self.call.now_ms)
     }
 
     fn random(&mut self) -> wasmtime::Result<u64> {
@@ -290,7 +259,7 @@ mod tests {
         assert_eq!(([first, resumed.random().unwrap()], resumed.now().unwrap()), (numbers, 5));
         (0..3).for_each(|_| resumed.log(WitLevel::Info, "line".into()).unwrap());
         resumed.end();
-        assert_eq!(resumed.take_log().len(), 4, "three lines, and one that says that a line was dropped");
+        assert_eq!(resumed.log.take().len(), 4, "three lines, and one that says that a line was dropped");
     }
 
     #[test]
@@ -310,12 +279,12 @@ mod tests {
             (0..5).for_each(|i| guest.log(WitLevel::Info, format!("line {i}")).unwrap());
             guest.end();
         }
-        let log = guest.take_log();
+        let log = guest.log.take();
         assert_eq!(log.len(), 8);
         assert_eq!(log[3].message, "2 more lines were dropped: 3 a call and 1000 a second are kept");
         assert_eq!((log[4].call, log[4].level), (1, Level::Info));
-        assert!(guest.take_log().is_empty());
-        assert_eq!(guest.log_tail().len(), 8, "the tail outlives the taking");
+        assert!(guest.log.take().is_empty());
+        assert_eq!(guest.log.tail().len(), 8, "the tail outlives the taking");
     }
 
     #[test]
@@ -325,7 +294,7 @@ mod tests {
             guest.begin(Some(Call { number: 0, now_ms, instant_ns: 0 }));
             (0..4).for_each(|_| guest.log(WitLevel::Info, "line".into()).unwrap());
             guest.end();
-            guest.take_log().into_iter().map(|line| line.message).filter(|message| message != "line").collect::<Vec<_>>()
+            guest.log.take().into_iter().map(|line| line.message).filter(|message| message != "line").collect::<Vec<_>>()
         };
         assert!(lines(1000).is_empty());
         assert_eq!(lines(1999), ["3 more lines were dropped: 1000 a call and 5 a second are kept"]);
@@ -346,7 +315,7 @@ mod tests {
             guest.count("rows".into(), 1).unwrap();
             assert!(guest.now().unwrap_err().is::<TooManyHostCalls>(), "pieces are parts of one call");
         }
-        assert_eq!((guest.usage.host_calls, guest.counters()["rows"]), (8, 2));
+        assert_eq!((guest.usage.host_calls, guest.counters["rows"]), (8, 2));
     }
 
     #[test]
@@ -369,9 +338,9 @@ mod tests {
             Arc::default(),
         );
         (0..LOG_LINES_MAX + 10).for_each(|i| guest.log(WitLevel::Debug, i.to_string()).unwrap());
-        assert_eq!(guest.log_tail().last().map(String::as_str), Some("2009"));
-        assert_eq!(guest.log_tail().len(), LOG_TAIL_LINES);
-        let log = guest.take_log();
+        assert_eq!(guest.log.tail().last().map(String::as_str), Some("2009"));
+        assert_eq!(guest.log.tail().len(), LOG_TAIL_LINES);
+        let log = guest.log.take();
         assert_eq!((log.len(), log[0].message.as_str()), (LOG_LINES_MAX, "10"));
     }
 
@@ -383,9 +352,9 @@ mod tests {
         for bad in ["", "Rows", "a b", &"x".repeat(65)] {
             guest.count(bad.into(), 1).unwrap();
         }
-        assert_eq!(guest.counters(), &BTreeMap::from([("rows_seen".to_owned(), u64::MAX)]));
-        assert_eq!(guest.take_log().len(), 1);
+        assert_eq!(guest.counters, BTreeMap::from([("rows_seen".to_owned(), u64::MAX)]));
+        assert_eq!(guest.log.take().len(), 1);
         (0..100).for_each(|i| guest.count(format!("c{i}"), 1).unwrap());
-        assert_eq!(guest.counters().len(), COUNTERS_MAX);
+        assert_eq!(guest.counters.len(), COUNTERS_MAX);
     }
 }

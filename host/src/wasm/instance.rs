@@ -39,7 +39,7 @@ pub(super) struct Exports {
 }
 
 /// The relation of a call to the one before it.
-enum Begin<'a> {
+pub(super) enum Begin<'a> {
     /// A call of its own.
     Call(Call),
     /// A call that gets no rows, at the time of the one before.
@@ -191,15 +191,8 @@ impl Instance {
         self.part(scope, part_bytes_max, Begin::Aside)
     }
 
-    /// Reads one of several parts of a snapshot.
-    pub(super) fn part_among(&mut self, scope: Scope, part_bytes_max: u32, budget: &mut TimeBudget) -> Result<Part, GuestError> {
-        self.part(scope, part_bytes_max, Begin::Among(budget))
-    }
-
-    fn part(&mut self, scope: Scope, part_bytes_max: u32, begin: Begin<'_>) -> Result<Part, GuestError> {
-        if self.exports.state.is_none() {
-            return Ok(Part { chunks: Vec::new(), done: true });
-        }
+    pub(super) fn part(&mut self, scope: Scope, part_bytes_max: u32, begin: Begin<'_>) -> Result<Part, GuestError> {
+        let Some(state) = self.exports.state.clone() else { return Ok(Part { chunks: Vec::new(), done: true }) };
         // Twice what is asked for, half as much again for the list of removed cells, and one large cell.
         let bytes = u64::from(part_bytes_max).saturating_mul(3).saturating_add(CELL_BYTES_MAX);
         let handover = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(TEXT_HANDOVER_BYTES_MAX);
@@ -211,19 +204,16 @@ impl Instance {
             "snapshot",
             begin,
             handover,
-            |store, exports| match &exports.state {
-                Some(state) => state.call_snapshot(store, wit_scope, part_bytes_max),
-                None => Ok(Ok(state::Part { chunks: Vec::new(), done: true })),
-            },
+            |store, _| state.call_snapshot(store, wit_scope, part_bytes_max),
             |part, description, _| check_part(part, scope, part_bytes_max, description),
         )
     }
 
     /// Gives a chunk to the operator: one of several.
     pub(super) fn restore_among(&mut self, version: u32, chunk: &Chunk, budget: &mut TimeBudget) -> Result<(), GuestError> {
-        if self.exports.state.is_none() {
+        let Some(state) = self.exports.state.clone() else {
             return Err(GuestError::early("restore", "the component keeps no state"));
-        }
+        };
         if let Err(error) = chunk.check_slot(self.description.slots.len()) {
             return Err(GuestError::early("restore", error.to_string()));
         }
@@ -231,10 +221,7 @@ impl Instance {
             "restore",
             Begin::Among(budget),
             TEXT_HANDOVER_BYTES_MAX,
-            |store, exports| match &exports.state {
-                Some(state) => state.call_restore(store, version, lend_chunk(chunk)),
-                None => Ok(Ok(())),
-            },
+            |store, _| state.call_restore(store, version, lend_chunk(chunk)),
             |(), _, _| Ok(()),
         )
     }
@@ -242,48 +229,48 @@ impl Instance {
     /// The circumstances of the last call that had some. A snapshot is read under them.
     #[must_use]
     pub fn circumstances(&self) -> Call {
-        self.store.data().circumstances()
+        self.store.data().call
     }
 
     /// The least that the monotonic clock of the instance shows next; 0 where the guest never looked at it. For the circumstances of the next call.
     #[must_use]
     pub fn instant_ns(&self) -> u64 {
-        self.store.data().wasi.next_ns()
+        self.store.data().wasi.next_ns
     }
 
     /// Lets the instance stand where another instance stood after a call.
     pub fn set_circumstances(&mut self, call: Call) {
-        self.store.data_mut().set_circumstances(call);
+        self.store.data_mut().call = call;
     }
 
     /// The counters of the operator, by name.
     #[must_use]
     pub fn counters(&self) -> &BTreeMap<String, u64> {
-        self.store.data().counters()
+        &self.store.data().counters
     }
 
     /// Linear memory that the instance has now, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.store.data().meter.used_bytes()
+        self.store.data().meter.used_bytes
     }
 
     /// The most linear memory that the instance ever had, in bytes. Memory never shrinks, so that this differs from
     /// [`Instance::memory_bytes`] only where a component drops a memory.
     #[must_use]
     pub fn memory_peak_bytes(&self) -> u64 {
-        self.store.data().meter.peak_bytes()
+        self.store.data().meter.peak_bytes
     }
 
     /// The usage of the instance since the last time.
     pub fn take_usage(&mut self) -> Usage {
         let guest = self.store.data_mut();
-        Usage { memory_peak_bytes: guest.meter.peak_bytes(), ..std::mem::take(&mut guest.usage) }
+        Usage { memory_peak_bytes: guest.meter.peak_bytes, ..std::mem::take(&mut guest.usage) }
     }
 
     /// The lines logged since the last time, oldest first; at most [`LOG_LINES_MAX`](super::LOG_LINES_MAX), the newest.
     pub fn take_log(&mut self) -> Vec<LogLine> {
-        self.store.data_mut().take_log()
+        self.store.data_mut().log.take()
     }
 
     fn handover_of_outputs(&self) -> usize {

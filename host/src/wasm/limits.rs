@@ -35,9 +35,9 @@ pub struct Limits {
     /// Linear memory. At most [`Settings::memory_bytes_max`](super::Settings).
     pub memory_bytes_max: u64,
     /// Time of one call. It is over once the call has had so much of a processor, or [`WALL_FACTOR`](super::WALL_FACTOR) times as much on the
-    /// wall; where the system does not tell the time of a processor, as much on the wall. The call is stopped at a tick after that: up to two
-    /// ticks later, or later still where the machine is so busy that the ticks come late. The pieces of an output have it together, and once
-    /// more for each `output_bytes_max` that were handed out; the parts of a snapshot likewise, for each full part.
+    /// wall. The call is stopped at a tick after that: up to two ticks later, or later still where the machine is so busy that the ticks come
+    /// late. The pieces of an output have it together, and once more for each `output_bytes_max` that were handed out; the parts of a snapshot
+    /// likewise, for each full part.
     pub deadline: Duration,
     /// Bytes that `process`, `advance` and `resume` may each return: rows at 16 bytes plus key and value, and the reasons of rejected rows. The
     /// guest is told, and hands out more than that in pieces.
@@ -88,17 +88,17 @@ pub(super) enum RefusedGrowth {
 }
 
 /// Counts the memory of one instance and refuses what is over the limit.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Meter {
-    memory_bytes_max: u64,
-    table_elements_max: usize,
+    pub(super) memory_bytes_max: u64,
+    pub(super) table_elements_max: usize,
     core_instances_max: usize,
-    used_bytes: u64,
-    peak_bytes: u64,
+    pub(super) used_bytes: u64,
+    pub(super) peak_bytes: u64,
     /// What was used before the last growth, and the peak then.
     before: (u64, u64),
     /// The last refusal since the last [`Meter::begin`].
-    refused: Option<RefusedGrowth>,
+    pub(super) refused: Option<RefusedGrowth>,
 }
 
 impl Meter {
@@ -107,36 +107,13 @@ impl Meter {
             memory_bytes_max: limits.memory_bytes_max,
             table_elements_max: limits.table_elements_max as usize,
             core_instances_max: limits.core_instances_max as usize,
-            used_bytes: 0,
-            peak_bytes: 0,
-            before: (0, 0),
-            refused: None,
+            ..Self::default()
         }
     }
 
     /// Forgets refusals of earlier calls, with which the guest evidently lived.
     pub(super) fn begin(&mut self) {
         self.refused = None;
-    }
-
-    pub(super) fn refused(&self) -> Option<RefusedGrowth> {
-        self.refused
-    }
-
-    pub(super) fn memory_bytes_max(&self) -> u64 {
-        self.memory_bytes_max
-    }
-
-    pub(super) fn table_elements_max(&self) -> u64 {
-        self.table_elements_max as u64
-    }
-
-    pub(super) fn used_bytes(&self) -> u64 {
-        self.used_bytes
-    }
-
-    pub(super) fn peak_bytes(&self) -> u64 {
-        self.peak_bytes
     }
 }
 
@@ -199,9 +176,9 @@ mod tests {
         let mut meter = Meter::new(&Limits { memory_bytes_max: 100, ..Limits::default() });
         assert!(meter.memory_growing(0, 60, None).unwrap());
         assert!(!meter.memory_growing(60, 101, None).unwrap());
-        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(RefusedGrowth::Memory(101)), 60, 60));
+        assert_eq!((meter.refused, meter.used_bytes, meter.peak_bytes), (Some(RefusedGrowth::Memory(101)), 60, 60));
         meter.begin();
-        assert_eq!(meter.refused(), None);
+        assert_eq!(meter.refused, None);
         assert!(!meter.memory_growing(60, 90, Some(80)).unwrap(), "the memory's own maximum counts too");
         assert!(!meter.memory_growing(0, 41, None).unwrap(), "a second memory shares the limit");
     }
@@ -213,11 +190,11 @@ mod tests {
         assert!(meter.memory_growing(0, 40, None).unwrap());
         assert!(meter.memory_growing(40, 60, None).unwrap());
         failed(&mut meter);
-        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(RefusedGrowth::Host), 40, 40));
+        assert_eq!((meter.refused, meter.used_bytes, meter.peak_bytes), (Some(RefusedGrowth::Host), 40, 40));
         assert!(!meter.memory_growing(40, 101, None).unwrap());
         assert!(meter.memory_growing(40, 80, None).unwrap());
         failed(&mut meter);
-        assert_eq!((meter.refused(), meter.used_bytes(), meter.peak_bytes()), (Some(RefusedGrowth::Host), 40, 40));
+        assert_eq!((meter.refused, meter.used_bytes, meter.peak_bytes), (Some(RefusedGrowth::Host), 40, 40));
     }
 
     #[test]
@@ -225,6 +202,6 @@ mod tests {
         let mut meter = Meter::new(&Limits { table_elements_max: 10, ..Limits::default() });
         assert!(meter.table_growing(0, 10, None).unwrap());
         assert!(!meter.table_growing(10, 11, None).unwrap());
-        assert_eq!(meter.refused(), Some(RefusedGrowth::Table(11)));
+        assert_eq!(meter.refused, Some(RefusedGrowth::Table(11)));
     }
 }

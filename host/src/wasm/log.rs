@@ -35,6 +35,7 @@ pub struct LogLine {
 }
 
 /// The log of one instance. Times are those of its calls.
+#[derive(Default)]
 pub(super) struct GuestLog {
     lines: VecDeque<LogLine>,
     tail: VecDeque<String>,
@@ -54,18 +55,8 @@ pub(super) struct GuestLog {
 
 impl GuestLog {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self {
-            lines: VecDeque::new(),
-            tail: VecDeque::with_capacity(LOG_TAIL_LINES),
-            call: 0,
-            lines_in_call: 0,
-            lines_per_call_max: limits.log_lines_per_call_max,
-            second: 0,
-            lines_in_second: 0,
-            lines_per_second_max: limits.log_lines_per_second_max,
-            dropped: 0,
-            told_in: None,
-        }
+        let (lines_per_call_max, lines_per_second_max) = (limits.log_lines_per_call_max, limits.log_lines_per_second_max);
+        Self { lines_per_call_max, lines_per_second_max, ..Self::default() }
     }
 
     /// Begins a call.

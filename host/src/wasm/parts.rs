@@ -128,11 +128,6 @@ struct Largest {
     component: Parts,
 }
 
-/// The parts that an outer alias means: a module or component of the level that is so many further out.
-fn outer(levels: &[Level], count: u32, of: impl Fn(&Level) -> Option<Parts>) -> Option<Parts> {
-    levels.iter().rev().nth(count as usize).and_then(of)
-}
-
 fn walk(bytes: &[u8]) -> Result<Parts, BinaryReaderError> {
     let mut levels: Vec<Level> = Vec::new();
     let mut largest = Largest::default();
@@ -204,16 +199,16 @@ fn walk(bytes: &[u8]) -> Result<Parts, BinaryReaderError> {
 
 /// Puts what an alias names into the index space of the innermost level.
 fn take_alias(levels: &mut [Level], alias: &ComponentAlias<'_>, largest: &Largest) {
+    // An outer alias means a module or component of the level that is so many further out.
+    let level = |count: u32| levels.iter().rev().nth(count as usize);
     let (module, component) = match *alias {
         ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => (Some(largest.module), None),
         ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => (None, Some(largest.component)),
         ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, count, index } => {
-            let found = outer(levels, count, |level| level.modules.get(index as usize).copied());
-            (Some(found.unwrap_or(largest.module)), None)
+            (level(count).and_then(|level| level.modules.get(index as usize)).copied().or(Some(largest.module)), None)
         }
         ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
-            let found = outer(levels, count, |level| level.components.get(index as usize).copied());
-            (None, Some(found.unwrap_or(largest.component)))
+            (None, level(count).and_then(|level| level.components.get(index as usize)).copied().or(Some(largest.component)))
         }
         _ => (None, None),
     };

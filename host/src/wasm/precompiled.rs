@@ -169,7 +169,6 @@ fn verify(file: &[u8], key: Key) -> Option<&[u8]> {
     (found == header(key, payload)).then_some(payload)
 }
 
-#[cfg(unix)]
 fn make_private(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
     const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -185,11 +184,6 @@ fn make_private(dir: &Path) -> io::Result<()> {
     let ours = File::create_new(&probe).and_then(|file| file.metadata()).map(|file| file.uid());
     let _ = fs::remove_file(&probe); // A probe that stays is removed with the oldest files.
     if ours? == found.uid() { Ok(()) } else { refuse("it belongs to another user, and compiled code is run".to_owned()) }
-}
-
-#[cfg(not(unix))]
-fn make_private(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)
 }
 
 #[cfg(test)]
@@ -214,7 +208,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_directory_that_others_can_write_is_refused() {
         use std::os::unix::fs::PermissionsExt as _;

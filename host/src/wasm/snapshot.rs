@@ -2,7 +2,7 @@
 
 use super::checks::Scope;
 use super::fault::GuestError;
-use super::instance::Instance;
+use super::instance::{Begin, Instance};
 use super::limits::CELL_ENDS_BYTES;
 use super::time_budget::TimeBudget;
 use reprise_core::cells::{Chunk, Joiner};
@@ -78,7 +78,7 @@ impl Instance {
         let bytes_max = self.limits().snapshot_bytes_max;
         let Reading { scope, part_bytes_max, budget, size, joiner, empty_parts } = reading;
         loop {
-            let part = self.part_among(*scope, *part_bytes_max, budget)?;
+            let part = self.part(*scope, *part_bytes_max, Begin::Among(budget))?;
             let before = size.with_ends();
             size.parts += 1;
             size.cells += part.chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();

@@ -12,7 +12,7 @@ pub struct Usage {
     pub calls: u64,
     /// Time of the wall inside of them.
     pub busy: Duration,
-    /// Time of a processor inside of them; zero where the system does not tell.
+    /// Time of a processor inside of them.
     pub processor: Duration,
     /// Instructions that the guest executed; 0 unless its runtime counts them ([`Settings::fuel`](super::Settings)). The same calls of the
     /// same component execute the same number on every machine.

@@ -2,8 +2,8 @@
 //!
 //! What differs between machines is not shown: a file has no times, one link, and an identity that follows from its path alone.
 
+use super::asked::asked;
 use super::bindings::filesystem::{preopens, types};
-use super::fixed::fixed;
 use super::folder::{ENTRIES_MAX, code, code_of, find, kind, list};
 use super::resources::{Descriptor, DescriptorTarget, Entries, InputStream, IoError, OutputStream, read_file};
 use super::state::READ_BYTES_MAX;
@@ -135,136 +135,97 @@ impl GuestState {
 }
 
 impl preopens::Host for GuestState {
-    fn get_directories(&mut self) -> Result<Vec<(Resource<Descriptor>, String)>> {
-        self.check_asked()?;
-        let grants = Arc::clone(&self.wasi.grants);
-        let open = |folder: &super::PreopenedFolder| {
-            let descriptor = Descriptor { guest: folder.guest().to_owned(), opened: DescriptorTarget::Folder(folder.host().to_owned()) };
-            Ok((self.wasi.push(descriptor)?, folder.guest().to_owned()))
+    asked! {
+        get_directories(self) -> Vec<(Resource<Descriptor>, String)> = {
+            let grants = Arc::clone(&self.wasi.grants);
+            let open = |folder: &super::PreopenedFolder| {
+                let opened = DescriptorTarget::Folder(folder.host().to_owned());
+                let descriptor = self.wasi.push(Descriptor { guest: folder.guest().to_owned(), opened })?;
+                Ok((descriptor, folder.guest().to_owned()))
+            };
+            grants.folders.iter().map(open).collect()
         };
-        grants.folders.iter().map(open).collect()
     }
 }
 
 impl types::Host for GuestState {
-    fn filesystem_error_code(&mut self, error: Resource<IoError>) -> Result<Option<ErrorCode>> {
-        self.check_asked()?;
-        Ok(Some(code_of(self.wasi.table.get(&error)?.kind)))
+    asked! {
+        filesystem_error_code(self, error: Resource<IoError>) -> Option<ErrorCode> =
+            Ok(Some(code_of(self.wasi.table.get(&error)?.kind)));
     }
 }
 
 impl types::HostDirectoryEntryStream for GuestState {
-    fn read_directory_entry(&mut self, entries: Resource<Entries>) -> Result<Reply<Option<DirectoryEntry>>> {
-        self.check_asked()?;
-        let entry = self.wasi.table.get_mut(&entries)?.left.pop_front();
-        Ok(Ok(entry.map(|(name, ty)| DirectoryEntry { type_: kind(ty), name })))
-    }
-
-    fn drop(&mut self, entries: Resource<Entries>) -> Result<()> {
-        self.check_asked()?;
-        let entries = self.wasi.table.delete(entries)?;
-        self.wasi.entries = self.wasi.entries.saturating_sub(entries.count);
-        Ok(())
+    asked! {
+        read_directory_entry(self, entries: Resource<Entries>) -> Reply<Option<DirectoryEntry>> = {
+            let entry = self.wasi.table.get_mut(&entries)?.left.pop_front();
+            Ok(Ok(entry.map(|(name, ty)| DirectoryEntry { type_: kind(ty), name })))
+        };
+        drop(self, entries: Resource<Entries>) -> () = {
+            let entries = self.wasi.table.delete(entries)?;
+            self.wasi.entries = self.wasi.entries.saturating_sub(entries.count);
+            Ok(())
+        };
     }
 }
 
 impl types::HostDescriptor for GuestState {
-    fn read_via_stream(&mut self, descriptor: Resource<Descriptor>, offset: u64) -> Result<Reply<Resource<InputStream>>> {
-        self.check_asked()?;
-        let opened = self.descriptor(&descriptor)?.file().map(|file| InputStream::File { file: Arc::clone(file), at: offset });
-        self.keep(opened)
-    }
-
-    fn read(&mut self, descriptor: Resource<Descriptor>, length: u64, offset: u64) -> Result<Reply<(Vec<u8>, bool)>> {
-        self.check_asked()?;
-        let wanted = usize::try_from(length.min(READ_BYTES_MAX)).expect("64 KiB fit");
-        let read = self.descriptor(&descriptor)?.file().and_then(|file| read_file(file, offset, wanted).map_err(code));
-        Ok(read.map(|bytes| {
-            let is_end = bytes.len() < wanted;
-            (bytes, is_end)
-        }))
-    }
-
-    fn read_directory(&mut self, descriptor: Resource<Descriptor>) -> Result<Reply<Resource<Entries>>> {
-        self.check_asked()?;
-        let room = ENTRIES_MAX.saturating_sub(self.wasi.entries);
-        let listed = self.descriptor(&descriptor)?.folder().and_then(|folder| list(folder, room));
-        let count = listed.as_ref().map_or(0, VecDeque::len);
-        let kept = self.keep(listed.map(|left| Entries { left, count }))?;
-        if kept.is_ok() {
-            self.wasi.entries += count;
-        }
-        Ok(kept)
-    }
-
-    fn open_at(
-        &mut self,
-        descriptor: Resource<Descriptor>,
-        flags: PathFlags,
-        path: String,
-        how: OpenFlags,
-        what: DescriptorFlags,
-    ) -> Result<Reply<Resource<Descriptor>>> {
-        self.check_asked()?;
-        let opened = self.descriptor(&descriptor)?.open_at(flags, &path, how, what);
-        self.keep(opened)
-    }
-
-    fn get_type(&mut self, descriptor: Resource<Descriptor>) -> Result<Reply<DescriptorType>> {
-        self.check_asked()?;
-        Ok(self.descriptor(&descriptor)?.stat().map(|stat| stat.type_))
-    }
-
-    fn stat(&mut self, descriptor: Resource<Descriptor>) -> Result<Reply<DescriptorStat>> {
-        self.check_asked()?;
-        Ok(self.descriptor(&descriptor)?.stat())
-    }
-
-    fn stat_at(&mut self, descriptor: Resource<Descriptor>, flags: PathFlags, path: String) -> Result<Reply<DescriptorStat>> {
-        self.check_asked()?;
-        Ok(self.descriptor(&descriptor)?.stat_at(flags, &path))
-    }
-
-    fn readlink_at(&mut self, descriptor: Resource<Descriptor>, path: String) -> Result<Reply<String>> {
-        self.check_asked()?;
-        Ok(self.descriptor(&descriptor)?.link_at(&path))
-    }
-
-    fn is_same_object(&mut self, descriptor: Resource<Descriptor>, other: Resource<Descriptor>) -> Result<bool> {
-        self.check_asked()?;
-        Ok(self.descriptor(&descriptor)?.guest == self.descriptor(&other)?.guest)
-    }
-
-    fn metadata_hash(&mut self, descriptor: Resource<Descriptor>) -> Result<Reply<MetadataHashValue>> {
-        self.check_asked()?;
-        Ok(Ok(hash_of(&self.descriptor(&descriptor)?.guest)))
-    }
-
-    fn metadata_hash_at(&mut self, descriptor: Resource<Descriptor>, flags: PathFlags, path: String) -> Result<Reply<MetadataHashValue>> {
-        self.check_asked()?;
-        Ok(self.descriptor(&descriptor)?.hash_at(flags, &path))
-    }
-
-    fixed! {
-        get_flags(Resource<Descriptor>) -> Reply<DescriptorFlags> = Ok(DescriptorFlags::READ);
-        advise(Resource<Descriptor>, u64, u64, Advice) -> Reply<()> = Ok(());
-        sync_data(Resource<Descriptor>) -> Reply<()> = Ok(());
-        sync(Resource<Descriptor>) -> Reply<()> = Ok(());
-        write_via_stream(Resource<Descriptor>, u64) -> Reply<Resource<OutputStream>> = Err(ErrorCode::ReadOnly);
-        append_via_stream(Resource<Descriptor>) -> Reply<Resource<OutputStream>> = Err(ErrorCode::ReadOnly);
-        write(Resource<Descriptor>, Vec<u8>, u64) -> Reply<u64> = Err(ErrorCode::ReadOnly);
-        set_size(Resource<Descriptor>, u64) -> Reply<()> = Err(ErrorCode::ReadOnly);
-        set_times(Resource<Descriptor>, NewTimestamp, NewTimestamp) -> Reply<()> = Err(ErrorCode::ReadOnly);
-        set_times_at(Resource<Descriptor>, PathFlags, String, NewTimestamp, NewTimestamp) -> Reply<()> = Err(ErrorCode::ReadOnly);
-        create_directory_at(Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
-        link_at(Resource<Descriptor>, PathFlags, String, Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
-        rename_at(Resource<Descriptor>, String, Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
-        symlink_at(Resource<Descriptor>, String, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
-        remove_directory_at(Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
-        unlink_file_at(Resource<Descriptor>, String) -> Reply<()> = Err(ErrorCode::ReadOnly);
-    }
-
-    fn drop(&mut self, descriptor: Resource<Descriptor>) -> Result<()> {
-        self.release(descriptor)
+    asked! {
+        read_via_stream(self, of: Resource<Descriptor>, offset: u64) -> Reply<Resource<InputStream>> = {
+            let opened = self.descriptor(&of)?.file().map(|file| InputStream::File { file: Arc::clone(file), at: offset });
+            self.keep(opened)
+        };
+        read(self, of: Resource<Descriptor>, length: u64, offset: u64) -> Reply<(Vec<u8>, bool)> = {
+            let wanted = usize::try_from(length.min(READ_BYTES_MAX)).expect("64 KiB fit");
+            let read = self.descriptor(&of)?.file().and_then(|file| read_file(file, offset, wanted).map_err(code));
+            Ok(read.map(|bytes| {
+                let is_end = bytes.len() < wanted;
+                (bytes, is_end)
+            }))
+        };
+        read_directory(self, of: Resource<Descriptor>) -> Reply<Resource<Entries>> = {
+            let room = ENTRIES_MAX.saturating_sub(self.wasi.entries);
+            let listed = self.descriptor(&of)?.folder().and_then(|folder| list(folder, room));
+            let count = listed.as_ref().map_or(0, VecDeque::len);
+            let kept = self.keep(listed.map(|left| Entries { left, count }))?;
+            if kept.is_ok() {
+                self.wasi.entries += count;
+            }
+            Ok(kept)
+        };
+        open_at(self, of: Resource<Descriptor>, flags: PathFlags, path: String, how: OpenFlags, what: DescriptorFlags)
+            -> Reply<Resource<Descriptor>> = {
+            let opened = self.descriptor(&of)?.open_at(flags, &path, how, what);
+            self.keep(opened)
+        };
+        get_type(self, of: Resource<Descriptor>) -> Reply<DescriptorType> = Ok(self.descriptor(&of)?.stat().map(|stat| stat.type_));
+        stat(self, of: Resource<Descriptor>) -> Reply<DescriptorStat> = Ok(self.descriptor(&of)?.stat());
+        stat_at(self, of: Resource<Descriptor>, flags: PathFlags, path: String) -> Reply<DescriptorStat> =
+            Ok(self.descriptor(&of)?.stat_at(flags, &path));
+        readlink_at(self, of: Resource<Descriptor>, path: String) -> Reply<String> = Ok(self.descriptor(&of)?.link_at(&path));
+        is_same_object(self, of: Resource<Descriptor>, other: Resource<Descriptor>) -> bool =
+            Ok(self.descriptor(&of)?.guest == self.descriptor(&other)?.guest);
+        metadata_hash(self, of: Resource<Descriptor>) -> Reply<MetadataHashValue> = Ok(Ok(hash_of(&self.descriptor(&of)?.guest)));
+        metadata_hash_at(self, of: Resource<Descriptor>, flags: PathFlags, path: String) -> Reply<MetadataHashValue> =
+            Ok(self.descriptor(&of)?.hash_at(flags, &path));
+        get_flags(self, _: Resource<Descriptor>) -> Reply<DescriptorFlags> = Ok(Ok(DescriptorFlags::READ));
+        advise(self, _: Resource<Descriptor>, _: u64, _: u64, _: Advice) -> Reply<()> = Ok(Ok(()));
+        sync_data(self, _: Resource<Descriptor>) -> Reply<()> = Ok(Ok(()));
+        sync(self, _: Resource<Descriptor>) -> Reply<()> = Ok(Ok(()));
+        write_via_stream(self, _: Resource<Descriptor>, _: u64) -> Reply<Resource<OutputStream>> = Ok(Err(ErrorCode::ReadOnly));
+        append_via_stream(self, _: Resource<Descriptor>) -> Reply<Resource<OutputStream>> = Ok(Err(ErrorCode::ReadOnly));
+        write(self, _: Resource<Descriptor>, _: Vec<u8>, _: u64) -> Reply<u64> = Ok(Err(ErrorCode::ReadOnly));
+        set_size(self, _: Resource<Descriptor>, _: u64) -> Reply<()> = Ok(Err(ErrorCode::ReadOnly));
+        set_times(self, _: Resource<Descriptor>, _: NewTimestamp, _: NewTimestamp) -> Reply<()> = Ok(Err(ErrorCode::ReadOnly));
+        set_times_at(self, _: Resource<Descriptor>, _: PathFlags, _: String, _: NewTimestamp, _: NewTimestamp) -> Reply<()> =
+            Ok(Err(ErrorCode::ReadOnly));
+        create_directory_at(self, _: Resource<Descriptor>, _: String) -> Reply<()> = Ok(Err(ErrorCode::ReadOnly));
+        link_at(self, _: Resource<Descriptor>, _: PathFlags, _: String, _: Resource<Descriptor>, _: String) -> Reply<()> =
+            Ok(Err(ErrorCode::ReadOnly));
+        rename_at(self, _: Resource<Descriptor>, _: String, _: Resource<Descriptor>, _: String) -> Reply<()> = Ok(Err(ErrorCode::ReadOnly));
+        symlink_at(self, _: Resource<Descriptor>, _: String, _: String) -> Reply<()> = Ok(Err(ErrorCode::ReadOnly));
+        remove_directory_at(self, _: Resource<Descriptor>, _: String) -> Reply<()> = Ok(Err(ErrorCode::ReadOnly));
+        unlink_file_at(self, _: Resource<Descriptor>, _: String) -> Reply<()> = Ok(Err(ErrorCode::ReadOnly));
+        drop(self, of: Resource<Descriptor>) -> () = self.release(of);
     }
 }

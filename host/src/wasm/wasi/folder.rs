@@ -161,7 +161,7 @@ pub(super) fn code_of(kind: io::ErrorKind) -> ErrorCode {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;

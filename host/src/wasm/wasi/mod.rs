@@ -27,9 +27,9 @@
 //! It is not the crate `wasmtime-wasi`, since that sleeps on real clocks while a worker waits, shows times and the order of the
 //! file system, and turns on asynchronous calls in wasmtime.
 
+mod asked;
 mod bindings;
 mod files;
-mod fixed;
 mod folder;
 mod grants;
 mod imports;

@@ -1,12 +1,15 @@
 //! What a process has: clocks, random numbers, an environment, an end.
 
+use super::asked::asked;
 use super::bindings::cli::{environment, exit, terminal_input, terminal_output, terminal_stderr, terminal_stdin, terminal_stdout};
 use super::bindings::clocks::{monotonic_clock, wall_clock};
 use super::bindings::random::{insecure, insecure_seed, random};
-use super::fixed::fixed;
 use super::resources::Pollable;
 use super::state::{Ended, RANDOM_BYTES_MAX};
 use crate::wasm::guest::GuestState;
+use terminal_input::TerminalInput;
+use terminal_output::TerminalOutput;
+use wall_clock::Datetime;
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
@@ -17,12 +20,12 @@ const MS_NS: u64 = 1_000_000;
 impl GuestState {
     fn now_ms(&self) -> u64 {
         // Some languages take a clock at 0 for a broken one; the first calls of an instance have no time.
-        u64::try_from(self.time_ms()).unwrap_or(0).max(1)
+        u64::try_from(self.call.now_ms).unwrap_or(0).max(1)
     }
 
     /// The monotonic clock, without a look at it.
     pub(super) fn instant_ns(&self) -> u64 {
-        self.now_ms().saturating_mul(MS_NS).max(self.instant_min_ns()).max(self.wasi.next_ns)
+        self.now_ms().saturating_mul(MS_NS).max(self.call.instant_ns).max(self.wasi.next_ns)
     }
 
     /// Sets the monotonic clock forward to an instant.
@@ -42,92 +45,66 @@ impl GuestState {
 }
 
 impl monotonic_clock::Host for GuestState {
-    fixed! { resolution() -> u64 = LOOK_NS; }
-
-    fn now(&mut self) -> Result<u64> {
-        self.check_asked()?;
-        let now = self.instant_ns();
-        self.wasi.next_ns = now.saturating_add(LOOK_NS);
-        Ok(now)
-    }
-
-    fn subscribe_instant(&mut self, when: u64) -> Result<Resource<Pollable>> {
-        self.check_asked()?;
-        self.wasi.push(Pollable::At(when))
-    }
-
-    fn subscribe_duration(&mut self, when: u64) -> Result<Resource<Pollable>> {
-        self.check_asked()?;
-        let at = self.instant_ns().saturating_add(when);
-        self.wasi.push(Pollable::At(at))
+    asked! {
+        resolution(self) -> u64 = Ok(LOOK_NS);
+        now(self) -> u64 = {
+            let now = self.instant_ns();
+            self.wasi.next_ns = now.saturating_add(LOOK_NS);
+            Ok(now)
+        };
+        subscribe_instant(self, when: u64) -> Resource<Pollable> = self.wasi.push(Pollable::At(when));
+        subscribe_duration(self, when: u64) -> Resource<Pollable> = {
+            let at = self.instant_ns().saturating_add(when);
+            self.wasi.push(Pollable::At(at))
+        };
     }
 }
 
 impl wall_clock::Host for GuestState {
-    fixed! { resolution() -> wall_clock::Datetime = wall_clock::Datetime { seconds: 0, nanoseconds: 1_000_000 }; }
-
-    fn now(&mut self) -> Result<wall_clock::Datetime> {
-        self.check_asked()?;
-        let ms = self.now_ms();
-        let nanoseconds = u32::try_from(ms % 1_000 * MS_NS).expect("it is below 10^9");
-        Ok(wall_clock::Datetime { seconds: ms / 1_000, nanoseconds })
+    asked! {
+        resolution(self) -> Datetime = Ok(Datetime { seconds: 0, nanoseconds: 1_000_000 });
+        now(self) -> Datetime = {
+            let ms = self.now_ms();
+            let nanoseconds = u32::try_from(ms % 1_000 * MS_NS).expect("it is below 10^9");
+            Ok(Datetime { seconds: ms / 1_000, nanoseconds })
+        };
     }
 }
 
 impl random::Host for GuestState {
-    fn get_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
-        self.check_asked()?;
-        self.random_bytes(len)
-    }
-
-    fn get_random_u64(&mut self) -> Result<u64> {
-        self.check_asked()?;
-        Ok(self.draw())
+    asked! {
+        get_random_bytes(self, len: u64) -> Vec<u8> = self.random_bytes(len);
+        get_random_u64(self) -> u64 = Ok(self.draw());
     }
 }
 
 impl insecure::Host for GuestState {
-    fn get_insecure_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
-        self.check_asked()?;
-        self.random_bytes(len)
-    }
-
-    fn get_insecure_random_u64(&mut self) -> Result<u64> {
-        self.check_asked()?;
-        Ok(self.draw())
+    asked! {
+        get_insecure_random_bytes(self, len: u64) -> Vec<u8> = self.random_bytes(len);
+        get_insecure_random_u64(self) -> u64 = Ok(self.draw());
     }
 }
 
 impl insecure_seed::Host for GuestState {
-    /// Not of the call: languages ask once, when they make their first hash table, and a restored instance may do so in another call.
-    /// Its tables would have another order then.
-    fn insecure_seed(&mut self) -> Result<(u64, u64)> {
-        self.check_asked()?;
-        Ok(self.table_seed())
+    asked! {
+        /// Not of the call: languages ask once, when they make their first hash table, and a restored instance may do so in another call.
+        /// Its tables would have another order then.
+        insecure_seed(self) -> (u64, u64) = Ok(self.table_seed());
     }
 }
 
 impl environment::Host for GuestState {
-    fixed! {
-        get_arguments() -> Vec<String> = Vec::new();
-        initial_cwd() -> Option<String> = None;
-    }
-
-    fn get_environment(&mut self) -> Result<Vec<(String, String)>> {
-        self.check_asked()?;
-        Ok(self.wasi.grants.environment.clone())
+    asked! {
+        get_arguments(self) -> Vec<String> = Ok(Vec::new());
+        initial_cwd(self) -> Option<String> = Ok(None);
+        get_environment(self) -> Vec<(String, String)> = Ok(self.wasi.grants.environment.clone());
     }
 }
 
 impl exit::Host for GuestState {
-    fn exit(&mut self, status: Result<(), ()>) -> Result<()> {
-        self.check_asked()?;
-        Err(Ended::Exit { success: status.is_ok() }.into())
-    }
-
-    fn exit_with_code(&mut self, status_code: u8) -> Result<()> {
-        self.check_asked()?;
-        Err(Ended::Code(status_code).into())
+    asked! {
+        exit(self, status: Result<(), ()>) -> () = Err(Ended::Exit { success: status.is_ok() }.into());
+        exit_with_code(self, status_code: u8) -> () = Err(Ended::Code(status_code).into());
     }
 }
 
@@ -135,23 +112,23 @@ impl exit::Host for GuestState {
 impl terminal_input::Host for GuestState {}
 
 impl terminal_input::HostTerminalInput for GuestState {
-    fixed! { drop(Resource<terminal_input::TerminalInput>) -> () = (); }
+    asked! { drop(self, _: Resource<TerminalInput>) -> () = Ok(()); }
 }
 
 impl terminal_output::Host for GuestState {}
 
 impl terminal_output::HostTerminalOutput for GuestState {
-    fixed! { drop(Resource<terminal_output::TerminalOutput>) -> () = (); }
+    asked! { drop(self, _: Resource<TerminalOutput>) -> () = Ok(()); }
 }
 
 impl terminal_stdin::Host for GuestState {
-    fixed! { get_terminal_stdin() -> Option<Resource<terminal_input::TerminalInput>> = None; }
+    asked! { get_terminal_stdin(self) -> Option<Resource<TerminalInput>> = Ok(None); }
 }
 
 impl terminal_stdout::Host for GuestState {
-    fixed! { get_terminal_stdout() -> Option<Resource<terminal_output::TerminalOutput>> = None; }
+    asked! { get_terminal_stdout(self) -> Option<Resource<TerminalOutput>> = Ok(None); }
 }
 
 impl terminal_stderr::Host for GuestState {
-    fixed! { get_terminal_stderr() -> Option<Resource<terminal_output::TerminalOutput>> = None; }
+    asked! { get_terminal_stderr(self) -> Option<Resource<TerminalOutput>> = Ok(None); }
 }

@@ -20,6 +20,13 @@ pub enum Pollable {
     At(u64),
 }
 
+impl Pollable {
+    /// The instant at which it happens; 0 where it has happened.
+    pub(super) fn instant_ns(&self) -> u64 {
+        if let Self::At(instant) = self { *instant } else { 0 }
+    }
+}
+
 /// A stream that a guest reads.
 pub enum InputStream {
     /// Standard input.

@@ -45,7 +45,7 @@ pub(in crate::wasm) struct Wasi {
     /// Handles to what is denied.
     pub(super) nothings: usize,
     /// The least that the monotonic clock shows next: it never goes back, from one call to the next neither.
-    pub(super) next_ns: u64,
+    pub(in crate::wasm) next_ns: u64,
 }
 
 impl Wasi {
@@ -53,11 +53,6 @@ impl Wasi {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         Self { table, grants, out: Line::default(), err: Line::default(), entries: 0, nothings: 0, next_ns: 0 }
-    }
-
-    /// The least that the monotonic clock shows next; 0 where the guest has not looked at it.
-    pub(in crate::wasm) fn next_ns(&self) -> u64 {
-        self.next_ns
     }
 
     pub(super) fn push<T: Send + 'static>(&mut self, entry: T) -> Result<Resource<T>> {
