@@ -5,6 +5,7 @@ use reprise_core::cells::{Cell, Chunk};
 use reprise_core::description::Description;
 use reprise_core::random::Random;
 use reprise_core::verify::{self, At, Cause, Effect, Finding, InstanceCells, Step};
+use std::ops::Range;
 
 /// What a check or a part of it gives.
 pub(super) type FindingOr<T> = Result<T, Box<Finding>>;
@@ -102,6 +103,11 @@ impl Live {
             return Err(Finding::new(Cause::Fault).at(place(at, step)).note(note));
         }
         Ok(effect)
+    }
+
+    /// Makes the calls of the steps of a script that have these places in it.
+    pub fn play_all(&mut self, steps: &[Step], places: Range<usize>) -> FindingOr<Vec<Effect>> {
+        steps.iter().enumerate().take(places.end).skip(places.start).map(|(at, step)| self.play(at, step)).collect()
     }
 
     /// As [`Live::play`], with the error as it is.

@@ -17,15 +17,12 @@ pub(super) fn memory(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()
     let (opened, peak) = trial.memory;
     let most = trial.bench.limits.memory_bytes_max;
     let roomy = (peak + ROOM_BYTES).min(most);
-    run(trial, roomy, Cause::Memory)?.map_err(|(error, at)| {
-        let finding = failed(&error, at.map(|at| place(at, &trial.script.steps[at])));
-        finding.note(format!("the reference used {peak} bytes of memory, the limit was {roomy}"))
-    })?;
+    run(trial, roomy)?.map_err(|(finding, _)| finding.note(format!("the reference used {peak} bytes of memory, the limit was {roomy}")))?;
     let least = opened.saturating_sub(PAGE_BYTES);
     let tight = random.between(least as i64, peak.saturating_sub(PAGE_BYTES).max(least) as i64) as u64;
-    match run(trial, tight, Cause::Memory)? {
-        Err((error, at)) if !is_clean(&error) => {
-            let finding = failed(&error, at.map(|at| place(at, &trial.script.steps[at])));
+    match run(trial, tight)? {
+        // Every other fault says what happened, and nothing of the call stands; for a deadline a machine that is busy may be to blame.
+        Err((finding, Fault::Lie(_))) => {
             Err(finding.note(format!("the memory was limited to {tight} bytes: a trap or an error is wanted then")))
         }
         _ => Ok(()),
@@ -33,33 +30,23 @@ pub(super) fn memory(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()
 }
 
 /// How a run within a limit ends: well, or with the fault of a call.
-type Ended = Result<(), (GuestError, Option<usize>)>;
+type Ended = Result<(), (Box<Finding>, Fault)>;
 
 /// All calls within this limit. What comes before a fault must be what the reference gives.
-fn run(trial: &OperatorTrial, memory_bytes_max: u64, cause: Cause) -> FindingOr<Ended> {
+fn run(trial: &OperatorTrial, memory_bytes_max: u64) -> FindingOr<Ended> {
     let limits = Limits { memory_bytes_max, ..trial.bench.limits.clone() };
+    let ended = |error: GuestError, at| Ok(Err((failed(&error, at), error.fault)));
     let mut live = match trial.bench.open_within(InstanceCircumstances::default(), &limits) {
         Ok(live) => live,
-        Err(error) => return Ok(Err((error, None))),
+        Err(error) => return ended(error, None),
     };
     for (at, step) in trial.script.steps.iter().enumerate() {
         let came = match live.try_play(at, step) {
             Ok(came) => came,
-            Err(error) => return Ok(Err((error, Some(at)))),
+            Err(error) => return ended(error, Some(place(at, step))),
         };
-        same(cause, &trial.reference[at], &came, at, step)
+        same(Cause::Memory, &trial.reference[at], &came, at, step)
             .map_err(|finding: Box<Finding>| finding.note(format!("the memory was limited to {memory_bytes_max} bytes")))?;
     }
     Ok(Ok(()))
-}
-
-/// The fault says what happened, and nothing of the call stands.
-fn is_clean(error: &GuestError) -> bool {
-    match error.fault {
-        Fault::Trap(_) | Fault::Memory { .. } | Fault::Table { .. } | Fault::HostCalls { .. } | Fault::Stack => true,
-        Fault::Returned(_) | Fault::Instance(_) => true,
-        // A machine that is busy, and not the operator, may be to blame.
-        Fault::Deadline { .. } => true,
-        Fault::Lie(_) => false,
-    }
 }

@@ -6,7 +6,7 @@ use crate::wasm::{Limits, Scope};
 use reprise_core::batch::Batch;
 use reprise_core::random::Random;
 use reprise_core::verify::{
-    At, Cause, CheckedCall, Detail, Effect, Finding, InstanceCells, OutputDifference, Pairing, Script, Step, compare,
+    At, Cause, CellDifference, CheckedCall, Detail, Effect, Finding, InstanceCells, OutputDifference, Pairing, Script, Step, compare,
 };
 
 /// Rows of a batch where batches are to be long.
@@ -37,17 +37,16 @@ pub(super) fn same_end(trial: &OperatorTrial, live: &mut Live, cause: Cause) -> 
     if !trial.bench.is_stateful() {
         return Ok(());
     }
-    match trial.last.difference(&live.state()?) {
-        Some(difference) => Err(snapshot_finding(cause, live).with(Detail::Cell(difference))),
-        None => Ok(()),
-    }
+    let difference = trial.last.difference(&live.state()?);
+    same_cells(cause, live, difference)
 }
 
-/// A finding about the cells of an instance.
-pub(super) fn snapshot_finding(cause: Cause, live: &Live) -> Box<Finding> {
-    let mut finding = Finding::new(cause);
+/// Makes a difference between the cells of an instance and those that it should have a finding.
+pub(super) fn same_cells(cause: Cause, live: &Live, difference: Option<CellDifference>) -> FindingOr<()> {
+    let Some(difference) = difference else { return Ok(()) };
+    let mut finding = Finding::new(cause).with(Detail::Cell(difference));
     finding.at = live.aside(CheckedCall::Snapshot);
-    finding
+    Err(finding)
 }
 
 /// It describes itself the same before `open`, after it, and after calls, on every instance.
@@ -110,15 +109,14 @@ pub(super) fn reading(trial: &OperatorTrial, random: &mut Random) -> FindingOr<(
         same(Cause::SnapshotMutates, &trial.reference[at], &came, at, step)?;
     }
     let before = live.read(Scope::Full, PART_BYTES)?;
-    match InstanceCells::of(&before).difference(&live.state()?) {
-        Some(difference) => Err(snapshot_finding(Cause::SnapshotMutates, &live).with(Detail::Cell(difference))),
-        None => same_end(trial, &mut live, Cause::SnapshotMutates),
-    }
+    let difference = InstanceCells::of(&before).difference(&live.state()?);
+    same_cells(Cause::SnapshotMutates, &live, difference)?;
+    same_end(trial, &mut live, Cause::SnapshotMutates)
 }
 
 fn all(bench: &Bench, script: &Script, life: InstanceCircumstances, limits: &Limits) -> FindingOr<Vec<Effect>> {
     let mut live = bench.open_within(life, limits).map_err(|error| failed(&error, None))?;
-    script.steps.iter().enumerate().map(|(at, step)| live.play(at, step)).collect()
+    live.play_all(&script.steps, 0..script.steps.len())
 }
 
 /// The same rows in batches that are cut at other places.
@@ -160,9 +158,8 @@ pub(super) fn empty(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()>
         if trial.bench.is_stateful() && at + 2 == bare.steps.len() {
             let chunks = live.read(Scope::Full, PART_BYTES).map_err(told)?;
             let mut restored = trial.bench.restored(InstanceCircumstances::default().next(), &chunks, live.last()).map_err(told)?;
-            if let Some(difference) = InstanceCells::of(&chunks).difference(&restored.state()?) {
-                return Err(told(snapshot_finding(Cause::Restore, &restored).with(Detail::Cell(difference))));
-            }
+            let difference = InstanceCells::of(&chunks).difference(&restored.state()?);
+            same_cells(Cause::Restore, &restored, difference).map_err(told)?;
         }
     }
     Ok(())

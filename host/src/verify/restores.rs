@@ -1,14 +1,14 @@
 //! Checks of instances that take the place of others: from full snapshots, from chains, with calls made again, with more instances.
 
 use super::bench::{FindingOr, InstanceCircumstances, Live, PART_BYTES, cut_chunks};
-use super::outputs::{differing, same, same_end, snapshot_finding};
+use super::outputs::{differing, same, same_cells, same_end};
 use super::snapshots::{judged, no_changes};
 use super::trial::OperatorTrial;
 use crate::wasm::Scope;
 use reprise_core::cells::{Chunk, merge_neighbours};
 use reprise_core::checkpoint::chain;
 use reprise_core::random::Random;
-use reprise_core::verify::{At, Cause, Changes, CheckedCall, Detail, Effect, Finding, InstanceCells};
+use reprise_core::verify::{At, Cause, Changes, CheckedCall, Detail, Finding, InstanceCells, Pairing, compare};
 
 /// Places at which an instance is replaced in one round.
 const CUTS: usize = 4;
@@ -28,9 +28,11 @@ fn successor(trial: &OperatorTrial, life: InstanceCircumstances, chunks: &[Chunk
     trial.bench.restored(life, chunks, after)
 }
 
-/// Compares a call after a restore with the reference.
-fn same_after(trial: &OperatorTrial, cut: usize, came: &Effect, at: usize) -> FindingOr<()> {
-    same(Cause::Undeclared, &trial.reference[at], came, at, &trial.script.steps[at]).map_err(|finding| lost(trial, finding, cut))
+/// Makes a call after a restore, and compares it with the reference.
+fn play_after(trial: &OperatorTrial, live: &mut Live, cut: usize, at: usize) -> FindingOr<()> {
+    let step = &trial.script.steps[at];
+    let came = live.play(at, step)?;
+    same(Cause::Undeclared, &trial.reference[at], &came, at, step).map_err(|finding| lost(trial, finding, cut))
 }
 
 /// Adds what may explain that something is lost.
@@ -59,9 +61,8 @@ pub(super) fn restore(trial: &OperatorTrial, random: &mut Random) -> FindingOr<(
             };
             last_cut = at;
         }
-        if let Some(step) = steps.get(at) {
-            let came = live.play(at, step)?;
-            same_after(trial, last_cut, &came, at)?;
+        if at < steps.len() {
+            play_after(trial, &mut live, last_cut, at)?;
         }
     }
     same_end(trial, &mut live, Cause::StateDiverges)
@@ -72,9 +73,7 @@ pub(super) fn chunks(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()
     let steps = &trial.script.steps;
     let cut = random.below(steps.len() + 1);
     let mut live = trial.bench.open(InstanceCircumstances::default())?;
-    for (at, step) in steps[..cut].iter().enumerate() {
-        live.play(at, step)?;
-    }
+    live.play_all(steps, 0..cut)?;
     let whole = live.read(Scope::Full, PART_BYTES)?;
     let life = InstanceCircumstances::default().next();
     let twice: Vec<Chunk> = whole.iter().chain(&whole).cloned().collect();
@@ -84,9 +83,8 @@ pub(super) fn chunks(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()
     successor(trial, life, &small, live.last(), Cause::RestoreChunks)?;
     let single = cut_chunks(&whole, 1, random);
     let mut live = successor(trial, life, &single, live.last(), Cause::RestoreChunks)?;
-    for (at, step) in steps.iter().enumerate().skip(cut) {
-        let came = live.play(at, step)?;
-        same_after(trial, cut, &came, at)?;
+    for at in cut..steps.len() {
+        play_after(trial, &mut live, cut, at)?;
     }
     same_end(trial, &mut live, Cause::StateDiverges)
 }
@@ -115,9 +113,8 @@ pub(super) fn chain(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()>
             live = successor(trial, life, given, live.last(), Cause::Restore)?;
             last_cut = at;
         }
-        if let Some(step) = steps.get(at) {
-            let came = live.play(at, step)?;
-            same_after(trial, last_cut, &came, at)?;
+        if at < steps.len() {
+            play_after(trial, &mut live, last_cut, at)?;
         }
     }
     same_end(trial, &mut live, Cause::StateDiverges)
@@ -133,12 +130,9 @@ pub(super) fn replay(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()
     let cut = random.below(steps.len() + 1);
     let fault = cut + random.below(steps.len() + 1 - cut);
     let mut live = trial.bench.open(InstanceCircumstances::default())?;
-    for (at, step) in steps[..cut].iter().enumerate() {
-        live.play(at, step)?;
-    }
+    live.play_all(steps, 0..cut)?;
     let saved = if trial.bench.is_stateful() { live.read(Scope::Full, PART_BYTES)? } else { Vec::new() };
-    let made = steps.iter().enumerate().take(fault).skip(cut);
-    let first = made.map(|(at, step)| live.play(at, step)).collect::<FindingOr<Vec<Effect>>>()?;
+    let first = live.play_all(steps, cut..fault)?;
     let mut live = trial.bench.restored(
         InstanceCircumstances::default().next(),
         &saved,
@@ -161,39 +155,26 @@ pub(super) fn rescale(trial: &OperatorTrial, random: &mut Random) -> FindingOr<(
     let together = apart + random.below(steps.len() + 1 - apart);
     let life = InstanceCircumstances { is_steady: true, ..InstanceCircumstances::default() };
     let mut live = trial.bench.open(life)?;
-    for (at, step) in steps[..apart].iter().enumerate() {
-        live.play(at, step)?;
-    }
+    live.play_all(steps, 0..apart)?;
     let parts = deal(&live.read(Scope::Full, PART_BYTES)?, parallelism);
     let mut came = Vec::new();
     let mut gathered: Vec<Chunk> = Vec::new();
     for (index, (part, script)) in parts.iter().zip(trial.script.dealt(parallelism)).enumerate() {
         let life = InstanceCircumstances { index: index as u32, parallelism, ..life.next() };
         let mut instance = trial.bench.restored(life, part, live.last())?;
-        for (at, step) in script.steps.iter().enumerate().take(together).skip(apart) {
-            came.push(instance.play(at, step)?);
-        }
+        came.extend(instance.play_all(&script.steps, apart..together)?);
         gathered.extend(instance.read(Scope::Full, PART_BYTES)?);
     }
     let mut live = trial.bench.restored(life.next().next(), &gathered, live.last())?;
-    for (at, step) in steps.iter().enumerate().skip(together) {
-        came.push(live.play(at, step)?);
-    }
-    rescaled(trial, &came, apart, together, parallelism)?;
-    match trial.last.difference(&live.state()?) {
-        Some(difference) => {
-            let finding = snapshot_finding(Cause::Rescale, &live).with(Detail::Cell(difference));
-            Err(explain_rescale(trial, finding, apart, together, parallelism))
+    came.extend(live.play_all(steps, together..steps.len())?);
+    let same = match compare(&trial.steady[apart..], &came, Pairing::Any) {
+        Some((_, difference)) => Err(differing(Cause::Rescale, difference, At { number: apart as u64, call: CheckedCall::Restore })),
+        None => {
+            let difference = trial.last.difference(&live.state()?);
+            same_cells(Cause::Rescale, &live, difference)
         }
-        None => Ok(()),
-    }
-}
-
-fn rescaled(trial: &OperatorTrial, came: &[Effect], apart: usize, together: usize, parallelism: u32) -> FindingOr<()> {
-    use reprise_core::verify::{Pairing, compare};
-    let Some((_, difference)) = compare(&trial.steady[apart..], came, Pairing::Any) else { return Ok(()) };
-    let finding = differing(Cause::Rescale, difference, At { number: apart as u64, call: CheckedCall::Restore });
-    Err(explain_rescale(trial, finding, apart, together, parallelism))
+    };
+    same.map_err(|finding| explain_rescale(trial, finding, apart, together, parallelism))
 }
 
 fn explain_rescale(trial: &OperatorTrial, finding: Box<Finding>, apart: usize, together: usize, parallelism: u32) -> Box<Finding> {

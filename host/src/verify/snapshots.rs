@@ -1,12 +1,12 @@
 //! Checks of what snapshots hold, and of what changes and parts have to do with the whole.
 
 use super::bench::{FindingOr, InstanceCircumstances, Live, PART_BYTES};
-use super::outputs::snapshot_finding;
+use super::outputs::same_cells;
 use super::trial::OperatorTrial;
 use crate::wasm::Scope;
 use reprise_core::description::SlotKind;
 use reprise_core::random::Random;
-use reprise_core::verify::{Cause, CellDifference, Changes, Detail, InstanceCells, judge};
+use reprise_core::verify::{Cause, CellDifference, Changes, InstanceCells, judge};
 
 /// Sizes of parts to try. The smallest holds one cell: a cell alone may always pass.
 const SMALL_PARTS_BYTES: [u32; 4] = [1, 64, 300, 4_096];
@@ -16,19 +16,16 @@ const READ_PERCENT: u64 = 20;
 /// Judges the changes of an instance against its full snapshots. Gives the state.
 pub(super) fn judged(live: &mut Live, before: &InstanceCells, changes: &Changes) -> FindingOr<InstanceCells> {
     let after = live.state()?;
-    match judge(before, changes, &after) {
-        Some((fault, difference)) => Err(snapshot_finding(Cause::Changes(fault), live).with(Detail::Cell(difference))),
-        None => Ok(after),
+    if let Some((fault, difference)) = judge(before, changes, &after) {
+        same_cells(Cause::Changes(fault), live, Some(difference))?;
     }
+    Ok(after)
 }
 
 /// Refuses changes where nothing was called since the last snapshot.
 pub(super) fn no_changes(live: &mut Live, cause: Cause) -> FindingOr<()> {
     let left = Changes::of(&live.read(Scope::Changes, PART_BYTES)?);
-    match left.first() {
-        Some(difference) => Err(snapshot_finding(cause, live).with(Detail::Cell(difference))),
-        None => Ok(()),
-    }
+    same_cells(cause, live, left.first())
 }
 
 /// Reads changes here and there, and everything right after them, on an instance that goes on. (Changes upon changes without a full
@@ -56,7 +53,7 @@ fn keys_are_in_keyed_slots(trial: &OperatorTrial, live: &Live, state: &InstanceC
             && let Some(key) = state.keys_of(slot).find(|key| !key.is_empty())
         {
             let difference = CellDifference { slot, key: key.to_vec(), item: Vec::new(), expected: None, came: Some(Vec::new()), cells: 1 };
-            return Err(snapshot_finding(Cause::KeyInUnkeyedSlot, live).with(Detail::Cell(difference)));
+            same_cells(Cause::KeyInUnkeyedSlot, live, Some(difference))?;
         }
     }
     Ok(())
@@ -78,11 +75,10 @@ pub(super) fn parts(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()>
         let part_bytes_max = SMALL_PARTS_BYTES[random.below(SMALL_PARTS_BYTES.len())];
         let whole = Changes::of(&large.read(scope, PART_BYTES)?);
         let pieced = Changes::of(&small.read(scope, part_bytes_max)?);
-        if let Some(difference) = whole.difference(&pieced) {
+        same_cells(Cause::Parts, &small, whole.difference(&pieced)).map_err(|finding| {
             let what = if scope == Scope::Full { "a full snapshot" } else { "a snapshot of changes" };
-            let note = format!("{what} in parts of {part_bytes_max} bytes, against one in parts of {PART_BYTES}");
-            return Err(snapshot_finding(Cause::Parts, &small).with(Detail::Cell(difference)).note(note));
-        }
+            finding.note(format!("{what} in parts of {part_bytes_max} bytes, against one in parts of {PART_BYTES}"))
+        })?;
     }
     Ok(())
 }

@@ -58,7 +58,7 @@ struct Straight {
 fn straight(bench: &Bench, script: &Script, life: InstanceCircumstances) -> FindingOr<Straight> {
     let mut live = bench.open(life)?;
     let opened = live.instance.memory_bytes();
-    let effects = script.steps.iter().enumerate().map(|(at, step)| live.play(at, step)).collect::<FindingOr<Vec<Effect>>>()?;
+    let effects = live.play_all(&script.steps, 0..script.steps.len())?;
     let peak = live.instance.memory_peak_bytes();
     let last = if bench.is_stateful() { live.state()? } else { InstanceCells::default() };
     Ok(Straight { effects, last, memory: (opened, peak) })
@@ -83,25 +83,20 @@ pub(super) fn choose(bench: &Bench, settings: &VerifySettings) -> (Shape, Script
 impl OperatorTrial {
     /// Runs the script straight through.
     pub fn new(bench: Bench, script: Script) -> FindingOr<Self> {
-        let (first, steady, uses_random, coverage) = Self::gather(&bench, &script)?;
-        let Straight { effects: reference, last, memory } = first;
-        Ok(Self { bench, script, reference, steady, last, memory, uses_random, coverage })
-    }
-
-    fn gather(bench: &Bench, script: &Script) -> FindingOr<(Straight, Vec<Effect>, bool, Coverage)> {
-        let first = straight(bench, script, InstanceCircumstances::default())?;
-        let steady = straight(bench, script, InstanceCircumstances { is_steady: true, ..InstanceCircumstances::default() })?.effects;
-        let other = straight(bench, script, InstanceCircumstances { seed: 1, ..InstanceCircumstances::default() })?.effects;
-        let uses_random = compare(&first.effects, &other, Pairing::Exact).is_some();
+        let life = InstanceCircumstances::default();
+        let Straight { effects: reference, last, memory } = straight(&bench, &script, life)?;
+        let steady = straight(&bench, &script, InstanceCircumstances { is_steady: true, ..life })?.effects;
+        let other = straight(&bench, &script, InstanceCircumstances { seed: 1, ..life })?.effects;
+        let uses_random = compare(&reference, &other, Pairing::Exact).is_some();
         let coverage = Coverage {
             rows: script.rows(),
             calls: script.steps.len() as u64,
-            emitted: first.effects.iter().map(Effect::rows).sum(),
-            refused: first.effects.iter().map(|effect| effect.rejected.len() as u64).sum(),
-            cells: sightings(bench, script)?,
-            memory_bytes: first.memory.1,
+            emitted: reference.iter().map(Effect::rows).sum(),
+            refused: reference.iter().map(|effect| effect.rejected.len() as u64).sum(),
+            cells: sightings(&bench, &script)?,
+            memory_bytes: memory.1,
         };
-        Ok((first, steady, uses_random, coverage))
+        Ok(Self { bench, script, reference, steady, last, memory, uses_random, coverage })
     }
 
     /// True where a new instance may take over at any time with what cells say: there is state, all of it keyed.
