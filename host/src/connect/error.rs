@@ -112,6 +112,14 @@ impl ConnectError {
         move |source| Self::Io { doing, path: path.to_path_buf(), source }
     }
 
+    /// What a step on a file gave; `None` where there is no such file.
+    pub(crate) fn unless_absent<T>(result: io::Result<T>, doing: &'static str, path: &Path) -> Result<Option<T>, Self> {
+        match result {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            result => result.map(Some).map_err(Self::io(doing, path)),
+        }
+    }
+
     /// For `map_err`: a failure of object storage with what was being done.
     pub(crate) fn storage(doing: &'static str) -> impl FnOnce(StoreError) -> Self {
         move |error| Self::Storage { doing, source: Box::new(error) }

@@ -15,12 +15,19 @@ pub fn integer(out: &mut Vec<u8>, number: impl Into<serde_json::Number>) {
 
 /// Appends a float in the shortest text that reads back the same; JSON has no numbers for NaN and the infinities, so those become strings.
 pub fn float(out: &mut Vec<u8>, number: f64) {
-    if number.is_nan() {
-        out.extend_from_slice(b"\"NaN\"");
-    } else if number.is_infinite() {
-        out.extend_from_slice(if number > 0.0 { b"\"Infinity\"" } else { b"\"-Infinity\"" });
-    } else {
-        serde_json::to_writer(out, &number).expect("a Vec takes everything, and the number is finite");
+    match not_finite(number) {
+        Some(word) => string(out, word),
+        None => serde_json::to_writer(out, &number).expect("a Vec takes everything, and the number is finite"),
+    }
+}
+
+/// The word for a float that JSON has no number for.
+pub fn not_finite(number: f64) -> Option<&'static str> {
+    match number {
+        f64::INFINITY => Some("Infinity"),
+        f64::NEG_INFINITY => Some("-Infinity"),
+        _ if number.is_nan() => Some("NaN"),
+        _ => None,
     }
 }
 

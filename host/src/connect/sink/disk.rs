@@ -16,19 +16,12 @@ pub fn read_epoch(path: &Path) -> Result<Option<u64>, ConnectError> {
 
 /// The bytes of a file; `None` where there is none.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, ConnectError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ConnectError::io("read", path)(error)),
-    }
+    ConnectError::unless_absent(fs::read(path), "read", path)
 }
 
 /// Removes a file; one that is gone is fine.
 pub fn remove(path: &Path) -> Result<(), ConnectError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(ConnectError::io("remove", path)),
-    }
+    ConnectError::unless_absent(fs::remove_file(path), "remove", path).map(|_| ())
 }
 
 /// Makes an empty file; one that is there is fine.
@@ -54,21 +47,14 @@ pub fn replace(path: &Path, text: &str) -> Result<(), ConnectError> {
 
 /// Length of a file; `None` where there is none.
 pub fn length(path: &Path) -> Result<Option<u64>, ConnectError> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.len())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ConnectError::io("look at", path)(error)),
-    }
+    let looked = ConnectError::unless_absent(fs::symlink_metadata(path), "look at", path)?;
+    Ok(looked.map(|metadata| metadata.len()))
 }
 
 /// Names of the plain entries of a folder, sorted; none where there is no such folder. Names that are not UTF-8 are not of a sink.
 pub fn names(folder: &Path) -> Result<Vec<String>, ConnectError> {
     let mut names = Vec::new();
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(names),
-        read => read.map_err(ConnectError::io("list", folder))?,
-    };
-    for entry in entries {
+    for entry in ConnectError::unless_absent(fs::read_dir(folder), "list", folder)?.into_iter().flatten() {
         let entry = entry.map_err(ConnectError::io("list", folder))?;
         // One that vanishes meanwhile, or cannot be looked at, is not ours to stop for.
         let is_folder = entry.file_type().map_or(true, |kind| kind.is_dir());
@@ -97,10 +83,7 @@ pub fn has_checksum(path: &Path, expected: Option<u64>) -> Result<bool, ConnectE
 
 /// Opens a file to read it; `None` where there is none.
 fn open(path: &Path) -> Result<Option<File>, ConnectError> {
-    match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        opened => opened.map(Some).map_err(ConnectError::io("open", path)),
-    }
+    ConnectError::unless_absent(File::open(path), "open", path)
 }
 
 /// True where two files of one length have the same bytes; `None` where one of them is gone.
@@ -123,7 +106,5 @@ pub fn is_equal(a: &Path, b: &Path) -> Result<Option<bool>, ConnectError> {
 
 /// Makes the names in a folder durable.
 pub fn sync_folder(folder: &Path) -> Result<(), ConnectError> {
-    #[cfg(unix)]
-    File::open(folder).and_then(|opened| opened.sync_all()).map_err(ConnectError::io("sync folder", folder))?;
-    Ok(())
+    File::open(folder).and_then(|opened| opened.sync_all()).map_err(ConnectError::io("sync folder", folder))
 }

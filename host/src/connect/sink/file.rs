@@ -12,7 +12,7 @@
 //! leaves its last files as they are, perhaps with a part of a row at the end, and the next one shows the rows after the checkpoint again, in
 //! files of its own.
 
-use super::order::Order;
+use super::order::OpenEpochs;
 use super::output_name::OutputName;
 use super::rows::RowWriter;
 use super::staging::{Folders, Sealed};
@@ -21,7 +21,6 @@ use crate::connect::{ConnectError, Recovered, Recovery, RowEncoding, SinkConnect
 use reprise_core::batch::Batch;
 use reprise_core::codec::Checksum;
 use reprise_core::topology::{self, Delivery, FileSink, SinkFormat, TakenBack};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -62,8 +61,7 @@ impl SinkConnector for FileSinkConnector {
             delivery: self.delivery,
             rows: RowWriter::new(self.format, self.encodings.clone()),
             of: OutputName { epoch: 0, generation, instance, extension: super::extension(self.format) },
-            open: BTreeMap::new(),
-            order: Order::new(&self.name),
+            epochs: OpenEpochs::new(&self.name),
         }))
     }
 
@@ -103,9 +101,7 @@ struct FilesWriter {
     rows: RowWriter,
     /// The name of all output, but for the epoch.
     of: OutputName,
-    /// Epochs that are not sealed; mostly one.
-    open: BTreeMap<u64, OpenFile>,
-    order: Order,
+    epochs: OpenEpochs<OpenFile>,
 }
 
 struct OpenFile {
@@ -129,33 +125,29 @@ impl Write for OpenFile {
     }
 }
 
-impl FilesWriter {
-    fn open(&self, epoch: u64) -> Result<OpenFile, ConnectError> {
-        let name = OutputName { epoch, ..self.of.clone() };
-        let (path, file) = match self.delivery {
-            Delivery::Immediate => self.folders.create_immediate(&name)?,
+impl OpenFile {
+    fn new(folders: &Folders, delivery: Delivery, name: OutputName) -> Result<Self, ConnectError> {
+        let (path, file) = match delivery {
+            Delivery::Immediate => folders.create_immediate(&name)?,
             Delivery::ExactlyOnce => {
-                let path = self.folders.staged_file(&name);
+                let path = folders.staged_file(&name);
                 // A file of this name is the leftover of a writer of this very run that failed before it sealed.
                 let file = File::create(&path).map_err(ConnectError::io("make", &path))?;
                 (path, file)
             }
         };
-        Ok(OpenFile { name, path, file, rows: 0, bytes: 0, checksum: Checksum::default() })
+        Ok(Self { name, path, file, rows: 0, bytes: 0, checksum: Checksum::default() })
     }
 }
 
 impl SinkWriter for FilesWriter {
     fn write(&mut self, epoch: u64, input: u32, rows: &Batch) -> Result<(), ConnectError> {
-        self.order.check_write(epoch)?;
+        self.epochs.check_write(epoch)?;
         if rows.is_empty() {
             return Ok(());
         }
-        if !self.open.contains_key(&epoch) {
-            let opened = self.open(epoch)?;
-            self.open.insert(epoch, opened);
-        }
-        let Some(target) = self.open.get_mut(&epoch) else { return Ok(()) };
+        let open = || OpenFile::new(&self.folders, self.delivery, OutputName { epoch, ..self.of.clone() });
+        let target = self.epochs.of(epoch, open)?;
         // Nothing is held back in this process: with immediate delivery a reader sees the rows when this returns.
         let written = self.rows.write(input, rows, target);
         target.bytes += written.map_err(ConnectError::io("write", &target.path))?;
@@ -164,8 +156,7 @@ impl SinkWriter for FilesWriter {
     }
 
     fn seal(&mut self, epoch: u64) -> Result<Option<Staged>, ConnectError> {
-        self.order.seal(epoch)?;
-        let Some(OpenFile { name, path, file, rows, bytes, checksum }) = self.open.remove(&epoch) else { return Ok(None) };
+        let Some(OpenFile { name, path, file, rows, bytes, checksum }) = self.epochs.seal(epoch)? else { return Ok(None) };
         file.sync_all().map_err(ConnectError::io("make durable", &path))?;
         if self.delivery == Delivery::Immediate {
             return self.folders.sync_visible().map(|()| None);

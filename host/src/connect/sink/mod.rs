@@ -5,6 +5,8 @@ pub mod file;
 pub mod objects;
 mod order;
 mod output_name;
+mod passage;
+mod published;
 mod rows;
 mod staging;
 pub mod stdout;
@@ -13,6 +15,7 @@ mod tests;
 
 use super::{ConnectError, Recovery, Staged};
 use reprise_core::topology::SinkFormat;
+use std::fmt::Display;
 
 /// How names of files and objects of a format end.
 fn extension(format: SinkFormat) -> &'static str {
@@ -28,9 +31,25 @@ fn check_epoch(sink: &str, output: &Staged, epoch: u64, recovery: &Recovery) -> 
     if recovery.recovered.is_some_and(|recovered| epoch <= recovered) {
         return Ok(());
     }
-    let token = &output.token;
-    Err(ConnectError::Corrupt {
-        what: format!("the checkpoint lists output `{token}` of sink `{sink}`, which is of a later epoch than the checkpoint"),
-        help: "take up an older checkpoint".to_owned(),
+    let what = format!("the checkpoint lists output `{}` of sink `{sink}`, which is of a later epoch than the checkpoint", output.token);
+    Err(corrupt(what, "take up an older checkpoint"))
+}
+
+/// False where the place of a sink has no owner. `found`: the job that its note names. `thing`: what sinks have one each of.
+///
+/// # Errors
+/// [`ConnectError::Config`] where it is another job's.
+fn is_owned(found: Option<&[u8]>, job: &str, place: impl Display, sink: &str, thing: &str) -> Result<bool, ConnectError> {
+    let Some(found) = found else { return Ok(false) };
+    if found == job.as_bytes() {
+        return Ok(true);
+    }
+    Err(ConnectError::Config {
+        what: format!("`{place}` holds output of sink `{sink}` of job `{}`", found.escape_ascii()),
+        help: format!("give each job a {thing} of its own, or its sinks other names"),
     })
+}
+
+fn corrupt(what: String, help: &str) -> ConnectError {
+    ConnectError::Corrupt { what, help: help.to_owned() }
 }

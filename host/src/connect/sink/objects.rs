@@ -7,14 +7,14 @@
 //! ```
 //! With `delivery = "immediate"` a full part, and what is left at the end of an epoch, goes to a visible name right away.
 //!
-//! ObjectNames and laws: `place.rs`. Storage is asynchronous and connectors block, so calls are handed to the runtime and waited for.
+//! Names and laws: `place.rs`. Storage is asynchronous and connectors block, so calls are handed to the runtime and waited for.
 
 mod place;
 #[cfg(test)]
 mod tests;
 mod token;
 
-use super::order::Order;
+use super::order::OpenEpochs;
 use super::output_name::OutputName;
 use super::rows::RowWriter;
 use crate::connect::holding::Holding;
@@ -25,7 +25,6 @@ use place::{ObjectsPlace, Trust};
 use reprise_core::batch::Batch;
 use reprise_core::codec::checksum;
 use reprise_core::topology::{self, Delivery, SinkFormat};
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -34,14 +33,20 @@ use tokio::runtime::Handle;
 
 /// The sink that writes objects for each epoch and instance.
 pub struct ObjectsSinkConnector {
-    place: ObjectsPlace,
-    runtime: Handle,
+    to: Target,
     name: String,
     format: SinkFormat,
-    part_bytes_max: usize,
-    delivery: Delivery,
     aside_bytes_max: u64,
     encodings: Vec<RowEncoding>,
+}
+
+/// The place where a sink writes objects, and how it does.
+#[derive(Clone)]
+struct Target {
+    place: ObjectsPlace,
+    runtime: Handle,
+    part_bytes_max: usize,
+    delivery: Delivery,
 }
 
 /// Waits on this thread for work that the runtime does.
@@ -88,55 +93,46 @@ impl ObjectsSinkConnector {
         around: &SinkContext,
         encodings: Vec<RowEncoding>,
     ) -> Self {
-        Self {
+        let to = Target {
             place: ObjectsPlace::new(store, &around.job, &around.sink),
             runtime: around.runtime.clone(),
-            name: around.sink.clone(),
-            format: settings.format,
             part_bytes_max: usize::try_from(settings.part_bytes_max).unwrap_or(usize::MAX),
             delivery: sink.delivery,
-            aside_bytes_max: sink.taken_back.bytes_max,
-            encodings,
-        }
+        };
+        Self { to, name: around.sink.clone(), format: settings.format, aside_bytes_max: sink.taken_back.bytes_max, encodings }
     }
 }
 
 impl SinkConnector for ObjectsSinkConnector {
     fn writer(&self, instance: u32, generation: u64) -> Result<Box<dyn SinkWriter>, ConnectError> {
         Ok(Box::new(ObjectsWriter {
-            place: self.place.clone(),
-            runtime: self.runtime.clone(),
+            to: self.to.clone(),
             rows: RowWriter::new(self.format, self.encodings.clone()),
-            extension: super::extension(self.format),
-            part_bytes_max: self.part_bytes_max,
-            delivery: self.delivery,
-            instance,
-            generation,
-            open: BTreeMap::new(),
-            order: Order::new(&self.name),
+            of: OutputName { epoch: 0, generation, instance, extension: super::extension(self.format) },
+            epochs: OpenEpochs::new(&self.name),
         }))
     }
 
     fn holding(&self) -> Result<Holding, ConnectError> {
-        let place = self.place.clone();
-        wait(&self.runtime, async move { place.holding().await })
+        let place = self.to.place.clone();
+        wait(&self.to.runtime, async move { place.holding().await })
     }
 
     fn publish(&self, staged: &[Staged]) -> Result<(), ConnectError> {
-        let tokens = staged.iter().map(|output| self.place.token(output)).collect::<Result<Vec<ObjectsToken>, ConnectError>>()?;
-        let place = self.place.clone();
-        wait(&self.runtime, async move { place.publish_all(&tokens, Trust::Ours).await.map(|_| ()) })
+        let tokens = staged.iter().map(|output| self.to.place.token(output)).collect::<Result<Vec<ObjectsToken>, ConnectError>>()?;
+        let place = self.to.place.clone();
+        wait(&self.to.runtime, async move { place.publish_all(&tokens, Trust::Ours).await.map(|_| ()) })
     }
 
     fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError> {
         let tokens = staged.iter().map(|output| {
-            let token = self.place.token(output)?;
+            let token = self.to.place.token(output)?;
             super::check_epoch(&self.name, output, token.name.epoch, recovery)?;
             Ok(token)
         });
         let tokens = tokens.collect::<Result<Vec<ObjectsToken>, ConnectError>>()?;
-        let (place, delivery, recovery, bytes_max) = (self.place.clone(), self.delivery, *recovery, self.aside_bytes_max);
-        wait(&self.runtime, async move {
+        let (place, delivery, recovery, bytes_max) = (self.to.place.clone(), self.to.delivery, *recovery, self.aside_bytes_max);
+        wait(&self.to.runtime, async move {
             place.take(&recovery, &tokens).await?;
             let mut done = Recovered { published: place.publish_all(&tokens, Trust::Nobody).await?, ..Recovered::default() };
             // In this order: from here on no earlier run can make anything visible.
@@ -151,30 +147,21 @@ impl SinkConnector for ObjectsSinkConnector {
     }
 
     fn exactly_once(&self) -> bool {
-        self.delivery == Delivery::ExactlyOnce
+        self.to.delivery == Delivery::ExactlyOnce
     }
 }
 
 struct ObjectsWriter {
-    place: ObjectsPlace,
-    runtime: Handle,
+    to: Target,
     rows: RowWriter,
-    extension: &'static str,
-    part_bytes_max: usize,
-    delivery: Delivery,
-    instance: u32,
-    generation: u64,
-    /// Epochs that are not sealed; mostly one.
-    open: BTreeMap<u64, OpenEpoch>,
-    order: Order,
+    /// The name of all output, but for the epoch.
+    of: OutputName,
+    epochs: OpenEpochs<OpenEpoch>,
 }
 
 /// Rows of one epoch. As a writer it takes whole rows only, many or one at a time.
 struct OpenEpoch {
-    place: ObjectsPlace,
-    runtime: Handle,
-    part_bytes_max: usize,
-    delivery: Delivery,
+    to: Target,
     /// The parts that are stored.
     token: ObjectsToken,
     /// The number of the next part.
@@ -187,6 +174,11 @@ struct OpenEpoch {
 }
 
 impl OpenEpoch {
+    fn new(to: Target, name: OutputName) -> Self {
+        let token = ObjectsToken { name, parts: Vec::new() };
+        Self { to, token, next: 0, buffer: Vec::new(), rows: 0, failed: None }
+    }
+
     /// Stores what is in the buffer as a part of its own.
     fn store(&mut self) -> Result<(), ConnectError> {
         if self.token.parts.len() >= PARTS_MAX {
@@ -197,10 +189,10 @@ impl OpenEpoch {
         }
         let bytes = Bytes::from(std::mem::take(&mut self.buffer));
         let stored = ObjectPart { bytes: bytes.len() as u64, checksum: Some(checksum(&bytes)) };
-        let (place, output, part) = (self.place.clone(), self.token.name.clone(), self.next);
-        let used = match self.delivery {
-            Delivery::ExactlyOnce => wait(&self.runtime, async move { place.stage(&output, part, bytes).await.map(|()| part) })?,
-            Delivery::Immediate => wait(&self.runtime, async move { place.show(&output, part, bytes).await })?,
+        let (place, output, part) = (self.to.place.clone(), self.token.name.clone(), self.next);
+        let used = match self.to.delivery {
+            Delivery::ExactlyOnce => wait(&self.to.runtime, async move { place.stage(&output, part, bytes).await.map(|()| part) })?,
+            Delivery::Immediate => wait(&self.to.runtime, async move { place.show(&output, part, bytes).await })?,
         };
         self.next = used + 1;
         self.token.parts.push(stored);
@@ -210,7 +202,7 @@ impl OpenEpoch {
 
 impl Write for OpenEpoch {
     fn write(&mut self, whole_rows: &[u8]) -> io::Result<usize> {
-        if !self.buffer.is_empty() && self.buffer.len() + whole_rows.len() > self.part_bytes_max {
+        if !self.buffer.is_empty() && self.buffer.len() + whole_rows.len() > self.to.part_bytes_max {
             self.store().map_err(|error| {
                 self.failed = Some(error);
                 io::Error::other("a part was not stored")
@@ -225,37 +217,14 @@ impl Write for OpenEpoch {
     }
 }
 
-impl ObjectsWriter {
-    fn open(&self, epoch: u64) -> OpenEpoch {
-        let token = ObjectsToken {
-            name: OutputName { epoch, generation: self.generation, instance: self.instance, extension: self.extension },
-            parts: Vec::new(),
-        };
-        OpenEpoch {
-            place: self.place.clone(),
-            runtime: self.runtime.clone(),
-            part_bytes_max: self.part_bytes_max,
-            delivery: self.delivery,
-            token,
-            next: 0,
-            buffer: Vec::new(),
-            rows: 0,
-            failed: None,
-        }
-    }
-}
-
 impl SinkWriter for ObjectsWriter {
     fn write(&mut self, epoch: u64, input: u32, rows: &Batch) -> Result<(), ConnectError> {
-        self.order.check_write(epoch)?;
+        self.epochs.check_write(epoch)?;
         if rows.is_empty() {
             return Ok(());
         }
-        if !self.open.contains_key(&epoch) {
-            let opened = self.open(epoch);
-            self.open.insert(epoch, opened);
-        }
-        let Some(target) = self.open.get_mut(&epoch) else { return Ok(()) };
+        let open = || Ok(OpenEpoch::new(self.to.clone(), OutputName { epoch, ..self.of.clone() }));
+        let target = self.epochs.of(epoch, open)?;
         target.rows += rows.len() as u64;
         match self.rows.write(input, rows, target) {
             Ok(_) => Ok(()),
@@ -267,12 +236,11 @@ impl SinkWriter for ObjectsWriter {
     }
 
     fn seal(&mut self, epoch: u64) -> Result<Option<Staged>, ConnectError> {
-        self.order.seal(epoch)?;
-        let Some(mut sealed) = self.open.remove(&epoch) else { return Ok(None) };
+        let Some(mut sealed) = self.epochs.seal(epoch)? else { return Ok(None) };
         if !sealed.buffer.is_empty() {
             sealed.store()?;
         }
-        match self.delivery {
+        match self.to.delivery {
             Delivery::Immediate => Ok(None),
             Delivery::ExactlyOnce => {
                 let bytes = sealed.token.bytes().unwrap_or(u64::MAX);

@@ -118,26 +118,12 @@ fn line_row(out: &mut Vec<u8>, field: &mut Vec<u8>, encoding: RowEncoding, row: 
 /// The text of a value outside JSON, in `scratch` where it is not the bytes themselves.
 fn text<'a>(scratch: &'a mut Vec<u8>, encoding: Encoding, bytes: &'a [u8]) -> &'a [u8] {
     match (Number::read(encoding, bytes), encoding) {
-        (Some(Number::F64(number)), _) if !number.is_finite() => {
-            scratch.extend_from_slice(if number.is_nan() {
-                b"NaN"
-            } else if number > 0.0 {
-                b"Infinity"
-            } else {
-                b"-Infinity"
-            });
-            scratch
-        }
-        (Some(number), _) => {
-            number.push(scratch);
-            scratch
-        }
-        (None, Encoding::Cbor | Encoding::Msgpack) => {
-            json_text::base64(scratch, bytes);
-            scratch
-        }
-        (None, _) => bytes,
+        (Some(Number::F64(number)), _) if let Some(word) = json_text::not_finite(number) => return word.as_bytes(),
+        (Some(number), _) => number.push(scratch),
+        (None, Encoding::Cbor | Encoding::Msgpack) => json_text::base64(scratch, bytes),
+        (None, _) => return bytes,
     }
+    scratch
 }
 
 fn csv_field(writer: &mut csv_core::Writer, out: &mut Vec<u8>, field: &[u8]) {

@@ -17,14 +17,16 @@
 
 mod recover;
 
+use super::corrupt;
 use super::disk::{has_checksum, is_equal, length, names, read_epoch, remove, sync_folder, touch};
 use super::output_name::{EPOCH_DIGITS, OutputName, parse_checksum};
+use super::passage::{Passage, Whereabouts};
+use super::published::{Published, newest_of, note_name};
 use crate::connect::{ConnectError, Staged};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Everything of ours that is not output.
 const HIDDEN: &str = ".reprise";
@@ -65,21 +67,9 @@ impl Sealed {
 /// The note of each instance; `None` where there was none.
 type Noted = BTreeMap<u32, Option<u64>>;
 
-/// The newest epoch of each instance.
-fn newest_of<'a>(tokens: impl Iterator<Item = &'a OutputName>) -> BTreeMap<u32, u64> {
-    let mut newest = BTreeMap::new();
-    for token in tokens {
-        let epoch = newest.entry(token.instance).or_insert(token.epoch);
-        *epoch = token.epoch.max(*epoch);
-    }
-    newest
-}
-
 fn changes(from: &Path, to: &Path) -> ConnectError {
-    ConnectError::Corrupt {
-        what: format!("`{}` and `{}` change while the one is made the other", from.display(), to.display()),
-        help: "another host writes there: stop it, and start again".to_owned(),
-    }
+    let what = format!("`{}` and `{}` change while the one is made the other", from.display(), to.display());
+    corrupt(what, "another host writes there: stop it, and start again")
 }
 
 /// The folders of one sink. Clones share what they know.
@@ -92,8 +82,7 @@ pub struct Folders {
     published: PathBuf,
     taken_back: PathBuf,
     lives: PathBuf,
-    /// The newest note of each instance, as far as it was looked up.
-    notes: Arc<Mutex<BTreeMap<u32, u64>>>,
+    notes: Published,
 }
 
 /// How far the publication of a staged output has come.
@@ -113,12 +102,7 @@ impl Folders {
         let hidden = visible.join(HIDDEN).join(sink);
         let inside = |name| hidden.join(name);
         let (staged, published, taken_back, lives) = (inside("staged"), inside("published"), inside("taken-back"), inside("lives"));
-        Self { sink: sink.to_owned(), visible, hidden, staged, published, taken_back, lives, notes: Arc::default() }
-    }
-
-    fn notes(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
-        // The map is whole even if a thread panicked beside it: single inserts are its only changes.
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { sink: sink.to_owned(), visible, hidden, staged, published, taken_back, lives, notes: Published::default() }
     }
 
     /// Where a token's rows are until they are published.
@@ -160,9 +144,9 @@ impl Folders {
     /// # Errors
     /// [`ConnectError::Corrupt`].
     pub fn token(&self, staged: &Staged) -> Result<Sealed, ConnectError> {
-        Sealed::parse(&staged.token).ok_or_else(|| ConnectError::Corrupt {
-            what: format!("`{}` is not a token of sink `{}`", staged.token.escape_debug(), self.sink),
-            help: "take up an older checkpoint".to_owned(),
+        Sealed::parse(&staged.token).ok_or_else(|| {
+            let what = format!("`{}` is not a token of sink `{}`", staged.token.escape_debug(), self.sink);
+            corrupt(what, "take up an older checkpoint")
         })
     }
 
@@ -226,10 +210,9 @@ impl Folders {
     fn make_visible(&self, staged: &Staged, sealed: &Sealed) -> Result<bool, ConnectError> {
         let (from, to) = (self.staged_file(&sealed.file), self.visible_file(&sealed.file));
         for _ in 0..LOOKS_MAX {
-            match fs::rename(&from, &to) {
-                // Another host that has this output to publish may have been faster.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                renamed => return renamed.map(|()| true).map_err(ConnectError::io("make visible", &to)),
+            // Another host that has this output to publish may have been faster.
+            if ConnectError::unless_absent(fs::rename(&from, &to), "make visible", &to)?.is_some() {
+                return Ok(true);
             }
             if self.stage(staged, sealed)? != Stage::Waits {
                 return Ok(false);
@@ -251,45 +234,25 @@ impl Folders {
     fn look(&self, staged: &Staged, sealed: &Sealed) -> Result<Option<Stage>, ConnectError> {
         let token = &sealed.file;
         let (from, to) = (self.staged_file(token), self.visible_file(token));
+        let [from_shown, to_shown] = [&from, &to].map(|path| path.display().to_string());
+        let passage = Passage { epoch: token.epoch, bytes: staged.bytes, from: from_shown, to: to_shown };
         let (waiting, there) = (length(&from)?, length(&to)?);
-        let wrong = |path: &Path, found: u64| ConnectError::Corrupt {
-            what: format!("`{}` has {found} bytes, but {} were sealed as output of epoch {}", path.display(), staged.bytes, token.epoch),
-            help: "move it away and take up an older checkpoint; its output is then produced again".to_owned(),
-        };
-        let other = || ConnectError::Corrupt {
-            what: format!("`{}` exists with other contents than the staged output of epoch {}", to.display(), token.epoch),
-            help: "it is not overwritten: move it away if it is not needed, and start again".to_owned(),
-        };
-        match (waiting, there) {
-            (None, Some(found)) if found == staged.bytes => return Ok(Some(Stage::IsVisible)),
-            (None, Some(found)) => return Err(wrong(&to, found)),
-            (None, None) if self.is_noted(token)? => return Ok(Some(Stage::WasVisible)),
-            (None, None) => {
-                return Err(ConnectError::Missing {
-                    what: format!("staged output is missing: neither `{}` nor `{}` exists", from.display(), to.display()),
-                    help: "put the file back, or take up a checkpoint before this epoch; its output is then produced again".to_owned(),
-                });
-            }
-            (Some(found), _) if found != staged.bytes => return Err(wrong(&from, found)),
-            (Some(_), Some(found)) if found != staged.bytes => return Err(other()),
-            (Some(_), Some(_)) => match is_equal(&from, &to)? {
+        match passage.judge(waiting, there)? {
+            Whereabouts::Visible => return Ok(Some(Stage::IsVisible)),
+            Whereabouts::Nowhere if self.is_noted(token)? => return Ok(Some(Stage::WasVisible)),
+            Whereabouts::Nowhere => return Err(passage.missing("file")),
+            Whereabouts::Staged => {}
+            Whereabouts::Both => match is_equal(&from, &to)? {
                 Some(true) => {}
-                Some(false) => return Err(other()),
+                Some(false) => return Err(passage.occupied()),
                 None => return Ok(None),
             },
-            (Some(_), None) => {}
         }
-        if has_checksum(&from, sealed.checksum)? {
-            return Ok(Some(Stage::Waits));
-        }
-        Err(ConnectError::Corrupt {
-            what: format!("`{}` is not what was sealed as output of epoch {}: its checksum does not fit", from.display(), token.epoch),
-            help: "move it away and take up an older checkpoint; its output is then produced again".to_owned(),
-        })
+        if has_checksum(&from, sealed.checksum)? { Ok(Some(Stage::Waits)) } else { Err(passage.altered()) }
     }
 
     fn note_file(&self, instance: u32, epoch: u64) -> PathBuf {
-        self.published.join(format!("{instance}-{epoch:0EPOCH_DIGITS$}"))
+        self.published.join(note_name(instance, epoch))
     }
 
     /// All notes there are: instance, epoch, and the name.
@@ -312,24 +275,20 @@ impl Folders {
     /// Looks up the notes; gives the newest epoch of all.
     fn read_notes(&self) -> Result<Option<u64>, ConnectError> {
         let listed = self.list_notes()?;
-        let mut notes = self.notes();
-        for (instance, epoch, _) in &listed {
-            let newest = notes.entry(*instance).or_insert(*epoch);
-            *newest = (*newest).max(*epoch);
-        }
+        self.notes.learn(listed.iter().map(|(instance, epoch, _)| (*instance, *epoch)));
         Ok(listed.iter().map(|(_, epoch, _)| *epoch).max())
     }
 
     /// An output that is neither staged nor visible was visible once.
     fn is_noted(&self, token: &OutputName) -> Result<bool, ConnectError> {
         self.read_notes()?;
-        Ok(self.notes().get(&token.instance).is_some_and(|&last| last >= token.epoch))
+        Ok(self.notes.covers(token))
     }
 
     /// Notes that these, and all before them, were made visible. Gives what was noted before, for each instance whose note is another now.
     fn note<'a>(&self, tokens: impl Iterator<Item = &'a OutputName>) -> Result<Noted, ConnectError> {
-        let mut newest = newest_of(tokens);
-        newest.retain(|instance, epoch| self.notes().get(instance).is_none_or(|noted| *noted < *epoch));
+        let mut newest = newest_of(tokens.map(|token| (token.instance, token.epoch)));
+        newest.retain(|instance, epoch| self.notes.lock().get(instance).is_none_or(|noted| *noted < *epoch));
         let mut noted = Noted::new();
         if newest.is_empty() {
             return Ok(noted);
@@ -339,7 +298,7 @@ impl Folders {
         }
         sync_folder(&self.published)?;
         for (instance, epoch) in newest {
-            let before = self.notes().insert(instance, epoch);
+            let before = self.notes.lock().insert(instance, epoch);
             noted.insert(instance, before);
             if let Some(before) = before {
                 remove(&self.note_file(instance, before))?;
@@ -351,18 +310,18 @@ impl Folders {
     /// Puts notes back where they were before, or to the outputs that were made visible since: what was not may still be lost, and a note would
     /// excuse it. Where that fails, too, the note is wrong until these are published.
     fn note_back<'a>(&self, before: Noted, visible: impl Iterator<Item = &'a OutputName>) {
-        let visible = newest_of(visible);
+        let visible = newest_of(visible.map(|token| (token.instance, token.epoch)));
         let back = |instance: u32, before: Option<u64>| {
             let right = before.max(visible.get(&instance).copied());
-            let Some(wrong) = self.notes().get(&instance).copied().filter(|noted| Some(*noted) != right) else { return Ok(()) };
+            let Some(wrong) = self.notes.lock().get(&instance).copied().filter(|noted| Some(*noted) != right) else { return Ok(()) };
             if let Some(right) = right {
                 touch(&self.note_file(instance, right))?;
             }
             sync_folder(&self.published)?;
             remove(&self.note_file(instance, wrong))?;
             match right {
-                Some(right) => self.notes().insert(instance, right),
-                None => self.notes().remove(&instance),
+                Some(right) => self.notes.lock().insert(instance, right),
+                None => self.notes.lock().remove(&instance),
             };
             Ok::<(), ConnectError>(())
         };

@@ -18,14 +18,16 @@
 mod recover;
 
 use super::token::{ObjectNames, ObjectPart, ObjectsToken};
+use crate::connect::sink::corrupt;
 use crate::connect::sink::output_name::OutputName;
+use crate::connect::sink::passage::{Passage, Whereabouts};
+use crate::connect::sink::published::Published;
 use crate::connect::{ConnectError, Staged};
 use crate::store::{Copied, Created, Store};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use reprise_core::codec::checksum;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Objects of one sink that are worked on at a time.
 const CALLS_AT_ONCE: usize = 8;
@@ -63,27 +65,17 @@ pub struct ObjectsPlace {
     names: ObjectNames,
     job: String,
     sink: String,
-    /// The newest mark of each instance, as far as it was looked up.
-    marks: Arc<Mutex<BTreeMap<u32, u64>>>,
-}
-
-fn wrong(what: String, help: &str) -> ConnectError {
-    ConnectError::Corrupt { what, help: help.to_owned() }
+    marks: Published,
 }
 
 impl ObjectsPlace {
     /// That of a sink of a job.
     pub fn new(store: Store, job: &str, sink: &str) -> Self {
-        Self { store, names: ObjectNames::new(sink), job: job.to_owned(), sink: sink.to_owned(), marks: Arc::default() }
+        Self { store, names: ObjectNames::new(sink), job: job.to_owned(), sink: sink.to_owned(), marks: Published::default() }
     }
 
     fn full(&self, path: &str) -> String {
         format!("{}/{path}", self.store.root())
-    }
-
-    fn marks(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
-        // The map is whole even if a thread panicked beside it: single inserts and removals are its only changes.
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stores a part, not yet visible.
@@ -91,7 +83,7 @@ impl ObjectsPlace {
         let path = self.names.staged(output, part);
         match self.store.create(&path, bytes).await.map_err(ConnectError::storage("stage output"))? {
             Created::New => Ok(()),
-            Created::Exists => Err(wrong(
+            Created::Exists => Err(corrupt(
                 format!("`{}` exists, and this run has not written it", self.full(&path)),
                 "another host writes there as the same generation: stop it, and start again",
             )),
@@ -107,7 +99,7 @@ impl ObjectsPlace {
             }
         }
         let path = self.full(&self.names.immediate(output, part));
-        Err(wrong(format!("`{path}` exists, and {ASIDE_MAX} more after it"), "move them away, and start again"))
+        Err(corrupt(format!("`{path}` exists, and {ASIDE_MAX} more after it"), "move them away, and start again"))
     }
 
     /// Reads a token of a manifest.
@@ -117,7 +109,7 @@ impl ObjectsPlace {
     pub fn token(&self, staged: &Staged) -> Result<ObjectsToken, ConnectError> {
         ObjectsToken::parse(&staged.token).filter(|token| token.bytes() == Some(staged.bytes)).ok_or_else(|| {
             let shown: String = staged.token.chars().take(200).collect();
-            wrong(format!("`{}` is not a token of sink `{}`", shown.escape_debug(), self.sink), "take up an older checkpoint")
+            corrupt(format!("`{}` is not a token of sink `{}`", shown.escape_debug(), self.sink), "take up an older checkpoint")
         })
     }
 
@@ -148,88 +140,60 @@ impl ObjectsPlace {
     /// # Errors
     /// Those of [`crate::connect::SinkConnector::publish`].
     async fn publish(&self, token: &ObjectsToken, trust: Trust) -> Result<bool, ConnectError> {
-        let copies: Vec<_> = (0..).zip(&token.parts).map(|(number, part)| self.publish_part(token, number, *part, trust)).collect();
+        let copies: Vec<_> = (0..).zip(&token.parts).map(|(number, part)| self.publish_part(&token.name, number, *part, trust)).collect();
         let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
-        if !self.is_marked(token) {
+        if !self.marks.covers(&token.name) {
             self.set_mark(token.name.instance, token.name.epoch).await?;
         }
         self.delete((0..token.parts.len()).map(|part| self.names.staged(&token.name, part)).collect()).await?;
         Ok(copied.contains(&true))
     }
 
-    async fn look(&self, token: &ObjectsToken, number: usize, part: ObjectPart) -> Result<Stage, ConnectError> {
-        let (bytes, from, to) = (part.bytes, self.names.staged(&token.name, number), self.names.visible(&token.name, number));
-        let has = |path: &str, found: u64| {
-            let path = self.full(path);
-            wrong(
-                format!("`{path}` has {found} bytes, but {bytes} were sealed as output of epoch {}", token.name.epoch),
-                "move it away and take up an older checkpoint; its output is then produced again",
-            )
-        };
-        let other = || {
-            wrong(
-                format!("`{}` exists with other contents than the staged output of epoch {}", self.full(&to), token.name.epoch),
-                "it is not overwritten: move it away if it is not needed, and start again",
-            )
-        };
-        let looks = futures::future::try_join(self.store.size(&from), self.store.size(&to));
-        match looks.await.map_err(ConnectError::storage("publish output"))? {
-            (Some(found), _) if found != bytes => Err(has(&from, found)),
-            (None, Some(found)) if found != bytes => Err(has(&to, found)),
-            (None, Some(_)) => Ok(Stage::IsVisible),
-            (None, None) => self.excuse(token, &from, &to).await.map(|()| Stage::IsVisible),
-            (Some(_), Some(found)) if found != bytes => Err(other()),
-            (Some(_), Some(_)) => match self.is_equal(&from, &to).await? {
+    async fn look(&self, name: &OutputName, (from, to): (&str, &str), passage: &Passage) -> Result<Stage, ConnectError> {
+        let looks = futures::future::try_join(self.store.size(from), self.store.size(to));
+        let (staged, visible) = looks.await.map_err(ConnectError::storage("publish output"))?;
+        match passage.judge(staged, visible)? {
+            Whereabouts::Visible => Ok(Stage::IsVisible),
+            Whereabouts::Staged => Ok(Stage::Waits),
+            Whereabouts::Both => match self.is_equal(from, to).await? {
                 Some(true) => Ok(Stage::IsVisible),
-                Some(false) => Err(other()),
+                Some(false) => Err(passage.occupied()),
                 None => Ok(Stage::Changes),
             },
-            (Some(_), None) => Ok(Stage::Waits),
+            Whereabouts::Nowhere => {
+                // Fine where it was published and a reader took it.
+                self.read_marks().await?;
+                if self.marks.covers(name) { Ok(Stage::IsVisible) } else { Err(passage.missing("object")) }
+            }
         }
     }
 
     /// True where the part was not visible before.
-    async fn publish_part(&self, token: &ObjectsToken, number: usize, part: ObjectPart, trust: Trust) -> Result<bool, ConnectError> {
-        let (from, to) = (self.names.staged(&token.name, number), self.names.visible(&token.name, number));
+    async fn publish_part(&self, name: &OutputName, number: usize, part: ObjectPart, trust: Trust) -> Result<bool, ConnectError> {
+        let (from, to) = (self.names.staged(name, number), self.names.visible(name, number));
+        let passage = Passage { epoch: name.epoch, bytes: part.bytes, from: self.full(&from), to: self.full(&to) };
         for _ in 0..LOOKS_MAX {
-            match self.look(token, number, part).await? {
+            match self.look(name, (&from, &to), &passage).await? {
                 Stage::IsVisible => return Ok(false),
                 Stage::Changes => continue,
                 Stage::Waits => {}
             }
-            if trust == Trust::Nobody {
-                self.verify(token, part, &from).await?;
+            if trust == Trust::Nobody && !self.is_as_sealed(part, &from).await? {
+                return Err(passage.altered());
             }
             if self.store.copy(&from, &to, part.bytes).await.map_err(ConnectError::storage("publish output"))? == Copied::New {
                 return Ok(true);
             }
             // It came or went in between, or the answer to a copy of ours was lost: look again.
         }
-        Err(wrong(format!("`{}` changes while it is published", self.full(&to)), "another host writes there: stop it, and start again"))
+        Err(corrupt(format!("`{}` changes while it is published", passage.to), "another host writes there: stop it, and start again"))
     }
 
     /// Holds a staged object against its checksum. One that is gone is not looked at: its copy fails later.
-    async fn verify(&self, token: &ObjectsToken, part: ObjectPart, path: &str) -> Result<(), ConnectError> {
-        let Some(expected) = part.checksum else { return Ok(()) };
-        match self.store.get(path).await.map_err(ConnectError::storage("verify output"))? {
-            Some(found) if checksum(&found) != expected => Err(wrong(
-                format!("`{}` is not what was sealed as output of epoch {}: its checksum does not fit", self.full(path), token.name.epoch),
-                "move it away and take up an older checkpoint; its output is then produced again",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Neither staged nor visible: fine where it was published and a reader took it.
-    async fn excuse(&self, token: &ObjectsToken, from: &str, to: &str) -> Result<(), ConnectError> {
-        self.read_marks().await?;
-        if self.is_marked(token) {
-            return Ok(());
-        }
-        Err(ConnectError::Missing {
-            what: format!("staged output is missing: neither `{}` nor `{}` exists", self.full(from), self.full(to)),
-            help: "put the object back, or take up a checkpoint before this epoch; its output is then produced again".to_owned(),
-        })
+    async fn is_as_sealed(&self, part: ObjectPart, path: &str) -> Result<bool, ConnectError> {
+        let Some(expected) = part.checksum else { return Ok(true) };
+        let found = self.store.get(path).await.map_err(ConnectError::storage("verify output"))?;
+        Ok(found.is_none_or(|found| checksum(&found) == expected))
     }
 
     /// `None` where one of them is gone.
@@ -246,10 +210,6 @@ impl ObjectsPlace {
         deleted.map_err(ConnectError::storage("remove staged output and old marks"))
     }
 
-    fn is_marked(&self, token: &ObjectsToken) -> bool {
-        self.marks().get(&token.name.instance).is_some_and(|&epoch| epoch >= token.name.epoch)
-    }
-
     async fn list_marks(&self) -> Result<Vec<(u32, u64)>, ConnectError> {
         let listed = self.store.list(&self.names.all_marks()).await.map_err(ConnectError::storage("list published epochs"))?;
         Ok(listed.iter().filter_map(|entry| self.names.parse_mark(&entry.path)).collect())
@@ -257,12 +217,7 @@ impl ObjectsPlace {
 
     /// Looks up the marks.
     pub async fn read_marks(&self) -> Result<(), ConnectError> {
-        let listed = self.list_marks().await?;
-        let mut marks = self.marks();
-        for (instance, epoch) in listed {
-            let newest = marks.entry(instance).or_insert(epoch);
-            *newest = epoch.max(*newest);
-        }
+        self.marks.learn(self.list_marks().await?);
         Ok(())
     }
 
@@ -275,7 +230,7 @@ impl ObjectsPlace {
     /// Marks an epoch, then removes the mark before it.
     async fn set_mark(&self, instance: u32, epoch: u64) -> Result<(), ConnectError> {
         self.create_mark(instance, epoch).await?;
-        let before = self.marks().insert(instance, epoch).filter(|&before| before < epoch);
+        let before = self.marks.lock().insert(instance, epoch).filter(|&before| before < epoch);
         self.delete(before.map(|before| self.names.mark(instance, before)).into_iter().collect()).await
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::connect::holding::Tenant;
 use crate::connect::sink::output_name::{EPOCH_DIGITS, OutputName, parse_checksum};
+use crate::connect::sink::published::note_name;
 
 /// Objects that one instance may make in one epoch.
 pub const PARTS_MAX: usize = 10_000;
@@ -131,7 +132,7 @@ impl ObjectNames {
 
     /// What remembers that all output of an instance up to an epoch was published.
     pub fn mark(&self, instance: u32, epoch: u64) -> String {
-        self.hidden(&format!("published/{instance}-{epoch:0EPOCH_DIGITS$}"))
+        self.hidden(&format!("published/{}", note_name(instance, epoch)))
     }
 
     /// Instance and epoch of a mark.

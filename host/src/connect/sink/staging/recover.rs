@@ -1,17 +1,19 @@
 //! What the folders of a sink go through at the start of a run: whose they are, what is taken back, what is cleared away.
 
-use super::{BTreeSet, Folders};
+use super::Folders;
 use crate::connect::error::MAKE_FOLDER;
 use crate::connect::holding::{Holding, NOTE_ROUNDS_MAX, Note, Tenant, next_note, taken_now};
 use crate::connect::sink::disk::{length, names, read, remove, replace, sync_folder, touch};
+use crate::connect::sink::is_owned;
 use crate::connect::sink::output_name::{EXTENSIONS, OutputName};
+use crate::connect::sink::published::standing;
 use crate::connect::{ConnectError, Recovery, Staged};
 use reprise_core::checkpoint::expiry::{KeptObject, expired};
 use reprise_core::topology::TakenBack;
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Epochs that do not count of which each name that output may have is looked for. Where there are more, the folder is looked through.
@@ -41,14 +43,8 @@ impl Folders {
 
     /// False where the folders have no owner.
     fn is_owned(&self, job: &str) -> Result<bool, ConnectError> {
-        let Some(found) = read(&self.hidden.join("owner"))? else { return Ok(false) };
-        if found == job.as_bytes() {
-            return Ok(true);
-        }
-        Err(ConnectError::Config {
-            what: format!("`{}` holds output of sink `{}` of job `{}`", self.visible.display(), self.sink, found.escape_ascii()),
-            help: "give each job a folder of its own, or its sinks other names".to_owned(),
-        })
+        let found = read(&self.hidden.join("owner"))?;
+        is_owned(found.as_deref(), job, self.visible.display(), &self.sink, "folder")
     }
 
     fn tenants(&self) -> Result<Vec<Tenant>, ConnectError> {
@@ -154,13 +150,12 @@ impl Folders {
             to = self.taken_back.join(format!("{name}.{copy}"));
         }
         let from = self.visible.join(name);
-        match fs::rename(&from, &to) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            renamed => renamed.map_err(ConnectError::io("take back", &from))?,
+        let is_moved = ConnectError::unless_absent(fs::rename(&from, &to), "take back", &from)?.is_some();
+        if is_moved {
+            // Its age counts from here on.
+            stamp(&to, now_ms);
         }
-        // Its age counts from here on.
-        stamp(&to, now_ms);
-        Ok(true)
+        Ok(is_moved)
     }
 
     /// Deletes what was set aside and is over the limits, the oldest first and the newest only for its age; gives the number of files.
@@ -185,19 +180,13 @@ impl Folders {
     /// that epoch or before it. Notes of later runs are theirs.
     fn reset_notes(&self, recovery: &Recovery) -> Result<(), ConnectError> {
         let listed: Vec<_> = self.list_notes()?.into_iter().filter(|(_, epoch, _)| *epoch <= recovery.taken).collect();
-        let mut kept = BTreeSet::new();
-        if let Some(recovered) = recovery.recovered {
-            let instances: BTreeSet<u32> = listed.iter().map(|(instance, ..)| *instance).collect();
-            for instance in instances {
-                let newest = listed.iter().filter(|note| note.0 == instance).map(|note| note.1).max().unwrap_or(0);
-                let epoch = newest.min(recovered);
-                touch(&self.note_file(instance, epoch))?;
-                self.notes().insert(instance, epoch);
-                kept.insert(self.note_file(instance, epoch));
-            }
-        } else {
-            self.notes().clear();
+        let standing = standing(listed.iter().map(|(instance, epoch, _)| (*instance, *epoch)), recovery.recovered);
+        let kept: BTreeSet<PathBuf> = standing.iter().map(|(instance, epoch)| self.note_file(*instance, *epoch)).collect();
+        kept.iter().try_for_each(|note| touch(note))?;
+        if recovery.recovered.is_none() {
+            self.notes.lock().clear();
         }
+        self.notes.lock().extend(standing);
         for path in listed.into_iter().map(|(.., name)| self.published.join(name)).filter(|path| !kept.contains(path)) {
             remove(&path)?;
         }

@@ -1,14 +1,16 @@
 //! What the place of an object sink goes through at the start of a run: whose it is, what is taken back, what is cleared away.
 
-use super::{ASIDE_MAX, CALLS_AT_ONCE, ObjectsPlace, wrong};
+use super::{ASIDE_MAX, CALLS_AT_ONCE, ObjectsPlace};
 use crate::connect::holding::{Holding, NOTE_ROUNDS_MAX, Note, Tenant, next_note, taken_now};
 use crate::connect::sink::objects::token::ObjectsToken;
+use crate::connect::sink::published::standing;
+use crate::connect::sink::{corrupt, is_owned};
 use crate::connect::{ConnectError, Recovery};
 use crate::store::{Copied, Created, Entry};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use reprise_core::checkpoint::expiry::{KeptObject, expired};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 impl ObjectsPlace {
     /// False where the place has no owner.
@@ -16,14 +18,8 @@ impl ObjectsPlace {
     /// # Errors
     /// [`ConnectError::Config`] where it is another job's.
     async fn is_owned(&self) -> Result<bool, ConnectError> {
-        match self.store.get(&self.names.owner()).await.map_err(ConnectError::storage("look whose the place of the output is"))? {
-            None => Ok(false),
-            Some(found) if found == self.job => Ok(true),
-            Some(found) => Err(ConnectError::Config {
-                what: format!("`{}` holds output of sink `{}` of job `{}`", self.store.root(), self.sink, found.escape_ascii()),
-                help: "give each job a url of its own, or its sinks other names".to_owned(),
-            }),
-        }
+        let found = self.store.get(&self.names.owner()).await.map_err(ConnectError::storage("look whose the place of the output is"))?;
+        is_owned(found.as_deref(), &self.job, self.store.root(), &self.sink, "url")
     }
 
     async fn tenants(&self) -> Result<Vec<Tenant>, ConnectError> {
@@ -160,33 +156,21 @@ impl ObjectsPlace {
             }
         }
         let folder = self.full(&self.names.taken_back(&name, 0));
-        Err(wrong(format!("`{folder}` exists {ASIDE_MAX} times"), "remove what was taken back and is not needed, and start again"))
+        Err(corrupt(format!("`{folder}` exists {ASIDE_MAX} times"), "remove what was taken back and is not needed, and start again"))
     }
 
     /// Of the epochs before this run none after the recovered one is published, and all up to it are: one mark for each instance is left, of that
     /// epoch or before it. Marks of later runs are theirs.
     async fn reset_marks(&self, recovery: &Recovery) -> Result<(), ConnectError> {
-        let recovered = recovery.recovered;
-        let mut found: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-        for (instance, epoch) in self.list_marks().await? {
-            if epoch <= recovery.taken {
-                found.entry(instance).or_default().push(epoch);
-            }
+        let mut listed = self.list_marks().await?;
+        listed.retain(|(_, epoch)| *epoch <= recovery.taken);
+        let kept = standing(listed.iter().copied(), recovery.recovered);
+        for (&instance, &epoch) in kept.iter().filter(|(instance, epoch)| !listed.contains(&(**instance, **epoch))) {
+            self.create_mark(instance, epoch).await?;
         }
-        let mut kept = BTreeMap::new();
-        let mut dropped = Vec::new();
-        for (instance, epochs) in found {
-            let keep = recovered.and_then(|recovered| epochs.iter().max().map(|&newest| newest.min(recovered)));
-            if let Some(keep) = keep {
-                if !epochs.contains(&keep) {
-                    self.create_mark(instance, keep).await?;
-                }
-                kept.insert(instance, keep);
-            }
-            dropped.extend(epochs.into_iter().filter(|epoch| Some(*epoch) != keep).map(|epoch| self.names.mark(instance, epoch)));
-        }
-        self.delete(dropped).await?;
-        *self.marks() = kept;
+        let dropped = listed.into_iter().filter(|(instance, epoch)| kept.get(instance) != Some(epoch));
+        self.delete(dropped.map(|(instance, epoch)| self.names.mark(instance, epoch)).collect()).await?;
+        *self.marks.lock() = kept;
         Ok(())
     }
 }
