@@ -50,28 +50,22 @@ impl Blocks {
     /// [`ConnectError::Io`].
     pub fn file(mut file: File, path: &Path, offset: u64, limit: u64, block_bytes: usize) -> Result<Self, ConnectError> {
         file.seek(SeekFrom::Start(offset)).map_err(ConnectError::io("seek in", path))?;
-        let buffer = vec![0; block_bytes];
-        Ok(Self { input: Input::File(file), path: path.to_path_buf(), buffer, start: 0, end: 0, offset, limit, is_over: false })
+        Ok(Self { limit, ..Self::new(Input::File(file), path, offset, block_bytes) })
     }
 
     /// Reads a stream; `path` names it in errors.
     pub fn stream(stream: Box<dyn Read + Send>, path: &Path) -> Self {
-        let buffer = vec![0; FOLLOW_BLOCK_BYTES];
-        Self {
-            input: Input::Stream(stream),
-            path: path.to_path_buf(),
-            buffer,
-            start: 0,
-            end: 0,
-            offset: 0,
-            limit: u64::MAX,
-            is_over: false,
-        }
+        Self::new(Input::Stream(stream), path, 0, FOLLOW_BLOCK_BYTES)
     }
 
     /// What a packed file holds, from `offset` on.
     pub fn packed(stream: Box<dyn Read + Send>, path: &Path, offset: u64) -> Self {
-        Self { input: Input::Packed(stream), offset, ..Self::stream(Box::new(io::empty()), path) }
+        Self::new(Input::Packed(stream), path, offset, FOLLOW_BLOCK_BYTES)
+    }
+
+    fn new(input: Input, path: &Path, offset: u64, block_bytes: usize) -> Self {
+        let buffer = vec![0; block_bytes];
+        Self { input, path: path.to_path_buf(), buffer, start: 0, end: 0, offset, limit: u64::MAX, is_over: false }
     }
 
     /// The bytes that are read and not consumed.

@@ -4,6 +4,7 @@
 //! taken as it is.
 
 use super::blocks::{Blocks, damaged};
+use super::position::head_of;
 use crate::connect::ConnectError;
 use reprise_core::topology::Compression;
 use std::fs::File;
@@ -11,7 +12,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 /// First bytes that are looked at.
-pub const HEAD_BYTES: usize = 64;
+const HEAD_BYTES: u64 = 64;
 /// Bytes of one read from a packed file.
 const PACKED_READ_BYTES: usize = 64 << 10;
 /// Memory that unpacking zstd may take for its window, as a power of two: 128 MiB, which is the most that its command line writes unasked.
@@ -116,10 +117,7 @@ pub fn packing(path: &Path, head: &[u8], compression: Compression) -> Result<Opt
 /// # Errors
 /// Also [`ConnectError::Io`].
 pub fn packing_of(path: &Path, compression: Compression) -> Result<Option<Packing>, ConnectError> {
-    let mut head = Vec::new();
-    let file = File::open(path).map_err(ConnectError::io("open", path))?;
-    file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(ConnectError::io("read", path))?;
-    packing(path, &head, compression)
+    packing(path, &head_of(path, HEAD_BYTES)?, compression)
 }
 
 /// Blocks of what a packed file holds, from `offset` on, which counts unpacked bytes: everything before is unpacked and dropped.

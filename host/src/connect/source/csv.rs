@@ -225,21 +225,10 @@ impl CsvScan {
                 }
                 continue;
             }
-            let window = &blocks.window()[self.fed..];
-            let (result, read, wrote, ended) =
-                self.parser.read_record(window, &mut self.text[self.text_len..], &mut self.ends[self.ends_len..]);
-            self.fed += read;
-            self.text_len += wrote;
-            self.ends_len += ended;
+            let result = self.feed(&blocks.window()[self.fed..]);
             // The fields of a long one do not matter any more.
-            if self.long.is_some() && self.pass(blocks) {
+            if (self.long.is_some() && self.pass(blocks)) || result == ReadRecordResult::Record {
                 return self.complete(blocks);
-            }
-            match result {
-                ReadRecordResult::InputEmpty | ReadRecordResult::End => {}
-                ReadRecordResult::OutputFull => self.grow_text(),
-                ReadRecordResult::OutputEndsFull => self.grow_ends(),
-                ReadRecordResult::Record => return self.complete(blocks),
             }
         }
     }
@@ -264,20 +253,10 @@ impl CsvScan {
             return self.complete(blocks);
         }
         // A window that was too short to tell a byte order mark has not been fed.
-        let rest = blocks.window().len() - self.fed;
-        let mut result = ReadRecordResult::InputEmpty;
-        if rest > 0 {
-            let (text, ends) = (&mut self.text[self.text_len..], &mut self.ends[self.ends_len..]);
-            let (fed, read, wrote, ended) = self.parser.read_record(&blocks.window()[self.fed..], text, ends);
-            (result, self.fed, self.text_len, self.ends_len) = (fed, self.fed + read, self.text_len + wrote, self.ends_len + ended);
-        }
+        let rest = &blocks.window()[self.fed..];
+        let mut result = if rest.is_empty() { ReadRecordResult::InputEmpty } else { self.feed(rest) };
         while !matches!(result, ReadRecordResult::Record | ReadRecordResult::End) {
-            let ended;
-            (result, _, _, ended) = self.parser.read_record(&[], &mut self.text[self.text_len..], &mut self.ends[self.ends_len..]);
-            self.ends_len += ended;
-            if result == ReadRecordResult::OutputEndsFull {
-                self.grow_ends();
-            }
+            result = self.feed(&[]);
         }
         match result {
             ReadRecordResult::Record => self.complete(blocks),
@@ -371,13 +350,20 @@ impl CsvScan {
         (self.fed, self.text_len, self.ends_len) = (0, 0, 0);
     }
 
-    /// Unescaped text is never longer than the record, so this ends at twice the longest row.
-    fn grow_text(&mut self) {
-        self.text.resize(self.text.len() * 2, 0);
-    }
-
-    fn grow_ends(&mut self) {
-        self.ends.resize(self.ends.len() * 2, 0);
+    /// Gives bytes to the parser, and makes room for what it writes. Unescaped text is never longer than the record, so that ends at twice the
+    /// longest row.
+    fn feed(&mut self, bytes: &[u8]) -> ReadRecordResult {
+        let (text, ends) = (&mut self.text[self.text_len..], &mut self.ends[self.ends_len..]);
+        let (result, read, wrote, ended) = self.parser.read_record(bytes, text, ends);
+        self.fed += read;
+        self.text_len += wrote;
+        self.ends_len += ended;
+        match result {
+            ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
+            ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+            ReadRecordResult::InputEmpty | ReadRecordResult::Record | ReadRecordResult::End => {}
+        }
+        result
     }
 
     fn field(&self, index: usize) -> &[u8] {

@@ -3,8 +3,8 @@
 //! A field is the text of a value as it was written, so that numbers keep every digit. Where an object has a name twice, the last one counts, as
 //! in most parsers. Only the path to a field within a field is read a second time.
 
-use serde::Deserialize as _;
-use serde::de::{DeserializeSeed, Deserializer as _, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -127,8 +127,8 @@ impl<'a, const N: usize> Visitor<'a> for Fields<'_, '_, 'a, N> {
     }
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key_seed(Name)? {
-            let steps = |token: &Token| token.name.as_bytes() == &*name;
+        while let Some(name) = map.next_key::<Name<'_>>()? {
+            let steps = |token: &Token| token.name.as_bytes() == &*name.0;
             if self.leads(steps) {
                 self.take(steps, map.next_value()?).map_err(A::Error::custom)?;
             } else {
@@ -153,39 +153,9 @@ impl<'a, const N: usize> Visitor<'a> for Fields<'_, '_, 'a, N> {
 }
 
 /// Name of a member as bytes: a name with half a surrogate pair is no text, and no field has it.
-struct Name;
-
-impl<'a> DeserializeSeed<'a> for Name {
-    type Value = Cow<'a, [u8]>;
-
-    fn deserialize<D: serde::Deserializer<'a>>(self, name: D) -> Result<Self::Value, D::Error> {
-        name.deserialize_bytes(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Name {
-    type Value = Cow<'a, [u8]>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the name of a member")
-    }
-
-    fn visit_borrowed_bytes<E>(self, name: &'a [u8]) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
-    }
-
-    fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_vec()))
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'a str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name.as_bytes()))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.as_bytes().to_vec()))
-    }
-}
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, [u8]>);
 
 #[cfg(test)]
 mod tests {

@@ -10,8 +10,9 @@
 
 use super::identity::{FileId, print_of};
 use crate::connect::{ConnectError, SourceSplit};
+use reprise_core::ids::Digest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -26,7 +27,7 @@ pub const UNKNOWN_BYTES: u64 = i64::MAX as u64;
 pub const CUTS_MAX: usize = 8;
 
 /// Position in one split of one file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilePosition {
     /// Relative to the folder of the topology where it lies there.
@@ -40,7 +41,7 @@ pub struct FilePosition {
     /// Length of the file when it was listed; bytes behind it do not count. None while the file is followed.
     pub size: Option<u64>,
     /// What the file began with; of no bytes where `near` says it.
-    #[serde(default = "Fingerprint::none", skip_serializing_if = "Fingerprint::is_none")]
+    #[serde(default, skip_serializing_if = "Fingerprint::is_none")]
     pub fingerprint: Fingerprint,
     /// Digest of what comes before `offset`, see [`super::identity::print_at`]; in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,10 +104,16 @@ pub struct Fingerprint {
     pub sha256: String,
 }
 
-impl Fingerprint {
+impl Default for Fingerprint {
     /// Of no bytes.
-    pub fn none() -> Self {
-        Self { bytes: 0, sha256: hexadecimal(&Sha256::digest([])) }
+    fn default() -> Self {
+        Self::of(&[])
+    }
+}
+
+impl Fingerprint {
+    fn of(head: &[u8]) -> Self {
+        Self { bytes: head.len() as u64, sha256: Digest(Sha256::digest(head).into()).to_string() }
     }
 
     fn is_none(&self) -> bool {
@@ -118,15 +125,19 @@ impl Fingerprint {
     /// # Errors
     /// [`ConnectError::Io`].
     pub fn read(path: &Path, bytes: u64) -> Result<Self, ConnectError> {
-        let file = File::open(path).map_err(ConnectError::io("open", path))?;
-        let mut head = Vec::new();
-        file.take(bytes.min(FINGERPRINT_BYTES)).read_to_end(&mut head).map_err(ConnectError::io("read", path))?;
-        Ok(Self { bytes: head.len() as u64, sha256: hexadecimal(&Sha256::digest(&head)) })
+        Ok(Self::of(&head_of(path, bytes.min(FINGERPRINT_BYTES))?))
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// The first bytes of a file, so many or as many as it has.
+///
+/// # Errors
+/// [`ConnectError::Io`].
+pub fn head_of(path: &Path, bytes: u64) -> Result<Vec<u8>, ConnectError> {
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(ConnectError::io("open", path))?;
+    file.take(bytes).read_to_end(&mut head).map_err(ConnectError::io("read", path))?;
+    Ok(head)
 }
 
 impl FilePosition {
@@ -175,7 +186,7 @@ impl FilePosition {
         (self.start, self.offset, self.near) = (0, 0, None);
         // Nothing of it has been seen as it is now.
         self.seen = self.seen.map(|_| 0);
-        self.fingerprint = Fingerprint::none();
+        self.fingerprint = Fingerprint::default();
         self.split.take_if(|split| *split == format!("{}@0", self.path));
     }
 

@@ -302,19 +302,10 @@ impl SourceContext {
     pub(super) fn followed(&self, found: &FoundFile, offset: u64, print: Option<u64>) -> FilePosition {
         let mut position = FilePosition {
             path: found.name.clone(),
-            start: 0,
-            end: None,
             offset,
-            size: None,
-            fingerprint: Fingerprint::none(),
-            near: None,
             file: Some(found.look.id),
-            seen: None,
-            split: None,
-            packed: None,
             reads: Some(self.reads.clone()),
-            time_max: None,
-            cuts: Vec::new(),
+            ..FilePosition::default()
         };
         position.set_print(print);
         position

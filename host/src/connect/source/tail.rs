@@ -60,6 +60,7 @@ struct Entry {
 }
 
 /// The followed files of one reader: which are read, which rest, and what a checkpoint has to be told of them.
+#[derive(Default)]
 pub(super) struct Tail {
     index: usize,
     is_finder: bool,
@@ -86,21 +87,7 @@ pub(super) struct Tail {
 
 impl Tail {
     pub fn new(context: &SourceContext, index: usize) -> Self {
-        Self {
-            index,
-            is_finder: context.claim_finder(index),
-            entries: BTreeMap::new(),
-            names: HashSet::new(),
-            ready: VecDeque::new(),
-            moved: Vec::new(),
-            ended: Vec::new(),
-            marks: Marks::default(),
-            mark_splits: Vec::new(),
-            unfolded: HashSet::new(),
-            marks_changed: 0,
-            rested: 0,
-            watched: None,
-        }
+        Self { index, is_finder: context.claim_finder(index), ..Self::default() }
     }
 
     /// Takes finished files over.

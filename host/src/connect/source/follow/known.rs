@@ -169,7 +169,7 @@ pub struct Followed {
 
 /// What rotated copies of a file begin with: its name without the last ending.
 pub fn stem(name: &str) -> &str {
-    let file = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);
+    let file = file_name(name);
     match file.rfind('.') {
         Some(at) if at > 0 => &file[..at],
         _ => file,
