@@ -10,12 +10,12 @@
 //! A failed answer to a create says nothing about the object: the request may have arrived, and may arrive later still. So after an
 //! unknown outcome only the bytes can tell whose object it is, and creators that may meet put something unique into theirs.
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::retry::{RetryContext, RetryFailure, RetryPolicy};
 use object_store::{GetOptions, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use super::error::StoreError;
@@ -160,23 +160,18 @@ impl Store {
 #[derive(Debug)]
 struct PartRetries(StoreLimits);
 
+#[async_trait]
 impl RetryPolicy for PartRetries {
-    fn retry<'a, 'async_trait>(&'a self, context: RetryContext) -> Pin<Box<dyn Future<Output = bool> + Send + 'async_trait>>
-    where
-        'a: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async move {
-            let made = u32::try_from(context.attempt).unwrap_or(u32::MAX);
-            let is_passing = match context.failure {
-                RetryFailure::Status(status) => status.is_server_error() || matches!(status.as_u16(), 200 | 408 | 429),
-                _ => true,
-            };
-            if !is_passing || made > self.0.retries {
-                return false;
-            }
-            tokio::time::sleep(self.0.backoff(made, limits::random())).await;
-            true
-        })
+    async fn retry(&self, context: RetryContext) -> bool {
+        let made = u32::try_from(context.attempt).unwrap_or(u32::MAX);
+        let is_passing = match context.failure {
+            RetryFailure::Status(status) => status.is_server_error() || matches!(status.as_u16(), 200 | 408 | 429),
+            _ => true,
+        };
+        if !is_passing || made > self.0.retries {
+            return false;
+        }
+        tokio::time::sleep(self.0.backoff(made, limits::random())).await;
+        true
     }
 }

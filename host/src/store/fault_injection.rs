@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::limits::StoreLimits;
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
@@ -180,60 +180,37 @@ impl fmt::Display for Intercepted {
     }
 }
 
-// The signatures are those that the macro of the client library makes of its `async fn`.
+#[async_trait]
 impl ObjectStore for Intercepted {
-    fn put_opts<'a, 'b, 't>(&'a self, location: &'b Path, payload: PutPayload, options: PutOptions) -> BoxFuture<'t, Result<PutResult>>
-    where
-        'a: 't,
-        'b: 't,
-        Self: 't,
-    {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let kind = if options.mode == PutMode::Create { CallKind::PutIfAbsent } else { CallKind::Put };
-        Box::pin(self.turns.call(kind, location, self.inner.put_opts(location, payload, options)))
+        self.turns.call(kind, location, self.inner.put_opts(location, payload, options)).await
     }
 
-    fn put_multipart_opts<'a, 'b, 't>(
-        &'a self,
-        location: &'b Path,
-        options: PutMultipartOptions,
-    ) -> BoxFuture<'t, Result<Box<dyn MultipartUpload>>>
-    where
-        'a: 't,
-        'b: 't,
-        Self: 't,
-    {
-        Box::pin(async move {
-            let begun = self.turns.call(CallKind::MultipartStart, location, self.inner.put_multipart_opts(location, options)).await?;
-            let upload = Upload { inner: begun, turns: self.turns.clone(), location: location.clone() };
-            Ok(Box::new(upload) as Box<dyn MultipartUpload>)
-        })
+    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let begun = self.turns.call(CallKind::MultipartStart, location, self.inner.put_multipart_opts(location, options)).await?;
+        let upload = Upload { inner: begun, turns: self.turns.clone(), location: location.clone() };
+        Ok(Box::new(upload) as Box<dyn MultipartUpload>)
     }
 
-    fn get_opts<'a, 'b, 't>(&'a self, location: &'b Path, options: GetOptions) -> BoxFuture<'t, Result<GetResult>>
-    where
-        'a: 't,
-        'b: 't,
-        Self: 't,
-    {
-        Box::pin(async move {
-            if options.head {
-                return self.turns.call(CallKind::Head, location, self.inner.get_opts(location, options)).await;
-            }
-            let interference = self.turns.ask(CallKind::Get, location);
-            match interference {
-                Interference::FailBefore => return Err(failure()),
-                Interference::HangBefore => return futures::future::pending().await,
-                _ => {}
-            }
-            let found = self.inner.get_opts(location, options).await?;
-            if interference == Interference::Pass {
-                return Ok(found);
-            }
-            let (meta, range, attributes, extensions) =
-                (found.meta.clone(), found.range.clone(), found.attributes.clone(), found.extensions.clone());
-            let body = Turns::stream::<Bytes>(interference, found.into_stream());
-            Ok(GetResult { payload: GetResultPayload::Stream(body), meta, range, attributes, extensions })
-        })
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if options.head {
+            return self.turns.call(CallKind::Head, location, self.inner.get_opts(location, options)).await;
+        }
+        let interference = self.turns.ask(CallKind::Get, location);
+        match interference {
+            Interference::FailBefore => return Err(failure()),
+            Interference::HangBefore => return futures::future::pending().await,
+            _ => {}
+        }
+        let found = self.inner.get_opts(location, options).await?;
+        if interference == Interference::Pass {
+            return Ok(found);
+        }
+        let (meta, range, attributes, extensions) =
+            (found.meta.clone(), found.range.clone(), found.attributes.clone(), found.extensions.clone());
+        let body = Turns::stream::<Bytes>(interference, found.into_stream());
+        Ok(GetResult { payload: GetResultPayload::Stream(body), meta, range, attributes, extensions })
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -255,26 +232,13 @@ impl ObjectStore for Intercepted {
         async move { Turns::stream(turns.ask(CallKind::List, &within), found) }.flatten_stream().boxed()
     }
 
-    fn list_with_delimiter<'a, 'b, 't>(&'a self, prefix: Option<&'b Path>) -> BoxFuture<'t, Result<ListResult>>
-    where
-        'a: 't,
-        'b: 't,
-        Self: 't,
-    {
-        Box::pin(async move {
-            let within = prefix.cloned().unwrap_or_default();
-            self.turns.call(CallKind::List, &within, self.inner.list_with_delimiter(prefix)).await
-        })
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let within = prefix.cloned().unwrap_or_default();
+        self.turns.call(CallKind::List, &within, self.inner.list_with_delimiter(prefix)).await
     }
 
-    fn copy_opts<'a, 'b, 'c, 't>(&'a self, from: &'b Path, to: &'c Path, options: CopyOptions) -> BoxFuture<'t, Result<()>>
-    where
-        'a: 't,
-        'b: 't,
-        'c: 't,
-        Self: 't,
-    {
-        Box::pin(self.turns.call(CallKind::Copy, to, self.inner.copy_opts(from, to, options)))
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.turns.call(CallKind::Copy, to, self.inner.copy_opts(from, to, options)).await
     }
 }
 
@@ -286,6 +250,7 @@ struct Upload {
     location: Path,
 }
 
+#[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, bytes: PutPayload) -> UploadPart {
         // Parts are numbered as they are made, and go on their way when they are first polled.
@@ -293,19 +258,11 @@ impl MultipartUpload for Upload {
         async move { turns.call(CallKind::MultipartPart, &location, part).await }.boxed()
     }
 
-    fn complete<'a, 't>(&'a mut self) -> BoxFuture<'t, Result<PutResult>>
-    where
-        'a: 't,
-        Self: 't,
-    {
-        Box::pin(self.turns.call(CallKind::MultipartComplete, &self.location, self.inner.complete()))
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.turns.call(CallKind::MultipartComplete, &self.location, self.inner.complete()).await
     }
 
-    fn abort<'a, 't>(&'a mut self) -> BoxFuture<'t, Result<()>>
-    where
-        'a: 't,
-        Self: 't,
-    {
-        Box::pin(self.turns.call(CallKind::MultipartAbort, &self.location, self.inner.abort()))
+    async fn abort(&mut self) -> Result<()> {
+        self.turns.call(CallKind::MultipartAbort, &self.location, self.inner.abort()).await
     }
 }

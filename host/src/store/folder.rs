@@ -11,8 +11,8 @@ use std::io::ErrorKind;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures::StreamExt;
-use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -170,44 +170,23 @@ impl fmt::Display for Folder {
     }
 }
 
-// The signatures are those that the macro of the client library makes of its `async fn`.
+#[async_trait]
 impl ObjectStore for Folder {
-    fn put_opts<'a, 'b, 't>(&'a self, location: &'b Path, payload: PutPayload, options: PutOptions) -> BoxFuture<'t, Result<PutResult>>
-    where
-        'a: 't,
-        'b: 't,
-        Self: 't,
-    {
-        Box::pin(async move {
-            let put = self.inner.put_opts(location, payload, options).await;
-            if matches!(put, Err(Error::AlreadyExists { .. })) && self.root.join(location.as_ref()).is_dir() {
-                // No object will ever be seen there.
-                return Err(Error::Generic { store: "folder", source: Box::new(std::io::Error::from_raw_os_error(IS_A_FOLDER)) });
-            }
-            put
-        })
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let put = self.inner.put_opts(location, payload, options).await;
+        if matches!(put, Err(Error::AlreadyExists { .. })) && self.root.join(location.as_ref()).is_dir() {
+            // No object will ever be seen there.
+            return Err(Error::Generic { store: "folder", source: Box::new(std::io::Error::from_raw_os_error(IS_A_FOLDER)) });
+        }
+        put
     }
 
-    fn put_multipart_opts<'a, 'b, 't>(
-        &'a self,
-        location: &'b Path,
-        options: PutMultipartOptions,
-    ) -> BoxFuture<'t, Result<Box<dyn MultipartUpload>>>
-    where
-        'a: 't,
-        'b: 't,
-        Self: 't,
-    {
-        self.inner.put_multipart_opts(location, options)
+    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
     }
 
-    fn get_opts<'a, 'b, 't>(&'a self, location: &'b Path, options: GetOptions) -> BoxFuture<'t, Result<GetResult>>
-    where
-        'a: 't,
-        'b: 't,
-        Self: 't,
-    {
-        self.inner.get_opts(location, options)
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -222,23 +201,12 @@ impl ObjectStore for Folder {
         self.walk(prefix, Some(offset))
     }
 
-    fn list_with_delimiter<'a, 'b, 't>(&'a self, prefix: Option<&'b Path>) -> BoxFuture<'t, Result<ListResult>>
-    where
-        'a: 't,
-        'b: 't,
-        Self: 't,
-    {
-        self.inner.list_with_delimiter(prefix)
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
     }
 
-    fn copy_opts<'a, 'b, 'c, 't>(&'a self, from: &'b Path, to: &'c Path, options: CopyOptions) -> BoxFuture<'t, Result<()>>
-    where
-        'a: 't,
-        'b: 't,
-        'c: 't,
-        Self: 't,
-    {
-        self.inner.copy_opts(from, to, options)
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
     }
 }
 

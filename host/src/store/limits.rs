@@ -17,7 +17,7 @@ pub const LARGE_BYTES: usize = 64 << 20;
 pub struct StoreLimits {
     /// Time of one attempt, and as much more as the object's bytes take at [`BYTES_PER_SECOND_MIN`].
     pub timeout: Duration,
-    /// RetriedCall after the first one.
+    /// Attempts after the first one.
     pub retries: u32,
     /// Wait before the first retry. It doubles with each one; the real wait lies between half of it and all of it, at random.
     pub backoff_min: Duration,

@@ -45,7 +45,7 @@ impl Store {
         limits: StoreLimits,
         intercept: Option<Arc<dyn Intercept>>,
     ) -> Result<Self, StoreError> {
-        Self::open_in(&BucketEnvironment::of_process(), url, base_dir, job, limits, intercept).await
+        Self::open_at(&BucketEnvironment::of_process(), url, base_dir, Some(job), (limits, intercept)).await
     }
 
     /// Opens the store of a job as [`open`](Self::open) does, with variables that are given instead of those of the process: for processes that reach several buckets.
@@ -59,23 +59,7 @@ impl Store {
         limits: StoreLimits,
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, StoreError> {
-        Self::open_in(&BucketEnvironment::new(variables), url, base_dir, job, limits, None).await
-    }
-
-    async fn open_in(
-        environment: &BucketEnvironment,
-        url: &str,
-        base_dir: &FilePath,
-        job: &str,
-        limits: StoreLimits,
-        intercept: Option<Arc<dyn Intercept>>,
-    ) -> Result<Self, StoreError> {
-        let refused = |reason: String| StoreError::Config { location: url.to_owned(), reason };
-        path::segment(job).map_err(|reason| refused(format!("the job's name `{job}` cannot be part of a path: {reason}")))?;
-        let location = locate(environment, url, base_dir).await?;
-        let prefix = if location.prefix.is_empty() { job.to_owned() } else { format!("{}/{job}", location.prefix) };
-        let root = format!("{}/{job}", location.shown.trim_end_matches('/'));
-        Ok(Self::at(Location { prefix, ..location }, root, limits, intercept))
+        Self::open_at(&BucketEnvironment::new(variables), url, base_dir, Some(job), (limits, None)).await
     }
 
     /// Opens the place at `url` itself, without a job: for output. Otherwise as [`Store::open`].
@@ -96,26 +80,39 @@ impl Store {
         limits: StoreLimits,
         intercept: Option<Arc<dyn Intercept>>,
     ) -> Result<Self, StoreError> {
-        Self::open_place_in(&BucketEnvironment::of_process(), url, base_dir, limits, intercept).await
+        Self::open_at(&BucketEnvironment::of_process(), url, base_dir, None, (limits, intercept)).await
     }
 
-    async fn open_place_in(
+    /// Opens the store of a job, or the place itself where there is none.
+    async fn open_at(
         environment: &BucketEnvironment,
         url: &str,
         base_dir: &FilePath,
-        limits: StoreLimits,
-        intercept: Option<Arc<dyn Intercept>>,
+        job: Option<&str>,
+        (mut limits, intercept): (StoreLimits, Option<Arc<dyn Intercept>>),
     ) -> Result<Self, StoreError> {
-        let location = locate(environment, url, base_dir).await?;
-        let root = location.shown.clone();
-        Ok(Self::at(location, root, limits, intercept))
+        if let Some(job) = job {
+            let refused = |reason| format!("the job's name `{job}` cannot be part of a path: {reason}");
+            path::segment(job).map_err(|reason| StoreError::Config { location: url.to_owned(), reason: refused(reason) })?;
+        }
+        let Location { mut objects, mut prefix, mut shown, large_bytes, folder, strays } = locate(environment, url, base_dir).await?;
+        if let Some(job) = job {
+            prefix = if prefix.is_empty() { job.to_owned() } else { format!("{prefix}/{job}") };
+            shown = format!("{}/{job}", shown.trim_end_matches('/'));
+        }
+        if let Some(intercept) = intercept {
+            limits = intercept.limits(limits);
+            objects = Arc::new(Intercepted::new(objects, intercept, &prefix));
+        }
+        let large_bytes = limits.large_bytes.or(large_bytes);
+        Ok(Self { objects, prefix, root: shown, limits, large_bytes, folder, strays })
     }
 
     /// The place at a url of a bucket on a server of the tests.
     #[cfg(test)]
     pub(crate) async fn open_fake(url: &str, server: &super::fake_s3::FakeS3, limits: StoreLimits) -> Self {
         let environment = BucketEnvironment::new(server.variables());
-        Self::open_place_in(&environment, url, FilePath::new("."), limits, None).await.expect("it is set up")
+        Self::open_at(&environment, url, FilePath::new("."), None, (limits, None)).await.expect("it is set up")
     }
 
     /// Opens the store of a job as [`Store::open`] does, for readers: a folder that is missing is not made, and gives nothing.
@@ -133,17 +130,6 @@ impl Store {
             }
         }
         Self::open(url, base_dir, job, limits).await.map(Some)
-    }
-
-    fn at(location: Location, root: String, limits: StoreLimits, intercept: Option<Arc<dyn Intercept>>) -> Self {
-        let Location { mut objects, prefix, large_bytes, folder, strays, .. } = location;
-        let mut limits = limits;
-        if let Some(intercept) = intercept {
-            limits = intercept.limits(limits);
-            objects = Arc::new(Intercepted::new(objects, intercept, &prefix));
-        }
-        let large_bytes = limits.large_bytes.or(large_bytes);
-        Self { objects, prefix, root, limits, large_bytes, folder, strays }
     }
 }
 

@@ -41,7 +41,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Path`] for a prefix that is none.
     pub fn pages(&self, prefix: &str) -> Result<Pages<'_>, StoreError> {
-        self.pages_from(prefix, None)
+        let within = prefix.strip_suffix('/').unwrap_or(prefix).to_owned();
+        Ok(Pages { store: self, within, location: self.within(prefix)?, after: None, under_way: None, restarts: 0 })
     }
 
     /// The objects of [`Store::pages`], without the objects whose path sorts before `after` or is `after`.
@@ -49,14 +50,7 @@ impl Store {
     /// # Errors
     /// As [`Store::pages`].
     pub fn pages_after(&self, prefix: &str, after: &str) -> Result<Pages<'_>, StoreError> {
-        self.pages_from(prefix, Some(after))
-    }
-
-    fn pages_from(&self, prefix: &str, after: Option<&str>) -> Result<Pages<'_>, StoreError> {
-        let within = prefix.strip_suffix('/').unwrap_or(prefix).to_owned();
-        let location = self.within(prefix)?;
-        let after = after.map(|after| self.location("list", after)).transpose()?;
-        Ok(Pages { store: self, within, location, after, under_way: None, restarts: 0 })
+        Ok(Pages { after: Some(self.location("list", after)?), ..self.pages(prefix)? })
     }
 }
 
