@@ -30,10 +30,8 @@ impl SourceSplit {
     /// The error for a position that cannot have been written by this source.
     #[must_use]
     pub fn corrupt(&self, why: &str) -> ConnectError {
-        ConnectError::Corrupt {
-            what: format!("the position of split `{}` cannot be used: {why}", self.split.escape_debug()),
-            help: "take up an older checkpoint, or start the job anew with an empty checkpoint store".to_owned(),
-        }
+        let what = format!("the position of split `{}` cannot be used: {why}", self.split.escape_debug());
+        ConnectError::corrupt(what, "take up an older checkpoint, or start the job anew with an empty checkpoint store")
     }
 }
 

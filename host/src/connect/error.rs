@@ -107,6 +107,18 @@ fn advice(doing: &str, error: &io::Error) -> String {
 }
 
 impl ConnectError {
+    pub(crate) fn config(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Config { what: what.into(), help: help.into() }
+    }
+
+    pub(crate) fn missing(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Missing { what: what.into(), help: help.into() }
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into(), help: help.into() }
+    }
+
     /// For `map_err`: an I/O error with what was being done, to which path.
     pub(crate) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
         move |source| Self::Io { doing, path: path.to_path_buf(), source }

@@ -32,7 +32,7 @@ fn check_epoch(sink: &str, output: &Staged, epoch: u64, recovery: &Recovery) -> 
         return Ok(());
     }
     let what = format!("the checkpoint lists output `{}` of sink `{sink}`, which is of a later epoch than the checkpoint", output.token);
-    Err(corrupt(what, "take up an older checkpoint"))
+    Err(ConnectError::corrupt(what, "take up an older checkpoint"))
 }
 
 /// False where the place of a sink has no owner. `found`: the job that its note names. `thing`: what sinks have one each of.
@@ -44,12 +44,6 @@ fn is_owned(found: Option<&[u8]>, job: &str, place: impl Display, sink: &str, th
     if found == job.as_bytes() {
         return Ok(true);
     }
-    Err(ConnectError::Config {
-        what: format!("`{place}` holds output of sink `{sink}` of job `{}`", found.escape_ascii()),
-        help: format!("give each job a {thing} of its own, or its sinks other names"),
-    })
-}
-
-fn corrupt(what: String, help: &str) -> ConnectError {
-    ConnectError::Corrupt { what, help: help.to_owned() }
+    let what = format!("`{place}` holds output of sink `{sink}` of job `{}`", found.escape_ascii());
+    Err(ConnectError::config(what, format!("give each job a {thing} of its own, or its sinks other names")))
 }

@@ -182,10 +182,8 @@ impl OpenEpoch {
     /// Stores what is in the buffer as a part of its own.
     fn store(&mut self) -> Result<(), ConnectError> {
         if self.token.parts.len() >= PARTS_MAX {
-            return Err(ConnectError::Config {
-                what: format!("an instance would write more than {PARTS_MAX} objects in epoch {}", self.token.name.epoch),
-                help: "raise `part-bytes`, or lower `checkpoint.interval`".to_owned(),
-            });
+            let what = format!("an instance would write more than {PARTS_MAX} objects in epoch {}", self.token.name.epoch);
+            return Err(ConnectError::config(what, "raise `part-bytes`, or lower `checkpoint.interval`"));
         }
         let bytes = Bytes::from(std::mem::take(&mut self.buffer));
         let stored = ObjectPart { bytes: bytes.len() as u64, checksum: Some(checksum(&bytes)) };

@@ -1,6 +1,5 @@
 //! The way of one output from where it is staged to where it is visible: how far it has come, and what is said where it is lost or another.
 
-use super::corrupt;
 use crate::connect::ConnectError;
 
 /// What to do where an output is not what was sealed.
@@ -35,7 +34,7 @@ impl Passage {
     pub fn judge(&self, staged: Option<u64>, visible: Option<u64>) -> Result<Whereabouts, ConnectError> {
         let has = |path: &str, found: u64| {
             let what = format!("`{path}` has {found} bytes, but {} were sealed as output of epoch {}", self.bytes, self.epoch);
-            Err(corrupt(what, PRODUCE_AGAIN))
+            Err(ConnectError::corrupt(what, PRODUCE_AGAIN))
         };
         match (staged, visible) {
             (Some(found), _) if found != self.bytes => has(&self.from, found),
@@ -51,20 +50,19 @@ impl Passage {
     /// The error for something else in the place where the output becomes visible.
     pub fn occupied(&self) -> ConnectError {
         let what = format!("`{}` exists with other contents than the staged output of epoch {}", self.to, self.epoch);
-        corrupt(what, "it is not overwritten: move it away if it is not needed, and start again")
+        ConnectError::corrupt(what, "it is not overwritten: move it away if it is not needed, and start again")
     }
 
     /// The error for staged output with other bytes than those that were sealed.
     pub fn altered(&self) -> ConnectError {
         let what = format!("`{}` is not what was sealed as output of epoch {}: its checksum does not fit", self.from, self.epoch);
-        corrupt(what, PRODUCE_AGAIN)
+        ConnectError::corrupt(what, PRODUCE_AGAIN)
     }
 
     /// The error for output that is nowhere and never was visible. `thing`: a file or an object.
     pub fn missing(&self, thing: &str) -> ConnectError {
-        ConnectError::Missing {
-            what: format!("staged output is missing: neither `{}` nor `{}` exists", self.from, self.to),
-            help: format!("put the {thing} back, or take up a checkpoint before this epoch; its output is then produced again"),
-        }
+        let what = format!("staged output is missing: neither `{}` nor `{}` exists", self.from, self.to);
+        let help = format!("put the {thing} back, or take up a checkpoint before this epoch; its output is then produced again");
+        ConnectError::missing(what, help)
     }
 }

@@ -17,7 +17,6 @@
 
 mod recover;
 
-use super::corrupt;
 use super::disk::{has_checksum, is_equal, length, names, read_epoch, remove, sync_folder, touch};
 use super::output_name::{EPOCH_DIGITS, OutputName, parse_checksum};
 use super::passage::{Passage, Whereabouts};
@@ -69,7 +68,7 @@ type Noted = BTreeMap<u32, Option<u64>>;
 
 fn changes(from: &Path, to: &Path) -> ConnectError {
     let what = format!("`{}` and `{}` change while the one is made the other", from.display(), to.display());
-    corrupt(what, "another host writes there: stop it, and start again")
+    ConnectError::corrupt(what, "another host writes there: stop it, and start again")
 }
 
 /// The folders of one sink. Clones share what they know.
@@ -146,7 +145,7 @@ impl Folders {
     pub fn token(&self, staged: &Staged) -> Result<Sealed, ConnectError> {
         Sealed::parse(&staged.token).ok_or_else(|| {
             let what = format!("`{}` is not a token of sink `{}`", staged.token.escape_debug(), self.sink);
-            corrupt(what, "take up an older checkpoint")
+            ConnectError::corrupt(what, "take up an older checkpoint")
         })
     }
 

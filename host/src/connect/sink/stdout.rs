@@ -37,10 +37,8 @@ impl SinkConnector for StdoutSinkConnector {
 
     fn holding(&self) -> Result<Holding, ConnectError> {
         if is_closed() {
-            return Err(ConnectError::Missing {
-                what: "standard output is closed: rows written there would be lost".to_owned(),
-                help: "give the command an output, such as a file or a pipe; `> /dev/null` drops all rows on purpose".to_owned(),
-            });
+            let help = "give the command an output, such as a file or a pipe; `> /dev/null` drops all rows on purpose";
+            return Err(ConnectError::missing("standard output is closed: rows written there would be lost", help));
         }
         Ok(Holding::default())
     }

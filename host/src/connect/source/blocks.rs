@@ -168,8 +168,6 @@ impl Blocks {
 
 /// A packed file that cannot be unpacked to its end.
 pub fn damaged(path: &Path, offset: u64, error: &io::Error) -> ConnectError {
-    ConnectError::Config {
-        what: format!("input `{}` cannot be unpacked behind byte {offset} of what it holds: {error}", path.display()),
-        help: "the file is cut or damaged, or still being written; when it is whole, `reprise run` goes on from there".to_owned(),
-    }
+    let what = format!("input `{}` cannot be unpacked behind byte {offset} of what it holds: {error}", path.display());
+    ConnectError::config(what, "the file is cut or damaged, or still being written; when it is whole, `reprise run` goes on from there")
 }

@@ -1,14 +1,13 @@
 //! What the source `file` and its readers share: the settings, and what they know together of followed files.
 
-use super::decoder::Format;
+use super::decoder::{Format, RowSettings};
 use super::disk::Disk;
-use super::event_time::Horizon;
 use super::follow::{Change, FollowDecision, Followed};
 use super::listing::{Listed, Listing};
 use super::position::FilePosition;
 use crate::clock::Clock;
 use crate::connect::{BatchLimits, ConnectError};
-use reprise_core::topology::{Compression, FileSource, OnLost};
+use reprise_core::topology::{FileSource, OnLost};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,28 +30,21 @@ const TOLD_MAX: usize = 10_000;
 const LOOKS_MISSED: u32 = 10;
 
 /// The settings of a source of files, and what its readers know together.
-// Wide: the settings stand side by side as the topology has them.
 pub(super) struct SourceContext {
-    pub format: Format,
+    pub rows: RowSettings,
     pub listing: Listing,
     /// The settings that say which rows the bytes are.
     pub reads: String,
-    pub compression: Compression,
-    pub limits: BatchLimits,
-    pub row_bytes_max: usize,
     pub split_bytes: u64,
     pub follow: bool,
     pub poll: Duration,
     pub on_lost: OnLost,
     pub partial_after: Option<Duration>,
-    /// Milliseconds; none where rows have no time.
-    pub lateness_ms: Option<i64>,
     pub idle_after: Option<Duration>,
-    pub horizon: Horizon,
     pub clock: Clock,
     began: Instant,
     readers: AtomicUsize,
-    /// HeldCopy by the reader that looks: two looks side by side would each hold an old list against the findings of the other.
+    /// Held by the reader that looks: two looks side by side would each hold an old list against the findings of the other.
     looking: Mutex<()>,
     shared: Mutex<FollowState>,
 }
@@ -79,7 +71,7 @@ pub(super) struct FollowState {
     told: BTreeSet<String>,
     /// Names that are not UTF-8, as many as were told.
     nameless: usize,
-    /// FoundFile before the first reader ran.
+    /// Found before the first reader ran.
     warnings: Vec<String>,
 }
 
@@ -89,29 +81,23 @@ impl SourceContext {
     /// # Errors
     /// [`ConnectError::Config`].
     pub(super) fn new(settings: &FileSource, base_dir: &Path, limits: BatchLimits, clock: Clock) -> Result<Self, ConnectError> {
-        let lateness_ms = i64::try_from(settings.lateness.as_millis()).unwrap_or(i64::MAX);
         let context = SourceContext {
-            format: Format::new(settings)?,
+            rows: RowSettings::new(settings, limits, clock.clone())?,
             listing: Listing::new(&settings.path, base_dir)?,
             reads: Format::reads(settings),
-            compression: settings.compression,
-            limits,
-            row_bytes_max: settings.row_bytes_max as usize,
             split_bytes: settings.split_bytes,
             follow: settings.follow,
             poll: settings.poll,
             on_lost: settings.on_lost,
             partial_after: settings.partial_after,
-            lateness_ms: settings.time.as_ref().map(|_| lateness_ms),
             idle_after: settings.idle_after,
-            horizon: Horizon::new(settings, clock.clone()),
             clock,
             began: Instant::now(),
             readers: AtomicUsize::new(0),
             looking: Mutex::new(()),
             shared: Mutex::default(),
         };
-        context.shared().followed.takes_empty = context.lateness_ms.is_some();
+        context.shared().followed.takes_empty = context.rows.lateness_ms.is_some();
         Ok(context)
     }
 

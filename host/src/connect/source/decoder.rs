@@ -2,12 +2,14 @@
 
 use super::blocks::Blocks;
 use super::csv::{CsvRows, CsvScan};
+use super::event_time::Horizon;
 use super::gather::Gather;
 use super::json::JsonRows;
 use super::lines::{Bounds, LineScan, ScanProgress};
-use crate::connect::ConnectError;
+use crate::clock::Clock;
 use crate::connect::source::ROW_BYTES_MAX;
-use reprise_core::topology::{Field, FileSource, SourceFormat};
+use crate::connect::{BatchLimits, ConnectError};
+use reprise_core::topology::{Compression, Field, FileSource, SourceFormat};
 use std::path::Path;
 
 /// The format of a source, with its settings checked.
@@ -15,6 +17,40 @@ pub enum Format {
     Lines,
     Json(JsonRows),
     Csv(CsvRows),
+}
+
+/// The settings of a source that say what its rows are, whatever they are read from.
+pub struct RowSettings {
+    pub format: Format,
+    pub limits: BatchLimits,
+    pub row_bytes_max: usize,
+    pub compression: Compression,
+    /// Milliseconds; none where rows have no time.
+    pub lateness_ms: Option<i64>,
+    pub horizon: Horizon,
+}
+
+impl RowSettings {
+    /// Checks the settings of a source.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`].
+    pub fn new(settings: &FileSource, limits: BatchLimits, clock: Clock) -> Result<Self, ConnectError> {
+        let lateness_ms = i64::try_from(settings.lateness.as_millis()).unwrap_or(i64::MAX);
+        Ok(Self {
+            format: Format::new(settings)?,
+            limits,
+            row_bytes_max: settings.row_bytes_max as usize,
+            compression: settings.compression,
+            lateness_ms: settings.time.as_ref().map(|_| lateness_ms),
+            horizon: Horizon::new(settings, clock),
+        })
+    }
+
+    /// The watermark of rows whose latest event time is this one, where rows have times.
+    pub fn watermark(&self, latest: Option<i64>) -> Option<i64> {
+        Some(latest?.saturating_sub(self.lateness_ms?).saturating_sub(1))
+    }
 }
 
 /// Where in its input a decoder starts.
@@ -35,10 +71,8 @@ impl Format {
     /// [`ConnectError::Config`].
     pub fn new(settings: &FileSource) -> Result<Self, ConnectError> {
         if settings.row_bytes_max == 0 || settings.row_bytes_max > ROW_BYTES_MAX {
-            return Err(ConnectError::Config {
-                what: format!("`row-max` of the source is {} bytes", settings.row_bytes_max),
-                help: format!("choose 1 to {ROW_BYTES_MAX} bytes"),
-            });
+            let what = format!("`row-max` of the source is {} bytes", settings.row_bytes_max);
+            return Err(ConnectError::config(what, format!("choose 1 to {ROW_BYTES_MAX} bytes")));
         }
         match settings.format {
             SourceFormat::Lines if settings.key.is_some() || settings.time.is_some() => Err(ConnectError::Config {
@@ -95,13 +129,13 @@ impl Decoder {
     /// # Errors
     /// Where the header of a CSV file cannot be read again.
     pub fn new(
-        format: &Format,
-        row_bytes_max: usize,
+        rows: &RowSettings,
         path: &Path,
         start: Start,
         head: impl FnOnce() -> Result<(Blocks, Bounds), ConnectError>,
     ) -> Result<Self, ConnectError> {
-        Ok(match (format, start) {
+        let row_bytes_max = rows.row_bytes_max;
+        Ok(match (&rows.format, start) {
             (Format::Lines | Format::Json(_), Start::Range(start)) => Self::Lines(LineScan::skipping(row_bytes_max, start)),
             (Format::Lines | Format::Json(_), _) => Self::Lines(LineScan::new(row_bytes_max)),
             (Format::Csv(settings), Start::Input) => Self::Csv(Box::new(CsvScan::new(settings, path))),

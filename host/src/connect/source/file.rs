@@ -41,10 +41,7 @@ impl FileSourceConnector {
     /// [`ConnectError::Config`].
     pub fn new(settings: &FileSource, base_dir: &Path, limits: BatchLimits, clock: Clock) -> Result<Self, ConnectError> {
         if settings.split_bytes == 0 {
-            return Err(ConnectError::Config {
-                what: "`split` of the source is 0 bytes".to_owned(),
-                help: "choose at least 1; some MiB are usual".to_owned(),
-            });
+            return Err(ConnectError::config("`split` of the source is 0 bytes", "choose at least 1; some MiB are usual"));
         }
         Ok(Self { context: Arc::new(SourceContext::new(settings, base_dir, limits, clock)?) })
     }
@@ -54,10 +51,8 @@ impl SourceConnector for FileSourceConnector {
     fn splits(&self, known: &[SourceSplit]) -> Result<Vec<SourceSplit>, ConnectError> {
         let splits = if self.context.follow { self.context.begin_followed(known)? } else { self.context.begin_bounded(known)? };
         if splits.len() > SPLITS_MAX {
-            return Err(ConnectError::Config {
-                what: format!("the source has {} splits, more than {SPLITS_MAX}", splits.len()),
-                help: "raise `split`, or name fewer files".to_owned(),
-            });
+            let what = format!("the source has {} splits, more than {SPLITS_MAX}", splits.len());
+            return Err(ConnectError::config(what, "raise `split`, or name fewer files"));
         }
         let mut shared = self.context.shared();
         shared.reserved = splits.iter().map(|split| split.split.clone()).collect();

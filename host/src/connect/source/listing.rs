@@ -73,7 +73,10 @@ impl Listing {
     /// [`ConnectError::Config`] where it is no legal glob.
     pub fn new(path: &str, base_dir: &Path) -> Result<Self, ConnectError> {
         let base = canonical(&std::path::absolute(base_dir).map_err(ConnectError::io("find the folder", base_dir))?);
-        text(&base)?;
+        if base.to_str().is_none() {
+            let what = format!("the name of `{}` is not UTF-8", base.display());
+            return Err(ConnectError::config(what, "rename it, or choose a glob that leaves it out"));
+        }
         let written: PathBuf = Path::new(path).components().filter(|part| *part != Component::CurDir).collect();
         let full = base.join(&written);
         let parts: Vec<Component<'_>> = full.components().collect();
@@ -279,13 +282,6 @@ fn plain_braces(text: &str) -> String {
 
 fn has_wildcard(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
-}
-
-fn text(path: &Path) -> Result<&str, ConnectError> {
-    path.to_str().ok_or_else(|| ConnectError::Config {
-        what: format!("the name of `{}` is not UTF-8", path.display()),
-        help: "rename it, or choose a glob that leaves it out".to_owned(),
-    })
 }
 
 #[cfg(test)]

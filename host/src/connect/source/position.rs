@@ -216,16 +216,11 @@ impl FilePosition {
     /// [`ConnectError::Changed`] where it is shorter or begins otherwise, [`ConnectError::Missing`] where it is gone.
     pub fn verify(&self, path: &Path) -> Result<u64, ConnectError> {
         let changed = |what: String| ConnectError::Changed { path: path.to_path_buf(), offset: self.offset, what };
-        let length_bytes = match std::fs::metadata(path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(ConnectError::Missing {
-                    what: format!("input `{}` has gone; it had been read up to offset {}", path.display(), self.offset),
-                    help: "put the file back, or start the job anew with an empty checkpoint store".to_owned(),
-                });
-            }
-            Err(error) => return Err(ConnectError::io("look at", path)(error)),
+        let Some(metadata) = ConnectError::unless_absent(std::fs::metadata(path), "look at", path)? else {
+            let what = format!("input `{}` has gone; it had been read up to offset {}", path.display(), self.offset);
+            return Err(ConnectError::missing(what, "put the file back, or start the job anew with an empty checkpoint store"));
         };
+        let length_bytes = metadata.len();
         let known = self.packed.unwrap_or_else(|| self.size.unwrap_or(0).max(self.offset));
         if length_bytes < known {
             return Err(changed(format!("it has {length_bytes} bytes, but had at least {known}: it was truncated or replaced")));

@@ -86,7 +86,7 @@ impl FileReader {
         }
         // Whatever the order in which a checkpoint keeps them.
         positions.sort_unstable_by(|a, b| (&a.path, a.start).cmp(&(&b.path, b.start)));
-        let gather = Gather::new(context.limits, context.row_bytes_max);
+        let gather = Gather::new(context.rows.limits, context.rows.row_bytes_max);
         let splits = positions.into_iter().map(Split::new).collect();
         Ok(Self { context, splits, first_open: 0, tail, gather, watermark: i64::MIN })
     }
@@ -125,13 +125,13 @@ impl FileReader {
     }
 
     fn raise_watermark(&mut self) {
-        let Some(lateness_ms) = self.context.lateness_ms else { return };
+        if self.context.rows.lateness_ms.is_none() {
+            return;
+        }
         let idle_after = self.context.idle_after.unwrap_or(Duration::MAX);
         let open = || self.splits[self.first_open..].iter().filter(|split| !split.is_done());
         let times = || open().map(|split| (split.position.time_max, &split.quiet)).chain(self.tail.iter().flat_map(Tail::times));
-        if let Some(least) = watermark::least(times(), idle_after) {
-            self.watermark = self.watermark.max(least.saturating_sub(lateness_ms).saturating_sub(1));
-        }
+        self.watermark = self.watermark.max(self.context.rows.watermark(watermark::least(times(), idle_after)).unwrap_or(i64::MIN));
         let latest = times().filter_map(|(time, _)| time).max();
         let bounded = self.splits[self.first_open..].iter_mut().filter(|split| !split.is_done());
         let bounded = bounded.map(|split| (&split.position, &mut split.quiet));
@@ -151,7 +151,7 @@ impl FileReader {
 impl SourceReader for FileReader {
     fn next(&mut self) -> Result<InputStatus, ConnectError> {
         self.gather.reserve();
-        self.gather.set_horizon(self.context.horizon.now_ms());
+        self.gather.set_horizon(self.context.rows.horizon.now_ms());
         self.read_bounded()?;
         let now = Instant::now();
         if let Some(tail) = &mut self.tail {

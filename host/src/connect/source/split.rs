@@ -51,7 +51,7 @@ impl OpenSplit {
         let length_bytes = position.verify(&path)?;
         let limit = position.size.unwrap_or(length_bytes);
         let packing = match position.packed {
-            Some(_) => packing_of(&path, context.compression)?,
+            Some(_) => packing_of(&path, context.rows.compression)?,
             None => None,
         };
         let open = |offset: u64, block_bytes: usize| {
@@ -68,7 +68,7 @@ impl OpenSplit {
             let bounds = Bounds { stop: u64::MAX, growing: false, ..bounds };
             Ok((open(0, head_bytes(context))?, bounds))
         };
-        let decoder = Decoder::new(&context.format, context.row_bytes_max, &path, start, head)?;
+        let decoder = Decoder::new(&context.rows, &path, start, head)?;
         let blocks = open(offset, BLOCK_BYTES)?;
         Ok(Self { path, blocks, decoder, bounds, listed: limit, half: None })
     }
@@ -80,11 +80,7 @@ impl OpenSplit {
     pub fn follow(context: &SourceContext, position: &FilePosition, key: u64) -> Result<OpenedSplit, ConnectError> {
         let path = context.listing.locate(&position.path);
         let io = |doing| ConnectError::io(doing, &path);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(OpenedSplit::NotThere),
-            Err(error) => return Err(io("open")(error)),
-        };
+        let Some(file) = ConnectError::unless_absent(File::open(&path), "open", &path)? else { return Ok(OpenedSplit::NotThere) };
         let look = file.metadata().map(|metadata| Look::of(&metadata)).map_err(io("look at"))?;
         // One without contents is opened when it has some.
         if look.id.key() != key || look.len == 0 {
@@ -93,7 +89,7 @@ impl OpenSplit {
         if !is_as_read(&file, position).map_err(io("read"))? {
             return Ok(OpenedSplit::Changed);
         }
-        if let (0, Some(packing)) = (position.offset, packing_of(&path, context.compression)?) {
+        if let (0, Some(packing)) = (position.offset, packing_of(&path, context.rows.compression)?) {
             return Ok(OpenedSplit::Packed(packing));
         }
         let bounds = Bounds { stop: u64::MAX, growing: true, finite: false };
@@ -103,7 +99,7 @@ impl OpenSplit {
             let file = file.try_clone().map_err(io("open"))?;
             Ok((Blocks::file(file, &path, 0, u64::MAX, head_bytes(context))?, bounds))
         };
-        let decoder = Decoder::new(&context.format, context.row_bytes_max, &path, start, head)?;
+        let decoder = Decoder::new(&context.rows, &path, start, head)?;
         let blocks = Blocks::file(file, &path, offset, u64::MAX, FOLLOW_BLOCK_BYTES)?;
         Ok(OpenedSplit::Open(Box::new(Self { path, blocks, decoder, bounds, listed: u64::MAX, half: None })))
     }
@@ -125,7 +121,7 @@ impl OpenSplit {
     ) -> Result<(ScanProgress, bool), ConnectError> {
         let before = (position.offset, position.end);
         gather.begin_split(&position.id());
-        let mut progress = self.decoder.scan(&context.format, &mut self.blocks, self.bounds, gather)?;
+        let mut progress = self.decoder.scan(&context.rows.format, &mut self.blocks, self.bounds, gather)?;
         if progress == ScanProgress::Wait && self.bounds.finite {
             progress = self.read_last(context, position, gather)?;
         }
@@ -167,10 +163,10 @@ impl OpenSplit {
                 return Ok(ScanProgress::Wait);
             }
             self.bounds.growing = false;
-            return self.decoder.scan(&context.format, &mut self.blocks, self.bounds, gather);
+            return self.decoder.scan(&context.rows.format, &mut self.blocks, self.bounds, gather);
         }
         self.blocks.raise_limit(length_bytes);
-        let progress = self.decoder.scan(&context.format, &mut self.blocks, self.bounds, gather)?;
+        let progress = self.decoder.scan(&context.rows.format, &mut self.blocks, self.bounds, gather)?;
         let offset = self.decoder.offset(&self.blocks);
         if progress != ScanProgress::Wait || offset >= self.bounds.stop {
             return Ok(progress);
@@ -185,7 +181,7 @@ impl OpenSplit {
             let reason = "the file was being written while it was read, and this row had no end yet".to_owned();
             gather.reject(offset, self.blocks.window(), reason);
             self.blocks.consume(usize::MAX);
-            self.decoder = Decoder::Lines(LineScan::new(context.row_bytes_max));
+            self.decoder = Decoder::Lines(LineScan::new(context.rows.row_bytes_max));
         }
         Ok(ScanProgress::Done)
     }
@@ -251,14 +247,14 @@ impl OpenSplit {
 fn start_of(context: &SourceContext, position: &FilePosition) -> (Start, u64) {
     match position.offset {
         0 => (Start::Input, 0),
-        offset if offset == position.start && context.format.is_lines() => (Start::Range(offset), offset - 1),
+        offset if offset == position.start && context.rows.format.is_lines() => (Start::Range(offset), offset - 1),
         offset => (Start::Row, offset),
     }
 }
 
 /// Bytes of one read of the first record.
 fn head_bytes(context: &SourceContext) -> usize {
-    BLOCK_BYTES.min(context.row_bytes_max.max(4 << 10))
+    BLOCK_BYTES.min(context.rows.row_bytes_max.max(4 << 10))
 }
 
 fn is_as_read(file: &File, position: &FilePosition) -> std::io::Result<bool> {
@@ -277,8 +273,6 @@ fn is_fresh(metadata: &Metadata, now_ms: i64) -> bool {
 
 /// Why a packed file cannot be followed.
 pub fn packed_is_not_followed(path: &Path, packing: Packing) -> ConnectError {
-    ConnectError::Config {
-        what: format!("input `{}` is packed by {}, and packed files cannot be followed", path.display(), packing.word()),
-        help: "let `path` leave it out, or read it in a job of its own without `follow`".to_owned(),
-    }
+    let what = format!("input `{}` is packed by {}, and packed files cannot be followed", path.display(), packing.word());
+    ConnectError::config(what, "let `path` leave it out, or read it in a job of its own without `follow`")
 }

@@ -75,14 +75,13 @@ impl SourceContext {
     /// Refuses to go on with a bounded file that the settings do not mean any more, or that is not what it was.
     fn check_known(&self, position: &FilePosition) -> Result<u64, ConnectError> {
         if !self.listing.covers(&position.path) {
-            return Err(ConnectError::Config {
-                what: format!(
-                    "the checkpoint has read `{}` up to offset {}, but `path` of the source no longer covers that file",
-                    position.path.escape_debug(),
-                    position.offset
-                ),
-                help: "let `path` cover it until it has been read, or start the job anew with an empty checkpoint store".to_owned(),
-            });
+            let what = format!(
+                "the checkpoint has read `{}` up to offset {}, but `path` of the source no longer covers that file",
+                position.path.escape_debug(),
+                position.offset
+            );
+            let help = "let `path` cover it until it has been read, or start the job anew with an empty checkpoint store";
+            return Err(ConnectError::config(what, help));
         }
         self.check_reads(position)?;
         position.verify(&self.listing.locate(&position.path))
@@ -95,17 +94,15 @@ impl SourceContext {
         let before = position.reads.as_deref().filter(|before| *before != self.reads && !is_free);
         let what = if let Some(before) = before {
             format!("as {before}, and the topology says {}", self.reads)
-        } else if position.packed.is_some() && (self.follow || self.compression == Compression::None) {
+        } else if position.packed.is_some() && (self.follow || self.rows.compression == Compression::None) {
             let says = if self.follow { "follow = true" } else { "compression = \"none\"" };
             format!("as a packed file, and the topology says `{says}`")
         } else {
             return Ok(());
         };
-        Err(ConnectError::Config {
-            what: format!("the job has begun to read `{}` (up to offset {}) {what}", position.path.escape_debug(), position.offset),
-            help: "write the settings as they were until that file has been read, or start the job anew with an empty checkpoint store"
-                .to_owned(),
-        })
+        let what = format!("the job has begun to read `{}` (up to offset {}) {what}", position.path.escape_debug(), position.offset);
+        let help = "write the settings as they were until that file has been read, or start the job anew with an empty checkpoint store";
+        Err(ConnectError::config(what, help))
     }
 
     /// The splits of a run that reads files to their ends.
@@ -113,10 +110,8 @@ impl SourceContext {
         let Before { mut marks, files } = self.before(known)?;
         let listed = self.list()?;
         if listed.files.is_empty() && known.is_empty() {
-            return Err(ConnectError::Missing {
-                what: format!("no file matches `{}`", self.listing.full().display()),
-                help: "correct `path` of the source; with `follow = true` it waits for files to come".to_owned(),
-            });
+            let what = format!("no file matches `{}`", self.listing.full().display());
+            return Err(ConnectError::missing(what, "correct `path` of the source; with `follow = true` it waits for files to come"));
         }
         let by_name: HashMap<&str, &FoundFile> = listed.files.iter().map(|found| (found.name.as_str(), found)).collect();
         let by_key: HashMap<u64, &FoundFile> = listed.files.iter().map(|found| (found.look.id.key(), found)).collect();
@@ -154,10 +149,8 @@ impl SourceContext {
                 splits.extend(self.cut(found, start)?.iter().map(FilePosition::to_split));
             }
             if splits.len() > SPLITS_MAX {
-                return Err(ConnectError::Config {
-                    what: format!("the source has more than {SPLITS_MAX} splits, at file `{}`", found.name),
-                    help: "raise `split`, or name fewer files".to_owned(),
-                });
+                let what = format!("the source has more than {SPLITS_MAX} splits, at file `{}`", found.name);
+                return Err(ConnectError::config(what, "raise `split`, or name fewer files"));
             }
         }
         forget_gone(&mut marks, &listed);
@@ -171,18 +164,13 @@ impl SourceContext {
     fn end_followed(&self, known: &mut Known) -> Result<bool, ConnectError> {
         for position in known.positions.iter_mut().filter(|position| position.end.is_none()) {
             let path = self.listing.locate(&position.path);
-            match Look::at(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    self.lost(&position.path, position.offset, position.seen.map(|seen| seen.saturating_sub(position.offset)))?;
-                    return Ok(false);
-                }
-                Err(error) => return Err(ConnectError::io("look at", &path)(error)),
-                Ok(look) => {
-                    self.check_reads(position)?;
-                    position.verify(&path)?;
-                    (position.end, position.size, position.seen) = (Some(look.len), Some(look.len), None);
-                }
-            }
+            let Some(look) = ConnectError::unless_absent(Look::at(&path), "look at", &path)? else {
+                self.lost(&position.path, position.offset, position.seen.map(|seen| seen.saturating_sub(position.offset)))?;
+                return Ok(false);
+            };
+            self.check_reads(position)?;
+            position.verify(&path)?;
+            (position.end, position.size, position.seen) = (Some(look.len), Some(look.len), None);
         }
         Ok(true)
     }
@@ -258,7 +246,7 @@ impl SourceContext {
         if found.look.len <= mark.offset {
             return None;
         }
-        if packing_of(&self.listing.locate(&found.name), self.compression).is_ok_and(|packing| packing.is_some()) {
+        if packing_of(&self.listing.locate(&found.name), self.rows.compression).is_ok_and(|packing| packing.is_some()) {
             self.warn(format!("`{}` is packed, and has grown since it was read: what was appended is not read", found.name));
             return None;
         }
@@ -273,11 +261,11 @@ impl SourceContext {
     /// The splits of a file from `start` on.
     fn cut(&self, found: &FoundFile, start: u64) -> Result<Vec<FilePosition>, ConnectError> {
         let size = found.look.len;
-        if packing_of(&self.listing.locate(&found.name), self.compression)?.is_some() {
+        if packing_of(&self.listing.locate(&found.name), self.rows.compression)?.is_some() {
             let whole = self.position(found, 0)?;
             return Ok(vec![FilePosition { end: Some(UNKNOWN_BYTES), size: Some(UNKNOWN_BYTES), packed: Some(size), ..whole }]);
         }
-        let step = if self.format.is_lines() { self.split_bytes } else { size.max(1) };
+        let step = if self.rows.format.is_lines() { self.split_bytes } else { size.max(1) };
         let first = FilePosition { end: Some(size), size: Some(size), ..self.position(found, start)? };
         let starts = (start..size).step_by(usize::try_from(step).unwrap_or(usize::MAX)).take(SPLITS_MAX + 1);
         let range = |start: u64| FilePosition { start, offset: start, end: Some(start.saturating_add(step).min(size)), ..first.clone() };

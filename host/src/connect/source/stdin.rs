@@ -4,14 +4,13 @@
 //! given out as soon as a read brings them; offsets of rejected rows count from the start of this run's input.
 
 use super::content::packing;
-use super::decoder::{Decoder, Format, Start};
-use super::event_time::Horizon;
+use super::decoder::{Decoder, RowSettings, Start};
 use super::gather::Gather;
 use super::lines::Bounds;
 use super::{STDIN_PATH, blocks::Blocks, lines::ScanProgress};
 use crate::clock::Clock;
 use crate::connect::{BatchLimits, ConnectError, InputStatus, SourceBatch, SourceConnector, SourceReader, SourceSplit};
-use reprise_core::topology::{Compression, FileSource};
+use reprise_core::topology::FileSource;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -40,28 +39,15 @@ pub fn may_have_input() -> bool {
 
 /// Why a job that has finished does not read standard input.
 pub fn finished() -> ConnectError {
-    ConnectError::Config {
-        what: "the job finished in an earlier run and its output is published; what comes on standard input now was not read, since it \
-               cannot be compared with what was read then"
-            .to_owned(),
-        help: "to read it as a new input, give the job another `name` or another store; if it has been read, there is nothing to do"
-            .to_owned(),
-    }
+    let what = "the job finished in an earlier run and its output is published; what comes on standard input now was not read, since it \
+               cannot be compared with what was read then";
+    let help = "to read it as a new input, give the job another `name` or another store; if it has been read, there is nothing to do";
+    ConnectError::config(what, help)
 }
 
 /// The source that reads standard input: one split, which cannot be read again.
 pub struct StdinSourceConnector {
-    plan: Arc<Plan>,
-}
-
-struct Plan {
-    format: Format,
-    limits: BatchLimits,
-    row_bytes_max: usize,
-    /// Milliseconds; none where rows have no time.
-    lateness_ms: Option<i64>,
-    horizon: Horizon,
-    compression: Compression,
+    rows: Arc<RowSettings>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,36 +71,25 @@ impl StdinSourceConnector {
     /// [`ConnectError::Config`].
     pub fn new(settings: &FileSource, limits: BatchLimits, clock: Clock) -> Result<Self, ConnectError> {
         if settings.follow {
-            return Err(ConnectError::Config {
-                what: "standard input cannot be followed".to_owned(),
-                help: "leave `follow` out; standard input is read until it is closed".to_owned(),
-            });
+            let what = "standard input cannot be followed";
+            return Err(ConnectError::config(what, "leave `follow` out; standard input is read until it is closed"));
         }
-        let lateness_ms = i64::try_from(settings.lateness.as_millis()).unwrap_or(i64::MAX);
-        let plan = Plan {
-            format: Format::new(settings)?,
-            limits,
-            row_bytes_max: settings.row_bytes_max as usize,
-            lateness_ms: settings.time.as_ref().map(|_| lateness_ms),
-            horizon: Horizon::new(settings, clock),
-            compression: settings.compression,
-        };
-        Ok(Self { plan: Arc::new(plan) })
+        Ok(Self { rows: Arc::new(RowSettings::new(settings, limits, clock)?) })
     }
 
     /// A reader of any stream in the place of standard input.
     pub(super) fn reader_of(&self, splits: &[SourceSplit], stream: Box<dyn Read + Send>) -> Result<StreamReader, ConnectError> {
-        let plan = Arc::clone(&self.plan);
+        let rows = Arc::clone(&self.rows);
         let path = Path::new(STDIN_PATH);
         let head =
             || Err(ConnectError::Io { doing: "read again", path: path.to_path_buf(), source: std::io::ErrorKind::NotSeekable.into() });
-        let decoder = Decoder::new(&plan.format, plan.row_bytes_max, path, Start::Input, head)?;
+        let decoder = Decoder::new(&rows, path, Start::Input, head)?;
         let position = match splits.iter().find(|split| split.split == SPLIT) {
             None => None,
             Some(split) => Some(serde_json::from_str(&split.position).map_err(|error| split.corrupt(&error.to_string()))?),
         };
-        let gather = Gather::new(plan.limits, plan.row_bytes_max);
-        Ok(StreamReader { plan, decoder, blocks: Blocks::stream(stream, path), position, gather, time_max: None, is_seen: false })
+        let gather = Gather::new(rows.limits, rows.row_bytes_max);
+        Ok(StreamReader { rows, decoder, blocks: Blocks::stream(stream, path), position, gather, time_max: None, is_seen: false })
     }
 }
 
@@ -138,7 +113,7 @@ impl SourceConnector for StdinSourceConnector {
 
 /// Reads a stream to its end.
 pub(super) struct StreamReader {
-    plan: Arc<Plan>,
+    rows: Arc<RowSettings>,
     decoder: Decoder,
     blocks: Blocks,
     /// None once the stream has ended, and where this reader never had it.
@@ -157,9 +132,9 @@ impl SourceReader for StreamReader {
         if !std::mem::replace(&mut self.is_seen, true) {
             self.check_content()?;
         }
-        self.gather.set_horizon(self.plan.horizon.now_ms());
+        self.gather.set_horizon(self.rows.horizon.now_ms());
         let bounds = Bounds { stop: u64::MAX, growing: false, finite: true };
-        let progress = self.decoder.scan(&self.plan.format, &mut self.blocks, bounds, &mut self.gather)?;
+        let progress = self.decoder.scan(&self.rows.format, &mut self.blocks, bounds, &mut self.gather)?;
         self.time_max = self.time_max.max(self.gather.time_max());
         let (rows, rejected) = self.gather.take();
         position.rows += (rows.len() + rejected.len()) as u64;
@@ -183,7 +158,7 @@ impl StreamReader {
     /// Looks at what a first read brings.
     fn check_content(&mut self) -> Result<(), ConnectError> {
         self.blocks.fill()?;
-        match packing(Path::new("standard input"), self.blocks.window(), self.plan.compression)? {
+        match packing(Path::new("standard input"), self.blocks.window(), self.rows.compression)? {
             None => Ok(()),
             Some(packing) => Err(ConnectError::Config {
                 what: format!("standard input is packed by {}, and is not unpacked", packing.word()),
@@ -193,9 +168,6 @@ impl StreamReader {
     }
 
     fn watermark(&self) -> i64 {
-        match (self.plan.lateness_ms, self.time_max) {
-            (Some(lateness_ms), Some(time)) => time.saturating_sub(lateness_ms).saturating_sub(1),
-            _ => i64::MIN,
-        }
+        self.rows.watermark(self.time_max).unwrap_or(i64::MIN)
     }
 }

@@ -18,7 +18,6 @@
 mod recover;
 
 use super::token::{ObjectNames, ObjectPart, ObjectsToken};
-use crate::connect::sink::corrupt;
 use crate::connect::sink::output_name::OutputName;
 use crate::connect::sink::passage::{Passage, Whereabouts};
 use crate::connect::sink::published::Published;
@@ -83,7 +82,7 @@ impl ObjectsPlace {
         let path = self.names.staged(output, part);
         match self.store.create(&path, bytes).await.map_err(ConnectError::storage("stage output"))? {
             Created::New => Ok(()),
-            Created::Exists => Err(corrupt(
+            Created::Exists => Err(ConnectError::corrupt(
                 format!("`{}` exists, and this run has not written it", self.full(&path)),
                 "another host writes there as the same generation: stop it, and start again",
             )),
@@ -99,7 +98,7 @@ impl ObjectsPlace {
             }
         }
         let path = self.full(&self.names.immediate(output, part));
-        Err(corrupt(format!("`{path}` exists, and {ASIDE_MAX} more after it"), "move them away, and start again"))
+        Err(ConnectError::corrupt(format!("`{path}` exists, and {ASIDE_MAX} more after it"), "move them away, and start again"))
     }
 
     /// Reads a token of a manifest.
@@ -109,7 +108,8 @@ impl ObjectsPlace {
     pub fn token(&self, staged: &Staged) -> Result<ObjectsToken, ConnectError> {
         ObjectsToken::parse(&staged.token).filter(|token| token.bytes() == Some(staged.bytes)).ok_or_else(|| {
             let shown: String = staged.token.chars().take(200).collect();
-            corrupt(format!("`{}` is not a token of sink `{}`", shown.escape_debug(), self.sink), "take up an older checkpoint")
+            let what = format!("`{}` is not a token of sink `{}`", shown.escape_debug(), self.sink);
+            ConnectError::corrupt(what, "take up an older checkpoint")
         })
     }
 
@@ -186,7 +186,8 @@ impl ObjectsPlace {
             }
             // It came or went in between, or the answer to a copy of ours was lost: look again.
         }
-        Err(corrupt(format!("`{}` changes while it is published", passage.to), "another host writes there: stop it, and start again"))
+        let what = format!("`{}` changes while it is published", passage.to);
+        Err(ConnectError::corrupt(what, "another host writes there: stop it, and start again"))
     }
 
     /// Holds a staged object against its checksum. One that is gone is not looked at: its copy fails later.

@@ -40,10 +40,8 @@ impl CsvScan {
     }
 
     pub(super) fn bad_header(&self, what: &str) -> ConnectError {
-        ConnectError::Config {
-            what: format!("the first record of `{}` {what}", self.path.display()),
-            help: "correct the file, or `key`, `time` and `header` of the source".to_owned(),
-        }
+        let what = format!("the first record of `{}` {what}", self.path.display());
+        ConnectError::config(what, "correct the file, or `key`, `time` and `header` of the source")
     }
 
     pub(super) fn long_header(&self) -> ConnectError {

@@ -173,7 +173,7 @@ impl SourceContext {
             }
             Change::New { found, start } => {
                 let (print, path) = (self.shared().followed.get(key).and_then(|tracked| tracked.print), self.listing.locate(&found.name));
-                match packing_of(&path, self.compression) {
+                match packing_of(&path, self.rows.compression) {
                     Ok(Some(packing)) => self.tell_once(&found.name, || packed_is_not_followed(&path, packing).to_string()),
                     _ => drop(live.insert(key, self.followed(&found, start, print))),
                 }

@@ -70,7 +70,7 @@ impl Tail {
         }
         let Some(open) = entry.open.as_ref() else { return Ok(()) };
         if let State::Ending(why) = entry.state {
-            let rest = open.rest(entry.position.offset, context.row_bytes_max)?;
+            let rest = open.rest(entry.position.offset, context.rows.row_bytes_max)?;
             if !rest.is_empty() {
                 gather.begin_split(&entry.position.id());
                 gather.reject(entry.position.offset, &rest, format!("the row has no line end, and {why}: it may be cut"));

@@ -66,7 +66,7 @@ impl Tail {
             let tracked = shared.followed.get(*key).filter(|tracked| tracked.offset == tracked.len && tracked.len == entry.position.offset);
             let is_at_rest = entry.state == State::Resting && !entry.outside && !is_half(entry);
             // The event time of a file is in its position only: one that holds the watermark keeps that.
-            let is_heard = context.lateness_ms.is_some() && !context.idle_after.is_some_and(|after| entry.quiet.lasts(after));
+            let is_heard = context.rows.lateness_ms.is_some() && !context.idle_after.is_some_and(|after| entry.quiet.lasts(after));
             let is_cold = entry.open.is_none() || now.duration_since(entry.read) >= REST_LOOSE;
             tracked.filter(|_| is_at_rest && is_cold && !is_heard).and_then(|tracked| tracked.mark())
         };

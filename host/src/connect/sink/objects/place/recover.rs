@@ -2,9 +2,9 @@
 
 use super::{ASIDE_MAX, CALLS_AT_ONCE, ObjectsPlace};
 use crate::connect::holding::{Holding, NOTE_ROUNDS_MAX, Note, Tenant, next_note, taken_now};
+use crate::connect::sink::is_owned;
 use crate::connect::sink::objects::token::ObjectsToken;
 use crate::connect::sink::published::standing;
-use crate::connect::sink::{corrupt, is_owned};
 use crate::connect::{ConnectError, Recovery};
 use crate::store::{Copied, Created, Entry};
 use bytes::Bytes;
@@ -156,7 +156,8 @@ impl ObjectsPlace {
             }
         }
         let folder = self.full(&self.names.taken_back(&name, 0));
-        Err(corrupt(format!("`{folder}` exists {ASIDE_MAX} times"), "remove what was taken back and is not needed, and start again"))
+        let what = format!("`{folder}` exists {ASIDE_MAX} times");
+        Err(ConnectError::corrupt(what, "remove what was taken back and is not needed, and start again"))
     }
 
     /// Of the epochs before this run none after the recovered one is published, and all up to it are: one mark for each instance is left, of that
