@@ -10,7 +10,7 @@ pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
     let prepared = match prepare(&arguments.file, arguments.workers, arguments.cache.dir()) {
         Ok(prepared) => prepared,
         Err(Error::Topology(problems)) if arguments.json => {
-            text::put_json(&format!("{}\n", serde_json::json!({ "ok": false, "problems": problems })));
+            text::put_json(&serde_json::json!({ "ok": false, "problems": problems }));
             return ExitCode::from(exit::code(crate::job::Kind::Topology));
         }
         Err(error) => return exit::fail(&error, false),
@@ -39,7 +39,7 @@ pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
             })
             .collect();
         let json = serde_json::json!({ "ok": true, "job": prepared.plan.topology.name, "operators": operators, "plan": plan });
-        text::put_json(&format!("{json}\n"));
+        text::put_json(&json);
     } else {
         text::put(&plan);
     }

@@ -76,8 +76,7 @@ pub(super) fn fail_survey(error: &SurveyError, json: bool) -> ExitCode {
 
 /// Prints the text of an error that is none of a job's kinds.
 pub(super) fn fail_text(code: u8, text: &str, json: bool) -> ExitCode {
-    say(code, "other", text, false, json);
-    ExitCode::from(code)
+    say(code, "other", text, false, json)
 }
 
 /// The command gave up half-way, and the reason is told already.
@@ -87,9 +86,7 @@ pub(super) fn fail_after_panic() -> ExitCode {
 
 /// The system gives no more threads.
 pub(super) fn fail_threads(error: &std::io::Error, json: bool) -> ExitCode {
-    let text = format!("threads cannot be started: {error}\n  help: {THREADS_HELP}");
-    say(code(Kind::Limit), "limit", &text, false, json);
-    ExitCode::from(code(Kind::Limit))
+    tell(Kind::Limit, &format!("threads cannot be started: {error}\n  help: {THREADS_HELP}"), false, json)
 }
 
 /// Prints the text of an error and ends the process, whatever its threads do.
@@ -109,11 +106,10 @@ pub(super) fn message(text: &str, json: bool) {
 }
 
 fn tell(kind: Kind, text: &str, is_list: bool, json: bool) -> ExitCode {
-    say(code(kind), &format!("{kind:?}").to_lowercase(), text, is_list, json);
-    ExitCode::from(code(kind))
+    say(code(kind), &format!("{kind:?}").to_lowercase(), text, is_list, json)
 }
 
-fn say(code: u8, kind: &str, text: &str, is_list: bool, json: bool) {
+fn say(code: u8, kind: &str, text: &str, is_list: bool, json: bool) -> ExitCode {
     if json {
         outlet::say_json(&serde_json::json!({ "event": "error", "kind": kind, "exit_code": code, "message": text }));
     } else if is_list {
@@ -121,4 +117,5 @@ fn say(code: u8, kind: &str, text: &str, is_list: bool, json: bool) {
     } else {
         outlet::say(&format!("error: {text}"));
     }
+    ExitCode::from(code)
 }

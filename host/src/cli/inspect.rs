@@ -39,7 +39,7 @@ pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
     let described = if refusal.is_none() { describe(&bytes, arguments) } else { Err(String::new()) };
     if arguments.json {
         let refused = described.as_ref().err().map(|error| refusal.as_ref().unwrap_or(error));
-        text::put_json(&format!("{}\n", answer(&inspection, grants.as_ref(), described.as_ref().ok(), refused)));
+        text::put_json(&answer(&inspection, grants.as_ref(), described.as_ref().ok(), refused));
     } else {
         text::put(&picture((&path, bytes.len()), &inspection, grants.as_ref(), described.as_ref().ok()));
     }

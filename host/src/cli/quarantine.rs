@@ -119,11 +119,11 @@ fn list_json(opened: &OpenedJob, listed: &RowList) -> String {
             "id": kept.id.to_string(), "node": object.node, "input": kept.row.input, "instance": object.instance, "epoch": object.epoch,
             "generation": object.generation, "time_ms": kept.row.time, "state": kept.state.word(), "kind": kept.kind(), "reason": kept.row.reason,
         });
-        text::with_member(&json, "key", &decode::bytes(&kept.row.key))
+        text::with_members(&json, [("key", decode::bytes(&kept.row.key))])
     };
     let unreadable: Vec<Value> = listed.unreadable.iter().map(|(path, reason)| json!({ "path": path, "reason": reason })).collect();
     let json = json!({ "job": opened.job, "store": opened.store.root(), "more": listed.more, "unreadable": unreadable });
-    format!("{}\n", text::with_member(&json, "rows", &text::array(listed.rows.iter().map(row))))
+    text::with_members(&json, [("rows", text::array(listed.rows.iter().map(row)))])
 }
 
 fn picture(opened: &OpenedJob, listed: &RowList) -> String {
@@ -133,13 +133,12 @@ fn picture(opened: &OpenedJob, listed: &RowList) -> String {
         return out;
     }
     let heads = ["row", "event time (UTC)", "key", "kind", "state", "reason"];
-    let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    rows.extend(listed.rows.iter().map(|kept| {
+    let rows = listed.rows.iter().map(|kept| {
         let reason: String = kept.row.reason.lines().next().unwrap_or_default().chars().take(REASON_CHARS_MAX).collect();
         let (id, time, key) = (kept.id.to_string(), text::time(kept.row.time), text::bytes(&kept.row.key));
         vec![id, time, key, plain(kept.kind()), kept.state.word().to_owned(), plain(&reason)]
-    }));
-    out.push_str(&text::table(&rows, &[]));
+    });
+    out.push_str(&text::table_below(heads, rows, &[]));
     if listed.more {
         out.push_str("  there are more; `--limit` shows more\n");
     }
@@ -172,9 +171,7 @@ fn row_json(opened: &OpenedJob, kept: &RowEntry) -> String {
         "capsule": fault.and_then(|fault| fault.capsule.as_ref()), "component": kept.component.map(|digest| digest.to_string()),
         "line": kept.line,
     });
-    let members = [("key", &kept.row.key), ("value", &kept.row.value)];
-    let json = members.iter().fold(json.to_string(), |json, (name, bytes)| text::append_member(&json, name, &decode::bytes(bytes)));
-    format!("{json}\n")
+    text::with_members(&json, [("key", decode::bytes(&kept.row.key)), ("value", decode::bytes(&kept.row.value))])
 }
 
 fn row_picture(opened: &OpenedJob, kept: &RowEntry) -> String {
@@ -242,13 +239,12 @@ fn decide(deciding: &Deciding, sends: bool) -> Result<ExitCode, CommandFailure> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn asked_json(opened: &OpenedJob, what: &str, asked: &RowCounts) -> String {
+fn asked_json(opened: &OpenedJob, what: &str, asked: &RowCounts) -> Value {
     let RowCounts { rows, before, of_sources, of_gone, unreadable } = asked;
-    let json = json!({
+    json!({
         "job": opened.job, "store": opened.store.root(), what: rows, "before": before, "of_sources": of_sources, "of_gone": of_gone,
         "unreadable_objects": unreadable,
-    });
-    format!("{json}\n")
+    })
 }
 
 fn told(sends: bool, asked: &RowCounts) -> String {

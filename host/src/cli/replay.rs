@@ -1,7 +1,7 @@
 //! `reprise replay`: makes the call of a capsule fail again, here.
 
 use super::exit;
-use super::text::{plain, put, put_json};
+use super::text::{plain, put_as};
 use crate::engine::Reproduced;
 use crate::job::{self, CapsuleExtras, Reproduction};
 use reprise_core::checkpoint::capsule::{Capsule, CapsuleInput};
@@ -42,10 +42,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> ExitCode {
         Ok(tried) => tried,
         Err(error) => return exit::fail_text(2, &exit::text(&error), arguments.json),
     };
-    match arguments.json {
-        true => put_json(&format!("{}\n", json(&tried))),
-        false => put(&text(&tried)),
-    }
+    put_as(arguments.json, || json(&tried), || text(&tried));
     ExitCode::from(if tried.is_reproduced() { 0 } else { exit::NOT_REPRODUCED })
 }
 

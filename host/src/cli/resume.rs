@@ -10,17 +10,15 @@ use std::time::Duration;
 
 pub(super) fn resume(arguments: ResumeArguments) -> ExitCode {
     let json = arguments.json;
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return exit::fail_threads(&error, json),
-    };
-    match runtime.block_on(carry_out(arguments)) {
-        Ok(resumed) if json => {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.as_ref().map(|runtime| runtime.block_on(carry_out(arguments))) {
+        Ok(Ok(resumed)) if json => {
             let each = resumed.iter().map(|one| json!({ "operator": one.operator, "was_paused": one.was_paused }));
-            text::put_json(&format!("{}\n", json!({ "operators": each.collect::<Vec<_>>() })));
+            text::put_json(&json!({ "operators": each.collect::<Vec<_>>() }));
         }
-        Ok(resumed) => text::put(&picture(&resumed)),
-        Err(error) => return exit::fail(&error, json),
+        Ok(Ok(resumed)) => text::put(&picture(&resumed)),
+        Ok(Err(error)) => return exit::fail(&error, json),
+        Err(error) => return exit::fail_threads(error, json),
     }
     ExitCode::SUCCESS
 }

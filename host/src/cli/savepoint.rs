@@ -12,15 +12,13 @@ use tokio::sync::watch;
 
 pub(super) fn savepoint(arguments: SavepointArguments) -> ExitCode {
     let json = arguments.json;
-    let runtime = match system::runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return exit::fail_threads(&error, json),
-    };
     let (name, what) = (arguments.name.clone(), if arguments.drop { "removed" } else { "made" });
-    match runtime.block_on(carry_out(arguments)) {
-        Ok(()) if json => text::put_json(&format!("{}\n", serde_json::json!({ "savepoint": name, "done": what }))),
-        Ok(()) => text::put(&format!("savepoint `{}` is {what}\n", text::plain(&name))),
-        Err(error) => return exit::fail(&error, json),
+    let runtime = system::runtime();
+    match runtime.as_ref().map(|runtime| runtime.block_on(carry_out(arguments))) {
+        Ok(Ok(())) if json => text::put_json(&serde_json::json!({ "savepoint": name, "done": what })),
+        Ok(Ok(())) => text::put(&format!("savepoint `{}` is {what}\n", text::plain(&name))),
+        Ok(Err(error)) => return exit::fail(&error, json),
+        Err(error) => return exit::fail_threads(error, json),
     }
     ExitCode::SUCCESS
 }

@@ -76,13 +76,17 @@ pub(super) fn choice(text: &str) -> Result<Choice, CommandFailure> {
     Choice::parse(text).map_err(CommandFailure::Usage)
 }
 
+fn no_place() -> CommandFailure {
+    CommandFailure::Usage("a topology file is missing, or `--store` with `--job`".into())
+}
+
 impl Where {
     /// The words of the command line without FILE, of which there must be so many at least and at most, named in the usage.
     pub fn rest<'a>(&self, words: &'a [String], least: usize, most: usize) -> Result<&'a [String], CommandFailure> {
         let rest = match (&self.store, words.split_first()) {
             (Some(_), _) => words,
             (None, Some((_, rest))) => rest,
-            (None, None) => return Err(CommandFailure::Usage("a topology file is missing, or `--store` with `--job`".into())),
+            (None, None) => return Err(no_place()),
         };
         if rest.len() < least {
             return Err(CommandFailure::Usage("an argument is missing".into()));
@@ -100,7 +104,7 @@ impl Where {
                 Site { store: store.clone(), base_dir: Path::new(".").into(), job: job.clone(), limits: store::StoreLimits::default() }
             }
             (_, _, Some(file)) => site_of(Path::new(file))?,
-            _ => return Err(CommandFailure::Usage("a topology file is missing, or `--store` with `--job`".into())),
+            _ => return Err(no_place()),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| SurveyError::Job(Error::Internal(format!("threads cannot be started: {error}"))))?;

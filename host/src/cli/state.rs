@@ -5,7 +5,7 @@ use super::site::{self, CommandFailure, Where, which_json};
 use super::text::{self, count, plain, thousands, word};
 use crate::job::survey::{self, CellPlace, CellValue, ChosenCheckpoint, Filter, Folded, FoldedSlot, decode};
 use reprise_core::description::Slot;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -80,7 +80,7 @@ fn show(arguments: &ShowArguments) -> Result<ExitCode, CommandFailure> {
     let folded = opened.wait(survey::fold(&opened.store, &chosen.manifest, operator, &filter, memory.bytes_max))?;
     text::put_as(
         place.json,
-        || format!("{}\n", cells_json(&opened.store.root(), &chosen, operator, &folded, *limit)),
+        || cells_json(&opened.store.root(), &chosen, operator, &folded, *limit),
         || picture(&chosen, operator, &folded, *limit),
     );
     Ok(ExitCode::SUCCESS)
@@ -103,16 +103,14 @@ fn cells_json(root: &str, chosen: &ChosenCheckpoint, operator: &str, folded: &Fo
     let mut json = json!({
         "job": chosen.manifest.job, "store": root, "operator": operator, "slots": slots.collect::<Vec<_>>(), "cells_found": total(folded),
     });
-    if let (Value::Object(all), Value::Object(which)) = (&mut json, which_json(&chosen.which, Some(chosen.manifest.epoch.0))) {
-        all.extend(which);
-    }
+    text::extend(&mut json, which_json(&chosen.which, Some(chosen.manifest.epoch.0)));
     let cell = |(slot, place, held): (&Slot, &CellPlace, &CellValue)| {
         let decoded = decode::value(slot.encoding, &held.value);
         let json = json!({ "slot": slot.name, "instance": held.instance, "as_declared": decoded.as_declared });
         let members = [("key", decode::bytes(&place.key)), ("item", decode::bytes(&place.item)), ("value", decoded.json)];
-        members.iter().fold(json.to_string(), |json, (name, value)| text::append_member(&json, name, value))
+        text::with_members(&json, members)
     };
-    text::with_member(&json, "cells", &text::array(first(folded, limit).map(cell)))
+    text::with_members(&json, [("cells", text::array(first(folded, limit).map(cell)))])
 }
 
 fn picture(chosen: &ChosenCheckpoint, operator: &str, folded: &Folded, limit: u64) -> String {

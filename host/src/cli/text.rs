@@ -8,6 +8,7 @@ use reprise_core::description::Encoding;
 pub(super) use reprise_core::plain::plain;
 use reprise_core::plain::{plain_json, plain_page};
 use serde_json::Value;
+use std::fmt::Display;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,17 +23,17 @@ pub(super) fn put(text: &str) {
     write(plain_page(text).as_bytes());
 }
 
-/// As [`put`], for one JSON text.
-pub(super) fn put_json(json: &str) {
-    write(plain_json(json).as_bytes());
+/// Writes one JSON text to standard output, in a line of its own.
+pub(super) fn put_json(json: &impl Display) {
+    write(plain_json(&format!("{json}\n")).as_bytes());
 }
 
-/// As [`put_json`] or [`put`], whichever is asked for.
-pub(super) fn put_as(is_json: bool, json: impl FnOnce() -> String, text: impl FnOnce() -> String) {
+/// Writes the answer of a command to standard output: as JSON, or as a page of text.
+pub(super) fn put_as<J: Display>(is_json: bool, json: impl FnOnce() -> J, text: impl FnOnce() -> String) {
     if is_json { put_json(&json()) } else { put(&text()) }
 }
 
-/// As [`put`], for bytes that are somebody's own, as they are.
+/// Writes the bytes of a row to standard output as they are.
 pub(super) fn put_raw(bytes: &[u8]) {
     write(bytes);
 }
@@ -124,6 +125,12 @@ pub(super) fn value(encoding: Encoding, value: &[u8]) -> String {
     format!("{}{cut}{misfit}", plain(&shown))
 }
 
+/// Rows in columns below their heads. `right`: see [`table`].
+pub(super) fn table_below<const N: usize>(heads: [&str; N], rows: impl Iterator<Item = Vec<String>>, right: &[bool]) -> String {
+    let heads = heads.map(str::to_owned).to_vec();
+    table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>(), right)
+}
+
 /// Rows in columns. `right`: which columns end, rather than begin, at one place.
 pub(super) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -144,16 +151,20 @@ pub(super) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
     out
 }
 
-/// A JSON object with one member more, whose value is JSON text already: numbers in it keep all their digits.
-pub(super) fn with_member(object: &Value, name: &str, text: &str) -> String {
-    append_member(&object.to_string(), name, text)
+/// A JSON object with further members, whose values are JSON text already: numbers in it keep all their digits.
+pub(super) fn with_members<const N: usize>(object: &impl Display, members: [(&str, String); N]) -> String {
+    members.iter().fold(object.to_string(), |object, (name, text)| {
+        let head = object.strip_suffix('}').unwrap_or(&object);
+        let comma = if head.ends_with('{') { "" } else { "," };
+        format!("{head}{comma}{}:{text}}}", Value::from(*name))
+    })
 }
 
-/// As [`with_member`], for an object that is JSON text already.
-pub(super) fn append_member(object: &str, name: &str, text: &str) -> String {
-    let head = object.strip_suffix('}').unwrap_or(object);
-    let comma = if head.ends_with('{') { "" } else { "," };
-    format!("{head}{comma}{}:{text}}}", Value::from(name))
+/// Adds the members of one JSON object to another.
+pub(super) fn extend(object: &mut Value, members: Value) {
+    if let (Value::Object(all), Value::Object(members)) = (object, members) {
+        all.extend(members);
+    }
 }
 
 /// JSON texts as an array.
@@ -197,8 +208,8 @@ mod tests {
 
     #[test]
     fn members_are_added_to_objects_as_they_are() {
-        let json = with_member(&serde_json::json!({ "a": 1 }), "b", "[1e999]");
-        assert_eq!(json, "{\"a\":1,\"b\":[1e999]}");
-        assert_eq!(with_member(&serde_json::json!({}), "b", "2"), "{\"b\":2}");
+        let json = with_members(&serde_json::json!({ "a": 1 }), [("b", "[1e999]".to_owned()), ("c", "2".to_owned())]);
+        assert_eq!(json, "{\"a\":1,\"b\":[1e999],\"c\":2}");
+        assert_eq!(with_members(&serde_json::json!({}), [("b", "2".to_owned())]), "{\"b\":2}");
     }
 }

@@ -11,6 +11,7 @@ use crate::verify::{
 };
 use crate::wasm::{self, Limits, Runtime};
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use reprise_core::topology::{Field, SourceFormat, TimeField, TimeUnit, size};
 use std::io::IsTerminal;
@@ -42,8 +43,8 @@ pub(super) struct VerifyArguments {
     #[arg(long, value_name = "FIELD", requires = "input")]
     time: Option<String>,
     /// How the event time is written.
-    #[arg(long, value_enum, default_value_t = Unit::Ms, requires = "time")]
-    time_unit: Unit,
+    #[arg(long, default_value = "ms", requires = "time", value_parser = units())]
+    time_unit: TimeUnit,
     /// Configuration of the operator, JSON, as `config` in a topology.
     #[arg(long, value_name = "JSON", default_value = "{}", value_parser = json)]
     config: String,
@@ -73,13 +74,8 @@ enum Format {
     Json,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Unit {
-    Ms,
-    S,
-    Us,
-    Ns,
-    Rfc3339,
+fn units() -> impl TypedValueParser<Value = TimeUnit> {
+    PossibleValuesParser::new(TimeUnit::WORDS.iter().copied()).try_map(|word| TimeUnit::from_word(&word).ok_or("it is no unit"))
 }
 
 fn json(given: &str) -> Result<String, String> {
@@ -100,14 +96,14 @@ pub(super) fn verify(arguments: &VerifyArguments) -> ExitCode {
         let given = read_input(arguments)?;
         run(arguments, &bytes, given.as_ref())
     });
-    let failed = match outcome {
-        Ok(failed) => failed,
+    match outcome {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(exit::code(Kind::Guest)),
         Err(text) => {
             outlet::say(&format!("error: {text}"));
-            return ExitCode::from(exit::code(Kind::Topology));
+            ExitCode::from(exit::code(Kind::Topology))
         }
-    };
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(exit::code(Kind::Guest)) }
+    }
 }
 
 fn read_component(arguments: &VerifyArguments) -> Result<Vec<u8>, String> {
@@ -123,14 +119,8 @@ fn read_input(arguments: &VerifyArguments) -> Result<Option<InputRows>, String> 
         _ => Format::Lines,
     });
     let field = |given: &Option<String>| given.as_deref().map(|text| field(format, text));
-    let unit = match arguments.time_unit {
-        Unit::Ms => TimeUnit::Milliseconds,
-        Unit::S => TimeUnit::Seconds,
-        Unit::Us => TimeUnit::Microseconds,
-        Unit::Ns => TimeUnit::Nanoseconds,
-        Unit::Rfc3339 => TimeUnit::Rfc3339,
-    };
-    let (key, time) = (field(&arguments.key).transpose()?, field(&arguments.time).transpose()?.map(|field| TimeField { field, unit }));
+    let key = field(&arguments.key).transpose()?;
+    let time = field(&arguments.time).transpose()?.map(|field| TimeField { field, unit: arguments.time_unit });
     let format = match format {
         Format::Lines => SourceFormat::Lines,
         Format::Csv => SourceFormat::Csv { header: true, delimiter: b',' },
@@ -174,7 +164,7 @@ fn run(arguments: &VerifyArguments, bytes: &[u8], given: Option<&InputRows>) -> 
     shown.clear();
     let report = report.map_err(|error| of(&error))?;
     if arguments.json {
-        text::put_json(&format!("{}\n", told::json(&path, &component.digest().to_string(), &report, &settings)));
+        text::put_json(&told::json(&path, &component.digest().to_string(), &report, &settings));
     } else {
         text::put(&told::picture(&path, &report, &settings));
         if report.failed() > 0 {

@@ -8,7 +8,7 @@ use crate::job::survey::decode;
 use crate::job::survey::{
     self, CellChange, CellValue, ChosenCheckpoint, OperatorDiff, Pair, SlotDiff, StateDiff, Tally, moved_splits, paired,
 };
-use reprise_core::checkpoint::manifest::{Manifest, OperatorState, SinkState, SourceState, SplitPosition};
+use reprise_core::checkpoint::manifest::{OperatorState, SinkState, SourceState, SplitPosition};
 use reprise_core::description::{Encoding, Slot};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -19,11 +19,7 @@ pub(super) fn diff(words: &[String], place: &Where, cells_max: usize, bytes_max:
     let opened = place.open(words)?;
     let (before, after) = (opened.choose(&rest[0])?, opened.choose(&rest[1])?);
     let state = opened.wait(survey::diff(&opened.store, &before.manifest, &after.manifest, cells_max, bytes_max))?;
-    text::put_as(
-        place.json,
-        || format!("{}\n", diff_json(&opened.store.root(), &before, &after, &state)),
-        || picture(&before, &after, &state),
-    );
+    text::put_as(place.json, || diff_json(&opened.store.root(), &before, &after, &state), || picture(&before, &after, &state));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -57,7 +53,7 @@ fn diff_json(root: &str, before: &ChosenCheckpoint, after: &ChosenCheckpoint, st
         "sinks": paired(&old.sinks, &new.sinks, |s| s.name.as_str()).into_iter().map(sink).collect::<Vec<_>>(),
     });
     let operators = paired(&old.operators, &new.operators, |o| o.name.as_str()).into_iter().zip(&state.operators);
-    text::with_member(&json, "operators", &text::array(operators.map(|(pair, diff)| operator_json(pair, diff))))
+    text::with_members(&json, [("operators", text::array(operators.map(|(pair, diff)| operator_json(pair, diff))))])
 }
 
 fn operator_json((old, new): Pair<OperatorState>, diff: &OperatorDiff) -> String {
@@ -68,7 +64,7 @@ fn operator_json((old, new): Pair<OperatorState>, diff: &OperatorDiff) -> String
         })
     };
     let json = json!({ "name": diff.name, "before": side(old), "after": side(new), "same_snapshots": diff.same_snapshots });
-    text::with_member(&json, "slots", &text::array(diff.slots.iter().map(slot_json)))
+    text::with_members(&json, [("slots", text::array(diff.slots.iter().map(slot_json)))])
 }
 
 fn slot_json(slot: &SlotDiff) -> String {
@@ -80,22 +76,22 @@ fn slot_json(slot: &SlotDiff) -> String {
     });
     let cell = |change: &CellChange| {
         let place = &change.place;
-        let json = text::with_member(&json!({ "instance": place.instance }), "key", &decode::bytes(&place.key));
         let side = |slot: Option<&Slot>, held: Option<&CellValue>| match (slot, held) {
             (Some(slot), Some(held)) => {
                 let decoded = decode::value(slot.encoding, &held.value);
-                text::with_member(&json!({ "as_declared": decoded.as_declared }), "value", &decoded.json)
+                text::with_members(&json!({ "as_declared": decoded.as_declared }), [("value", decoded.json)])
             }
             _ => "null".to_owned(),
         };
-        let rest = [
+        let members = [
+            ("key", decode::bytes(&place.key)),
             ("item", decode::bytes(&place.item)),
             ("before", side(slot.before.as_ref(), change.before.as_ref())),
             ("after", side(slot.after.as_ref(), change.after.as_ref())),
         ];
-        rest.iter().fold(json, |json, (name, value)| text::append_member(&json, name, value))
+        text::with_members(&json!({ "instance": place.instance }), members)
     };
-    text::with_member(&json, "cells", &text::array(slot.cells.iter().map(cell)))
+    text::with_members(&json, [("cells", text::array(slot.cells.iter().map(cell)))])
 }
 
 fn totals(operator: &OperatorState) -> (u64, u64) {
@@ -111,8 +107,14 @@ struct Lines {
 }
 
 impl Lines {
-    fn heading(&mut self, text: String) {
-        self.heading = Some(text);
+    /// Begins with a node: what follows stands below its heading. Of one that is in one of the two checkpoints only it says so.
+    fn begin<T>(&mut self, heading: String, old: Option<&T>, new: Option<&T>) {
+        self.heading = None;
+        match (old, new) {
+            (None, Some(_)) => self.line(&format!("{heading}: new")),
+            (Some(_), None) => self.line(&format!("{heading}: gone")),
+            _ => self.heading = Some(heading),
+        }
     }
 
     fn line(&mut self, text: &str) {
@@ -134,7 +136,9 @@ fn picture(before: &ChosenCheckpoint, after: &ChosenCheckpoint, state: &StateDif
     let name = |chosen: &ChosenCheckpoint| text::heading(&chosen.which, chosen.manifest.epoch);
     let title = format!("from {} to {} of job `{}`", name(before), name(after), new.job);
     let mut lines = Lines::default();
-    whole(&mut lines, old, new);
+    lines.change("workers", &old.workers, &new.workers, u32::to_string);
+    lines.change("topology", &old.topology, &new.topology, ToString::to_string);
+    lines.change("finished", &old.finished, &new.finished, |finished| if *finished { "yes" } else { "no" }.to_owned());
     for (old, new) in paired(&old.sources, &new.sources, |s| s.name.as_str()) {
         source(&mut lines, old, new);
     }
@@ -148,29 +152,8 @@ fn picture(before: &ChosenCheckpoint, after: &ChosenCheckpoint, state: &StateDif
     if lines.out.is_empty() { format!("{title}: no difference\n") } else { format!("{title}\n{}", lines.out) }
 }
 
-fn whole(lines: &mut Lines, old: &Manifest, new: &Manifest) {
-    lines.change("workers", &old.workers, &new.workers, u32::to_string);
-    lines.change("topology", &old.topology, &new.topology, ToString::to_string);
-    lines.change("finished", &old.finished, &new.finished, |finished| if *finished { "yes" } else { "no" }.to_owned());
-}
-
-/// Says that a node is in one of the two only; false where it is in both.
-fn is_in_one<T>(lines: &mut Lines, heading: &str, old: Option<&T>, new: Option<&T>) -> bool {
-    let what = match (old, new) {
-        (None, Some(_)) => "new",
-        (Some(_), None) => "gone",
-        _ => return false,
-    };
-    lines.line(&format!("{heading}: {what}"));
-    true
-}
-
 fn source(lines: &mut Lines, old: Option<&SourceState>, new: Option<&SourceState>) {
-    let heading = format!("source `{}`", plain(new.or(old).map_or("", |s| &s.name)));
-    lines.heading = None;
-    if !is_in_one(lines, &heading, old, new) {
-        lines.heading(heading);
-    }
+    lines.begin(format!("source `{}`", plain(new.or(old).map_or("", |s| &s.name))), old, new);
     if let (Some(old), Some(new)) = (old, new) {
         lines.change("rows", &old.rows, &new.rows, |rows| thousands(*rows));
         lines.change("refused rows", &old.rejected, &new.rejected, |rows| thousands(*rows));
@@ -191,11 +174,7 @@ fn source(lines: &mut Lines, old: Option<&SourceState>, new: Option<&SourceState
 }
 
 fn operator(lines: &mut Lines, old: Option<&OperatorState>, new: Option<&OperatorState>, diff: &OperatorDiff) {
-    let heading = format!("operator `{}`", plain(&diff.name));
-    lines.heading = None;
-    if !is_in_one(lines, &heading, old, new) {
-        lines.heading(heading);
-    }
+    lines.begin(format!("operator `{}`", plain(&diff.name)), old, new);
     if let (Some(old), Some(new)) = (old, new) {
         let ((rows, rejected), (rows_now, rejected_now)) = (totals(old), totals(new));
         lines.change("component", &old.component, &new.component, ToString::to_string);
@@ -240,14 +219,9 @@ fn slot_lines(lines: &mut Lines, slot: &SlotDiff) {
 }
 
 fn sink(lines: &mut Lines, old: Option<&SinkState>, new: Option<&SinkState>) {
-    let heading = format!("sink `{}`", plain(new.or(old).map_or("", |s| &s.name)));
-    lines.heading = None;
-    if !is_in_one(lines, &heading, old, new) {
-        lines.heading(heading);
-    }
+    lines.begin(format!("sink `{}`", plain(new.or(old).map_or("", |s| &s.name))), old, new);
     if let (Some(old), Some(new)) = (old, new) {
         lines.change("rows", &old.rows, &new.rows, |rows| thousands(*rows));
         lines.change("outputs not known to be published", &old.staged.len(), &new.staged.len(), usize::to_string);
     }
-    lines.heading = None;
 }

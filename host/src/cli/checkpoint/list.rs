@@ -13,17 +13,15 @@ pub(super) fn list(words: &[String], place: &Where, limit: usize) -> Result<Exit
     let opened = place.open(words)?;
     let catalog = opened.wait(survey::catalog(&opened.store, &opened.job, limit))?;
     let root = opened.store.root();
-    if place.json {
-        let entries = |entries: &[CatalogEntry]| entries.iter().map(entry_json).collect::<Vec<_>>();
-        let json = json!({
+    let entries = |entries: &[CatalogEntry]| entries.iter().map(entry_json).collect::<Vec<_>>();
+    let json = || {
+        json!({
             "job": opened.job, "store": root,
             "checkpoints": entries(&catalog.checkpoints), "older_checkpoints": catalog.older,
             "savepoints": entries(&catalog.savepoints), "more_savepoints": catalog.more_savepoints,
-        });
-        text::put_json(&format!("{json}\n"));
-    } else {
-        text::put(&picture(&opened.job, &root, &catalog));
-    }
+        })
+    };
+    text::put_as(place.json, json, || picture(&opened.job, &root, &catalog));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -38,9 +36,7 @@ fn entry_json(entry: &CatalogEntry) -> Value {
         "generation": generation, "written_ms": written_ms, "parent": parent, "workers": workers, "rows": rows, "rejected": rejected,
         "state_bytes": state_bytes, "objects": objects, "finished": finished, "taken_over": taken_over,
     });
-    if let (Value::Object(all), Value::Object(members)) = (&mut json, members) {
-        all.extend(members);
-    }
+    text::extend(&mut json, members);
     json
 }
 
@@ -52,7 +48,7 @@ fn picture(job: &str, root: &str, catalog: &Catalog) -> String {
         out.push_str("  no checkpoint yet\n");
     } else {
         let heads = ["epoch", "run", "written (UTC)", "parent", "workers", "rows", "state", "objects", "notes"];
-        out.push_str(&text::table(&rows(heads, &catalog.checkpoints), &RIGHT));
+        out.push_str(&text::table_below(heads, catalog.checkpoints.iter().map(row), &RIGHT));
     }
     if catalog.older > 0 {
         out.push_str(&format!("  {} older; `--limit` shows more\n", thousands(catalog.older as u64)));
@@ -61,7 +57,7 @@ fn picture(job: &str, root: &str, catalog: &Catalog) -> String {
         out.push_str("savepoints\n");
         let heads = ["name", "epoch", "run", "written (UTC)", "parent", "workers", "rows", "state", "objects", "notes"];
         let right: Vec<bool> = std::iter::once(false).chain(RIGHT).collect();
-        out.push_str(&text::table(&rows(heads, &catalog.savepoints), &right));
+        out.push_str(&text::table_below(heads, catalog.savepoints.iter().map(row), &right));
     }
     if catalog.more_savepoints > 0 {
         out.push_str(&format!("  {} more; `--limit` shows more\n", thousands(catalog.more_savepoints as u64)));
@@ -69,27 +65,21 @@ fn picture(job: &str, root: &str, catalog: &Catalog) -> String {
     out
 }
 
-fn rows<const N: usize>(heads: [&str; N], entries: &[CatalogEntry]) -> Vec<Vec<String>> {
-    let head = heads.iter().map(|head| (*head).to_owned()).collect();
-    let mut rows: Vec<Vec<String>> = vec![head];
-    rows.extend(entries.iter().map(row));
-    rows
-}
-
 fn row(entry: &CatalogEntry) -> Vec<String> {
-    let mut row = match &entry.which {
-        Which::Epoch(epoch) => vec![epoch.to_string()],
-        Which::Savepoint(name) => vec![name.clone()],
+    let (name, columns) = match &entry.which {
+        Which::Epoch(epoch) => (epoch.to_string(), RIGHT.len()),
+        Which::Savepoint(name) => (name.clone(), RIGHT.len() + 1),
     };
+    let mut row = vec![name];
     let summary = match &entry.summary {
         Ok(summary) => summary,
         Err(reason) => {
-            row.resize(if matches!(entry.which, Which::Epoch(_)) { RIGHT.len() - 1 } else { RIGHT.len() }, "-".to_owned());
+            row.resize(columns - 1, "-".to_owned());
             row.push(format!("unreadable: {}", text::plain(reason)));
             return row;
         }
     };
-    if matches!(entry.which, Which::Savepoint(_)) {
+    if columns > RIGHT.len() {
         row.push(summary.epoch.to_string());
     }
     let notes = [(summary.finished, "finished"), (summary.taken_over, "taken over")];

@@ -5,7 +5,7 @@ use crate::cli::site::{CommandFailure, Where, which_json};
 use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain, time, watermark, word};
 use crate::job::survey::{ChosenCheckpoint, Summary};
-use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState, SinkState, SourceState};
+use reprise_core::checkpoint::manifest::{ObjectRef, OperatorState, SinkState, SourceState};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ pub(super) fn show(words: &[String], place: &Where) -> Result<ExitCode, CommandF
     let opened = place.open(words)?;
     let chosen = opened.choose(&rest[0])?;
     let root = opened.store.root();
-    text::put_as(place.json, || format!("{}\n", manifest_json(&chosen, &root)), || picture(&chosen, &root));
+    text::put_as(place.json, || manifest_json(&chosen, &root), || picture(&chosen, &root));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -30,9 +30,7 @@ fn manifest_json(chosen: &ChosenCheckpoint, root: &str) -> Value {
         "operators": manifest.operators.iter().map(operator_json).collect::<Vec<_>>(),
         "sinks": manifest.sinks.iter().map(|s| json!({ "name": s.name, "rows": s.rows, "staged": s.staged })).collect::<Vec<_>>(),
     });
-    if let (Value::Object(all), Value::Object(which)) = (&mut json, which_json(&chosen.which, Some(manifest.epoch.0))) {
-        all.extend(which);
-    }
+    text::extend(&mut json, which_json(&chosen.which, Some(manifest.epoch.0)));
     json
 }
 
@@ -85,20 +83,10 @@ fn picture(chosen: &ChosenCheckpoint, root: &str) -> String {
     if manifest.taken_over {
         line("taken over", "written at the start of a run, with the state of its parent".to_owned());
     }
-    write_nodes(&mut out, manifest);
+    manifest.sources.iter().for_each(|source| write_source(&mut out, source));
+    manifest.operators.iter().for_each(|operator| write_operator(&mut out, operator));
+    manifest.sinks.iter().for_each(|sink| write_sink(&mut out, sink));
     out
-}
-
-fn write_nodes(out: &mut String, manifest: &Manifest) {
-    for source in &manifest.sources {
-        write_source(out, source);
-    }
-    for operator in &manifest.operators {
-        write_operator(out, operator);
-    }
-    for sink in &manifest.sinks {
-        write_sink(out, sink);
-    }
 }
 
 fn write_source(out: &mut String, source: &SourceState) {

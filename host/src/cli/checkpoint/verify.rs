@@ -29,7 +29,7 @@ pub(super) fn verify(words: &[String], place: &Where) -> Result<ExitCode, Comman
     let verified = verified?;
     text::put_as(
         place.json,
-        || format!("{}\n", verified_json(&opened.job, &opened.store.root(), &verified)),
+        || verified_json(&opened.job, &opened.store.root(), &verified),
         || picture(&opened.job, &opened.store.root(), &verified),
     );
     if verified.is_sound() {
