@@ -21,9 +21,9 @@ pub(super) const HELP: &str = "Exit codes:
   9  a capsule was not reproduced
 After 3 to 8 `reprise run` takes the job up again once the cause is gone.";
 
-/// The call of a capsule did not fail, or otherwise.
+/// The exit code where the call of a capsule did not fail, or failed otherwise.
 pub(super) const NOT_REPRODUCED: u8 = 9;
-/// The job was asked to end and did not in time.
+/// The exit code of a job that was asked to end and did not in time.
 pub(super) const OVERDUE: u8 = 8;
 
 /// The exit code of a kind of error.
@@ -66,7 +66,7 @@ pub(super) fn fail(error: &Error, json: bool) -> ExitCode {
     tell(error.kind(), &text, matches!(error, Error::Topology(_)), json)
 }
 
-/// As [`fail`], for commands that look at a store.
+/// Prints the error of a command that looks at a store, and gives its exit code.
 pub(super) fn fail_survey(error: &SurveyError, json: bool) -> ExitCode {
     match error {
         SurveyError::Job(error) => fail(error, json),
@@ -79,12 +79,12 @@ pub(super) fn fail_text(code: u8, text: &str, json: bool) -> ExitCode {
     say(code, "other", text, false, json)
 }
 
-/// The command gave up half-way, and the reason is told already.
+/// Ends a command that gave up half-way; the reason is told already.
 pub(super) fn fail_after_panic() -> ExitCode {
     tell(Kind::Internal, "internal: the command gave up, the line above says why", false, outlet::is_json())
 }
 
-/// The system gives no more threads.
+/// Ends a command to which the system gives no more threads.
 pub(super) fn fail_threads(error: &std::io::Error, json: bool) -> ExitCode {
     tell(Kind::Limit, &format!("threads cannot be started: {error}\n  help: {THREADS_HELP}"), false, json)
 }

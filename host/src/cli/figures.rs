@@ -19,7 +19,7 @@ pub(super) fn counters(c: &NodeCounters) -> serde_json::Value {
     })
 }
 
-/// What an operator used, in a line for people.
+/// The usage of an operator, in a line for people.
 pub(super) fn usage(name: &str, c: &NodeCounters) -> String {
     let mut text = format!(
         "operator `{name}`: {} calls, {:.1} s busy, {:.1} s of a processor · {} in, {} out · memory {} at most",
@@ -70,7 +70,7 @@ pub(super) fn paused(names: &[String], control: &Control) -> String {
     if names.is_empty() { String::new() } else { format!(" · paused: {}", names.join(", ")) }
 }
 
-/// How often instances of an operator were replaced, and how long it took.
+/// The recoveries of an operator: how many there were, and how long they took.
 pub(super) fn recoveries(name: &str, guard: &SharedCircuitBreaker) -> String {
     let ms = |took: Duration| took.as_secs_f64() * 1e3;
     let times = &guard.recoveries;

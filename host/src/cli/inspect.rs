@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-/// Digest and description.
+/// Digest and description of a component.
 type Described = (String, Description);
 
 pub(super) fn inspect(arguments: &InspectArguments) -> ExitCode {
@@ -59,7 +59,7 @@ fn describe(bytes: &[u8], arguments: &InspectArguments) -> Result<Described, Str
     Ok((component.digest().to_string(), description))
 }
 
-/// What of a gift is granted, a text for each.
+/// The grants of an operator that a gift has, a text for each.
 fn granted(gift: Gift, grants: &Grants) -> Vec<String> {
     match gift {
         // Values may be secrets.

@@ -18,14 +18,14 @@ use std::time::{Duration, Instant};
 
 /// Bytes that wait to be written; more are dropped.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
-/// How long the end of a process waits until all is written.
+/// The time that the end of a process waits until all is written.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
-/// Likewise where the process is to end at once.
+/// The time that it waits where the process is to end at once.
 const FLUSH_BRIEFLY: Duration = Duration::from_millis(200);
 
 static OUTLET: Outlet = Outlet::new();
 
-/// What waits for the thread.
+/// A piece of standard error that waits for the thread.
 enum Piece {
     /// To be written.
     Text(String),
@@ -59,7 +59,7 @@ pub(super) fn say(text: &str) {
     OUTLET.put(Piece::Text(format!("{}\n", plain_lines(text))));
 }
 
-/// As [`say`], for a list each of whose lines is the host's own.
+/// Says a list each of whose lines is the host's own.
 pub(super) fn say_page(text: &str) {
     let text = plain_page(text);
     OUTLET.put(Piece::Text(format!("{}\n", text.trim_end_matches('\n'))));
@@ -75,7 +75,7 @@ pub(super) fn is_json() -> bool {
     OUTLET.lock().is_json
 }
 
-/// As [`say`], or as a JSON object where lines are that.
+/// Says something as text, or as a JSON object where lines are that.
 pub(super) fn tell(text: &str) {
     if is_json() { say_json(&serde_json::json!({ "event": "message", "text": text })) } else { say(text) }
 }
@@ -101,7 +101,7 @@ pub(super) fn flush() {
     OUTLET.flush(FLUSH_MAX);
 }
 
-/// As [`flush`], where the process is to end at once.
+/// Waits a moment until all is written, where the process is to end at once.
 pub(super) fn flush_briefly() {
     OUTLET.flush(FLUSH_BRIEFLY);
 }

@@ -46,7 +46,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> ExitCode {
     ExitCode::from(if tried.is_reproduced() { 0 } else { exit::NOT_REPRODUCED })
 }
 
-/// What happened now, in a line.
+/// The outcome of the call of a capsule this time, in a line.
 fn found(attempt: &Reproduced) -> String {
     match attempt {
         Reproduced::Failed(error) => error.to_string(),
@@ -63,7 +63,7 @@ fn backtrace(attempt: &Reproduced) -> &[String] {
     }
 }
 
-/// What was done before, and what failed then.
+/// The course of a reproduction: what was done before the call that fails.
 fn course(tried: &Reproduction) -> String {
     let Reproduction { capsule, cells, calls, .. } = tried;
     match capsule.given {
@@ -78,7 +78,7 @@ fn course(tried: &Reproduction) -> String {
     }
 }
 
-/// Which cells a snapshot was to hold.
+/// The cells that a snapshot was to hold.
 fn scope(capsule: &Capsule) -> Option<&'static str> {
     match capsule.given {
         CapsuleInput::Snapshot { scope: SnapshotScope::Full, .. } => Some("full"),

@@ -16,13 +16,13 @@ use tokio::sync::watch;
 
 /// Most workers that are started without being asked for.
 const WORKERS_DEFAULT_MAX: usize = 8;
-/// How long tasks that still run get when everything is over.
+/// The time that tasks get which still run when everything is over.
 const SHUTDOWN: Duration = Duration::from_millis(500);
 
-/// How a run ended well.
+/// The good end of a run.
 enum Outcome {
     Ended(Ending),
-    /// It was asked to stop before it had begun.
+    /// The job was asked to stop before it had begun.
     NotBegun,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Where {
     pub json: bool,
 }
 
-/// Why a command ends without doing as asked.
+/// The failure of a command: why it ends without doing as asked.
 pub(super) enum CommandFailure {
     /// The command line is wrong.
     Usage(String),
@@ -50,7 +50,7 @@ pub(super) fn end(outcome: Result<ExitCode, CommandFailure>, usage: &str, json: 
     }
 }
 
-/// A store that is open, and the threads to wait for it on.
+/// A job whose store is open, and the threads to wait for that on.
 pub(super) struct OpenedJob {
     pub store: Store,
     pub job: String,

@@ -103,7 +103,7 @@ pub(super) fn bytes(bytes: &[u8]) -> String {
     }
 }
 
-/// Where a cell is.
+/// The place of a cell.
 pub(super) fn place(place: &CellPlace) -> String {
     let mut text = bytes(&place.key);
     if !place.item.is_empty() {
@@ -172,7 +172,7 @@ pub(super) fn array(texts: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", texts.into_iter().collect::<Vec<_>>().join(","))
 }
 
-/// As a heading names it.
+/// A checkpoint or savepoint as a heading names it.
 pub(super) fn heading(which: &Which, epoch: reprise_core::ids::Epoch) -> String {
     match which {
         Which::Epoch(_) => which.to_string(),

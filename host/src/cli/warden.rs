@@ -21,14 +21,14 @@ use tokio::sync::watch;
 
 /// Signals within so much time of the first one are the same wish.
 pub(super) const SAME_WITHIN: Duration = Duration::from_secs(1);
-/// How long a job may take to end by itself after a panic.
+/// The time that a job may take to end by itself after a panic.
 const PANIC_GRACE: Duration = Duration::from_secs(5);
 /// Time to end before a topology says how much it is.
 const BOUND_DEFAULT: Duration = Duration::from_secs(30);
 /// Exit code after a second signal, as shells have it for a process that an interrupt ended.
 const INTERRUPTED: i32 = 130;
 
-/// What the thread shares with the run.
+/// The warden of a run, as its thread and the run share it.
 pub(super) struct Warden {
     bound_ms: AtomicU64,
 }
@@ -127,7 +127,7 @@ fn ignores_hangup() -> bool {
     is_ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), SignalKind::hangup().as_raw_value())
 }
 
-/// Whether the text of `/proc/PID/status` has a signal among the ignored ones.
+/// True where the text of `/proc/PID/status` has a signal among the ignored ones.
 fn is_ignored(status: &str, signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);

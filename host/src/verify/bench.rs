@@ -7,12 +7,12 @@ use reprise_core::random::Random;
 use reprise_core::verify::{self, At, Cause, Effect, Finding, InstanceCells, Step};
 use std::ops::Range;
 
-/// What a check or a part of it gives.
+/// The value of a check or of a part of it, or a finding.
 pub(super) type FindingOr<T> = Result<T, Box<Finding>>;
 
-/// What `now` answers in the first call.
+/// The time that `now` answers in the first call.
 const NOW_MS: i64 = 1_750_000_000_000;
-/// How much later it is in each call.
+/// Milliseconds by which `now` is later in each call.
 const NOW_STEP_MS: i64 = 1_009;
 /// Numbers between the first calls of two lives of an instance. The engine counts so from epoch to epoch.
 const CALLS_A_LIFE: u64 = 1 << 32;
@@ -48,7 +48,7 @@ pub(super) struct InstanceCircumstances {
 }
 
 impl InstanceCircumstances {
-    /// That of the instance which takes this one's place.
+    /// The circumstances of the instance that takes this one's place.
     pub fn next(self) -> Self {
         Self { number: self.number + 1, ..self }
     }
@@ -69,7 +69,7 @@ impl Bench {
         self.open_within(life, &self.limits).map_err(|error| failed(&error, None))
     }
 
-    /// As [`Bench::open`], with other limits, and the error as it is.
+    /// Makes an instance with other limits and opens it. The error is as it came.
     pub fn open_within(&self, life: InstanceCircumstances, limits: &Limits) -> Result<Live, GuestError> {
         let identity = InstanceIdentity { job: "verify".into(), operator: "operator".into(), instance: life.index, seed: life.seed };
         let mut instance = self.component.instantiate(limits, identity)?;
@@ -110,7 +110,7 @@ impl Live {
         steps.iter().enumerate().take(places.end).skip(places.start).map(|(at, step)| self.play(at, step)).collect()
     }
 
-    /// As [`Live::play`], with the error as it is.
+    /// Makes the call of a step as [`Live::play`] does. The error is as it came.
     pub fn try_play(&mut self, at: usize, step: &Step) -> Result<Effect, GuestError> {
         self.last = Some(place(at, step));
         let number = at as u64 + 1;

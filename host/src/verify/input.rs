@@ -17,14 +17,14 @@ const ROW_BYTES_MAX: u64 = 16 << 20;
 /// Longest pause before looking again at a file that was written a moment ago.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// How files are to be read.
+/// The format of files with rows.
 #[derive(Debug, Clone)]
 pub struct InputFormat {
-    /// How bytes become rows.
+    /// The way in which bytes become rows.
     pub format: SourceFormat,
-    /// Where the key of a row is.
+    /// The place of the key in a row.
     pub key: Option<Field>,
-    /// Where its event time is.
+    /// The place of the event time in a row.
     pub time: Option<TimeField>,
 }
 
@@ -33,7 +33,7 @@ pub struct InputFormat {
 pub struct InputRows {
     /// The rows of each file.
     pub files: Vec<Batch>,
-    /// They have event times.
+    /// The rows have event times.
     pub has_times: bool,
     /// Rows that could not be read.
     pub unreadable: u64,

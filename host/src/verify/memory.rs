@@ -12,7 +12,7 @@ const ROOM_BYTES: u64 = 1 << 20;
 /// A page of WebAssembly memory.
 const PAGE_BYTES: u64 = 64 << 10;
 
-/// A limit just above what is used, then one below it.
+/// Runs an operator with a limit just above what it used, then with one below that.
 pub(super) fn memory(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let (opened, peak) = trial.memory;
     let most = trial.bench.limits.memory_bytes_max;
@@ -29,7 +29,7 @@ pub(super) fn memory(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()
     }
 }
 
-/// How a run within a limit ends: well, or with the fault of a call.
+/// The end of a run within a limit: well, or with the fault of a call.
 type Ended = Result<(), (Box<Finding>, Fault)>;
 
 /// All calls within this limit. What comes before a fault must be what the reference gives.

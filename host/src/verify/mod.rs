@@ -40,7 +40,7 @@ pub const ROUNDS_MAX: u32 = 100_000;
 /// Instances that live at a time, at most; a runtime needs one more, for descriptions.
 pub const INSTANCES_MAX: u32 = 8;
 
-/// How far it is.
+/// The progress of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifyProgress {
     /// The check under way.
@@ -53,18 +53,18 @@ pub struct VerifyProgress {
     pub all: u64,
 }
 
-/// What came of all checks.
+/// The report on an operator: what came of all checks.
 #[derive(Debug, Clone)]
 pub struct VerifyReport {
-    /// What the operator says it is.
+    /// The description that the operator gives of itself.
     pub description: Description,
-    /// What the rows were.
+    /// The rows that it was given, in words.
     pub rows: String,
     /// See [`Coverage`]; `None` where the reference did not end well.
     pub coverage: Option<Coverage>,
     /// Every check, in order.
     pub verdicts: Vec<(Check, Verdict)>,
-    /// Why the verdicts may be worth little.
+    /// Reasons why the verdicts may be worth little.
     pub warnings: Vec<String>,
 }
 
@@ -76,13 +76,13 @@ impl VerifyReport {
     }
 }
 
-/// Why there is nothing to report.
+/// The reason why there is nothing to report on an operator.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The component cannot say what it is, or cannot be instantiated.
     #[error("{0}")]
     Guest(GuestError),
-    /// It refuses its configuration.
+    /// The operator refuses its configuration.
     #[error("{0}\n  help: give it the `config` that it wants, as JSON, with `--config`")]
     Config(GuestError),
     /// The files do not fit the inputs.

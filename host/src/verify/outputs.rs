@@ -13,12 +13,12 @@ use reprise_core::verify::{
 const LONG_BATCH_ROWS: usize = 4_096;
 /// The least that a host lets a call return: that of `output-max` in a topology.
 const OUTPUT_BYTES_MIN: u64 = 1 << 10;
-/// What a row counts in the output beside its key and value.
+/// Bytes that a row counts in the output beside its key and value.
 const ROW_BYTES: u64 = 16;
 /// Percent of the steps before which something is put in between.
 const BETWEEN_PERCENT: u64 = 25;
 
-/// What a finding says of outputs that differ in one call: `cause`, or that it is the order alone.
+/// The finding for outputs that differ in one call: `cause`, or that it is the order alone.
 pub(super) fn differing(cause: Cause, difference: OutputDifference, at: At) -> Box<Finding> {
     let cause = if difference.is_order() { Cause::Order } else { cause };
     Finding::new(cause).at(at).with(Detail::Output(difference))
@@ -49,7 +49,7 @@ pub(super) fn same_cells(cause: Cause, live: &Live, difference: Option<CellDiffe
     Err(finding)
 }
 
-/// It describes itself the same before `open`, after it, and after calls, on every instance.
+/// Checks that an operator describes itself the same before `open`, after it, and after calls, on every instance.
 pub(super) fn describe(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let ask = |live: &mut Live| {
         let expected = live.instance.description().clone();
@@ -77,7 +77,7 @@ pub(super) fn describe(trial: &OperatorTrial, random: &mut Random) -> FindingOr<
     Ok(())
 }
 
-/// The same calls on another instance, beside one that is given something else.
+/// Makes the same calls on another instance, beside one that is given something else.
 pub(super) fn repeat(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let mut live = trial.bench.open(InstanceCircumstances::default().next())?;
     let other = trial.script.recut(random);
@@ -94,7 +94,7 @@ pub(super) fn repeat(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()
     same_end(trial, &mut live, Cause::Nondeterminism)
 }
 
-/// Snapshots are read here and there, and the instance goes on.
+/// Reads snapshots here and there, on an instance that goes on.
 pub(super) fn reading(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let mut live = trial.bench.open(InstanceCircumstances::default())?;
     let mut has_read = false;
@@ -119,7 +119,7 @@ fn all(bench: &Bench, script: &Script, life: InstanceCircumstances, limits: &Lim
     live.play_all(&script.steps, 0..script.steps.len())
 }
 
-/// The same rows in batches that are cut at other places.
+/// Gives the same rows in batches that are cut at other places.
 pub(super) fn batches(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let recut = trial.script.recut(random);
     let came =
@@ -135,7 +135,7 @@ pub(super) fn batches(trial: &OperatorTrial, random: &mut Random) -> FindingOr<(
     Err(if difference.is_order() { finding.note(order) } else { finding }.note(cuts))
 }
 
-/// Batches without rows are put in between; then all keys are taken away.
+/// Puts batches without rows in between; then takes all keys away.
 pub(super) fn empty(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()> {
     let mut live = trial.bench.open(InstanceCircumstances::default())?;
     let inputs = trial.bench.description.inputs.len();
@@ -165,7 +165,7 @@ pub(super) fn empty(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()>
     Ok(())
 }
 
-/// Long batches, whose output is taken in pieces as small as its rows allow.
+/// Gives long batches, whose output is taken in pieces as small as its rows allow.
 pub(super) fn pieces(trial: &OperatorTrial, _: &mut Random) -> FindingOr<()> {
     let joined = trial.script.joined(LONG_BATCH_ROWS);
     let expected = all(&trial.bench, &joined, InstanceCircumstances::default(), &trial.bench.limits)?;

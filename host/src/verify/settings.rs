@@ -1,8 +1,8 @@
-//! What an operator is verified with.
+//! The settings of a verification.
 
 use crate::wasm::Limits;
 
-/// What an operator is run with.
+/// The settings that an operator is verified with.
 #[derive(Debug, Clone)]
 pub struct VerifySettings {
     /// Its configuration, JSON.

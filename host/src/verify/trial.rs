@@ -1,4 +1,4 @@
-//! What every check needs: the calls to make, and what they give where nothing happens between them.
+//! The trial of an operator, which every check needs: the calls to make, and what they give where nothing happens between them.
 
 use super::bench::{Bench, FindingOr, InstanceCircumstances, PART_BYTES};
 use super::settings::VerifySettings;
@@ -14,7 +14,7 @@ const FEW_REFUSED: usize = GENERATED_ROWS / 30;
 /// Snapshots that are read to see what state there is.
 const SIGHTINGS: usize = 8;
 
-/// What the reference saw: how much the verdicts are worth.
+/// The coverage of the reference, which says how much the verdicts are worth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// Rows given.
@@ -35,9 +35,9 @@ pub struct Coverage {
 pub(super) struct OperatorTrial {
     pub bench: Bench,
     pub script: Script,
-    /// What each step gives.
+    /// The effect of each step.
     pub reference: Vec<Effect>,
-    /// The same where `now` stands still.
+    /// The effects where `now` stands still.
     pub steady: Vec<Effect>,
     /// The state at the end.
     pub last: InstanceCells,
@@ -48,7 +48,7 @@ pub(super) struct OperatorTrial {
     pub coverage: Coverage,
 }
 
-/// What a straight run gives.
+/// The outcome of a straight run.
 struct Straight {
     effects: Vec<Effect>,
     last: InstanceCells,
@@ -105,7 +105,7 @@ impl OperatorTrial {
         !slots.is_empty() && slots.iter().all(|slot| slot.kind == SlotKind::Keyed)
     }
 
-    /// Why a check says nothing about this operator.
+    /// The reason why a check says nothing about this operator.
     pub fn is_beside(&self, check: Check) -> Option<String> {
         let stateless = || (!self.bench.is_stateful()).then(|| "it declares no state".to_owned());
         let random = || {
@@ -122,7 +122,7 @@ impl OperatorTrial {
         }
     }
 
-    /// What is worth knowing of a finding that says that some state is lost.
+    /// Hints on a finding that says that some state is lost.
     pub fn hints(&self) -> Vec<String> {
         let slots = &self.bench.description.slots;
         if slots.is_empty() {

@@ -13,7 +13,7 @@ const LIST: &str = "reprise checkpoint list (FILE | --store URL --job NAME) [OPT
 const SHOW: &str = "reprise checkpoint show (FILE | --store URL --job NAME) CHECKPOINT [OPTIONS]";
 const DIFF: &str = "reprise checkpoint diff (FILE | --store URL --job NAME) CHECKPOINT CHECKPOINT [OPTIONS]";
 const VERIFY: &str = "reprise checkpoint verify (FILE | --store URL --job NAME) [CHECKPOINT | all] [OPTIONS]";
-/// What stands for a checkpoint on the command line.
+/// The help on what stands for a checkpoint on the command line.
 pub(super) const CHECKPOINT: &str = "CHECKPOINT is an epoch, the name of a savepoint, or `latest`: the newest checkpoint that can be read.\n\
     `savepoint:NAME` is the savepoint where an epoch has the same digits.";
 

@@ -1,4 +1,4 @@
-//! What came of all checks, as text and as JSON.
+//! The report on an operator, as text and as JSON.
 
 use crate::cli::figures::bytes;
 use crate::cli::text::thousands;
@@ -58,7 +58,7 @@ fn found(finding: &Finding, description: &Description) -> String {
     out
 }
 
-/// Where it showed.
+/// The call at which a finding showed.
 fn call(at: At, description: &Description) -> String {
     let number = thousands(at.number);
     match at.call {
@@ -72,7 +72,7 @@ fn call(at: At, description: &Description) -> String {
     }
 }
 
-/// What differs, what was expected, what came.
+/// The evidence of a finding: what differs, what was expected, what came.
 fn evidence(detail: &Detail, description: &Description) -> (String, String, String) {
     match detail {
         Detail::Output(OutputDifference::Row { port, place, expected, came, .. }) => {
