@@ -11,7 +11,7 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key, S3ConditionalPut};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
-use super::handle::Location;
+use super::handle::Store;
 use super::limits::LARGE_BYTES;
 use super::{path, settings};
 use crate::panics::guarded;
@@ -148,7 +148,7 @@ fn export(profile: &str) -> String {
 ///
 /// # Errors
 /// What is wrong with the url or the variables, and what to do.
-pub fn locate(rest: &str, environment: &BucketEnvironment) -> Result<Location, String> {
+pub fn locate(rest: &str, environment: &BucketEnvironment) -> Result<Store, String> {
     let Some(rest) = rest.strip_prefix("//") else {
         return Err("write `s3://BUCKET/PREFIX`".to_owned());
     };
@@ -181,7 +181,7 @@ pub fn locate(rest: &str, environment: &BucketEnvironment) -> Result<Location, S
         Err(words) => return Err(format!("the client library gave up: {words}\n  help: {help}; please report this")),
     };
     let shown = if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
-    Ok(Location { prefix: prefix.to_owned(), large_bytes: Some(LARGE_BYTES), ..Location::new(Arc::new(objects), shown) })
+    Ok(Store { prefix: prefix.to_owned(), large_bytes: Some(LARGE_BYTES), ..Store::new(Arc::new(objects), shown) })
 }
 
 #[cfg(test)]

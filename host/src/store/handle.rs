@@ -26,30 +26,14 @@ pub struct Store {
     pub(super) strays: Arc<Strays>,
 }
 
-/// The location of a store, as its url says: its client, and what is asked of objects there.
-pub struct Location {
-    /// The client of the objects.
-    pub objects: Arc<dyn ObjectStore>,
-    /// Segments before the job, joined by `/`; may be empty.
-    pub prefix: String,
-    /// The location as messages show it.
-    pub shown: String,
-    /// Bytes above which an object has to go up in parts.
-    pub large_bytes: Option<usize>,
-    /// The folder, where it is one.
-    pub folder: Option<Arc<FilePath>>,
-    /// Things that were passed over there.
-    pub strays: Arc<Strays>,
-}
-
-impl Location {
-    /// A location without a prefix, that takes objects of any size in one call.
-    pub fn new(objects: Arc<dyn ObjectStore>, shown: String) -> Self {
-        Self { objects, prefix: String::new(), shown, large_bytes: None, folder: None, strays: Arc::default() }
-    }
-}
-
 impl Store {
+    /// The store at a location, as its url says: without a prefix, under default limits, and taking objects of any size in one call. `shown`: the
+    /// location in messages.
+    pub(super) fn new(objects: Arc<dyn ObjectStore>, shown: String) -> Self {
+        let (prefix, limits, strays) = (String::new(), StoreLimits::default(), Arc::default());
+        Self { objects, prefix, root: shown, limits, large_bytes: None, folder: None, strays }
+    }
+
     /// The location with the job, for messages.
     pub fn root(&self) -> String {
         self.root.clone()

@@ -11,7 +11,7 @@ use super::bucket::{self, BucketEnvironment};
 use super::error::StoreError;
 use super::fault_injection::{Intercept, Intercepted};
 use super::folder::Folder;
-use super::handle::{Location, Store};
+use super::handle::Store;
 use super::limits::StoreLimits;
 use super::path;
 use super::strays::Strays;
@@ -95,17 +95,17 @@ impl Store {
             let refused = |reason| format!("the job's name `{job}` cannot be part of a path: {reason}");
             path::segment(job).map_err(|reason| StoreError::Config { location: url.to_owned(), reason: refused(reason) })?;
         }
-        let Location { mut objects, mut prefix, mut shown, large_bytes, folder, strays } = locate(environment, url, base_dir).await?;
+        let mut store = locate(environment, url, base_dir).await?;
         if let Some(job) = job {
-            prefix = if prefix.is_empty() { job.to_owned() } else { format!("{prefix}/{job}") };
-            shown = format!("{}/{job}", shown.trim_end_matches('/'));
+            store.prefix = if store.prefix.is_empty() { job.to_owned() } else { format!("{}/{job}", store.prefix) };
+            store.root = format!("{}/{job}", store.root.trim_end_matches('/'));
         }
         if let Some(intercept) = intercept {
             limits = intercept.limits(limits);
-            objects = Arc::new(Intercepted::new(objects, intercept, &prefix));
+            store.objects = Arc::new(Intercepted::new(store.objects, intercept, &store.prefix));
         }
-        let large_bytes = limits.large_bytes.or(large_bytes);
-        Ok(Self { objects, prefix, root: shown, limits, large_bytes, folder, strays })
+        let large_bytes = limits.large_bytes.or(store.large_bytes);
+        Ok(Self { limits, large_bytes, ..store })
     }
 
     /// The place at a url of a bucket on a server of the tests.
@@ -133,7 +133,7 @@ impl Store {
     }
 }
 
-async fn locate(environment: &BucketEnvironment, url: &str, base_dir: &FilePath) -> Result<Location, StoreError> {
+async fn locate(environment: &BucketEnvironment, url: &str, base_dir: &FilePath) -> Result<Store, StoreError> {
     let refused = |reason: String| StoreError::Config { location: url.to_owned(), reason };
     match url.split_once(':') {
         Some(("file", rest)) => folder(rest, base_dir, url).await,
@@ -156,7 +156,7 @@ fn folder_path(rest: &str, base_dir: &FilePath, url: &str) -> Result<PathBuf, St
     Ok(base_dir.join(given).components().filter(|part| !matches!(part, Component::CurDir)).collect())
 }
 
-async fn folder(rest: &str, base_dir: &FilePath, url: &str) -> Result<Location, StoreError> {
+async fn folder(rest: &str, base_dir: &FilePath, url: &str) -> Result<Store, StoreError> {
     let refused = |reason: &str| StoreError::Config { location: url.to_owned(), reason: reason.to_owned() };
     let folder = folder_path(rest, base_dir, url)?;
     if folder.exists() && !folder.is_dir() {
@@ -181,7 +181,7 @@ async fn folder(rest: &str, base_dir: &FilePath, url: &str) -> Result<Location, 
     let folder: Arc<FilePath> = std::fs::canonicalize(&folder).map_err(|error| refused(&error.to_string()))?.into();
     let strays = Arc::<Strays>::default();
     let objects = Arc::new(Folder::new(objects, folder.to_path_buf(), Arc::clone(&strays)));
-    Ok(Location { folder: Some(folder), strays, ..Location::new(objects, shown) })
+    Ok(Store { folder: Some(folder), strays, ..Store::new(objects, shown) })
 }
 
 /// Makes a folder with all above it, so that it is still there after a power failure.
@@ -197,7 +197,7 @@ async fn make_folder(folder: &FilePath) -> std::io::Result<()> {
 }
 
 /// The location of a store in memory: all opens of one name in this process see the same objects.
-fn memory(name: &str) -> Result<Location, String> {
+fn memory(name: &str) -> Result<Store, String> {
     static NAMED: LazyLock<Mutex<BTreeMap<String, Arc<InMemory>>>> = LazyLock::new(Mutex::default);
     if !name.is_empty() {
         path::segment(name).map_err(|reason| format!("the name after `memory:` is not allowed: {reason}"))?;
@@ -205,5 +205,5 @@ fn memory(name: &str) -> Result<Location, String> {
     // The map is whole even if a thread panicked beside it: an insert is its only change.
     let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
     let objects: Arc<InMemory> = Arc::clone(named.entry(name.to_owned()).or_default());
-    Ok(Location::new(objects, format!("memory:{name}")))
+    Ok(Store::new(objects, format!("memory:{name}")))
 }

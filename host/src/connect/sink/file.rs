@@ -12,6 +12,7 @@
 //! leaves its last files as they are, perhaps with a part of a row at the end, and the next one shows the rows after the checkpoint again, in
 //! files of its own.
 
+use super::disk::sync_folder;
 use super::order::OpenEpochs;
 use super::output_name::OutputName;
 use super::rows::RowWriter;
@@ -159,9 +160,9 @@ impl SinkWriter for FilesWriter {
         let Some(OpenFile { name, path, file, rows, bytes, checksum }) = self.epochs.seal(epoch)? else { return Ok(None) };
         file.sync_all().map_err(ConnectError::io("make durable", &path))?;
         if self.delivery == Delivery::Immediate {
-            return self.folders.sync_visible().map(|()| None);
+            return sync_folder(&self.folders.visible).map(|()| None);
         }
-        self.folders.sync_staged()?;
+        sync_folder(&self.folders.staged)?;
         let sealed = Sealed { file: name, checksum: Some(checksum.digest()) };
         Ok(Some(Staged { token: sealed.text(), rows, bytes }))
     }

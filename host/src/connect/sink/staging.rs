@@ -75,9 +75,9 @@ fn changes(from: &Path, to: &Path) -> ConnectError {
 #[derive(Debug, Clone)]
 pub struct Folders {
     sink: String,
-    visible: PathBuf,
+    pub visible: PathBuf,
     hidden: PathBuf,
-    staged: PathBuf,
+    pub staged: PathBuf,
     published: PathBuf,
     taken_back: PathBuf,
     lives: PathBuf,
@@ -112,16 +112,6 @@ impl Folders {
     /// Where a token's rows are from then on.
     pub fn visible_file(&self, token: &OutputName) -> PathBuf {
         self.visible.join(format!("{}-{:0EPOCH_DIGITS$}-{}.{}", self.sink, token.epoch, token.instance, token.extension))
-    }
-
-    /// Makes new names in the folder of staged files durable.
-    pub fn sync_staged(&self) -> Result<(), ConnectError> {
-        sync_folder(&self.staged)
-    }
-
-    /// Makes new names in the visible folder durable.
-    pub fn sync_visible(&self) -> Result<(), ConnectError> {
-        sync_folder(&self.visible)
     }
 
     /// Makes a new visible file for rows that are shown at once. Its name holds the generation, and a number where an earlier life of the

@@ -141,11 +141,6 @@ impl SourceContext {
         is_told && shared.followed.begin_reading(key)
     }
 
-    /// A reader is through with a file for now.
-    pub(super) fn end_reading(&self, key: u64) {
-        self.shared().followed.end_reading(key);
-    }
-
     /// A reader has nothing left to read. False where it was given something meanwhile.
     pub(super) fn retire(&self, index: usize) -> bool {
         let mut shared = self.shared();

@@ -1,7 +1,7 @@
 //! The file system, as far as deciding about followed files asks for it: see [`Facts`].
 
 use super::follow::Facts;
-use super::identity::{Look, is_beginning, print_of};
+use super::identity::{is_beginning, print_of};
 use super::listing::{FoundFile, Listing};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -34,8 +34,7 @@ impl Facts for Disk<'_> {
     }
 
     fn again(&mut self, found: &FoundFile) -> Option<FoundFile> {
-        let look = Look::at(&self.listing.locate(&found.name)).ok().filter(|look| look.id.key() == found.look.id.key())?;
-        Some(FoundFile { name: found.name.clone(), look })
+        self.listing.look(&found.name).filter(|now| now.look.id.key() == found.look.id.key())
     }
 
     fn is_beginning(&mut self, part: &str, whole: &str) -> bool {
@@ -43,13 +42,12 @@ impl Facts for Disk<'_> {
     }
 
     fn beside(&mut self, name: &str, ino: u64) -> Option<FoundFile> {
-        let is_it = |name: &str| Look::at(&self.listing.locate(name)).ok().filter(|look| look.id.ino == ino);
-        if let Some(look) = is_it(name) {
-            return Some(FoundFile { name: name.to_owned(), look });
+        let is_it = |found: &FoundFile| found.look.id.ino == ino;
+        if let Some(found) = self.listing.look(name).filter(is_it) {
+            return Some(found);
         }
         let other = self.folder(name).get(&ino)?.clone();
-        let look = Look::at(&self.listing.locate(&other)).ok().filter(|look| look.id.ino == ino)?;
-        Some(FoundFile { name: other, look })
+        self.listing.look(&other).filter(is_it)
     }
 
     fn copy_beside(&mut self, name: &str, offset: u64, print: u64) -> Option<FoundFile> {
@@ -60,8 +58,7 @@ impl Facts for Disk<'_> {
             let path = self.listing.locate(other);
             print_of(&path, offset).ok().flatten() == Some(print)
         })?;
-        let look = Look::at(&self.listing.locate(&found)).ok()?;
-        Some(FoundFile { name: found, look })
+        self.listing.look(&found)
     }
 
     fn is_meant(&mut self, name: &str) -> bool {

@@ -107,6 +107,12 @@ impl Listing {
         self.base.join(name)
     }
 
+    /// The file of this name as it is now; none where it cannot be looked at.
+    pub fn look(&self, name: &str) -> Option<FoundFile> {
+        let look = Look::at(&self.locate(name)).ok()?;
+        Some(FoundFile { name: name.to_owned(), look })
+    }
+
     /// The setting with its folder, for messages.
     pub fn full(&self) -> PathBuf {
         self.base.join(&self.written)
@@ -184,9 +190,7 @@ impl Listing {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    if let Some(blind) = blind(&error) {
-                        listed.blind.push(blind);
-                    }
+                    listed.blind.extend(blind(&error));
                     continue;
                 }
             };

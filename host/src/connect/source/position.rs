@@ -175,6 +175,11 @@ impl FilePosition {
         self.near.as_deref().and_then(|near| u64::from_str_radix(near, 16).ok())
     }
 
+    /// The digest near the offset, where something was read before it.
+    pub fn print_read(&self) -> Option<u64> {
+        self.print().filter(|_| self.offset > 0)
+    }
+
     /// Sets the digest near the offset.
     pub fn set_print(&mut self, print: Option<u64>) {
         self.near = print.map(|print| format!("{print:016x}"));
@@ -228,7 +233,7 @@ impl FilePosition {
         if Fingerprint::read(path, self.fingerprint.bytes)? != self.fingerprint {
             return Err(changed(format!("its first {} bytes are others: it was replaced", self.fingerprint.bytes)));
         }
-        if let Some(print) = self.print().filter(|_| self.offset > 0)
+        if let Some(print) = self.print_read()
             && print_of(path, self.offset).map_err(ConnectError::io("read", path))? != Some(print)
         {
             return Err(changed(format!("what comes before byte {} is not what was read there: it was rewritten", self.offset)));

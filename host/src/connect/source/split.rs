@@ -258,10 +258,7 @@ fn head_bytes(context: &SourceContext) -> usize {
 }
 
 fn is_as_read(file: &File, position: &FilePosition) -> std::io::Result<bool> {
-    match position.print() {
-        Some(print) if position.offset > 0 => Ok(print_at(file, position.offset)? == Some(print)),
-        _ => Ok(true),
-    }
+    position.print_read().map_or(Ok(true), |print| Ok(print_at(file, position.offset)? == Some(print)))
 }
 
 /// True where a file was written a moment ago. A time stamp of the future says nothing.

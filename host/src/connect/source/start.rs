@@ -127,8 +127,7 @@ impl SourceContext {
             }
             if known.is_done() {
                 // Where `path` does not mean it at present, it may again later.
-                let look = || Some(FoundFile { look: Look::at(&self.listing.locate(&name)).ok()?, name: name.clone() });
-                if let Some(found) = found.cloned().or_else(look) {
+                if let Some(found) = found.cloned().or_else(|| self.listing.look(&name)) {
                     marks.files.extend(self.mark_of(&found, &known).map(|mark| (found.look.id.key(), mark)));
                 }
                 continue;
@@ -281,9 +280,8 @@ impl SourceContext {
     pub(super) fn position_of(&self, key: u64) -> Option<FilePosition> {
         let shared = self.shared();
         let tracked = shared.followed.get(key)?;
-        let name = tracked.name.clone()?;
-        let look = Look::at(&self.listing.locate(&name)).ok().filter(|look| look.id.key() == key)?;
-        Some(self.followed(&FoundFile { name, look }, tracked.offset, tracked.print))
+        let found = self.listing.look(tracked.name.as_deref()?).filter(|found| found.look.id.key() == key)?;
+        Some(self.followed(&found, tracked.offset, tracked.print))
     }
 
     /// The position in a file that is followed from `offset` on.

@@ -298,8 +298,7 @@ impl Tail {
         let outside = !context.listing.covers(&found.name);
         if let Some(before) = self.entries.remove(&key) {
             // Its inode was used again.
-            self.names.remove(&before.position.id());
-            self.ended.push(before.position.id());
+            self.ended(&before);
         }
         self.begin_new(context, key, context.followed(found, start, print));
         if let Some(entry) = self.entries.get_mut(&key) {
@@ -365,11 +364,16 @@ impl Tail {
         Ok(())
     }
 
+    fn ended(&mut self, entry: &Entry) {
+        let id = entry.position.id();
+        self.names.remove(&id);
+        self.ended.push(id);
+    }
+
     /// The split has ended.
     fn end(&mut self, context: &SourceContext, key: u64) {
         if let Some(entry) = self.entries.remove(&key) {
-            self.names.remove(&entry.position.id());
-            self.ended.push(entry.position.id());
+            self.ended(&entry);
             if self.unfolded.remove(&key) {
                 // Without its position the mark would count again.
                 self.marks_changed = usize::MAX / 2;

@@ -212,7 +212,7 @@ impl ObjectsPlace {
     }
 
     async fn list_marks(&self) -> Result<Vec<(u32, u64)>, ConnectError> {
-        let listed = self.store.list(&self.names.all_marks()).await.map_err(ConnectError::storage("list published epochs"))?;
+        let listed = self.store.list(&self.names.hidden("published")).await.map_err(ConnectError::storage("list published epochs"))?;
         Ok(listed.iter().filter_map(|entry| self.names.parse_mark(&entry.path)).collect())
     }
 

@@ -74,18 +74,9 @@ impl ObjectNames {
         Self { sink: sink.to_owned() }
     }
 
-    fn hidden(&self, name: &str) -> String {
+    /// A name that readers leave alone: `owner`, which says whose output this is, and the folders `lives`, `staged` and `published`.
+    pub fn hidden(&self, name: &str) -> String {
         format!(".reprise/{}/{name}", self.sink)
-    }
-
-    /// The object that says whose output this is.
-    pub fn owner(&self) -> String {
-        self.hidden("owner")
-    }
-
-    /// Where all notes are of runs that took the place.
-    pub fn all_lives(&self) -> String {
-        self.hidden("lives")
     }
 
     /// The note of a run that took the place.
@@ -96,16 +87,6 @@ impl ObjectNames {
     /// Reads the name of such a note; `None` for all others.
     pub fn parse_life(&self, path: &str) -> Option<Tenant> {
         Tenant::parse(path.rsplit_once('/')?.1)
-    }
-
-    /// Where all staged objects are.
-    pub fn all_staged(&self) -> String {
-        self.hidden("staged")
-    }
-
-    /// Where all marks of published epochs are.
-    pub fn all_marks(&self) -> String {
-        self.hidden("published")
     }
 
     /// A part before it is published.

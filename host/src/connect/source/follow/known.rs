@@ -53,6 +53,17 @@ impl Tracked {
         Self { name_hash: mark.name, offset: mark.offset, print, len: mark.offset, stamp, ..Self::default() }
     }
 
+    /// The same, truncated before, when this much had been read of it.
+    pub fn cut_at(self, cuts: impl Iterator<Item = (u64, u64)>, now: Duration) -> Self {
+        let cut = |(offset, print)| Cut { offset, print, unread: 0, since: now, is_found: false };
+        Self { cuts: cuts.take(CUTS_MAX).map(cut).collect(), ..self }
+    }
+
+    /// Offsets and digests of what had been read when it was truncated lately.
+    pub fn cuts(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.cuts.iter().filter(|cut| cut.offset > 0).map(|cut| (cut.offset, cut.print))
+    }
+
     /// To remember that it was read.
     pub fn mark(&self) -> Option<Mark> {
         Some(Mark { name: self.name_hash, offset: self.offset, print: self.print?, stamp: stamp(self.len, self.changed) })
@@ -121,19 +132,6 @@ pub struct HeldCopy {
     pub(super) len: u64,
     pub(super) since: Duration,
     pub(super) of: u64,
-}
-
-impl Tracked {
-    /// The same, truncated before, when this much had been read of it.
-    pub fn cut_at(self, cuts: impl Iterator<Item = (u64, u64)>, now: Duration) -> Self {
-        let cut = |(offset, print)| Cut { offset, print, unread: 0, since: now, is_found: false };
-        Self { cuts: cuts.take(CUTS_MAX).map(cut).collect(), ..self }
-    }
-
-    /// Offsets and digests of what had been read when it was truncated lately.
-    pub fn cuts(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.cuts.iter().filter(|cut| cut.offset > 0).map(|cut| (cut.offset, cut.print))
-    }
 }
 
 /// The followed files of a source, over all its readers, and what was seen of them.

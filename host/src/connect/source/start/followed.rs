@@ -195,10 +195,7 @@ impl SourceContext {
     /// Looks whether a file still holds what was read of it.
     fn settle(&self, key: u64, position: &mut FilePosition) -> Result<(), ConnectError> {
         let path = self.listing.locate(&position.path);
-        let is_as_read = match position.print() {
-            Some(print) if position.offset > 0 => print_of(&path, position.offset).ok().flatten() == Some(print),
-            _ => true,
-        };
+        let is_as_read = position.print_read().is_none_or(|print| print_of(&path, position.offset).ok().flatten() == Some(print));
         if !is_as_read && Look::at(&path).is_ok_and(|look| look.id.key() == key) {
             self.explain(key, position)?;
             position.restart();

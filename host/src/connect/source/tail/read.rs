@@ -33,7 +33,7 @@ impl Tail {
                 continue;
             }
             let read = self.read_file(context, key, gather, now);
-            context.end_reading(key);
+            context.shared().followed.end_reading(key);
             match read {
                 Ok(()) => {}
                 Err(error @ (ConnectError::Io { .. } | ConnectError::Config { .. })) => self.set_aside(context, key, &error, now),

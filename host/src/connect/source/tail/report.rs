@@ -79,8 +79,7 @@ impl Tail {
             self.marks.files.insert(key, mark);
             self.marks_changed += 1;
             if let Some(entry) = self.entries.remove(&key) {
-                self.names.remove(&entry.position.id());
-                self.ended.push(entry.position.id());
+                self.ended(&entry);
             }
         }
         // The marks go into the checkpoint with the ends of the splits.

@@ -18,12 +18,13 @@ impl ObjectsPlace {
     /// # Errors
     /// [`ConnectError::Config`] where it is another job's.
     async fn is_owned(&self) -> Result<bool, ConnectError> {
-        let found = self.store.get(&self.names.owner()).await.map_err(ConnectError::storage("look whose the place of the output is"))?;
+        let found =
+            self.store.get(&self.names.hidden("owner")).await.map_err(ConnectError::storage("look whose the place of the output is"))?;
         is_owned(found.as_deref(), &self.job, self.store.root(), &self.sink, "url")
     }
 
     async fn tenants(&self) -> Result<Vec<Tenant>, ConnectError> {
-        let listed = self.store.list(&self.names.all_lives()).await.map_err(ConnectError::storage("list runs that wrote output"))?;
+        let listed = self.store.list(&self.names.hidden("lives")).await.map_err(ConnectError::storage("list runs that wrote output"))?;
         Ok(listed.iter().filter_map(|entry| self.names.parse_life(&entry.path)).collect())
     }
 
@@ -61,7 +62,7 @@ impl ObjectsPlace {
         if holding.admit(&self.store.root(), &self.sink, recovery)? {
             self.remove_but(staged, named).await?;
         }
-        if self.store.create(&self.names.owner(), Bytes::from(self.job.clone())).await.map_err(storage)? == Created::Exists {
+        if self.store.create(&self.names.hidden("owner"), Bytes::from(self.job.clone())).await.map_err(storage)? == Created::Exists {
             self.is_owned().await?;
         }
         self.read_marks().await?;
@@ -87,7 +88,7 @@ impl ObjectsPlace {
     }
 
     async fn list_staged(&self) -> Result<Vec<String>, ConnectError> {
-        let listed = self.store.list(&self.names.all_staged()).await.map_err(ConnectError::storage("list staged output"))?;
+        let listed = self.store.list(&self.names.hidden("staged")).await.map_err(ConnectError::storage("list staged output"))?;
         Ok(listed.into_iter().map(|entry| entry.path).collect())
     }
 
