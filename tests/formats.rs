@@ -1,4 +1,4 @@
-//! The bytes at rest, version 1: golden files, the values that they stand for, and a second writer made from `docs/formats.md` alone.
+//! The bytes at rest, in every version: golden files, the values that they stand for, and a second writer made from `docs/formats.md` alone.
 //!
 //! The golden files of formats are only ever added: a version that was written once is read for ever, so nothing here overwrites one,
 //! not even `UPDATE_GOLDEN=1`.
@@ -16,10 +16,11 @@ use reprise_core::checkpoint::manifest::{
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::{Dropped, Replay, Replayed, RowsOf};
 use reprise_core::codec::snapshot::{self, Head, SnapshotScope, Writer};
-use reprise_core::codec::{checksum, record};
+use reprise_core::codec::{checksum, frame, record};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance, Life};
 
+mod parked_input;
 mod reference;
 
 /// The golden bytes: those of the file where there is one; a new file is made with `UPDATE_GOLDEN=1`.
@@ -198,7 +199,8 @@ fn manifest() -> Manifest {
     let path = paths::quarantine("count", Instance(1), Epoch(41), Generation(7), 0);
     let refused = ObjectRef { path, scope: SnapshotScope::Full, bytes: refused.len() as u64, checksum: checksum(&refused), entries: 2 };
     let fresh = InstanceState { watermark: i64::MIN, ..InstanceState::default() };
-    let worked = InstanceState { chain: vec![full, delta], watermark: 1_699_999_999_000, rows: 12, rejected: 2, quarantine: vec![refused] };
+    let (chain, quarantine) = (vec![full, delta], vec![refused]);
+    let worked = InstanceState { chain, watermark: 1_699_999_999_000, rows: 12, rejected: 2, quarantine, parked: vec![] };
     let split = |split: &str, position: &str| SplitPosition { split: split.into(), position: position.into(), instance: Instance(1) };
     let staged = StagedRef { epoch: Epoch(41), token: "000000000041-7-1.json".into(), rows: 3, bytes: 99 };
     Manifest {
@@ -326,8 +328,12 @@ impl ByHand {
 
     /// A frame around the payload written so far.
     fn framed(self, kind: u16) -> Vec<u8> {
+        self.framed_as(kind, 1)
+    }
+
+    fn framed_as(self, kind: u16, version: u16) -> Vec<u8> {
         let payload = self.0;
-        let mut covered = Self::default().raw(&kind.to_le_bytes()).raw(&1u16.to_le_bytes()).u32(0).u64(payload.len() as u64).0;
+        let mut covered = Self::default().raw(&kind.to_le_bytes()).raw(&version.to_le_bytes()).u32(0).u64(payload.len() as u64).0;
         let header = covered.clone();
         covered.extend_from_slice(&payload);
         Self::default().raw(b"REPRISE\0").raw(&header).u64(checksum(&covered)).raw(&payload).0
@@ -360,7 +366,19 @@ fn manifest_by_hand(m: &Manifest) -> Vec<u8> {
         let out = out.list(&sink.staged, |out, staged| out.u64(staged.epoch.0).text(&staged.token).u64(staged.rows).u64(staged.bytes));
         out.u64(sink.rows)
     });
-    out.framed(1)
+    if !m.has_parked() {
+        return out.framed(1);
+    }
+    let out = out.list(&m.operators, |out, operator| {
+        out.list(&operator.instances, |out, instance| {
+            out.list(&instance.parked, |out, parked| {
+                let out = out.object(&parked.object);
+                let out = out.list(&parked.hops, |out, hop| out.u64(hop.done).u32(hop.from).u32(hop.to).u32(hop.of));
+                out.u64(parked.done).u64(parked.rows).u64(parked.bytes).i64(parked.since_ms)
+            })
+        })
+    });
+    out.framed_as(1, frame::VERSION_PARKED)
 }
 
 /// A capsule without state, whose calls are watermarks.

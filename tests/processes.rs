@@ -10,7 +10,9 @@
 //! | `sinks` | output to objects, and output that is visible at once, of runs that are killed |
 //! | `streams` | files that grow, standard input and output |
 //! | `commands` | `check`, `inspect`, the JSON log |
+//! | `parked_survey` | what commands tell of parked input; `parked` |
 //! | `pauses` | `resume` |
+//! | `parked` | a branch whose operator is paused, beside one that goes on |
 //! | `capsules` | `replay` |
 //! | `quarantine` | `quarantine list`, `show`, `drop`, `replay` |
 //! | `savepoints` | `savepoint`, and `run --from` |
@@ -22,6 +24,8 @@ mod commands;
 mod faults;
 mod kills;
 mod moments;
+mod parked;
+mod parked_survey;
 mod pauses;
 mod quarantine;
 mod savepoints;

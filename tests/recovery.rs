@@ -10,7 +10,9 @@
 //! | `quarantine` | rows in quarantine: listed, dropped, sent again |
 //! | `divergence` | operators whose repeated calls return something else |
 //! | `healing` | instances that fail and come back in place; rows that cannot be worked on |
+//! | `given_up` | parked input of an operator that does not come back: dropped, or moved to quarantine |
 //! | `ends` | the end of the input, told once; old checkpoints, deleted |
+//! | `parked` | operators that are paused or slow while the others go on |
 //! | `savepoints` | savepoints, and older checkpoints as beginnings |
 //! | `outages` | stores that do not answer; chains that lost an object |
 //! | `sinks` | output to objects, and output that is visible at once |
@@ -21,9 +23,11 @@ mod capsules;
 mod damage;
 mod divergence;
 mod ends;
+mod given_up;
 mod healing;
 pub(crate) mod jobs;
 mod outages;
+mod parked;
 mod pauses;
 mod quarantine;
 mod refused;

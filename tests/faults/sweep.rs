@@ -7,9 +7,13 @@ use super::calls::{At, Fault, Trap};
 use super::reference::{Image, JOB, Outcome, Reference, Run, now, reference};
 use reprise::job::{self, ChosenRows, Ending, Kind, Requester};
 use reprise::store::{CallKind, StorageCall};
+use reprise_core::checkpoint::manifest::Manifest;
+use reprise_core::codec::record;
+use reprise_core::topology::Checkpoint;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Runs without faults that tell how many calls there are. Where a compaction or a sweep falls is up to the moment.
 const COUNTED_RUNS: usize = 8;
@@ -17,6 +21,8 @@ const COUNTED_RUNS: usize = 8;
 const TOLERANCE: u64 = 10;
 /// Times that a call is waited for.
 const TRIES: usize = 3;
+/// Runs of which one has a checkpoint with parked input.
+const PARKED_TRIES: usize = 200;
 /// Failures that a report shows.
 const SHOWN_MAX: usize = 10;
 
@@ -31,12 +37,26 @@ struct Start {
     calls: (u64, u64),
     kinds: BTreeMap<CallKind, u64>,
     expected: Outcome,
+    /// Settings of the job that are other ones than usual.
+    tune: fn(&mut Checkpoint),
 }
 
 impl Start {
     fn new(reference: &Reference, what: &'static str, image: Image, asked: &[&'static str], workers: u32) -> Self {
+        Self::tuned(reference, what, image, asked, workers, |_| {})
+    }
+
+    fn tuned(
+        reference: &Reference,
+        what: &'static str,
+        image: Image,
+        asked: &[&'static str],
+        workers: u32,
+        tune: fn(&mut Checkpoint),
+    ) -> Self {
         let mut runs = (0..COUNTED_RUNS).map(|_| {
-            let (site, trap) = (reference.site(&image), Arc::new(Trap::none()));
+            let (mut site, trap) = (reference.site(&image), Arc::new(Trap::none()));
+            site.tune = tune;
             let run = site.run(workers, &trap, None).unwrap();
             assert!(matches!(run.result, Ok(Ending::Finished)), "{what}: {:?}", run.result);
             site.faults(asked, true).unwrap();
@@ -48,7 +68,7 @@ impl Start {
             assert_eq!(outcome.difference(&expected), None, "{what}: two runs without faults");
             calls = (calls.0.min(trap.calls()), calls.1.max(trap.calls()));
         }
-        Self { what, image, asked: asked.to_vec(), workers, calls, kinds: trap.kinds(), expected }
+        Self { what, image, asked: asked.to_vec(), workers, calls, kinds: trap.kinds(), expected, tune }
     }
 }
 
@@ -67,7 +87,28 @@ fn starts(reference: &Reference, workers: u32) -> Vec<Start> {
     assert_eq!(fresh.expected.difference(&left.expected), None);
     assert!(!fresh.expected.refused.is_empty() && !fresh.expected.cells.is_empty() && !fresh.expected.files.is_empty());
     let again = with_rows_to_send(reference, &left);
-    vec![fresh, left, again]
+    let parked = with_parked_input(reference, &fresh);
+    vec![fresh, left, again, parked]
+}
+
+/// The job of `fresh`, whose host died when a checkpoint had parked input: in that job, and in those that follow, no epoch waits for an operator.
+fn with_parked_input(reference: &Reference, fresh: &Start) -> Start {
+    const TUNE: fn(&mut Checkpoint) = |checkpoint| checkpoint.align_max = Duration::ZERO;
+    for _ in 0..PARKED_TRIES {
+        let mut site = reference.site(&fresh.image);
+        site.tune = TUNE;
+        let death = Arc::new(Trap::new(Fault::DeathAfter, At::Created("checkpoints/", 4)));
+        assert!(site.run(fresh.workers, &death, None).is_none(), "the host died");
+        let image = site.image();
+        let newest = image.state.range("checkpoints/".to_owned().."checkpoints0".to_owned()).next_back();
+        let newest: Manifest = record::decode(newest.expect("there is a checkpoint").1).unwrap();
+        if newest.has_parked() {
+            let start = Start::tuned(reference, "with parked input", image, &fresh.asked, fresh.workers, TUNE);
+            assert_eq!(start.expected.difference(&fresh.expected), None);
+            return start;
+        }
+    }
+    panic!("no checkpoint of {PARKED_TRIES} runs has parked input");
 }
 
 /// The job of `left`, of whose refused rows all are to be sent again. They will be refused again: then each is there twice.
@@ -92,7 +133,8 @@ struct Case {
 
 /// Runs one case; `None` where the call never came.
 fn case(reference: &Reference, start: &Start, number: u64, fault: Fault) -> Result<Option<Case>, String> {
-    let site = reference.site(&start.image);
+    let mut site = reference.site(&start.image);
+    site.tune = start.tune;
     let trap = Arc::new(Trap::new(fault, At::Number(number)));
     let first = site.run(start.workers, &trap, None);
     let fired = trap.fired();

@@ -3,9 +3,10 @@
 use super::claim;
 use crate::golden;
 use reprise_core::checkpoint::faulted;
+use reprise_core::checkpoint::manifest::HOPS_MAX;
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::{ObjectName, replay_source};
-use reprise_core::codec::{frame, record, snapshot};
+use reprise_core::codec::{frame, parked, record, snapshot};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use reprise_core::keying;
 use std::fmt::Write as _;
@@ -39,6 +40,10 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
         format!("chunks in a snapshot: {}", snapshot::CHUNKS_MAX),
         format!("a head of {} bytes", frame::HEADER_BYTES),
         format!("version {}", frame::VERSION),
+        format!("of manifests up to version {}", frame::VERSION_PARKED),
+        format!("items in an object of parked input: {}", parked::ITEMS_MAX),
+        format!("and edges: {}", parked::EDGES_MAX),
+        format!("moves of parked input: {HOPS_MAX}"),
         format!("{} key groups", keying::KEY_GROUPS),
         format!("faulted rows in an object: {}", faulted::ROWS_MAX),
         format!("bytes of a call or kind: {}", faulted::WORD_BYTES_MAX),
@@ -49,7 +54,7 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
         assert!(REFERENCE.contains(&expected), "docs/formats.md does not say: {expected}");
     }
     use frame::FrameKind::{Chunk, Claim, Dropped, Fault, Identity, Manifest, Quarantine, Replay, Replayed, Request, Resume};
-    use frame::FrameKind::{SnapshotEnd, SnapshotHead};
+    use frame::FrameKind::{ParkedEnd, ParkedHead, ParkedItem, SnapshotEnd, SnapshotHead, Unpark};
     for (kind, name) in [
         (Manifest, "manifest"),
         (Claim, "claim"),
@@ -64,6 +69,10 @@ fn the_reference_has_the_limits_and_numbers_of_the_code() {
         (Replayed, "replayed"),
         (Resume, "resume"),
         (Identity, "identity"),
+        (ParkedHead, "parked head"),
+        (ParkedItem, "parked item"),
+        (ParkedEnd, "parked end"),
+        (Unpark, "unpark"),
     ] {
         let row = format!("| {} | {name} |", kind as u16);
         assert!(REFERENCE.contains(&row), "docs/formats.md has no row {row}");
@@ -83,6 +92,9 @@ fn the_reference_has_the_names_of_the_objects() {
         paths::request("before-upgrade").unwrap(),
         paths::resume("count").unwrap(),
         paths::not_paused("count").unwrap(),
+        paths::unpark("count").unwrap(),
+        paths::not_parked("count").unwrap(),
+        paths::parked("count", instance, epoch, generation, 17),
         ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().dropped(0),
         ObjectName::of_path(&paths::quarantine("count", instance, epoch, generation, 0)).unwrap().replay(0),
         paths::replayed(epoch, generation),

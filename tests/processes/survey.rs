@@ -319,6 +319,9 @@ fn every_survey_has_help_with_examples() {
         ["quarantine", "show"],
         ["quarantine", "replay"],
         ["quarantine", "drop"],
+        ["parked", "list"],
+        ["parked", "drop"],
+        ["parked", "move-to-quarantine"],
     ] {
         let ended = place.run(&[&command[..], &["--help"]].concat());
         assert_eq!(ended.code(), Some(0), "{ended}");

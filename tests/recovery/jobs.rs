@@ -379,7 +379,9 @@ impl Folder {
 
     /// All manifests, oldest first.
     pub fn all_manifests(&self) -> Vec<Manifest> {
-        self.objects("checkpoints").iter().map(|path| record::decode(&fs::read(self.store().join(path)).unwrap()).unwrap()).collect()
+        // One that a run has deleted since it was listed is passed over.
+        let read = |path: &String| fs::read(self.store().join(path)).ok();
+        self.objects("checkpoints").iter().filter_map(read).map(|bytes| record::decode(&bytes).unwrap()).collect()
     }
 
     pub fn newest(&self) -> Manifest {

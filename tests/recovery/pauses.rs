@@ -3,7 +3,7 @@
 use super::jobs::{Folder, JOB, Run, Then, Topology, running_counts};
 use reprise::clock::Clock;
 use reprise::engine::OperatorEvent;
-use reprise::job::{self, Ending, Error, Notice, Requester, Resumed};
+use reprise::job::{self, Ending, Error, Notice, OperatorAnswer, OperatorWish, Requester};
 use reprise::store::{Store, StoreLimits};
 use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::checkpoint::manifest::Resume;
@@ -15,12 +15,12 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 /// Longer than any test lasts.
-const LONG: Duration = Duration::from_secs(600);
+pub(super) const LONG: Duration = Duration::from_secs(600);
 
 /// Lines `key,value,7` go to `a`, a guest, by key, and what that emits to `b`, a counter, by key.
-fn chain(guest: &str, on_failure: &str, follow: bool) -> Topology {
+pub(super) fn chain(guest: &str, on_failure: &str, follow: bool) -> Topology {
     let settings = format!("on-failure = {{ retries = 0, pause = \"1h\", {on_failure} }}\ndeadline = \"60s\"");
-    Topology::new("savepoint-poll = \"10ms\"")
+    Topology::new("savepoint-poll = \"10ms\"\nkeep = 1000")
         .source("lines", "", follow)
         .operator("parse", "parse-text", "\"lines\"")
         .operator_set("a", guest, r#"{ from = "parse", by = "key" }"#, &settings)
@@ -29,7 +29,7 @@ fn chain(guest: &str, on_failure: &str, follow: bool) -> Topology {
 }
 
 /// Lines with poison at every `nth`.
-fn lines(rows: usize, nth: usize) -> Vec<String> {
+pub(super) fn lines(rows: usize, nth: usize) -> Vec<String> {
     let value = |row| if row % nth == nth - 1 { "poison" } else { "v" };
     (0..rows).map(|row| format!("k{},{},7", row * 7 % 9, value(row))).collect()
 }
@@ -39,16 +39,16 @@ fn key(line: &str) -> &str {
 }
 
 /// Asks for the end of pauses, as `reprise resume` does.
-fn ask(folder: &Folder, operators: &[&str], wait: Duration) -> Result<Vec<Resumed>, Error> {
+fn ask(folder: &Folder, operators: &[&str], wait: Duration) -> Result<Vec<OperatorAnswer>, Error> {
     let operators: Vec<String> = operators.iter().map(|name| (*name).to_owned()).collect();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let store = Store::open("file:./state", &folder.path(""), JOB, StoreLimits::default()).await.unwrap();
-        job::ask_to_resume(&store, &operators, Requester { writer: 7, now_ms: 1_000 }, wait).await
+        job::ask_about_operators(&store, &operators, OperatorWish::Resume, Requester { writer: 7, now_ms: 1_000 }, wait).await
     })
 }
 
-fn resumed(operator: &str, was_paused: bool) -> Resumed {
-    Resumed { operator: operator.to_owned(), was_paused: Some(was_paused) }
+fn resumed(operator: &str, was_paused: bool) -> OperatorAnswer {
+    OperatorAnswer { operator: operator.to_owned(), was_so: Some(was_paused) }
 }
 
 /// Runs to the end, and asks for the end of each pause.

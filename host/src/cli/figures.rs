@@ -1,7 +1,9 @@
-//! The figures of a running job, operator by operator: as lines for people, and as JSON for scripts.
+//! The figures of a running job, operator by operator, and of parked input: as lines for people, and as JSON for scripts.
 
-use super::text::thousands;
+use super::text::{count, thousands, time};
 use crate::engine::{Control, NodeCounters, SharedCircuitBreaker};
+use crate::job::survey::ParkedSummary;
+use reprise_core::operator::ParkedTally;
 use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,9 +43,9 @@ pub(super) fn usage(name: &str, c: &NodeCounters) -> String {
 }
 
 /// The operators: counters, and what came of their failures.
-pub(super) fn operators(names: &[String], control: &Control) -> serde_json::Value {
-    let all = names.iter().zip(&control.operators).zip(&control.breakers);
-    let each = all.map(|((name, c), guard)| {
+pub(super) fn operators(names: &[String], control: &Control, now_ms: i64) -> serde_json::Value {
+    let all = names.iter().zip(&control.operators).zip(&control.breakers).zip(&control.operators_parked);
+    let each = all.map(|(((name, c), guard), parked)| {
         let mut members = counters(c);
         for (key, counter) in [
             ("calls", &c.calls),
@@ -58,6 +60,9 @@ pub(super) fn operators(names: &[String], control: &Control) -> serde_json::Valu
         }
         members["cpu_ms"] = (load(&c.processor_ns) / 1_000_000).into();
         members["recovery"] = recovery(guard);
+        let ParkedTally { rows, bytes, since_ms } = parked.tally();
+        let age = since_ms.map(|since| now_ms.saturating_sub(since).max(0));
+        members["parked"] = json!({ "rows": rows, "bytes": bytes, "age_ms": age });
         (name.clone(), members)
     });
     each.collect::<serde_json::Map<_, _>>().into()
@@ -68,6 +73,18 @@ pub(super) fn paused(names: &[String], control: &Control) -> String {
     let paused = names.iter().zip(&control.breakers).filter(|(_, guard)| guard.is_open());
     let names: Vec<String> = paused.map(|(name, _)| format!("`{name}`")).collect();
     if names.is_empty() { String::new() } else { format!(" · paused: {}", names.join(", ")) }
+}
+
+/// What is parked for operators, as the end of a line; empty where nothing is.
+pub(super) fn parked(names: &[String], control: &Control, now_ms: i64) -> String {
+    let each = names.iter().zip(&control.operators_parked).filter_map(|(name, parked)| {
+        let ParkedTally { rows, bytes: size, since_ms } = parked.tally();
+        let since = since_ms?;
+        let waited = Duration::from_millis(now_ms.saturating_sub(since).max(0).unsigned_abs());
+        Some(format!("`{name}` {}, {}, oldest {}", count(rows, "row"), bytes(size), age(waited)))
+    });
+    let each: Vec<String> = each.collect();
+    if each.is_empty() { String::new() } else { format!(" · parked: {}", each.join("; ")) }
 }
 
 /// The recoveries of an operator: how many there were, and how long they took.
@@ -93,6 +110,30 @@ fn recovery(guard: &SharedCircuitBreaker) -> serde_json::Value {
         "p50_us": us(times.within(500)), "p99_us": us(times.within(990)), "max_us": us(times.max()),
         "predicted_us": us(guard.predicted()), "quarantined": load(&guard.quarantined), "is_paused": guard.is_open(),
     })
+}
+
+/// What is parked, in JSON.
+pub(super) fn parked_json(parked: &ParkedSummary) -> serde_json::Value {
+    let ParkedSummary { rows, bytes, since_ms, objects, object_bytes } = parked;
+    json!({ "rows": rows, "bytes": bytes, "since_ms": since_ms, "objects": objects, "object_bytes": object_bytes })
+}
+
+/// What is parked, in words.
+pub(super) fn parked_text(parked: &ParkedSummary) -> String {
+    let ParkedSummary { rows, bytes: size, since_ms, objects, object_bytes } = *parked;
+    let since = since_ms.map_or_else(String::new, |since| format!(", the oldest since {}", time(since)));
+    format!("{} ({}) in {} of {}{since}", count(rows, "row"), bytes(size), count(objects as u64, "object"), bytes(object_bytes))
+}
+
+/// A time that has passed, in one unit.
+pub(super) fn age(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match seconds {
+        ..60.0 => format!("{seconds:.1} s"),
+        ..3_600.0 => format!("{:.1} min", seconds / 60.0),
+        ..86_400.0 => format!("{:.1} h", seconds / 3_600.0),
+        _ => format!("{:.1} days", seconds / 86_400.0),
+    }
 }
 
 /// A number of bytes with a binary unit.
@@ -133,6 +174,8 @@ mod tests {
     #[test]
     fn numbers_are_shown_for_people() {
         assert_eq!((thousands(0), thousands(999), thousands(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
+        let ages = [9_940, 90_000, 5_400_000, 200_000_000].map(|ms| age(Duration::from_millis(ms)));
+        assert_eq!(ages, ["9.9 s", "1.5 min", "1.5 h", "2.3 days"]);
         assert_eq!((bytes(10), bytes(1536), bytes(3 << 30)), ("10 B".into(), "1.5 KiB".into(), "3.0 GiB".into()));
     }
 }

@@ -8,6 +8,7 @@ mod figures;
 mod inspect;
 mod log;
 mod outlet;
+mod parked;
 mod progress;
 mod quarantine;
 mod replay;
@@ -55,6 +56,9 @@ enum Command {
     #[command(after_help = "Examples:\n  reprise resume topology.toml count\n  reprise resume topology.toml --all\n\n\
         The host that runs the job does it; the request goes through the store, so it may run elsewhere.")]
     Resume(ResumeArguments),
+    /// Look at the input that waits for operators that are paused or slow, and give it up: list, drop, move-to-quarantine.
+    #[command(subcommand)]
+    Parked(parked::ParkedCommand),
     /// Check a topology file and its components, and print the plan.
     #[command(after_help = "Examples:\n  reprise check topology.toml\n  reprise check topology.toml --json")]
     Check(CheckArguments),
@@ -106,6 +110,7 @@ fn obey(arguments: Arguments) -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Savepoint(arguments) => savepoint::savepoint(arguments),
         Command::Resume(arguments) => resume::resume(arguments),
+        Command::Parked(command) => parked::parked(command),
         Command::Check(arguments) => check::check(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Verify(arguments) => verify::verify(&arguments),

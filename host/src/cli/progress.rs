@@ -1,8 +1,9 @@
 //! What a running job shows: one live line on a terminal, plain lines elsewhere, or JSON lines for scripts. All of it on standard error.
 
-use super::figures::{bytes, counters, load, operators, paused, recoveries, usage};
+use super::figures::{bytes, counters, load, operators, parked, paused, recoveries, usage};
 use super::outlet;
 use super::text::{count, thousands};
+use crate::clock::Clock;
 use crate::engine::{Control, NodeCounters, OperatorEvent};
 use crate::job::{CheckpointNotice, Notice};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -174,6 +175,7 @@ impl Display {
                 );
             }
             Notice::Operator(event) => self.operator(event),
+            Notice::ParkedGivenUp { operator, rows, to_quarantine } => self.parked_given_up(operator, *rows, *to_quarantine),
             Notice::StorageOut { .. } | Notice::StorageBack { .. } | Notice::SourcesPaused { .. } | Notice::SourcesResumed => {
                 self.storage(notice);
             }
@@ -209,6 +211,16 @@ impl Display {
     fn sink_slow(&self, sink: &str, epoch: reprise_core::ids::Epoch, since: Duration) {
         let text = format!("sink `{sink}` has been publishing epoch {epoch} for {} s; checkpoints go on, up to a limit", since.as_secs());
         self.line("sink-slow", &text, json!({ "sink": sink, "epoch": epoch, "since_ms": since.as_millis() as u64 }));
+    }
+
+    fn parked_given_up(&self, operator: &str, rows: u64, to_quarantine: bool) {
+        let (rows_text, becomes) = (count(rows, "row"), if to_quarantine { "to go to quarantine" } else { "dropped" });
+        let is = if rows == 1 { "is" } else { "are" };
+        let text = format!(
+            "{rows_text} that {} parked for operator `{operator}` {is} {becomes}, as asked",
+            if rows == 1 { "was" } else { "were" }
+        );
+        self.line("parked-given-up", &text, json!({ "operator": operator, "rows": rows, "to_quarantine": to_quarantine }));
     }
 
     /// What an operator goes through.
@@ -395,8 +407,9 @@ impl Display {
         let age = board.checkpoint.as_ref().map(|(_, at)| at.elapsed());
         let epoch = board.checkpoint.as_ref().map_or(control.completed(), |(c, _)| c.epoch);
         let total = board.checkpoint.as_ref().map_or(0, |(c, _)| c.rows);
+        let now_ms = Clock::System.now_ms();
         let text = format!(
-            "{} rows/s · {} rows in, {} out, {} refused · checkpoint {} ({}) · state {}, back within {} ms{}",
+            "{} rows/s · {} rows in, {} out, {} refused · checkpoint {} ({}) · state {}, back within {} ms{}{}",
             thousands(board.rate as u64),
             thousands(rows),
             thousands(written),
@@ -406,6 +419,7 @@ impl Display {
             bytes(state.max(0) as u64),
             control.breakers.iter().map(|guard| guard.predicted()).max().unwrap_or_default().as_millis(),
             paused(&board.operators, &control),
+            parked(&board.operators, &control, now_ms),
         );
         let names = |names: &[String], nodes: &[NodeCounters]| -> serde_json::Value {
             names.iter().zip(nodes).map(|(name, c)| (name.clone(), counters(c))).collect::<serde_json::Map<_, _>>().into()
@@ -418,7 +432,7 @@ impl Display {
             "state_bytes": state, "restarts": board.restarts,
             "uptime_ms": board.began.map_or(0, |began| began.elapsed().as_millis() as u64),
             "sources": names(&board.sources, &control.sources),
-            "operators": operators(&board.operators, &control),
+            "operators": operators(&board.operators, &control, now_ms),
             "sinks": names(&board.sinks, &control.sinks),
         });
         (text, members)

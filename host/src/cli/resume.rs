@@ -3,7 +3,7 @@
 use super::arguments::ResumeArguments;
 use super::{exit, text};
 use crate::clock::Clock;
-use crate::job::{self, Error, Requester, Resumed};
+use crate::job::{self, Error, OperatorAnswer, OperatorWish, Requester};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(super) fn resume(arguments: ResumeArguments) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.as_ref().map(|runtime| runtime.block_on(carry_out(arguments))) {
         Ok(Ok(resumed)) if json => {
-            let each = resumed.iter().map(|one| json!({ "operator": one.operator, "was_paused": one.was_paused }));
+            let each = resumed.iter().map(|one| json!({ "operator": one.operator, "was_paused": one.was_so }));
             text::put_json(&json!({ "operators": each.collect::<Vec<_>>() }));
         }
         Ok(Ok(resumed)) => text::put(&picture(&resumed)),
@@ -23,7 +23,7 @@ pub(super) fn resume(arguments: ResumeArguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn carry_out(arguments: ResumeArguments) -> Result<Vec<Resumed>, Error> {
+async fn carry_out(arguments: ResumeArguments) -> Result<Vec<OperatorAnswer>, Error> {
     let ResumeArguments { file, operator, wait, .. } = arguments;
     let (store, names) = job::open_store_with_names(&file).await?;
     let chosen = match &operator {
@@ -32,10 +32,10 @@ async fn carry_out(arguments: ResumeArguments) -> Result<Vec<Resumed>, Error> {
         None => &names,
     };
     let by = Requester { writer: Clock::unlikely_number(), now_ms: Clock::System.now_ms() };
-    let resumed = job::ask_to_resume(&store, chosen, by, Duration::from_secs(wait)).await?;
+    let resumed = job::ask_about_operators(&store, chosen, OperatorWish::Resume, by, Duration::from_secs(wait)).await?;
     match resumed.as_slice() {
         // Who names an operator expects it to be paused.
-        [Resumed { operator: name, was_paused: Some(false) }] if operator.is_some() => Err(Error::Resume {
+        [OperatorAnswer { operator: name, was_so: Some(false) }] if operator.is_some() => Err(Error::Operator {
             operator: name.clone(),
             what: "is not paused".into(),
             help: "nothing was changed; `reprise run` says which operators are paused, and `--all` resumes those".into(),
@@ -44,22 +44,22 @@ async fn carry_out(arguments: ResumeArguments) -> Result<Vec<Resumed>, Error> {
     }
 }
 
-fn unknown(operator: &str, names: &[String]) -> Error {
+pub(super) fn unknown(operator: &str, names: &[String]) -> Error {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let help = match names.is_empty() {
         true => "the topology has no operators".into(),
         false => format!("the topology has {}", names.join(", ")),
     };
-    Error::Resume { operator: operator.into(), what: "does not exist".into(), help }
+    Error::Operator { operator: operator.into(), what: "does not exist".into(), help }
 }
 
 /// A line for each operator that was paused.
-fn picture(resumed: &[Resumed]) -> String {
+fn picture(resumed: &[OperatorAnswer]) -> String {
     let lines: String = resumed
         .iter()
         .filter_map(|one| {
             let name = &one.operator;
-            match one.was_paused {
+            match one.was_so {
                 Some(true) => Some(format!("the pause of operator `{name}` is ended: its next call decides\n")),
                 Some(false) => None,
                 None => Some(format!("operator `{name}` has no pause any more: somebody else asked at the same time\n")),
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn who_asks_is_told_what_became_of_each_pause() {
-        let one = |operator: &str, was_paused| Resumed { operator: operator.into(), was_paused };
+        let one = |operator: &str, was_so| OperatorAnswer { operator: operator.into(), was_so };
         let told = picture(&[one("a", Some(true)), one("b", Some(false)), one("c", None)]);
         assert_eq!(
             told,

@@ -1,11 +1,12 @@
 //! `reprise state show`: the cells of an operator, decoded as their slots declare.
 
 use super::checkpoint::{CHECKPOINT, Memory};
+use super::figures::{parked_json, parked_text};
 use super::site::{self, CommandFailure, Where, which_json};
 use super::text::{self, count, plain, thousands, word};
-use crate::job::survey::{self, CellPlace, CellValue, ChosenCheckpoint, Filter, Folded, FoldedSlot, decode};
+use crate::job::survey::{self, CellPlace, CellValue, ChosenCheckpoint, Filter, Folded, FoldedSlot, ParkedSummary, decode};
 use reprise_core::description::Slot;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -92,6 +93,19 @@ fn first(folded: &Folded, limit: u64) -> impl Iterator<Item = (&Slot, &CellPlace
     cells.take(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
+/// What waits for each instance of an operator, where anything does: its cells know nothing of it.
+fn parked_of<'a>(chosen: &'a ChosenCheckpoint, operator: &'a str) -> impl Iterator<Item = (usize, ParkedSummary)> + 'a {
+    let found = chosen.manifest.operators.iter().filter(move |one| one.name == operator);
+    let instances = found.flat_map(|operator| operator.instances.iter().enumerate());
+    instances.map(|(index, instance)| (index, ParkedSummary::of_instance(instance))).filter(|(_, parked)| parked.objects > 0)
+}
+
+fn with_instance(instance: usize, parked: &ParkedSummary) -> Value {
+    let mut json = parked_json(parked);
+    json["instance"] = instance.into();
+    json
+}
+
 fn total(folded: &Folded) -> u64 {
     folded.slots.iter().map(|slot| slot.cells.len() as u64).sum()
 }
@@ -100,8 +114,9 @@ fn cells_json(root: &str, chosen: &ChosenCheckpoint, operator: &str, folded: &Fo
     let slots = folded.slots.iter().map(|FoldedSlot { slot, cells }| {
         json!({ "name": slot.name, "kind": slot.kind, "version": slot.version, "encoding": slot.encoding, "cells": cells.len() })
     });
+    let parked: Vec<Value> = parked_of(chosen, operator).map(|(instance, parked)| with_instance(instance, &parked)).collect();
     let mut json = json!({
-        "job": chosen.manifest.job, "store": root, "operator": operator, "slots": slots.collect::<Vec<_>>(), "cells_found": total(folded),
+        "job": chosen.manifest.job, "store": root, "operator": operator, "parked": parked, "slots": slots.collect::<Vec<_>>(), "cells_found": total(folded),
     });
     text::extend(&mut json, which_json(&chosen.which, Some(chosen.manifest.epoch.0)));
     let cell = |(slot, place, held): (&Slot, &CellPlace, &CellValue)| {
@@ -117,6 +132,10 @@ fn picture(chosen: &ChosenCheckpoint, operator: &str, folded: &Folded, limit: u6
     let all = total(folded);
     let heading = text::heading(&chosen.which, chosen.manifest.epoch);
     let mut out = format!("operator `{}` at {heading} of job `{}`: {}\n", plain(operator), chosen.manifest.job, count(all, "cell"));
+    for (instance, parked) in parked_of(chosen, operator) {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "parked for instance {instance}, and in none of its cells yet: {}", parked_text(&parked));
+    }
     let mut left = limit;
     for FoldedSlot { slot, cells } in &folded.slots {
         let (kind, encoding) = (word(slot.kind), word(slot.encoding));

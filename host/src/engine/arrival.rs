@@ -53,4 +53,8 @@ impl Frontier for Frontiers<'_> {
     fn is_empty(&self) -> bool {
         self.0.iter().all(MutableAntichain::is_empty)
     }
+
+    fn least(&self) -> u64 {
+        self.0.iter().flat_map(|frontier| frontier.frontier().iter().copied().collect::<Vec<_>>()).min().unwrap_or(u64::MAX)
+    }
 }

@@ -3,6 +3,7 @@
 use super::circuit_breaker::SharedCircuitBreaker;
 use super::counters::NodeCounters;
 use super::failure::Failure;
+use super::parked::OperatorParked;
 use super::timestamp::{Timestamp, epoch_of};
 use super::wait_group::WaitGroup;
 use reprise_core::checkpoint::coordinator::Participant;
@@ -14,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
 
 /// The control of a run.
+// Wide: each of its fields is shared by all threads of the run, and they change apart from each other.
 #[derive(Debug)]
 pub struct Control {
     abort: AtomicBool,
@@ -37,6 +39,12 @@ pub struct Control {
     pub operators: Vec<NodeCounters>,
     /// Counters of the sinks, likewise.
     pub sinks: Vec<NodeCounters>,
+    /// What is parked for each operator, likewise.
+    pub operators_parked: Vec<OperatorParked>,
+    /// For each source how many operators downstream have too much parked.
+    held: Vec<AtomicUsize>,
+    /// Changes of these.
+    holds: AtomicU64,
 }
 
 /// Bytes that sources have let in and no stored checkpoint has yet.
@@ -74,6 +82,9 @@ impl Control {
             sources: counters(sources),
             operators: counters(breakers.len()),
             sinks: counters(sinks),
+            operators_parked: breakers.iter().map(|_| OperatorParked::default()).collect(),
+            held: (0..sources).map(|_| AtomicUsize::new(0)).collect(),
+            holds: AtomicU64::new(0),
             breakers,
         }
     }
@@ -164,6 +175,29 @@ impl Control {
         if before >= self.unstored.bytes_max && before - bytes < self.unstored.bytes_max {
             self.wake();
         }
+    }
+
+    /// Lets these sources wait for an operator downstream that has too much parked, or not any more.
+    pub(super) fn hold(&self, sources: &[usize], waits: bool) {
+        for held in sources.iter().filter_map(|source| self.held.get(*source)) {
+            if waits {
+                held.fetch_add(1, Ordering::AcqRel)
+            } else {
+                held.fetch_sub(1, Ordering::AcqRel)
+            };
+        }
+        self.holds.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+    }
+
+    /// True while a source lets nothing in, since an operator downstream has too much parked.
+    pub(super) fn is_held(&self, source: usize) -> bool {
+        self.held.get(source).is_some_and(|held| held.load(Ordering::Acquire) > 0)
+    }
+
+    /// Counts the calls of [`Self::hold`].
+    pub(super) fn holds(&self) -> u64 {
+        self.holds.load(Ordering::Acquire)
     }
 
     /// Lets the next snapshot of an operator instance be a full one.

@@ -9,7 +9,7 @@ use super::sink::{SinkAssignment, SinkInstance};
 use super::source;
 use super::spec::{DataflowSpec, OperatorSpec};
 use super::stream_element::StreamElement;
-use super::timestamp::Timestamp;
+use super::timestamp::{Timestamp, timestamp};
 use reprise_core::batch::Batch;
 use reprise_core::operator::{OperatorInstance, Outlet, Turn};
 use reprise_core::topology::{Edge, Exchange, Node};
@@ -202,8 +202,11 @@ fn place<'scope>(
     let (name, sender, workers) = (operator.settings.name.clone(), instance.environment().at.instance, scope.peers() as u32);
     // An error means that the worker is gone: nothing has to be woken.
     let _ = instance.environment().wake.set(Arc::new(move || _ = wake.activate()));
-    let control = Arc::clone(&spec.control);
-    builder.build_reschedule(move |_| {
+    let (control, first) = (Arc::clone(&spec.control), timestamp(spec.first_epoch, 0));
+    builder.build_reschedule(move |capabilities| {
+        if instance.has_parked() {
+            instance.give_right(capabilities.iter().map(|capability| capability.delayed(&first)).collect());
+        }
         move |frontiers| {
             let taken = take_in(&mut pulls, outputs.len().max(1), &name, &mut |epoch, delivery| instance.put(epoch, delivery));
             let mut sessions = Outputs { sessions: outputs.iter_mut().map(OutputBuilder::activate).collect(), sender, workers };

@@ -7,21 +7,28 @@ use super::failure::{CrashDumps, Failure};
 use super::guest::{GuestDump, GuestFailure};
 use super::in_flight::InFlight;
 use super::instance_factory::WasmFactory;
+use super::parked::ParkingContext;
 use super::report::{EpochContent, EpochReport, Reporter};
+use super::source::SourceLimits;
 use super::standby::Standby;
-use super::timestamp::Timestamp;
+use super::timestamp::{STEPS_MAX, Timestamp, epoch_of, timestamp};
 use super::wake::{Wake, WakeOnDrop};
 use crate::clock::Clock;
 use crate::wasm::{Call, GuestError, Instance, Level};
 use reprise_core::batch::Batch;
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::ids::Epoch;
-use reprise_core::operator::{Environment, EpochTally, FailoverWork, FoldWork, Incident, OperatorFailure, VersionedChunk};
+use reprise_core::operator::{
+    BacklogLimits, Environment, EpochTally, FailoverWork, FoldWork, Incident, OperatorFailure, ParkedTally, Segment, VersionedChunk,
+};
 use reprise_core::topology::{Node, Operator};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use timely::dataflow::operators::Capability;
+
+/// Bytes of a segment of parked input, however many instances an operator has.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
 /// The environment of one instance of an operator.
 pub(super) struct WasmEnvironment {
@@ -40,6 +47,8 @@ pub(super) struct WasmEnvironment {
     /// Lets the worker look at the instance again.
     pub wake: OnceLock<Wake>,
     pub origin: Instant,
+    pub limits: SourceLimits,
+    pub parking: ParkingContext,
 }
 
 impl WasmEnvironment {
@@ -70,6 +79,7 @@ pub(super) fn failure(operator: String, index: usize, instance: u32, epoch: Epoc
         }
         OperatorFailure::Diverged { context } => Failure::Diverged { operator, index, instance, epoch, context },
         OperatorFailure::NoThread(why) => Failure::no_thread(&format!("a thread for a new instance of operator `{operator}`"), &why),
+        OperatorFailure::Parked(reason) => Failure::Parked { operator, instance, reason },
         OperatorFailure::Limit(text) => Failure::Limit(text),
         OperatorFailure::Internal(text) => Failure::Internal(format!("operator `{operator}`: {text}")),
     }
@@ -137,6 +147,64 @@ impl Environment for WasmEnvironment {
     fn has_room(&self, epoch: Epoch) -> bool {
         let Some(wake) = self.wake.get() else { return true };
         self.in_flight.of(Node::Operator(self.place)).is_none_or(|bytes| !bytes.holds(self.at.instance, epoch, wake))
+    }
+
+    fn align_max(&self) -> Duration {
+        self.parking.align_max
+    }
+
+    /// The instances of an operator share the memory.
+    fn backlog_limits(&self) -> BacklogLimits {
+        let (all, instances) = (BacklogLimits::default(), u64::from(self.factory.parallelism.max(1)));
+        let segment_bytes = (all.segment_bytes / instances).max(SEGMENT_BYTES_MIN);
+        BacklogLimits { segment_bytes, memory_bytes: all.memory_bytes / instances }
+    }
+
+    fn wall_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    fn advance(&self, right: &mut Self::Right, epoch: Epoch, least: u64) {
+        let at = least.clamp(timestamp(epoch, 0), timestamp(epoch, STEPS_MAX));
+        right.iter_mut().filter(|capability| *capability.time() < at).for_each(|capability| capability.downgrade(&at));
+    }
+
+    fn epoch_is_due(&self, epoch: Epoch, age: Duration, has_news: bool) -> bool {
+        let under_way = epoch.0.saturating_sub(self.control.completed().0);
+        let is_room = under_way <= u64::from(self.limits.epochs_in_flight_max);
+        let is_asked = self.control.wanted() >= epoch || (has_news && age >= self.limits.interval);
+        epoch <= epoch_of(self.control.furthest()) || (is_room && is_asked)
+    }
+
+    fn interval(&self) -> Duration {
+        self.limits.interval
+    }
+
+    fn ask_epoch(&self) {
+        self.control.want_epoch();
+    }
+
+    fn may_store_parked(&self) -> bool {
+        self.parking.traffic.has_room()
+    }
+
+    fn store_parked(&self, epoch: Epoch, number: u64, items: Segment) -> Result<(), String> {
+        let content = EpochContent::Parked { number, items, under_way: self.parking.traffic.leaves(self.wake.get().cloned()) };
+        (self.reporter)(EpochReport { from: self.at, epoch, closed: false, content }).map_err(|error| error.to_string())
+    }
+
+    fn read_parked(&self, number: u64, done: u64) -> Option<Result<Segment, String>> {
+        self.parking.traffic.read(&self.parking.reader, self.at, (number, done), self.wake.get().cloned())
+    }
+
+    fn parked(&self, tally: ParkedTally) {
+        let (parked, bytes_max) = (&self.control.operators_parked[self.place], self.settings().park_bytes_max);
+        parked.note(self.at.instance, tally, bytes_max, |is_full| self.control.hold(&self.parking.upstream, is_full));
+    }
+
+    fn takes_unpark(&self) -> Option<bool> {
+        let now = self.control.operators_parked[self.place].unparks();
+        (self.parking.unparks.replace(now) != now).then_some(now % 2 == 1)
     }
 
     fn took(&self, edge: usize, epoch: Epoch, bytes: u64) {
@@ -214,8 +282,8 @@ impl Environment for WasmEnvironment {
     }
 
     fn report(&self, tally: EpochTally<GuestDump>) -> Result<(), String> {
-        let EpochTally { epoch, is_last, snapshot, watermark, rows, rejected, faulted, dumps } = tally;
-        let content = EpochContent::Operator { snapshot, watermark, rows, rejected, faulted, dumps };
+        let EpochTally { epoch, is_last, snapshot, watermark, rows, rejected, faulted, dumps, parked } = tally;
+        let content = EpochContent::Operator { snapshot, watermark, rows, rejected, faulted, dumps, parked };
         (self.reporter)(EpochReport { from: self.at, epoch, closed: is_last, content }).map_err(|error| error.to_string())
     }
 

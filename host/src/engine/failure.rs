@@ -74,6 +74,18 @@ pub enum Failure {
         #[source]
         error: ConnectError,
     },
+    /// Input that was parked cannot be read.
+    #[error(
+        "the parked input of operator `{operator}` instance {instance} cannot be read: {reason}\n  help: `reprise run` takes the job up from its newest checkpoint that is whole; `reprise checkpoint verify` says which those are"
+    )]
+    Parked {
+        /// Its name in the topology.
+        operator: String,
+        /// Which instance.
+        instance: u32,
+        /// Why.
+        reason: String,
+    },
     /// A limit of the engine was reached.
     #[error("{0}")]
     Limit(String),

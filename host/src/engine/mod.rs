@@ -15,6 +15,7 @@
 //! | `partitioner` | which instance gets which rows |
 //! | `arrival` | what has arrived, handed to an instance |
 //! | `in_flight` | bytes between operators: backpressure |
+//! | `parked` | what waits for an operator that is paused or slow |
 //! | `circuit_breaker`, `durations`, `event` | what instances share when calls fail; what they tell of it |
 //! | `reproduction` | a crash dump made to fail again |
 //! | `control`, `counters`, `failure`, `report` | what threads share; what they tell the job |
@@ -34,6 +35,7 @@ mod failure;
 mod guest;
 mod in_flight;
 mod instance_factory;
+mod parked;
 mod partitioner;
 mod report;
 mod reproduction;
@@ -55,6 +57,7 @@ pub use event::{OperatorEvent, OperatorEvents};
 pub use failure::{CrashDumps, Failure};
 pub use guest::{GuestCall, GuestDump};
 pub use in_flight::InFlight;
+pub use parked::{OperatorParked, ParkedReader, ParkedRequest, SEGMENTS_UNDER_WAY_MAX, SegmentUnderWay};
 pub use report::{EpochContent, EpochReport, ReportLost, Reporter};
 pub use reproduction::{Reproduced, reproduce};
 pub use sink::SinkAssignment;
@@ -69,11 +72,13 @@ use dataflow::{Instances, REST_MAX, WasmOperator};
 use environment::{WasmEnvironment, failure};
 use in_flight::copies;
 use instance_factory::WasmFactory;
+use parked::{ParkingContext, SegmentTraffic};
 use reprise_core::checkpoint::coordinator::{self, Participant};
 use reprise_core::ids::Epoch;
 use reprise_core::keying::of_worker;
 use reprise_core::operator::{EdgeEnd, OperatorInstance, Restored};
 use reprise_core::topology::{Edge, Exchange, Node};
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -160,6 +165,7 @@ struct Seen {
     stopping: bool,
     all_ended: bool,
     full: bool,
+    holds: u64,
 }
 
 impl Seen {
@@ -171,6 +177,7 @@ impl Seen {
             stopping: control.stopping(),
             all_ended: control.all_ended(),
             full: control.is_full(),
+            holds: control.holds(),
         }
     }
 }
@@ -192,8 +199,7 @@ fn open(worker: &Worker, spec: &DataflowSpec, restored: Vec<Vec<Restored>>) -> R
         let copies = copies(&spec.plan, node, operator.description.outputs.len(), count);
         let mut restored = restored.next().unwrap_or_default().into_iter();
         let opened = of_worker(at, count(node), workers).zip(0..).map(|(instance, place)| {
-            let to_it = |edge: &&Edge| edge.to == node && edge.place.is_none_or(|of| of == place);
-            let edges = || spec.plan.edges.iter().filter(to_it);
+            let edges = || spec.plan.edges_to(node, place);
             let identity = InstanceIdentity { job: operator.job.clone(), operator: operator.settings.name.clone(), instance, seed: 0 };
             let environment = WasmEnvironment {
                 factory: WasmFactory {
@@ -212,10 +218,19 @@ fn open(worker: &Worker, spec: &DataflowSpec, restored: Vec<Vec<Restored>>) -> R
                 edges: edges().map(|edge| edge.from).collect(),
                 in_flight: Arc::clone(&spec.in_flight),
                 copies: copies.clone(),
+                limits: spec.source_limits,
+                parking: ParkingContext {
+                    align_max: spec.align_max,
+                    upstream: spec.plan.sources_of(node),
+                    reader: Arc::clone(&spec.parked_reader),
+                    traffic: SegmentTraffic::default(),
+                    unparks: Cell::new(spec.control.operators_parked[index].unparks()),
+                },
                 wake: OnceLock::new(),
                 origin: Instant::now(),
             };
-            let ends = edges().map(|edge| EdgeEnd { input: edge.input, senders: senders(edge) }).collect();
+            let end = |edge: &Edge| EdgeEnd { input: edge.input, senders: senders(edge), parked: spec.plan.parked_edge(edge) };
+            let ends = edges().map(end).collect();
             let state = restored.next().unwrap_or(Restored { watermark: i64::MIN, ..Restored::default() });
             let state_bytes: i64 = state.chunks.iter().map(|held| held.chunk.size_bytes() as i64).sum();
             let opened = OperatorInstance::open(environment, ends, spec.first_epoch, state);

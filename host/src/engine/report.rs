@@ -1,11 +1,12 @@
 //! What instances tell the job at the end of an epoch. The job makes it durable and passes it on to the coordinator.
 
 use super::guest::GuestDump;
+use super::parked::SegmentUnderWay;
 use reprise_core::checkpoint::coordinator::Participant;
 use reprise_core::checkpoint::manifest::{QuarantinedRow, SplitPosition, StagedRef};
 use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::ids::Epoch;
-use reprise_core::operator::{FailedRow, VersionedChunk};
+use reprise_core::operator::{FailedRow, Segment, SegmentState, VersionedChunk};
 use std::sync::Arc;
 
 /// What one instance has to say of one epoch. Mirrors [`reprise_core::checkpoint::coordinator::Report`], before storage.
@@ -49,6 +50,17 @@ pub enum EpochContent {
         faulted: Vec<FailedRow<GuestDump>>,
         /// Failed calls that are to be written down, beside those of rows.
         dumps: Vec<GuestDump>,
+        /// All input that waits.
+        parked: Vec<SegmentState>,
+    },
+    /// From an operator, in the middle of an epoch or just before its report: parked input to be stored.
+    Parked {
+        /// Its number among the segments of the instance.
+        number: u64,
+        /// What waits.
+        items: Segment,
+        /// Is dropped once it is stored.
+        under_way: SegmentUnderWay,
     },
     /// From a sink, already durable.
     Sink {

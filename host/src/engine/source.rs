@@ -374,6 +374,7 @@ impl SourceInstance {
         room && self.progress.step + FRAMES_A_BATCH < STEPS_MAX
             && self.tally.refused.bytes() < REJECTED_BYTES_MAX
             && !self.context.control.is_full()
+            && !self.context.control.is_held(self.context.place)
     }
 
     fn send(&mut self, element: &mut StreamElement, bytes: u64, send: &mut Send<'_>) {

@@ -4,6 +4,7 @@ use super::circuit_breaker::SharedCircuitBreaker;
 use super::control::Control;
 use super::event::OperatorEvents;
 use super::in_flight::InFlight;
+use super::parked::ParkedReader;
 use super::report::Reporter;
 use super::source::SourceLimits;
 use crate::clock::Clock;
@@ -12,6 +13,7 @@ use reprise_core::description::Description;
 use reprise_core::ids::Epoch;
 use reprise_core::topology::{Operator, Plan};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The specification of an operator, shared by its instances.
 pub struct OperatorSpec {
@@ -51,6 +53,10 @@ pub struct DataflowSpec {
     pub control: Arc<Control>,
     /// Takes the reports.
     pub reporter: Reporter,
+    /// Reads parked input.
+    pub parked_reader: ParkedReader,
+    /// How long an epoch may wait for an operator before what waits is parked.
+    pub align_max: Duration,
     /// Processing time.
     pub clock: Clock,
 }

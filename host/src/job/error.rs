@@ -151,9 +151,9 @@ pub enum Error {
         /// What to do.
         help: String,
     },
-    /// The pause of an operator cannot be ended.
+    /// What was asked about an operator cannot be done.
     #[error("operator `{operator}` {what}\n  help: {help}")]
-    Resume {
+    Operator {
         /// Its name.
         operator: String,
         /// What is wrong.
@@ -178,12 +178,13 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Read { .. } | Self::Topology(_) | Self::Misfit { .. } | Self::Savepoint { .. } | Self::Resume { .. } => Kind::Topology,
+            Self::Read { .. } | Self::Topology(_) | Self::Misfit { .. } | Self::Savepoint { .. } | Self::Operator { .. } => Kind::Topology,
             Self::Gave { .. } | Self::Refused { .. } => Kind::Guest,
             Self::Engine(failure) => match failure.as_ref() {
                 Failure::Guest { .. } | Failure::Diverged { .. } => Kind::Guest,
                 Failure::Connect { .. } => Kind::Connect,
                 Failure::Limit(_) => Kind::Limit,
+                Failure::Parked { .. } => Kind::Storage,
                 Failure::Internal(_) => Kind::Internal,
             },
             // There is too little address space.

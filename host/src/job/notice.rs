@@ -77,6 +77,15 @@ pub enum Notice {
     },
     /// Something happened to an operator; the job goes on.
     Operator(OperatorEvent),
+    /// Parked input of an operator was given up, as a person asked. The next checkpoint is without it.
+    ParkedGivenUp {
+        /// The operator's name in the topology.
+        operator: String,
+        /// Rows of it at that moment.
+        rows: u64,
+        /// They go to quarantine; else they are dropped.
+        to_quarantine: bool,
+    },
     /// The store does not answer. The job goes on with what it can, and tries again.
     StorageOut {
         /// What was tried.

@@ -1,4 +1,4 @@
-//! Stored objects, verified: a manifest and a snapshot as they must be before anything in them is trusted.
+//! Stored objects, verified: a manifest, a snapshot and parked input as they must be before anything in them is trusted.
 //!
 //! What is wrong with an object is told as text, to be read after what it is for. Failures of the store itself are errors.
 
@@ -8,6 +8,7 @@ use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::invariants;
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState};
 use reprise_core::checkpoint::paths;
+use reprise_core::codec::parked::{self, ParkedItem};
 use reprise_core::codec::{CodecError, checksum, record, snapshot};
 use reprise_core::ids::Epoch;
 
@@ -68,4 +69,30 @@ pub(super) fn verify(
     let slots = operator.slots.len();
     chunks.iter().try_for_each(|chunk| chunk.check_slot(slots)).map_err(|error| format!("`{path}`: {error}"))?;
     Ok(chunks)
+}
+
+/// The items of an object of parked input, where its bytes are what the manifest says.
+pub(super) fn verify_parked(
+    bytes: Option<&[u8]>,
+    job: &str,
+    operator: &str,
+    object: &ObjectRef,
+) -> Result<(parked::ParkedHead, Vec<ParkedItem>), String> {
+    let path = &object.path;
+    let bytes = bytes.ok_or_else(|| format!("`{path}` is missing"))?;
+    if bytes.len() as u64 != object.bytes {
+        return Err(format!("`{path}` has {} bytes, {} were written", bytes.len(), object.bytes));
+    }
+    if checksum(bytes) != object.checksum {
+        return Err(format!("`{path}` is damaged: its checksum does not fit"));
+    }
+    let (head, items) = parked::read(bytes).map_err(|error| format!("`{path}`: {error}"))?;
+    if head.job != job || head.operator != operator {
+        return Err(format!("`{path}` belongs to operator `{}` of job `{}`", head.operator, head.job));
+    }
+    let entries: u64 = items.iter().map(ParkedItem::entries).sum();
+    if entries != object.entries {
+        return Err(format!("`{path}` has {entries} entries, {} were written", object.entries));
+    }
+    Ok((head, items))
 }

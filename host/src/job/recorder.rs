@@ -4,6 +4,7 @@
 use super::blocking::blocking;
 use super::capsule::{Origin, SharedBytes};
 use super::error::Error;
+use super::parked::ParkedInput;
 use super::store_retry::RetryingStore;
 use crate::engine::{EpochContent, EpochReport, GuestDump, ReportLost, Reporter};
 use crate::store::Creation;
@@ -13,9 +14,10 @@ use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows, ROWS_MAX};
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
 use reprise_core::checkpoint::paths;
+use reprise_core::codec::parked::{self, ParkedItem};
 use reprise_core::codec::{checksum, record, snapshot};
 use reprise_core::ids::{Epoch, Generation, Instance};
-use reprise_core::operator::{FailedRow, VersionedChunk};
+use reprise_core::operator::{FailedRow, Segment, VersionedChunk};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{OnceCell, mpsc, watch};
@@ -39,6 +41,8 @@ pub(super) struct Recorder {
     pub origins: Vec<Arc<Origin>>,
     /// Likewise: set once the component is stored that its capsules name and do not hold.
     pub components: Vec<OnceCell<()>>,
+    /// What is parked.
+    pub parked: Arc<ParkedInput>,
 }
 
 /// What comes of a recorder.
@@ -87,7 +91,7 @@ pub(super) fn start(recorder: Recorder, participants: Vec<Participant>, waiting:
                     report = reports.recv() => report,
                 };
                 let Some(report) = report else { return };
-                let recorded = recorder.record(report).await;
+                let Some(recorded) = recorder.record(report).await.transpose() else { continue };
                 let failed = recorded.is_err();
                 if told.send(recorded).await.is_err() || failed {
                     return;
@@ -109,7 +113,8 @@ async fn ended(over: &mut watch::Receiver<bool>) {
 }
 
 impl Recorder {
-    async fn record(&self, report: EpochReport) -> Result<Report, Error> {
+    /// Makes a report durable. `None` where there is nothing to pass on.
+    async fn record(&self, report: EpochReport) -> Result<Option<Report>, Error> {
         let EpochReport { from, epoch, closed, content } = report;
         let content = match content {
             EpochContent::Source { splits, rows, rejected, ended } => {
@@ -117,7 +122,7 @@ impl Recorder {
                 let quarantine = self.quarantine(from, epoch, rejected).await?;
                 Content::Source { splits, rows, rejected: count, quarantine, ended }
             }
-            EpochContent::Operator { snapshot, watermark, rows, rejected, faulted, dumps } => {
+            EpochContent::Operator { snapshot, watermark, rows, rejected, faulted, dumps, parked } => {
                 let count = (rejected.len() + faulted.len()) as u64;
                 let mut quarantine = self.quarantine(from, epoch, rejected).await?;
                 let faulted = self.capsules(from, epoch, faulted, dumps).await?;
@@ -126,11 +131,31 @@ impl Recorder {
                     Some((scope, chunks)) => Some(self.snapshot(from, epoch, scope, chunks).await?),
                     None => None,
                 };
-                Content::Operator { snapshot, watermark, rows, rejected: count, quarantine }
+                let parked = self.parked.refs(from, &parked)?;
+                Content::Operator { snapshot, watermark, rows, rejected: count, quarantine, parked }
+            }
+            EpochContent::Parked { number, items, under_way } => {
+                self.segment(from, epoch, number, items).await?;
+                drop(under_way);
+                return Ok(None);
             }
             EpochContent::Sink { staged, rows } => Content::Sink { staged, rows },
         };
-        Ok(Report { from, epoch, closed, content })
+        Ok(Some(Report { from, epoch, closed, content }))
+    }
+
+    /// Stores a segment of parked input.
+    async fn segment(&self, from: Participant, epoch: Epoch, number: u64, items: Segment) -> Result<(), Error> {
+        let (operator, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
+        let path = paths::parked(&operator, instance, epoch, self.generation, number);
+        let edges = self.parked.named_edges(from);
+        let head = parked::ParkedHead { job: self.job.clone(), operator, instance, epoch, generation: self.generation, edges };
+        let entries = items.iter().map(ParkedItem::entries).sum();
+        let encoded = blocking(move || parked::encode(&head, &items)).await?;
+        let bytes = encoded.map_err(|error| Error::Internal(format!("parked input: {error}")))?;
+        let object = self.put(path, snapshot::SnapshotScope::Full, bytes, entries).await?;
+        self.parked.note(from, number, object);
+        Ok(())
     }
 
     fn name(&self, node: Node) -> &str {
@@ -282,6 +307,7 @@ mod tests {
     use super::*;
     use crate::engine::Control;
     use crate::store::{CallKind, Intercept, Interference, StorageCall, Store, StoreLimits};
+    use reprise_core::topology;
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Condvar, Mutex};
@@ -322,8 +348,16 @@ mod tests {
         let retrying = RetryingStore::new(store.clone(), Duration::ZERO, control, Arc::new(|_| ()));
         let (job, sources) = ("j".to_owned(), vec!["lines".to_owned()]);
         let generation = Generation(1);
-        let recorder =
-            Recorder { store: retrying, job, generation, sources, operators: Vec::new(), origins: Vec::new(), components: Vec::new() };
+        let text = r#"
+            name = "j"
+            checkpoint = { store = "memory:" }
+            source = [{ name = "lines", file = { path = "in.txt", format = "lines" } }]
+            sink = [{ name = "out", input = "lines", stdout = { format = "lines" } }]
+        "#;
+        let plan = topology::plan(topology::parse(text, &|_| None).unwrap(), Vec::new()).unwrap();
+        let parked = Arc::new(ParkedInput::new(plan, 1));
+        let (operators, origins, components) = (Vec::new(), Vec::new(), Vec::new());
+        let recorder = Recorder { store: retrying, job, generation, sources, operators, origins, components, parked };
         let from = Participant { node: Node::Source(0), instance: 0 };
         let (reporter, Recorded { reports, lanes }) = start(recorder, vec![from], 4);
         for epoch in 1..=3 {

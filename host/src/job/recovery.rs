@@ -1,7 +1,7 @@
 //! Carries out a recovery ([`reprise_core::checkpoint::recovery`]): what it asks of the store, one question after another.
 
 use super::error::Error;
-use super::objects::{read_manifest, read_manifest_at, verify};
+use super::objects::{read_manifest, read_manifest_at, verify, verify_parked};
 use crate::clock::Clock;
 use crate::store::{Created, Creation, Entry, Store, StoreError};
 use bytes::Bytes;
@@ -238,6 +238,9 @@ async fn read_snapshots(objects: &Store, job: &str, manifest: &Manifest) -> Resu
         let bytes = objects.get(&object.path).await.map_err(failed("read a snapshot"))?;
         Ok::<_, Error>(verify(bytes.as_deref(), job, operator, instance, object).map(|chunks| (object.path.clone(), chunks)))
     }));
+    if let Err(reason) = verify_all_parked(objects, job, manifest).await? {
+        return Ok(Err(reason));
+    }
     let mut reads = reads.buffered(READS_AT_ONCE);
     let mut chunks = Chunks::new();
     while let Some(read) = reads.try_next().await? {
@@ -247,6 +250,26 @@ async fn read_snapshots(objects: &Store, job: &str, manifest: &Manifest) -> Resu
         }
     }
     Ok(Ok(chunks))
+}
+
+/// Reads and verifies every object of parked input that a manifest needs, and keeps none.
+async fn verify_all_parked(objects: &Store, job: &str, manifest: &Manifest) -> Result<Result<(), String>, Error> {
+    let mut wanted: BTreeMap<&str, (&OperatorState, &ObjectRef)> = BTreeMap::new();
+    for operator in &manifest.operators {
+        let parked = operator.instances.iter().flat_map(|instance| &instance.parked);
+        wanted.extend(parked.map(|parked| (parked.object.path.as_str(), (operator, &parked.object))));
+    }
+    let reads = futures::stream::iter(wanted.into_values().map(|(operator, object)| async move {
+        let bytes = objects.get(&object.path).await.map_err(failed("read parked input"))?;
+        Ok::<_, Error>(verify_parked(bytes.as_deref(), job, &operator.name, object).map(drop))
+    }));
+    let mut reads = reads.buffered(READS_AT_ONCE);
+    while let Some(read) = reads.try_next().await? {
+        if read.is_err() {
+            return Ok(read);
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Deletes refused rows of epochs that do not count: those after `covered`, written by hosts before this one. They will be refused again.

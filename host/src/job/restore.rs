@@ -40,6 +40,7 @@ impl LoadedCheckpoint {
                 chunks: chunks.into_iter().map(|chunk| slots[chunk.slot() as usize].of(chunk)).collect(),
                 watermark: instance.watermark,
                 continues: same_slots && !instance.chain.is_empty(),
+                ..Restored::default()
             });
             return Ok(own.collect());
         }

@@ -39,6 +39,11 @@ impl RetryingStore {
         Self { store, outage: Arc::new(Outage { most: outage_max, control, watch, since: Mutex::new(None) }) }
     }
 
+    /// The run was given up.
+    pub fn is_over(&self) -> bool {
+        self.outage.control.aborted()
+    }
+
     /// Makes a call until it succeeds or fails for good.
     ///
     /// # Errors

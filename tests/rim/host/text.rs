@@ -109,6 +109,9 @@ fn names_on_the_command_line_and_in_files_are_shown_plain() {
         &["savepoint", evil, "name"],
         &["savepoint", "job.toml", evil, "--wait", "1"],
         &["resume", "job.toml", evil],
+        &["parked", "list", evil],
+        &["parked", "list", "job.toml", "--at", evil],
+        &["parked", "drop", "job.toml", evil],
     ] {
         let ended = place.run(arguments);
         assert!(ended.code().is_some_and(|code| code > 0), "{arguments:?}: {ended}");

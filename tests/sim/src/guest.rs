@@ -148,6 +148,10 @@ impl SimGuest {
         let Self { cells, changed, .. } = self;
         let mut outputs = Batch::new();
         for record in &records[..done] {
+            let mark = cells.get(&(MARKS, vec![record.key], vec![])).and_then(|bytes| bytes[..].try_into().ok()).map(i64::from_le_bytes);
+            if mark.is_some_and(|mark| mark > i64::from(record.offset)) {
+                place.sim.fail(format!("a watermark of {mark:?} came before {record:?}"));
+            }
             let row = input::apply(cells, *record, |name| _ = changed.insert(name.clone()));
             row.push_to(&mut outputs);
         }

@@ -14,6 +14,7 @@
 //! atomic for each object, the law of the file sink, a dataflow of a counting operator with one or several instances on a worker, how an
 //! instance of it comes back after a failed call, and how its state is dealt out where a later process has other numbers of them.
 
+mod breaker;
 pub mod client;
 pub mod clockwork;
 pub mod committer;

@@ -68,6 +68,8 @@ pub enum Mutation {
     ChainOfNeighbour,
     /// With another number of instances, deltas follow on chains that were given up.
     ChainsGoOn,
+    /// A run forgets what was parked in the checkpoint that it begins with.
+    ParkedForgotten,
     /// The product's committer is broken.
     Committer(CommitterMutation),
     /// The product's driver of operators is broken.
@@ -75,7 +77,7 @@ pub enum Mutation {
 }
 
 /// All of them, with their names on the command line.
-pub const ALL: [(Mutation, &str); 48] = [
+pub const ALL: [(Mutation, &str); 54] = [
     (Mutation::ReportBeforeUpload, "report-before-upload"),
     (Mutation::PublishBeforeManifest, "publish-before-manifest"),
     (Mutation::NoFence, "no-fence"),
@@ -124,6 +126,12 @@ pub const ALL: [(Mutation, &str); 48] = [
     (Mutation::RowsToNeighbour, "rows-to-neighbour"),
     (Mutation::ChainOfNeighbour, "chain-of-neighbour"),
     (Mutation::ChainsGoOn, "chains-go-on"),
+    (Mutation::ParkedForgotten, "parked-forgotten"),
+    (Mutation::Driver(product::Mutation::ParkedRowsLost), "parked-rows-lost"),
+    (Mutation::Driver(product::Mutation::ParkedRowsAgain), "parked-rows-again"),
+    (Mutation::Driver(product::Mutation::NewerBeforeParked), "newer-before-parked"),
+    (Mutation::Driver(product::Mutation::ParkedOfNextEpoch), "parked-of-next-epoch"),
+    (Mutation::Driver(product::Mutation::WatermarkPassesParked), "watermark-passes-parked"),
 ];
 
 impl Mutation {

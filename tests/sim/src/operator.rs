@@ -11,20 +11,24 @@ use crate::standby::SimStandby;
 use crate::world::Sim;
 use reprise_core::batch::Batch;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
+use reprise_core::checkpoint::manifest::ParkedRef;
 use reprise_core::description::{Description, Encoding, Port};
 use reprise_core::failure::blame::Blame;
 use reprise_core::failure::window::Standing;
 use reprise_core::ids::Epoch;
 use reprise_core::operator::{
-    self as product, Arrival, CircuitBreaker, CrashDump, EdgeEnd, Environment, EpochTally, FailoverWork, FoldWork, Frontier, Incident,
-    Load, OperatorFailure, OperatorInstance, Outlet, Turn, VersionedChunk,
+    self as product, Arrival, BacklogLimits, CircuitBreaker, CrashDump, EdgeEnd, Environment, EpochTally, FailoverWork, FoldWork, Frontier,
+    Incident, Load, OperatorFailure, OperatorInstance, Outlet, ParkedTally, Segment, SegmentState, Turn, VersionedChunk,
 };
 use reprise_core::topology::Operator;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Of 1000 turns of an instance that alone has something left to do, so many end an epoch where there is something to keep.
+const OWN_EPOCHS: u64 = 150;
 /// So often somebody looks whether a pause is to end.
 const LOOK_MS: u64 = 400;
 /// Of 1000 looks, so many end it.
@@ -48,6 +52,8 @@ pub struct Place {
     pub passes: Cell<u32>,
     /// The epoch that is being worked on.
     pub epoch: Cell<Epoch>,
+    /// Segments of parked input that were asked for; `None` until they are read.
+    reads: RefCell<BTreeMap<u64, Option<Segment>>>,
     /// Time that calls took since the clock was moved, in milliseconds.
     spent_ms: Cell<u64>,
 }
@@ -96,6 +102,7 @@ pub(crate) async fn operator(sim: Sim, run: Rc<Run>, at: u32, first: Epoch, rest
         fails_over: Cell::new(false),
         passes: Cell::new(0),
         epoch: Cell::new(first),
+        reads: RefCell::default(),
         spent_ms: Cell::new(0),
     });
     let workers = run.shape.workers;
@@ -109,15 +116,17 @@ pub(crate) async fn operator(sim: Sim, run: Rc<Run>, at: u32, first: Epoch, rest
     };
     let factory = SimFactory { place: Rc::clone(&place), description: Rc::new(description), open: first.0 << 32 };
     let environment = SimEnvironment { place: Rc::clone(&place), factory, settings: sim.plan.trouble.settings() };
-    let Restored { cells, continues, watermark } = restored;
+    let Restored { cells, continues, watermark, parked } = restored;
+    let parked = park(&sim, &run, at, parked);
     let chunks = snapshot::chunks(&cells, cells.keys()).into_iter().map(|chunk| VersionedChunk { version: 1, chunk }).collect();
     run.born(&sim, at);
-    let edges = vec![EdgeEnd { input: 0, senders: 0..workers }];
-    let opened = OperatorInstance::open(environment, edges, first, product::Restored { chunks, watermark, continues });
+    let edges = vec![EdgeEnd { input: 0, senders: 0..workers, parked: snapshot::edge() }];
+    let opened = OperatorInstance::open(environment, edges, first, product::Restored { chunks, watermark, continues, parked });
     let Ok(mut instance) = opened else {
         sim.fail("an instance cannot be opened");
         return;
     };
+    instance.give_right(());
     while !instance.is_closed() {
         let is_served = deliver(&place, &mut instance);
         place.epoch.set(instance.epoch());
@@ -146,6 +155,20 @@ pub(crate) async fn operator(sim: Sim, run: Rc<Run>, at: u32, first: Epoch, rest
             Ok(Turn::Rest) => run.changed.wait(&sim).await,
         }
     }
+}
+
+/// Numbers the parked input that an instance begins with.
+fn park(sim: &Sim, run: &Run, at: u32, parked: Vec<ParkedRef>) -> Vec<SegmentState> {
+    if sim.is_broken(Mutation::ParkedForgotten) {
+        return vec![];
+    }
+    let state = |(number, of): (u64, &ParkedRef)| {
+        let ParkedRef { done, rows, bytes, since_ms, .. } = *of;
+        SegmentState { number, done, rows, bytes, since_ms }
+    };
+    let states = (0..).zip(&parked).map(state).collect();
+    run.segments.borrow_mut().extend((0..).zip(parked).map(|(number, of)| ((at, number), of)));
+    states
 }
 
 /// Lets some of what was sent arrive. False where there was nothing.
@@ -182,6 +205,10 @@ impl Frontier for SimFrontier<'_> {
     fn is_empty(&self) -> bool {
         self.run.flow.borrow().to_operators[self.at].last().is_some()
     }
+
+    fn least(&self) -> u64 {
+        0
+    }
 }
 
 struct SimOutlet<'a> {
@@ -197,43 +224,24 @@ impl Outlet<()> for SimOutlet<'_> {
 }
 
 impl Place {
-    fn standing(&self) -> Standing {
-        self.run.breaker.borrow_mut().standing(Duration::from_millis(self.sim.now()))
-    }
-
-    fn pause_left(&self, opened: bool) -> Option<Duration> {
-        let now = Duration::from_millis(self.sim.now());
-        opened.then(|| if let Standing::Open { until } = self.standing() { until - now } else { Duration::ZERO })
-    }
-}
-
-impl CircuitBreaker for Place {
-    fn shut_for(&self) -> Option<Duration> {
-        let now = Duration::from_millis(self.sim.now());
-        if let Standing::Open { until } = self.standing() { Some(until - now) } else { None }
-    }
-
-    fn resume(&self) -> bool {
-        self.run.breaker.borrow_mut().resume(Duration::from_millis(self.sim.now()))
-    }
-
-    fn fault(&self) -> Option<Duration> {
-        let opened = self.run.breaker.borrow_mut().fault(Duration::from_millis(self.sim.now()));
-        self.pause_left(opened)
-    }
-
-    fn rejected(&self, rows: u64) -> Option<Duration> {
-        let opened = self.run.breaker.borrow_mut().rejected(Duration::from_millis(self.sim.now()), rows);
-        self.pause_left(opened)
-    }
-
-    fn trip(&self) -> Option<Duration> {
-        let opened = self.run.breaker.borrow_mut().trip(Duration::from_millis(self.sim.now()));
-        self.pause_left(opened)
-    }
-
-    fn success(&self) -> bool {
-        self.run.breaker.borrow_mut().success()
+    /// Reads a segment of parked input, once it is stored. One that cannot be read ends the run.
+    async fn read_parked(&self, number: u64, done: u64) -> Segment {
+        loop {
+            let of = self.run.segments.borrow().get(&(self.at, number)).cloned();
+            let Some(of) = of else {
+                self.sim.pause(5, 50).await;
+                continue;
+            };
+            let bytes = self.run.client.get(&of.object.path).await;
+            match snapshot::waiting(bytes.as_deref(), &ParkedRef { done, ..of }) {
+                Ok(items) => return Arc::new(items),
+                Err(reason) => {
+                    self.sim.tell(self.run.host, format_args!("instance {} cannot read what is parked: {reason}", self.at));
+                    self.run.give_up(&self.sim);
+                    self.sim.pause(1_000, 1_000).await;
+                }
+            }
+        }
     }
 }
 
@@ -304,6 +312,71 @@ impl Environment for SimEnvironment {
         true
     }
 
+    fn align_max(&self) -> Duration {
+        self.place.sim.plan.trouble.align_max
+    }
+
+    fn backlog_limits(&self) -> BacklogLimits {
+        self.place.sim.plan.trouble.backlog
+    }
+
+    fn wall_ms(&self) -> i64 {
+        self.place.sim.now() as i64
+    }
+
+    fn advance(&self, (): &mut (), _: Epoch, _: u64) {}
+
+    fn epoch_is_due(&self, epoch: Epoch, _: Duration, has_news: bool) -> bool {
+        let (sim, flow) = (&self.place.sim, self.place.run.flow.borrow());
+        let is_last = flow.to_operators[self.place.at as usize].last().is_some_and(|last| epoch <= last);
+        let is_room = epoch.0.saturating_sub(flow.completed.0) <= sim.plan.epochs_in_flight_max;
+        is_last || (is_room && has_news && sim.chance(OWN_EPOCHS))
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(100)
+    }
+
+    fn ask_epoch(&self) {}
+
+    fn may_store_parked(&self) -> bool {
+        true
+    }
+
+    fn store_parked(&self, epoch: Epoch, number: u64, items: Segment) -> Result<(), String> {
+        let (run, sim) = (&self.place.run, &self.place.sim);
+        sim.count(Fault::Parked);
+        let from = Participant { node: Node::Operator(0), instance: self.place.at };
+        run.report(sim, EpochReport { from, epoch, closed: false, content: EpochContent::Parked { number, items } });
+        Ok(())
+    }
+
+    fn read_parked(&self, number: u64, done: u64) -> Option<Result<Segment, String>> {
+        let (place, sim) = (Rc::clone(&self.place), self.place.sim.clone());
+        let mut reads = place.reads.borrow_mut();
+        if let Some(read) = reads.get_mut(&number) {
+            let read = read.take()?;
+            reads.remove(&number);
+            return Some(Ok(read));
+        }
+        reads.insert(number, None);
+        drop(reads);
+        let run = Rc::clone(&place.run);
+        sim.clone().spawn(run.host, run.engine, async move {
+            let items = place.read_parked(number, done).await;
+            place.reads.borrow_mut().insert(number, Some(items));
+            place.sim.count(Fault::ParkedRead);
+            place.run.changed.notify(&place.sim);
+        });
+        None
+    }
+
+    fn parked(&self, _: ParkedTally) {}
+
+    fn takes_unpark(&self) -> Option<bool> {
+        None
+    }
+
     fn took(&self, _: usize, _: Epoch, _: u64) {}
 
     fn emits(&self, _: u32, epoch: Epoch, _: &Batch) {
@@ -363,10 +436,10 @@ impl Environment for SimEnvironment {
 
     fn report(&self, tally: EpochTally<CrashDump<u64, Trapped>>) -> Result<(), String> {
         let (run, sim, at) = (&self.place.run, &self.place.sim, self.place.at);
-        let EpochTally { epoch, is_last, snapshot, watermark, rows, faulted, .. } = tally;
+        let EpochTally { epoch, is_last, snapshot, watermark, rows, faulted, parked, .. } = tally;
         run.flow.borrow_mut().end_operator_epoch(at as usize, epoch, is_last);
         let faulted = faulted.iter().map(|failed| Record::of_parts(&failed.row.row.key, &failed.row.row.value)).collect();
-        let content = EpochContent::Operator { snapshot, watermark, rows, faulted };
+        let content = EpochContent::Operator { snapshot, watermark, rows, faulted, parked };
         let from = Participant { node: Node::Operator(0), instance: at };
         run.report(sim, EpochReport { from, epoch, closed: is_last, content });
         run.changed.notify(sim);

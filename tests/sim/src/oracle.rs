@@ -15,7 +15,7 @@
 //! | the end | the output, the state and the refused rows of a run without faults and without poison; in quarantine is all poison, each row once |
 
 use crate::clockwork::HostId;
-use crate::input::{CellName, Cells};
+use crate::input::{self, CellName, Cells, MARKS, Record};
 use crate::outbox::Token;
 use crate::plan::Fault;
 use crate::shape;
@@ -27,6 +27,7 @@ use reprise_core::checkpoint::faulted::FaultedRows;
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, Quarantine};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::recovery::RecoveredJob;
+use reprise_core::codec::parked::ParkedItem;
 use reprise_core::codec::record;
 use reprise_core::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,13 +173,22 @@ impl Sim {
         if manifest.objects().any(|object| store.damaged.contains(&object.path)) {
             return Ok(());
         }
-        let mut cells = Cells::new();
+        let (mut cells, mut parked) = (Cells::new(), Vec::new());
         for operator in &manifest.operators {
             for (instance, state) in (0..).zip(&operator.instances) {
-                let own = snapshot::cells_of(state, instance, |path| store.peek(path))?;
+                let mut own = snapshot::cells_of(state, instance, |path| store.peek(path))?;
                 let is_strange = |name: &&CellName| shape::owner(&name.1, operator.instances.len() as u32) != instance;
                 if let Some((_, key, _)) = own.keys().find(is_strange) {
                     return Err(format!("instance {instance} has a cell of the key {key:?}, which is another one's"));
+                }
+                for of in &state.parked {
+                    let waiting = snapshot::waiting(store.peek(&of.object.path).as_deref(), of)?;
+                    self.work_off(
+                        &mut own,
+                        &waiting,
+                        |key| shape::owner(&[key], operator.instances.len() as u32) == instance,
+                        &mut parked,
+                    )?;
                 }
                 cells.extend(own);
             }
@@ -194,9 +204,44 @@ impl Sim {
         let operator = instances.fold((0, 0), |(rows, rejected), instance| (rows + instance.rows, rejected + instance.rejected));
         let sink: u64 = manifest.sinks.iter().map(|sink| sink.rows).sum();
         let poison = self.input.poison(&at).len() as u64;
+        let (waits, waits_poison) = (parked.len() as u64, parked.iter().filter(|record| self.input.is_poison(record)).count() as u64);
+        let (operator, sink) = ((operator.0 + waits, operator.1 + waits_poison), sink + waits - waits_poison);
         if (source, operator, sink) != ((taken, refused), (taken, poison), taken - poison) {
             let counts = format!("{source:?}, {operator:?}, {sink} rows");
             return Err(format!("it counts {counts}; {taken} were read, {refused} refused, and {poison} are poison"));
+        }
+        Ok(())
+    }
+
+    /// Does to the cells of an instance what it will do when it works parked input off, and adds the records of that.
+    fn work_off(
+        &self,
+        cells: &mut Cells,
+        waiting: &[ParkedItem],
+        is_own: impl Fn(u8) -> bool,
+        parked: &mut Vec<Record>,
+    ) -> Result<(), String> {
+        for item in waiting {
+            match item {
+                ParkedItem::Rows { rows, .. } => {
+                    for record in rows.rows().map(Record::of_row) {
+                        if !is_own(record.key) {
+                            return Err(format!("{record:?} is parked at another instance than its own"));
+                        }
+                        if !self.input.is_poison(&record) {
+                            input::apply(cells, record, |_| {});
+                        }
+                        parked.push(record);
+                    }
+                }
+                ParkedItem::Watermark(watermark) => {
+                    for key in self.input.keys().filter(|key| is_own(*key)) {
+                        let name = (MARKS, vec![key], vec![]);
+                        let told = cells.get(&name).and_then(|bytes| bytes[..].try_into().ok()).map_or(i64::MIN, i64::from_le_bytes);
+                        cells.insert(name, told.max(*watermark).to_le_bytes().to_vec());
+                    }
+                }
+            }
         }
         Ok(())
     }

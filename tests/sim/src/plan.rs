@@ -323,6 +323,12 @@ pub enum Fault {
     BreakerResumed,
     /// A call after a pause succeeded.
     BreakerCloses,
+    /// Input was parked.
+    Parked,
+    /// Parked input was read back.
+    ParkedRead,
+    /// A run began with parked input for another number of instances.
+    ParkedMoved,
     /// An operator could not come back alone: the run ended.
     RunFails,
     /// A host was asked to stop.
@@ -376,7 +382,7 @@ pub enum Fault {
 }
 
 /// All kinds.
-pub const FAULTS: [Fault; 48] = [
+pub const FAULTS: [Fault; 51] = [
     Fault::Crash,
     Fault::Freeze,
     Fault::Trap,
@@ -400,6 +406,9 @@ pub const FAULTS: [Fault; 48] = [
     Fault::BreakerOpens,
     Fault::BreakerResumed,
     Fault::BreakerCloses,
+    Fault::Parked,
+    Fault::ParkedRead,
+    Fault::ParkedMoved,
     Fault::RunFails,
     Fault::Stop,
     Fault::FailedRequest,

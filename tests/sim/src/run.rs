@@ -17,13 +17,15 @@ use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::committer::CommitterEvent;
 use reprise_core::checkpoint::coordinator::{Content, Layout, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows};
+use reprise_core::checkpoint::manifest::ParkedRef;
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow, SplitPosition, StagedRef};
 use reprise_core::checkpoint::paths;
+use reprise_core::codec::parked::ParkedItem;
 use reprise_core::codec::snapshot as format;
 use reprise_core::codec::{checksum, record};
 use reprise_core::failure::window::WindowBreaker;
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
-use reprise_core::operator::VersionedChunk;
+use reprise_core::operator::{Segment, SegmentState, VersionedChunk};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -64,6 +66,15 @@ pub enum EpochContent {
         rows: u64,
         /// Poison.
         faulted: Vec<Record>,
+        /// Input that waits.
+        parked: Vec<SegmentState>,
+    },
+    /// A segment of parked input of an operator.
+    Parked {
+        /// Its number among those of the instance.
+        number: u64,
+        /// What waits.
+        items: Segment,
     },
     /// From a sink.
     Sink {
@@ -102,6 +113,8 @@ pub struct Run {
     doomed: RefCell<BTreeSet<u32>>,
     /// For each instance of the operator how often one was made, and how often one failed.
     lives: RefCell<BTreeMap<u32, (u32, u32)>>,
+    /// The segments of parked input, by instance and number.
+    pub segments: RefCell<BTreeMap<(u32, u64), ParkedRef>>,
 }
 
 impl Run {
@@ -126,6 +139,7 @@ impl Run {
             breaker: RefCell::new(WindowBreaker::new(sim.plan.trouble.breaker)),
             doomed: RefCell::default(),
             lives: RefCell::default(),
+            segments: RefCell::default(),
         });
         for lane in run.lanes.values() {
             let (lane, sim, run) = (lane.clone(), sim.clone(), Rc::clone(&run));
@@ -222,7 +236,8 @@ impl Run {
                 let quarantine = object.iter().map(|(_, object)| object.clone()).collect();
                 (Content::Source { splits, rows, rejected, quarantine, ended }, object.into_iter().collect())
             }
-            EpochContent::Operator { snapshot, watermark, rows, faulted } => {
+            EpochContent::Parked { number, items } => return self.park(from.instance, epoch, number, &items).await,
+            EpochContent::Operator { snapshot, watermark, rows, faulted, parked } => {
                 let encode = |(scope, held): (format::SnapshotScope, Vec<Arc<VersionedChunk>>)| {
                     let chunks: Vec<&Chunk> = held.iter().map(|held| &held.chunk).collect();
                     snapshot::encode(from.instance, epoch, self.generation, scope, &chunks).expect("the cells of a simulation are few")
@@ -233,7 +248,8 @@ impl Run {
                 let poison = (!faulted.is_empty()).then(|| self.faulted(from.instance, epoch, &faulted));
                 let quarantine = poison.iter().map(|(_, object)| object.clone()).collect();
                 let objects = object.into_iter().chain(poison).collect();
-                (Content::Operator { snapshot, watermark, rows, rejected, quarantine }, objects)
+                let parked = parked.iter().map(|state| self.parked_ref(from.instance, state)).collect();
+                (Content::Operator { snapshot, watermark, rows, rejected, quarantine, parked }, objects)
             }
             EpochContent::Sink { staged, rows } => (Content::Sink { staged, rows }, vec![]),
         };
@@ -250,6 +266,22 @@ impl Run {
         if !early {
             self.tell(sim, event);
         }
+    }
+
+    /// Stores a segment of parked input.
+    async fn park(&self, instance: u32, epoch: Epoch, number: u64, items: &[ParkedItem]) {
+        let encoded = snapshot::encode_parked(instance, epoch, self.generation, number, items);
+        let (bytes, object) = encoded.expect("the rows of a simulation are few");
+        self.client.create(&object.path, bytes).await;
+        let stored = ParkedRef { object, hops: vec![], done: 0, rows: 0, bytes: 0, since_ms: 0 };
+        self.segments.borrow_mut().insert((instance, number), stored);
+    }
+
+    /// What a manifest says of a segment.
+    fn parked_ref(&self, instance: u32, state: &SegmentState) -> ParkedRef {
+        let SegmentState { number, done, rows, bytes, since_ms } = *state;
+        let stored = self.segments.borrow().get(&(instance, number)).cloned().expect("segments are stored before they are reported");
+        ParkedRef { done, rows, bytes, since_ms, ..stored }
     }
 
     fn quarantine(&self, instance: u32, epoch: Epoch, refused: &[Record]) -> (Bytes, ObjectRef) {

@@ -3,12 +3,15 @@
 use crate::input::{CellName, Cells};
 use crate::store::Bytes;
 use reprise_core::cells::{Cell, Chunk};
+use reprise_core::checkpoint::manifest::ParkedRef;
 use reprise_core::checkpoint::manifest::{InstanceState, ObjectRef};
-use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::{self, paths};
+use reprise_core::codec::parked::{self, ParkedEdge, ParkedItem};
 use reprise_core::codec::snapshot::{self, Head, SnapshotScope};
 use reprise_core::codec::{CodecError, checksum};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Epoch, Generation, Instance};
+use reprise_core::topology::Exchange;
 use std::borrow::Borrow;
 
 /// Name of the job.
@@ -116,4 +119,45 @@ pub struct Restored {
     pub continues: bool,
     /// The watermark that it had been told.
     pub watermark: i64,
+    /// Input that waits, by the number that its segment has in the run.
+    pub parked: Vec<ParkedRef>,
+}
+
+/// A segment of parked input: its bytes, and what a manifest says of it.
+///
+/// # Errors
+/// None in practice: the rows of a simulation are few.
+pub fn encode_parked(
+    instance: u32,
+    epoch: Epoch,
+    generation: Generation,
+    number: u64,
+    items: &[ParkedItem],
+) -> Result<(Bytes, ObjectRef), CodecError> {
+    let instance = Instance(instance);
+    let head = parked::ParkedHead { job: JOB.into(), operator: OPERATOR.into(), instance, epoch, generation, edges: vec![edge()] };
+    let bytes = parked::encode(&head, items)?;
+    let (path, entries) = (paths::parked(OPERATOR, instance, epoch, generation, number), items.iter().map(ParkedItem::entries).sum());
+    let object = ObjectRef { path, scope: SnapshotScope::Full, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries };
+    Ok((bytes.into(), object))
+}
+
+/// The edge on which the operator gets its rows.
+#[must_use]
+pub fn edge() -> ParkedEdge {
+    ParkedEdge { from: SOURCE.into(), port: 0, input: "records".into() }
+}
+
+/// What of a stored segment waits, where it is what the manifest says.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn waiting(bytes: Option<&[u8]>, of: &ParkedRef) -> Result<Vec<ParkedItem>, String> {
+    let path = &of.object.path;
+    let bytes = bytes.ok_or_else(|| format!("{path} is missing"))?;
+    if bytes.len() as u64 != of.object.bytes || checksum(bytes) != of.object.checksum {
+        return Err(format!("{path} is damaged"));
+    }
+    let (_, items) = parked::read(bytes).map_err(|error| format!("{path}: {error}"))?;
+    Ok(checkpoint::parked::waiting(items, &of.hops, of.done, |_| Exchange::Key))
 }

@@ -10,15 +10,17 @@ use crate::outbox::SinkFault;
 use crate::plan::{Fault, Point};
 use crate::shape::{self, Shape};
 use crate::snapshot::{self, JOB, OPERATOR, Restored, SINK, SOURCE};
+use crate::store::Bytes;
 use crate::world::Sim;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Layout, OperatorLayout};
-use reprise_core::checkpoint::invariants;
 use reprise_core::checkpoint::manifest::{Claim, InstanceState, Manifest, SplitPosition, StagedRef};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::recovery::{
     JobRecovery, RecoverFrom, RecoveredJob, RecoveryAnswer, RecoveryRefusal, RecoveryRequest, RecoveryStep,
 };
+use reprise_core::checkpoint::{invariants, layout};
+use reprise_core::codec::parked::ParkedItem;
 use reprise_core::codec::record;
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use std::collections::BTreeMap;
@@ -98,6 +100,8 @@ struct TakingUp<'a> {
     generation: Generation,
     /// The cells of each instance, by the epoch of the checkpoint that was read last.
     states: Vec<Cells>,
+    /// The objects with parked input of that checkpoint.
+    parked: BTreeMap<String, Bytes>,
     manifests: BTreeMap<Epoch, Result<Manifest, String>>,
     created: bool,
 }
@@ -114,6 +118,7 @@ pub async fn take_up(sim: &Sim, host: HostId, shape: Shape, begin: &Begin, befor
         before,
         generation: Generation(0),
         states: Vec::new(),
+        parked: BTreeMap::new(),
         manifests: BTreeMap::new(),
         created: false,
     };
@@ -138,8 +143,10 @@ pub async fn take_up(sim: &Sim, host: HostId, shape: Shape, begin: &Begin, befor
     sim.check_begun(&up);
     let states = taking.states;
     let states = match &up.base {
-        Some(base) => deal(sim, shape, base, states),
-        None => (0..shape.instances()).map(|_| Restored { cells: Cells::new(), continues: false, watermark: i64::MIN }).collect(),
+        Some(base) => park(sim, shape, base, &taking.parked, deal(sim, shape, base, states)),
+        None => (0..shape.instances())
+            .map(|_| Restored { cells: Cells::new(), continues: false, watermark: i64::MIN, parked: vec![] })
+            .collect(),
     };
     Ok(Taken { up, writer, states })
 }
@@ -155,7 +162,12 @@ fn deal(sim: &Sim, shape: Shape, base: &Manifest, mut states: Vec<Cells>) -> Vec
         if is_moved && sim.is_broken(Mutation::ChainOfNeighbour) {
             states.rotate_left(1);
         }
-        let own = |(cells, old): (Cells, &InstanceState)| Restored { cells, continues: !old.chain.is_empty(), watermark: old.watermark };
+        let own = |(cells, old): (Cells, &InstanceState)| Restored {
+            cells,
+            continues: !old.chain.is_empty(),
+            watermark: old.watermark,
+            parked: vec![],
+        };
         return states.into_iter().zip(old).map(own).collect();
     }
     if has_state {
@@ -163,12 +175,33 @@ fn deal(sim: &Sim, shape: Shape, base: &Manifest, mut states: Vec<Cells>) -> Vec
     }
     let watermark = old.iter().map(|instance| instance.watermark).min().unwrap_or(i64::MIN);
     let continues = sim.is_broken(Mutation::ChainsGoOn);
-    let mut dealt: Vec<Restored> = (0..shape.instances()).map(|_| Restored { cells: Cells::new(), continues, watermark }).collect();
+    let mut dealt: Vec<Restored> =
+        (0..shape.instances()).map(|_| Restored { cells: Cells::new(), continues, watermark, parked: vec![] }).collect();
     for (name, value) in states.into_iter().flatten() {
         let owner = shape::owner(&name.1, shape.instances()) as usize;
         dealt[owner].cells.insert(name, value);
     }
     dealt
+}
+
+/// Gives each instance what of the parked input is its own.
+fn park(sim: &Sim, shape: Shape, base: &Manifest, objects: &BTreeMap<String, Bytes>, mut states: Vec<Restored>) -> Vec<Restored> {
+    let Some(operator) = base.operators.first().filter(|_| base.has_parked()) else { return states };
+    let moves = operator.instances.len() != shape.instances() as usize;
+    if moves {
+        sim.count(Fault::ParkedMoved);
+    }
+    for (restored, parked) in states.iter_mut().zip(layout::parked_for(operator, shape.instances())) {
+        let own = parked.into_iter().filter_map(|mut of| {
+            let waiting = snapshot::waiting(objects.get(&of.object.path).map(|bytes| &bytes[..]), &of).ok()?;
+            if moves {
+                of.rows = waiting.iter().map(ParkedItem::entries).sum();
+            }
+            (!waiting.is_empty()).then_some(of)
+        });
+        restored.parked = own.collect();
+    }
+    states
 }
 
 impl TakingUp<'_> {
@@ -182,13 +215,13 @@ impl TakingUp<'_> {
         let bytes = self.client.get(&path).await.ok_or("there is none of that name")?;
         let manifest = record::decode::<Manifest>(&bytes).map_err(|error| error.to_string())?;
         invariants::check_read(&manifest, JOB, manifest.epoch)?;
-        self.states = self.read(&manifest).await?;
+        (self.states, self.parked) = self.read(&manifest).await?;
         Ok(RecoverFrom::Savepoint(Box::new(manifest)))
     }
 
     /// Reads and verifies everything that a checkpoint needs.
-    async fn read(&self, manifest: &Manifest) -> Result<Vec<Cells>, String> {
-        let mut states = Vec::new();
+    async fn read(&self, manifest: &Manifest) -> Result<(Vec<Cells>, BTreeMap<String, Bytes>), String> {
+        let (mut states, mut parked) = (Vec::new(), BTreeMap::new());
         for (instance, state) in (0..).zip(manifest.operators.iter().flat_map(|operator| &operator.instances)) {
             let mut objects = BTreeMap::new();
             for object in &state.chain {
@@ -196,13 +229,21 @@ impl TakingUp<'_> {
                     objects.insert(object.path.clone(), bytes);
                 }
             }
+            for of in &state.parked {
+                let bytes = self.client.get(&of.object.path).await;
+                match snapshot::waiting(bytes.as_deref(), of) {
+                    Err(_) if self.sim.is_broken(Mutation::CheckpointNotVerified) => {}
+                    found => drop(found?),
+                }
+                parked.extend(bytes.map(|bytes| (of.object.path.clone(), bytes)));
+            }
             let cells = snapshot::cells_of(state, instance, |path| objects.get(path).cloned());
             match cells {
                 Err(_) if self.sim.is_broken(Mutation::CheckpointNotVerified) => states.push(Cells::new()),
                 cells => states.push(cells?),
             }
         }
-        Ok(states)
+        Ok((states, parked))
     }
 
     async fn answer(&mut self, ask: RecoveryRequest) -> RecoveryAnswer {
@@ -230,7 +271,7 @@ impl TakingUp<'_> {
             RecoveryRequest::Verify(epoch) => {
                 let Some(Ok(manifest)) = self.manifests.get(&epoch) else { return RecoveryAnswer::Verify(Err("not found".into())) };
                 let read = self.read(manifest).await;
-                RecoveryAnswer::Verify(read.map(|states| self.states = states))
+                RecoveryAnswer::Verify(read.map(|(states, parked)| (self.states, self.parked) = (states, parked)))
             }
             RecoveryRequest::Create(mut manifest) => {
                 manifest.written_ms = sim.now() as i64;

@@ -2,10 +2,12 @@
 
 use crate::random::Random;
 use reprise_core::failure::window::Window;
+use reprise_core::operator::BacklogLimits;
 use reprise_core::topology::{self, Capsules, OnFailure, Open, Operator, Then};
 use std::time::Duration;
 
 /// The trouble that operators of one seed have, and the settings with which they meet it.
+// Wide: each field is a setting of its own.
 #[derive(Debug, Clone)]
 pub struct Trouble {
     /// Of 1000 records, so many are poison.
@@ -40,6 +42,10 @@ pub struct Trouble {
     pub standby: bool,
     /// Snapshots that may wait for one.
     pub standby_behind_max: usize,
+    /// How long an epoch may wait before what waits is parked.
+    pub align_max: Duration,
+    /// The measures of what is parked.
+    pub backlog: BacklogLimits,
 }
 
 impl Trouble {
@@ -74,6 +80,8 @@ impl Trouble {
             standby: r.chance(450),
             standby_behind_max: r.between(1, 3) as usize,
             cells_max: r.chance(300).then(|| r.between(2, 12) as usize),
+            align_max: Duration::from_millis(r.pick(&[0, 20, 100, 1_000, 60_000]).copied().unwrap_or_default()),
+            backlog: BacklogLimits { segment_bytes: r.between(40, 1_000), memory_bytes: r.between(0, 300) },
         }
     }
 

@@ -105,6 +105,12 @@ macro_rules! mutations {
 }
 
 mutations! {
+    parked_rows_that_a_run_forgets_are_noticed: Mutation::ParkedForgotten,
+    parked_rows_that_are_not_stored_are_noticed: Mutation::Driver(product::Mutation::ParkedRowsLost),
+    parked_rows_that_come_again_are_noticed: Mutation::Driver(product::Mutation::ParkedRowsAgain),
+    newer_rows_before_parked_ones_are_noticed: Mutation::Driver(product::Mutation::NewerBeforeParked),
+    parked_rows_of_the_next_epoch_are_noticed: Mutation::Driver(product::Mutation::ParkedOfNextEpoch),
+    a_watermark_that_passes_parked_rows_is_noticed: Mutation::Driver(product::Mutation::WatermarkPassesParked),
     a_report_before_its_upload_is_noticed: Mutation::ReportBeforeUpload,
     publishing_before_the_manifest_is_noticed: Mutation::PublishBeforeManifest,
     a_missing_fence_is_noticed: Mutation::NoFence,

@@ -202,7 +202,7 @@ impl Coordinator {
         self.tell_behind(&mut actions);
         if !self.done && self.finished_folding() && self.ready.is_empty() && self.writing.is_none() && self.unpublished == 0 {
             self.done = true;
-            actions.push(Action::Done { finished: self.ended == self.sources });
+            actions.push(Action::Done { finished: self.has_finished() });
         }
         Ok(actions)
     }
@@ -237,6 +237,11 @@ impl Coordinator {
         self.participants.values().all(|p| p.closed && p.waiting.is_empty())
     }
 
+    /// All input has ended, and none of it waits for an operator.
+    fn has_finished(&self) -> bool {
+        self.ended == self.sources && !self.state.has_parked()
+    }
+
     /// Puts the reports of the next epoch into the state, and queues its manifest. No epoch is left out: a host that was fenced off would
     /// write the next number, and must find it taken.
     fn fold(&mut self) {
@@ -253,7 +258,7 @@ impl Coordinator {
         let last = self.finished_folding();
         let mut manifest = self.state.clone();
         manifest.epoch = epoch;
-        manifest.finished = last && self.ended == self.sources;
+        manifest.finished = last && self.has_finished();
         self.ready.push_back(manifest);
     }
 

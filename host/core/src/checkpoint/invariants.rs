@@ -10,6 +10,7 @@
 //! | `chain-begins-full` | deltas without the snapshot that they change restore to a wrong state |
 //! | `chain-in-order` | an older value of a cell covers a newer one |
 //! | `object-once` | two instances restore the same state, or a compaction replaces an object that another chain needs |
+//! | `parked-once` | rows that wait are worked on twice, or from beyond their end |
 //! | `position-once` | a split is read twice, from two positions |
 //! | `staged-of-the-past` | output of an epoch that is not complete is published |
 //! | `counts-do-not-fall` | an epoch was folded into another history than its own |
@@ -35,12 +36,13 @@ pub struct BrokenInvariant {
 type Check = fn(&Manifest, Option<&Manifest>) -> Result<(), String>;
 
 /// All invariants, by name.
-const ALL: [(&str, Check); 8] = [
+const ALL: [(&str, Check); 9] = [
     ("epoch-after-parent", |manifest, _| epoch_after_parent(manifest)),
     ("generation-not-older", generation_not_older),
     ("chain-begins-full", |manifest, _| chain_begins_full(manifest)),
     ("chain-in-order", |manifest, _| chain_in_order(manifest)),
     ("object-once", |manifest, _| object_once(manifest)),
+    ("parked-once", |manifest, _| parked_once(manifest)),
     ("position-once", |manifest, _| position_once(manifest)),
     ("staged-of-the-past", |manifest, _| staged_of_the_past(manifest)),
     ("counts-do-not-fall", counts_do_not_fall),
@@ -105,6 +107,20 @@ fn chain_in_order(manifest: &Manifest) -> Result<(), String> {
 fn object_once(manifest: &Manifest) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     manifest.objects().try_for_each(|object| require(seen.insert(&object.path), || format!("`{}` is named twice", object.path)))
+}
+
+/// An instance has a share of an object of parked input once, and some of it waits.
+fn parked_once(manifest: &Manifest) -> Result<(), String> {
+    for (operator, index, instance) in instances(manifest) {
+        let mut seen = BTreeSet::new();
+        for parked in &instance.parked {
+            let is_sound = seen.insert((&parked.object.path, &parked.hops)) && parked.done < parked.object.entries;
+            let at =
+                || format!("operator `{}` instance {index} has done {} entries of `{}`", operator.name, parked.done, parked.object.path);
+            require(is_sound, at)?;
+        }
+    }
+    Ok(())
 }
 
 /// A source has one position in a split.

@@ -1,7 +1,8 @@
 //! The layout of a run: its nodes and their instances, which stay the same from its first epoch to its last. And the state that a run begins with.
 
 use super::chain::ChainLimits;
-use super::manifest::{InstanceState, Manifest, OperatorState, SinkState, SourceState, SplitPosition};
+use super::manifest::{InstanceState, Manifest, OperatorState, ParkedRef, SinkState, SourceState, SplitPosition};
+use super::parked;
 use crate::description::Slot;
 use crate::ids::{Digest, Epoch, Generation};
 use crate::topology::Node;
@@ -66,7 +67,7 @@ impl Layout {
 pub(super) fn start_state(layout: Layout, base: Option<&Manifest>) -> Manifest {
     let operators = layout.operators.into_iter().map(|OperatorLayout { name, component, slots, instances }| {
         let old = base.and_then(|b| b.operators.iter().find(|o| o.name == name));
-        let count = instances as usize;
+        let (count, instances_now) = (instances as usize, instances);
         let is_same = old.is_some_and(|o| o.slots == slots && o.instances.len() == count);
         let instances = (0..count).map(|index| match old.and_then(|o| o.instances.get(index)) {
             Some(instance) if is_same => InstanceState { quarantine: vec![], ..instance.clone() },
@@ -74,6 +75,9 @@ pub(super) fn start_state(layout: Layout, base: Option<&Manifest>) -> Manifest {
             None => fresh_instance(),
         });
         let mut instances: Vec<InstanceState> = instances.collect();
+        for (instance, parked) in instances.iter_mut().zip(old.map(|old| parked_for(old, instances_now)).into_iter().flatten()) {
+            instance.parked = parked;
+        }
         // Counts of instances that are no more live on in the first one.
         for gone in old.into_iter().flat_map(|o| o.instances.iter().skip(count)) {
             let Some(first) = instances.first_mut() else { break };
@@ -112,6 +116,13 @@ pub fn beginning(layout: Layout, epoch: Epoch) -> Manifest {
     let mut manifest = start_state(layout, None);
     manifest.sources.iter_mut().for_each(|s| s.splits.clear());
     Manifest { epoch, taken_over: true, ..manifest }
+}
+
+/// The parked input of an operator, for so many instances.
+#[must_use]
+pub fn parked_for(old: &OperatorState, instances: u32) -> Vec<Vec<ParkedRef>> {
+    let parked: Vec<Vec<ParkedRef>> = old.instances.iter().map(|instance| instance.parked.clone()).collect();
+    if parked.len() == instances as usize { parked } else { parked::deal(&parked, instances) }
 }
 
 fn fresh_instance() -> InstanceState {

@@ -1,12 +1,17 @@
 //! The manifest: the object whose existence is the checkpoint. It names everything that the checkpoint needs.
 
-use crate::codec::frame::FrameKind;
-use crate::codec::record::Record;
+use crate::codec::CodecError;
+use crate::codec::frame::{self, FrameKind};
+use crate::codec::record::{self, Record};
 use crate::codec::snapshot::SnapshotScope;
 use crate::description::Slot;
 use crate::ids::{Digest, Epoch, Generation, Instance, Life};
+use bincode::de::Decoder;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The manifest of a checkpoint: what it completes, where its sources stand, and which objects it needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
@@ -39,8 +44,44 @@ pub struct Manifest {
     pub sinks: Vec<SinkState>,
 }
 
+/// Parked input of every instance of every operator, in the order of the manifest.
+type ParkedByInstance = Vec<Vec<Vec<ParkedRef>>>;
+
 impl Record for Manifest {
     const KIND: FrameKind = FrameKind::Manifest;
+
+    /// Parked input stands after everything else. Where there is none, hosts that do not know it read the manifest as well.
+    fn rest(&self) -> Result<(u16, Vec<u8>), CodecError> {
+        if !self.has_parked() {
+            return Ok((frame::VERSION, Vec::new()));
+        }
+        let of = |operator: &OperatorState| operator.instances.iter().map(|instance| instance.parked.clone()).collect();
+        let parked: ParkedByInstance = self.operators.iter().map(of).collect();
+        Ok((frame::VERSION_PARKED, record::bare(&parked)?))
+    }
+
+    fn take_rest(&mut self, version: u16, rest: &[u8]) -> Result<(), CodecError> {
+        let misfit = |what: &str| Err(CodecError::Content(format!("parked input of {what} that the manifest does not have")));
+        if version < frame::VERSION_PARKED {
+            return if rest.is_empty() { Ok(()) } else { Err(CodecError::Content(format!("{} bytes are left over", rest.len()))) };
+        }
+        let parked: ParkedByInstance = record::payload(rest)?;
+        if parked.len() != self.operators.len() {
+            return misfit("operators");
+        }
+        for (operator, parked) in self.operators.iter_mut().zip(parked) {
+            if parked.len() != operator.instances.len() {
+                return misfit("instances");
+            }
+            for (instance, parked) in operator.instances.iter_mut().zip(parked) {
+                if let Some(moved) = parked.iter().map(|object| object.hops.len()).find(|hops| *hops > HOPS_MAX) {
+                    return Err(CodecError::Limit { what: "moves of parked input", claimed: moved as u64, max: HOPS_MAX as u64 });
+                }
+                instance.parked = parked;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// State of one operator.
@@ -57,7 +98,7 @@ pub struct OperatorState {
 }
 
 /// State of one instance of an operator.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstanceState {
     /// A full snapshot and the deltas after it, in order. Empty: no state yet.
     pub chain: Vec<ObjectRef>,
@@ -69,7 +110,28 @@ pub struct InstanceState {
     pub rejected: u64,
     /// Quarantine objects of this epoch.
     pub quarantine: Vec<ObjectRef>,
+    /// Input that waits, the oldest first. Encoded apart from the rest.
+    pub parked: Vec<ParkedRef>,
 }
+
+impl Encode for InstanceState {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        let Self { chain, watermark, rows, rejected, quarantine, parked: _ } = self;
+        chain.encode(encoder)?;
+        (watermark, rows, rejected).encode(encoder)?;
+        quarantine.encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for InstanceState {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let chain = Decode::decode(decoder)?;
+        let (watermark, rows, rejected) = Decode::decode(decoder)?;
+        Ok(Self { chain, watermark, rows, rejected, quarantine: Decode::decode(decoder)?, parked: Vec::new() })
+    }
+}
+
+bincode::impl_borrow_decode!(InstanceState);
 
 /// An object that the checkpoint needs.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -84,6 +146,39 @@ pub struct ObjectRef {
     pub checksum: u64,
     /// Cells or rows in it.
     pub entries: u64,
+}
+
+/// How often parked input may move before it is worked off.
+pub const HOPS_MAX: usize = 64;
+
+/// An object with parked input, and what of it still waits.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ParkedRef {
+    /// The object. Its `entries` are all it had when it was written.
+    pub object: ObjectRef,
+    /// Moves to other instances since it was written, the oldest first.
+    pub hops: Vec<Hop>,
+    /// Entries that are done, of those that are left after the moves.
+    pub done: u64,
+    /// Rows that wait.
+    pub rows: u64,
+    /// Their size, as [`Batch::size_bytes`](crate::batch::Batch::size_bytes) has it.
+    pub bytes: u64,
+    /// When the oldest of it was parked: milliseconds since 1970-01-01T00:00:00Z, by the host's clock. For people only.
+    pub since_ms: i64,
+}
+
+/// A move of parked input to another number of instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Hop {
+    /// Entries that were done before.
+    pub done: u64,
+    /// The instance that had it.
+    pub from: u32,
+    /// The instance that takes its share.
+    pub to: u32,
+    /// How many instances there are now.
+    pub of: u32,
 }
 
 /// Position of one source.
@@ -210,6 +305,23 @@ impl Record for Resume {
     const KIND: FrameKind = FrameKind::Resume;
 }
 
+/// A request to give up the parked input of an operator, left in the store for the host that runs the job.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Unpark {
+    /// The operator's name in the topology.
+    pub operator: String,
+    /// Rows go to quarantine, from which they can be sent again; else they are dropped.
+    pub to_quarantine: bool,
+    /// Random number of the command that asks.
+    pub writer: u64,
+    /// When: milliseconds since 1970-01-01T00:00:00Z, by the clock of the command that asks.
+    pub asked_ms: i64,
+}
+
+impl Record for Unpark {
+    const KIND: FrameKind = FrameKind::Unpark;
+}
+
 /// Rows that one instance refused in one epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Quarantine {
@@ -271,11 +383,20 @@ impl Manifest {
         self
     }
 
-    /// Every stored object that the checkpoint needs for taking up again, and its quarantine.
+    /// Every stored object that the checkpoint needs for taking up again, and its quarantine. Parked input that several instances share is told
+    /// once.
     pub fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
         let instances = self.operators.iter().flat_map(|o| &o.instances);
         let chains = instances.clone().flat_map(|i| i.chain.iter().chain(&i.quarantine));
-        chains.chain(self.sources.iter().flat_map(|s| &s.quarantine))
+        let mut seen = BTreeSet::new();
+        let parked = instances.flat_map(|i| &i.parked).map(|parked| &parked.object).filter(move |object| seen.insert(&object.path));
+        chains.chain(self.sources.iter().flat_map(|s| &s.quarantine)).chain(parked)
+    }
+
+    /// Some input waits for an operator that is paused or slow.
+    #[must_use]
+    pub fn has_parked(&self) -> bool {
+        self.operators.iter().flat_map(|o| &o.instances).any(|instance| !instance.parked.is_empty())
     }
 }
 

@@ -19,6 +19,7 @@ pub mod invariants;
 pub mod layout;
 pub mod lineage;
 pub mod manifest;
+pub mod parked;
 pub mod paths;
 pub mod publishing;
 pub mod quarantine;

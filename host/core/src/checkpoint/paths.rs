@@ -47,6 +47,12 @@ pub fn snapshot(operator: &str, instance: Instance, epoch: Epoch, generation: Ge
     format!("{SNAPSHOTS}/{operator}/{:04}/{:012}-{:06}.{ending}", instance.0, epoch.0, generation.0)
 }
 
+/// Parked input of one instance; `number` counts its objects in a run.
+#[must_use]
+pub fn parked(operator: &str, instance: Instance, epoch: Epoch, generation: Generation, number: u64) -> String {
+    format!("{SNAPSHOTS}/{operator}/{:04}/{:012}-{:06}.{number}.parked", instance.0, epoch.0, generation.0)
+}
+
 /// Refused rows of one instance of a source or operator in one epoch; `part` counts the objects from 0.
 #[must_use]
 pub fn quarantine(node: &str, instance: Instance, epoch: Epoch, generation: Generation, part: usize) -> String {
@@ -132,6 +138,18 @@ pub fn not_paused(operator: &str) -> Option<String> {
     description::is_name(operator).then(|| format!("{REQUESTS}/{operator}.not-paused"))
 }
 
+/// The request to give up the parked input of an operator, or `None` where that is no name of an operator.
+#[must_use]
+pub fn unpark(operator: &str) -> Option<String> {
+    description::is_name(operator).then(|| format!("{REQUESTS}/{operator}.unpark"))
+}
+
+/// The answer to a request to give up the parked input of an operator that has none, or `None` where that is no name of an operator.
+#[must_use]
+pub fn not_parked(operator: &str) -> Option<String> {
+    description::is_name(operator).then(|| format!("{REQUESTS}/{operator}.not-parked"))
+}
+
 /// What lies in the folder of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind {
@@ -141,6 +159,10 @@ pub enum RequestKind {
     Resume,
     /// The answer to one where there was no pause.
     NotPaused,
+    /// A request to give up the parked input of an operator.
+    Unpark,
+    /// The answer to one where there was no parked input.
+    NotParked,
 }
 
 /// What an object in the folder of the requests is, by its name alone; `None` for what this version does not know.
@@ -151,6 +173,8 @@ pub fn request_kind(path: &str) -> Option<RequestKind> {
         "savepoint" => Some(RequestKind::Savepoint),
         "resume" => Some(RequestKind::Resume),
         "not-paused" => Some(RequestKind::NotPaused),
+        "unpark" => Some(RequestKind::Unpark),
+        "not-parked" => Some(RequestKind::NotParked),
         _ => None,
     }
 }
@@ -167,15 +191,19 @@ pub fn claim_generation(path: &str) -> Option<Generation> {
     number(path, GENERATIONS, ".claim").map(Generation).filter(|&generation| claim(generation) == path)
 }
 
-/// Epoch and generation that a snapshot's name tells, or `None` for a foreign name.
+/// Epoch and generation that the name of a snapshot or of parked input tells, or `None` for a foreign name.
 #[must_use]
 pub fn snapshot_origin(path: &str) -> Option<(Epoch, Generation)> {
     let (operator, rest) = path.strip_prefix(SNAPSHOTS)?.strip_prefix('/')?.split_once('/')?;
     let (instance, name) = rest.split_once('/')?;
-    let (numbers, ending) = name.rsplit_once('.')?;
+    let (numbers, ending) = name.split_once('.')?;
     let (epoch, generation) = numbers.split_once('-')?;
     let (epoch, generation) = (Epoch(epoch.parse().ok()?), Generation(generation.parse().ok()?));
-    let is_own = snapshot(operator, Instance(instance.parse().ok()?), epoch, generation, ending == "full") == path;
+    let instance = Instance(instance.parse().ok()?);
+    let is_own = match ending.strip_suffix(".parked") {
+        Some(number) => parked(operator, instance, epoch, generation, number.parse().ok()?) == path,
+        None => snapshot(operator, instance, epoch, generation, ending == "full") == path,
+    };
     (is_own && description::is_name(operator)).then_some((epoch, generation))
 }
 
@@ -217,6 +245,10 @@ mod tests {
         let path = snapshot("count", Instance(1), Epoch(5), Generation(2), false);
         assert_eq!(path, "snapshots/count/0001/000000000005-000002.delta");
         assert_eq!(snapshot_origin(&path), Some((Epoch(5), Generation(2))));
+        let path = parked("count", Instance(1), Epoch(5), Generation(2), 17);
+        assert_eq!(path, "snapshots/count/0001/000000000005-000002.17.parked");
+        assert_eq!(snapshot_origin(&path), Some((Epoch(5), Generation(2))));
+        assert_eq!(snapshot_origin("snapshots/count/0001/000000000005-000002.017.parked"), None);
         let others = [
             "snapshots/old/count/0001/000000000005-000002.delta",
             "snapshots/count.old/0001/000000000005-000002.delta",

@@ -1,7 +1,7 @@
 //! The report of one participant of one epoch, and how the state of a job takes it in.
 
 use super::layout::Participant;
-use super::manifest::{Manifest, ObjectRef, SplitPosition, StagedRef};
+use super::manifest::{Manifest, ObjectRef, ParkedRef, SplitPosition, StagedRef};
 use crate::codec::snapshot::SnapshotScope;
 use crate::ids::Epoch;
 use crate::topology::Node;
@@ -47,6 +47,8 @@ pub enum Content {
         rejected: u64,
         /// Where the refused rows are.
         quarantine: Vec<ObjectRef>,
+        /// All of its input that waits.
+        parked: Vec<ParkedRef>,
     },
     /// From a sink.
     Sink {
@@ -75,7 +77,7 @@ pub(super) fn apply(state: &mut Manifest, report: Report) {
             source.rejected += rejected;
             source.quarantine.extend(quarantine);
         }
-        (Node::Operator(place), Content::Operator { snapshot, watermark, rows, rejected, quarantine }) => {
+        (Node::Operator(place), Content::Operator { snapshot, watermark, rows, rejected, quarantine, parked }) => {
             let Some(instance) = state.operators.get_mut(place).and_then(|o| o.instances.get_mut(index)) else { return };
             if let Some(object) = snapshot {
                 if object.scope == SnapshotScope::Full {
@@ -87,6 +89,7 @@ pub(super) fn apply(state: &mut Manifest, report: Report) {
             instance.rows += rows;
             instance.rejected += rejected;
             instance.quarantine.extend(quarantine);
+            instance.parked = parked;
         }
         (Node::Sink(place), Content::Sink { staged, rows }) => {
             let Some(sink) = state.sinks.get_mut(place) else { return };

@@ -20,8 +20,10 @@ pub const MAGIC: [u8; 8] = *b"REPRISE\0";
 pub const HEADER_BYTES: usize = 32;
 /// Largest payload of one frame, in bytes.
 pub const PAYLOAD_BYTES_MAX: u64 = 1 << 30;
-/// The format version that this host writes, for every kind.
+/// The format version that this host writes, of every kind but manifests with parked input.
 pub const VERSION: u16 = 1;
+/// The format version of manifests with parked input.
+pub const VERSION_PARKED: u16 = 2;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,19 @@ pub enum FrameKind {
     Resume = 13,
     /// The life of a job in its store.
     Identity = 14,
+    /// Head of parked input.
+    ParkedHead = 15,
+    /// Rows or a watermark of parked input.
+    ParkedItem = 16,
+    /// End of parked input, with its totals.
+    ParkedEnd = 17,
+    /// A request to give up parked input.
+    Unpark = 18,
+}
+
+/// The newest format version of a kind that this host reads.
+fn newest(kind: u16) -> u16 {
+    if kind == FrameKind::Manifest as u16 { VERSION_PARKED } else { VERSION }
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u64 {
@@ -69,6 +84,11 @@ fn checksum(head: &[u8], payload: &[u8]) -> u64 {
 /// # Errors
 /// [`CodecError::Limit`] where the payload is too long; `out` is as before then.
 pub fn append(out: &mut Vec<u8>, kind: FrameKind, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), CodecError> {
+    append_as(out, kind, VERSION, write)
+}
+
+/// As [`append`], in a version of the format.
+pub(super) fn append_as(out: &mut Vec<u8>, kind: FrameKind, version: u16, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), CodecError> {
     let start = out.len();
     out.resize(start + HEADER_BYTES, 0);
     write(out);
@@ -79,7 +99,7 @@ pub fn append(out: &mut Vec<u8>, kind: FrameKind, write: impl FnOnce(&mut Vec<u8
     }
     out[start..start + 8].copy_from_slice(&MAGIC);
     out[start + 8..start + 10].copy_from_slice(&(kind as u16).to_le_bytes());
-    out[start + 10..start + 12].copy_from_slice(&VERSION.to_le_bytes());
+    out[start + 10..start + 12].copy_from_slice(&version.to_le_bytes());
     out[start + 16..start + 24].copy_from_slice(&length.to_le_bytes());
     let sum = checksum(&out[start + 8..start + 24], &out[start + HEADER_BYTES..]);
     out[start + 24..start + 32].copy_from_slice(&sum.to_le_bytes());
@@ -91,7 +111,7 @@ pub fn append(out: &mut Vec<u8>, kind: FrameKind, write: impl FnOnce(&mut Vec<u8
 pub struct Frame<'a> {
     /// Its kind, as a number: the reader decides which kinds belong where.
     pub kind: u16,
-    /// Its format version, 1 to [`VERSION`].
+    /// Its format version, from 1 to the newest of its kind.
     pub version: u16,
     /// Its payload.
     pub payload: &'a [u8],
@@ -134,8 +154,9 @@ pub fn read(bytes: &[u8]) -> Result<(Frame<'_>, &[u8]), CodecError> {
     if found != expected {
         return Err(CodecError::Checksum { expected, found });
     }
-    if version == 0 || version > VERSION || zero != [0; 4] {
-        return Err(CodecError::Version { found: version, max: VERSION });
+    let max = newest(kind);
+    if version == 0 || version > max || zero != [0; 4] {
+        return Err(CodecError::Version { found: version, max });
     }
     Ok((Frame { kind, version, payload }, rest))
 }
@@ -145,11 +166,16 @@ pub fn read(bytes: &[u8]) -> Result<(Frame<'_>, &[u8]), CodecError> {
 /// # Errors
 /// As [`read`], and [`CodecError::Kind`].
 pub fn expect(bytes: &[u8], kind: FrameKind) -> Result<(&[u8], &[u8]), CodecError> {
+    expect_any(bytes, kind).map(|(frame, rest)| (frame.payload, rest))
+}
+
+/// As [`expect`], with the version of the frame.
+pub(super) fn expect_any(bytes: &[u8], kind: FrameKind) -> Result<(Frame<'_>, &[u8]), CodecError> {
     let (frame, rest) = read(bytes)?;
     if frame.kind != kind as u16 {
         return Err(CodecError::Kind { expected: kind as u16, found: frame.kind });
     }
-    Ok((frame.payload, rest))
+    Ok((frame, rest))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! Bytes at rest: frames, manifests, claims, snapshots, quarantine files.
+//! Bytes at rest: frames, manifests, claims, snapshots, quarantine files, parked input.
 //!
 //! Every stored object is a sequence of [`frame`]s. Small records inside frames are bincode 2 (standard configuration, with a byte limit);
 //! cells and rows are raw columns. What is read is verified before it is trusted: magic, kind, version, length, checksum, then the
 //! checked constructors of the types themselves. Old versions are read for ever; `docs/formats.md` describes the bytes.
 
 pub mod frame;
+pub mod parked;
 pub mod record;
 pub mod snapshot;
 

@@ -138,6 +138,8 @@ pub trait Frontier {
     fn is_past(&self, epoch: Epoch) -> bool;
     /// True where nothing at all can arrive any more.
     fn is_empty(&self) -> bool;
+    /// The earliest moment at which something can arrive, as the host counts; the greatest number where nothing can.
+    fn least(&self) -> u64;
 }
 
 /// The outputs of an instance. `Right` is the right to send at the time of a unit of work.

@@ -1,5 +1,6 @@
 //! The environment of one instance of an operator: what its driver needs of its host, all together.
 
+use super::backlog::{BacklogLimits, ParkedTally, Segment};
 use super::contract::{CircuitBreaker, Guest, Incident, InstanceFactory, StandbyInstance};
 use super::crash_dump::CrashDump;
 use super::failover::FailoverWork;
@@ -28,7 +29,7 @@ pub trait Environment: Sized {
     /// What calls wait for.
     type Breaker: CircuitBreaker;
     /// The right to send at the time of a unit of work.
-    type Right;
+    type Right: Clone;
 
     /// The settings of the operator in the topology.
     fn settings(&self) -> &Operator;
@@ -64,6 +65,36 @@ pub trait Environment: Sized {
     fn ask_full(&self);
     /// False where the operators downstream have too much to take: they wake the instance when there may be room.
     fn has_room(&self, epoch: Epoch) -> bool;
+
+    /// How long an epoch may wait for its rows before they are parked.
+    fn align_max(&self) -> Duration;
+    /// The measures of its backlog.
+    fn backlog_limits(&self) -> BacklogLimits {
+        BacklogLimits::default()
+    }
+    /// Milliseconds since 1970-01-01T00:00:00Z, for people.
+    fn wall_ms(&self) -> i64;
+    /// Moves a right to send to the earliest moment at which something can arrive, within this epoch. It never goes back.
+    fn advance(&self, right: &mut Self::Right, epoch: Epoch, least: u64);
+    /// True where the instance, which alone has something left to do, should end its epoch. `has_news`: there is something to keep.
+    fn epoch_is_due(&self, epoch: Epoch, age: Duration, has_news: bool) -> bool;
+    /// Time between two checkpoints.
+    fn interval(&self) -> Duration;
+    /// Asks for a checkpoint soon.
+    fn ask_epoch(&self);
+    /// True where a segment of parked input may be handed out before the end of the epoch.
+    fn may_store_parked(&self) -> bool;
+    /// Hands a segment of parked input out to be stored, under its number among those of the instance. A report that names it comes later.
+    ///
+    /// # Errors
+    /// The run is over.
+    fn store_parked(&self, epoch: Epoch, number: u64, items: Segment) -> Result<(), String>;
+    /// The items of a segment after the first entries, which are done. `None` until they are read; the instance is woken then.
+    fn read_parked(&self, number: u64, done: u64) -> Option<Result<Segment, String>>;
+    /// Takes note of what is parked.
+    fn parked(&self, tally: ParkedTally);
+    /// True once after each request to give parked input up: whether it goes to quarantine.
+    fn takes_unpark(&self) -> Option<bool>;
 
     /// Takes note of rows of an edge that the instance has taken.
     fn took(&self, edge: usize, epoch: Epoch, bytes: u64);

@@ -9,7 +9,7 @@ use super::contract::{CircuitBreaker, GuestFault, Incident, InstanceFactory};
 use super::crash_dump::{CrashDump, FailedCall};
 use super::environment::{CallOf, Environment, FaultOf};
 use super::failover::{AT_ONCE_MAX, Candidate, Failover, Replacement, ReplacementParts};
-use super::instance::{DumpOf, FailureOf, OperatorFailure, OperatorInstance, Turn};
+use super::instance::{DumpOf, FailureOf, OperatorFailure, OperatorInstance, Wait};
 use super::mutation::Mutation;
 use super::queue::{Unit, Work};
 use super::repetition::FailoverError;
@@ -35,23 +35,17 @@ impl<E: Environment> OperatorInstance<E> {
     }
 
     /// What to wait for before the next call; `None`: it can be made.
-    pub(super) fn wait(&mut self, turn_ends: Duration) -> Result<Option<Turn>, FailureOf<E>> {
+    pub(super) fn wait(&mut self, turn_ends: Duration) -> Result<Option<Wait>, FailureOf<E>> {
         if let Some(failover) = &self.failover {
-            let Some(replacement) = failover.take() else { return Ok(Some(Turn::Rest)) };
+            let Some(replacement) = failover.take() else { return Ok(Some(Wait::ForReplacement)) };
             self.failover = None;
             self.adopt(replacement, turn_ends)?;
             if !self.slot.is_taken() {
-                return Ok(Some(Turn::Rest));
+                return Ok(Some(Wait::ForReplacement));
             }
         }
-        if let Some(left) = self.env.breaker().shut_for() {
-            if !self.env.is_stopping() {
-                return Ok(Some(Turn::Later(left)));
-            }
-            // Who asks to stop wants a last checkpoint, not a pause.
-            self.env.breaker().resume();
-        }
-        Ok(self.retry.wait(|| self.env.now()).map(Turn::Later))
+        let pause = self.env.breaker().shut_for();
+        Ok(pause.or_else(|| self.retry.wait(|| self.env.now())).map(Wait::For))
     }
 
     /// Takes a replacement in.
@@ -278,7 +272,9 @@ impl<E: Environment> OperatorInstance<E> {
             self.write_down(&unit, 1, &fault);
         }
         let context = with_remedy(context, &fault);
-        if self.env.settings().on_failure.then != Then::Pause || self.env.is_stopping() {
+        // A stop waits for no snapshot that fails; rows are parked.
+        let is_stopped = self.env.is_stopping() && matches!(unit.work, Work::EndOfEpoch { .. });
+        if self.env.settings().on_failure.then != Then::Pause || is_stopped {
             return Err(self.last_failure(fault, context, Some(failures)));
         }
         self.retry.start_over();
@@ -313,7 +309,7 @@ impl<E: Environment> OperatorInstance<E> {
             self.write_down(&unit, 1, &fault);
         }
         let context = format!("{context}\n  no row is to blame, and none goes to quarantine: {}", remedy(&fault));
-        if self.env.settings().on_failure.open == Open::Stop || self.env.is_stopping() {
+        if self.env.settings().on_failure.open == Open::Stop {
             let failures = self.policy().retries.saturating_add(1);
             return Err(self.last_failure(fault, context, Some(failures)));
         }

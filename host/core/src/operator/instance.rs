@@ -3,6 +3,7 @@
 //! Deliveries are worked on epoch by epoch ([`super::queue`]), a **unit** of work at a time: rows, a watermark, or the end of an epoch, when the
 //! snapshot is read and the epoch reported; only then does the next one begin. A unit stays until all of it was done.
 
+use super::backlog::{Backlog, Parking, SegmentState};
 use super::backup::Backup;
 use super::blame_trial::with_remedy;
 use super::call::{CallInput, Rejection};
@@ -43,6 +44,8 @@ pub struct Restored {
     pub watermark: i64,
     /// Deltas may follow what was restored; else the next snapshot must be full.
     pub continues: bool,
+    /// Input that waited, the oldest first.
+    pub parked: Vec<SegmentState>,
 }
 
 /// When an instance wants its next turn.
@@ -54,6 +57,15 @@ pub enum Turn {
     Later(Duration),
     /// When something arrives, or it is woken.
     Rest,
+}
+
+/// What the next call waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// A guest.
+    ForReplacement,
+    /// The end of a pause, or of a wait before a retry.
+    For(Duration),
 }
 
 /// Why an instance ends its run before its time.
@@ -77,6 +89,8 @@ pub enum OperatorFailure<Call, Fault> {
     },
     /// The system gives no thread for a failover; why.
     NoThread(String),
+    /// Parked input cannot be read; why.
+    Parked(String),
     /// A limit was reached; the text says which.
     Limit(String),
     /// A fault of the host.
@@ -98,6 +112,7 @@ pub struct OperatorInstance<E: Environment> {
     pub(super) suspect: Option<Suspect<FaultOf<E>>>,
     pub(super) failover: Option<Failover<E::Guest>>,
     pub(super) tally: RunningTally<DumpOf<E>>,
+    pub(super) parking: Parking,
     /// How many rows a call is given.
     portion: Portion,
 }
@@ -116,7 +131,7 @@ impl<E: Environment> OperatorInstance<E> {
         backup.hold_to_limit(&env, first);
         backup.start_standby(&env, Vec::new());
         Ok(Self {
-            queue: Queue::new(edges, first, restored.watermark),
+            queue: Queue::new(edges, first, restored.watermark, Backlog::restored(env.backlog_limits(), restored.parked)),
             slot: GuestSlot::new(&env, guest),
             backup,
             reading: SnapshotReading::default(),
@@ -124,6 +139,7 @@ impl<E: Environment> OperatorInstance<E> {
             suspect: None,
             failover: None,
             tally: RunningTally::default(),
+            parking: Parking::default(),
             portion: Portion::new(env.call_bytes()),
             env,
         })
@@ -175,18 +191,26 @@ impl<E: Environment> OperatorInstance<E> {
             if self.tally.is_closed || self.env.is_aborted() {
                 return Ok(Turn::Rest);
             }
-            if let Some(turn) = self.wait(turn_ends)? {
-                return Ok(turn);
+            let wait = self.wait(turn_ends)?;
+            if wait == Some(Wait::ForReplacement) {
+                return Ok(Turn::Rest);
+            }
+            self.park(frontier)?;
+            if !self.ends_parked(frontier)?
+                && let Some(Wait::For(left)) = wait
+            {
+                return Ok(self.rest(Turn::Later(left)));
             }
             if self.env.breaks(Mutation::NextEpochTouchesState) {
                 self.queue.mix_epochs();
             }
             let (env, epoch) = (&self.env, self.queue.epoch());
             let next = self.queue.next(frontier, |edge, bytes| env.took(edge, epoch, bytes));
-            let Some(unit) = next.map_err(|error| OperatorFailure::Internal(error.to_string()))? else { return Ok(Turn::Rest) };
+            let Some(unit) = next.map_err(|error| OperatorFailure::Internal(error.to_string()))? else { return Ok(self.rest(Turn::Rest)) };
+            self.parking.has_worked |= self.queue.is_of_backlog();
             if unit.work.may_emit() && !self.env.has_room(epoch) {
                 self.queue.put_back(unit);
-                return Ok(Turn::Rest);
+                return Ok(self.rest(Turn::Rest));
             }
             self.work_on(unit, out, turn_ends)?;
             if self.env.now() >= turn_ends {
@@ -296,6 +320,7 @@ impl<E: Environment> OperatorInstance<E> {
                 }
             }
         }
+        self.queue.note_said(watermark, then_idle);
         out.watermark(&right, watermark);
         if then_idle {
             out.watermark(&right, IDLE);

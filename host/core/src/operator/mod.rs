@@ -18,6 +18,7 @@
 //! | `snapshots`, `snapshot_reading` | the driver, where a snapshot is read over several turns |
 //! | `slot` | the guest: one call in, an outcome or a fault out |
 //! | `queue`, `watermarks`, `pending_rows` | what has arrived, epoch by epoch |
+//! | `backlog`, `parking` | what waits too long, so that its epoch can end |
 //! | `retry` | after a failure: again, narrower, quarantine, give up |
 //! | `blame_trial` | whether a row is to blame for a failure, or the instance |
 //! | `failover`, `repetition` | how a replacement is made |
@@ -27,6 +28,7 @@
 //! | `tally` | what an epoch amounts to, for its report |
 //! | `mutation` | faults that the simulation plants |
 
+mod backlog;
 mod backup;
 mod blame_trial;
 mod call;
@@ -39,6 +41,7 @@ mod input_log;
 mod instance;
 mod mutation;
 mod output_digest;
+mod parking;
 mod pending_rows;
 mod queue;
 mod repetition;
@@ -51,6 +54,7 @@ mod suspect;
 mod tally;
 mod watermarks;
 
+pub use backlog::{BacklogLimits, ParkedTally, Segment, SegmentState};
 pub use blame_trial::with_remedy;
 pub use call::{CallInput, Outcome, Rejection};
 pub use contract::{CircuitBreaker, Frontier, Guest, GuestFault, Incident, InstanceFactory, Outlet, StandbyInstance};
@@ -61,7 +65,9 @@ pub use input_log::LoggedCall;
 pub use instance::{OperatorFailure, OperatorInstance, Restored, Turn};
 pub use mutation::Mutation;
 pub use output_digest::OutputDigest;
-pub use queue::{Arrival, Arrivals, BYTES_TOGETHER, EdgeEnd, Load, ROWS_TOGETHER};
+pub use parking::GIVEN_UP;
+pub use pending_rows::{BYTES_TOGETHER, ROWS_TOGETHER};
+pub use queue::{Arrival, Arrivals, EdgeEnd, Load};
 pub use state_backup::{FOLD_BYTES_MIN, FoldWork, VersionedChunk, bytes as state_bytes};
 pub use tally::{CAPSULES_BYTES_MAX, CAPSULES_MAX, EpochTally, FailedRow, REJECTED_BYTES_MAX, RefusedRows};
 pub use watermarks::{AWAKE, IDLE, UnknownSender, Watermarks};

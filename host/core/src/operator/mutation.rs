@@ -34,4 +34,14 @@ pub enum Mutation {
     FoldLosesNewer,
     /// A guest that failed is called again.
     RetryOnDeadInstance,
+    /// What is parked in an epoch is not stored.
+    ParkedRowsLost,
+    /// Parked rows that are done are not reported as such.
+    ParkedRowsAgain,
+    /// What arrives is worked on before what is parked.
+    NewerBeforeParked,
+    /// What has arrived of the next epoch is parked with the present one.
+    ParkedOfNextEpoch,
+    /// A watermark passes the parked rows that came before it.
+    WatermarkPassesParked,
 }

@@ -3,6 +3,11 @@
 
 use crate::batch::Batch;
 
+/// Rows for one receiver that are kept together until a batch is large enough, in rows.
+pub const ROWS_TOGETHER: usize = 4096;
+/// The same, in bytes.
+pub const BYTES_TOGETHER: usize = 256 << 10;
+
 /// The rows of a unit of work that are not done yet.
 #[derive(Debug)]
 pub struct PendingRows {

@@ -149,6 +149,11 @@ impl Retry {
         self.search.succeeded(rows);
     }
 
+    /// The reading of a snapshot has failed, and has not succeeded since.
+    pub fn snapshot_has_failed(&self) -> bool {
+        self.snapshot_search.failures() > 0
+    }
+
     /// A snapshot was read.
     pub fn snapshot_succeeded(&mut self) {
         self.snapshot_search.succeeded(0);

@@ -19,6 +19,8 @@ pub(super) struct UnderWay<Reading> {
     pub snapshot: Snapshot,
     /// A full one that was asked for.
     pub is_asked: bool,
+    /// It belongs to no end of an epoch: it was due before a call.
+    pub is_local: bool,
 }
 
 /// The reading of snapshots of an instance.

@@ -37,7 +37,12 @@ type UnitOf<E> = Unit<<E as Environment>::Right>;
 
 impl<E: Environment> OperatorInstance<E> {
     /// Reads a snapshot, or goes on with it.
-    fn read_snapshot(&mut self, scope: SnapshotScope, is_asked: bool, turn_ends: Duration) -> Result<Turned<Snapshot>, FaultOf<E>> {
+    fn read_snapshot(
+        &mut self,
+        scope: SnapshotScope,
+        (is_asked, is_local): (bool, bool),
+        turn_ends: Duration,
+    ) -> Result<Turned<Snapshot>, FaultOf<E>> {
         let Some(guest) = self.slot.guest_mut() else { return Err(GuestFault::missing()) };
         let started = self.env.now();
         self.reading.scope = scope;
@@ -46,6 +51,7 @@ impl<E: Environment> OperatorInstance<E> {
             scope,
             snapshot: Snapshot { chunks: Vec::new(), took: Duration::ZERO },
             is_asked,
+            is_local,
         });
         let UnderWay { reading, snapshot, .. } = &mut under_way;
         let (env, slots) = (&self.env, &self.env.factory().description().slots);
@@ -69,6 +75,12 @@ impl<E: Environment> OperatorInstance<E> {
         if !has_state(&self.env) {
             return Ok(Turned::Done(None));
         }
+        // It was begun before a call that is parked by now.
+        if self.reading.under_way.as_ref().is_some_and(|under_way| under_way.is_local)
+            && let Turned::Unfinished = self.save_changes(true, true, turn_ends)?
+        {
+            return Ok(Turned::Unfinished);
+        }
         // The host compacts chains: it needs no full snapshot from the guest, unless it may not keep deltas, or an object was lost.
         let (is_full, is_asked) = match &self.reading.under_way {
             Some(under_way) => (under_way.scope == SnapshotScope::Full, under_way.is_asked),
@@ -78,7 +90,7 @@ impl<E: Environment> OperatorInstance<E> {
             }
         };
         if !is_full {
-            if let Turned::Unfinished = self.save_changes(true, turn_ends)? {
+            if let Turned::Unfinished = self.save_changes(true, false, turn_ends)? {
                 return Ok(Turned::Unfinished);
             }
             if !self.backup.has_unreported() {
@@ -92,7 +104,7 @@ impl<E: Environment> OperatorInstance<E> {
             }
         }
         // This may fail. Until it has not, changes are unreported and the full snapshot is due: a replacement would have nothing to say.
-        let read = self.read_snapshot(SnapshotScope::Full, is_asked, turn_ends).inspect_err(|_| {
+        let read = self.read_snapshot(SnapshotScope::Full, (is_asked, false), turn_ends).inspect_err(|_| {
             if is_asked {
                 self.env.ask_full();
             }
@@ -107,11 +119,11 @@ impl<E: Environment> OperatorInstance<E> {
     }
 
     /// Reads what has changed since the last snapshot into the backup.
-    fn save_changes(&mut self, is_reported: bool, turn_ends: Duration) -> Result<Turned<()>, FaultOf<E>> {
+    fn save_changes(&mut self, is_reported: bool, is_local: bool, turn_ends: Duration) -> Result<Turned<()>, FaultOf<E>> {
         if self.env.breaks(Mutation::LogClearedTooSoon) {
             self.backup.forget_calls();
         }
-        let read = self.read_snapshot(SnapshotScope::Delta, false, turn_ends)?;
+        let read = self.read_snapshot(SnapshotScope::Delta, (false, is_local), turn_ends)?;
         let Turned::Done(Snapshot { chunks, took }) = read else { return Ok(Turned::Unfinished) };
         self.backup.add(&self.env, self.queue.epoch(), chunks, took, is_reported);
         Ok(Turned::Done(()))
@@ -146,7 +158,7 @@ impl<E: Environment> OperatorInstance<E> {
             return Ok(Turned::Done(false));
         }
         let is_reported = !self.env.breaks(Mutation::LocalChangesNotReported);
-        let Turned::Done(()) = self.save_changes(is_reported, turn_ends)? else { return Ok(Turned::Unfinished) };
+        let Turned::Done(()) = self.save_changes(is_reported, true, turn_ends)? else { return Ok(Turned::Unfinished) };
         self.env.tell(self.queue.epoch(), Incident::LocalSnapshot);
         self.retry.snapshot_succeeded();
         Ok(Turned::Done(true))
@@ -182,9 +194,11 @@ impl<E: Environment> OperatorInstance<E> {
             faulted.iter().for_each(|failed| _ = self.tally.refused.push_failed(failed.clone()));
         }
         let (watermark, rows) = (self.queue.watermark(), std::mem::take(&mut self.tally.rows));
-        let tally = EpochTally { epoch, is_last, snapshot, watermark, rows, rejected, faulted, dumps };
+        let parked = self.report_parked()?;
+        let tally = EpochTally { epoch, is_last, snapshot, watermark, rows, rejected, faulted, dumps, parked };
         self.env.report(tally).map_err(OperatorFailure::Internal)?;
         self.queue.next_epoch();
+        self.begin_epoch();
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! What an epoch of an instance amounts to: rows worked on, rows refused, crash dumps. It becomes the report of the epoch.
 
+use super::backlog::SegmentState;
 use super::state_backup::VersionedChunk;
 use crate::checkpoint::faulted::FaultedRow;
 use crate::checkpoint::manifest::QuarantinedRow;
@@ -38,6 +39,8 @@ pub struct EpochTally<Dump> {
     pub faulted: Vec<FailedRow<Dump>>,
     /// Failed calls that are to be written down, beside those of rows.
     pub dumps: Vec<Dump>,
+    /// All input that waits.
+    pub parked: Vec<SegmentState>,
 }
 
 /// A row on which calls failed.
@@ -123,6 +126,13 @@ pub(super) struct RunningTally<Dump> {
     pub refused: RefusedRows<Dump>,
     /// The last epoch was reported.
     pub is_closed: bool,
+}
+
+impl<Dump> RunningTally<Dump> {
+    /// There is something to keep.
+    pub fn has_news(&self) -> bool {
+        self.rows > 0 || self.refused.bytes() > 0
+    }
 }
 
 impl<Dump> Default for RunningTally<Dump> {

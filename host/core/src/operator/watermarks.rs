@@ -18,8 +18,6 @@ pub struct Watermarks {
     is_idle: bool,
     /// The least in this run.
     least: i64,
-    /// The least over all runs: what the guest was told.
-    told: i64,
 }
 
 /// The senders of one edge: instances upstream whose indices follow each other.
@@ -48,19 +46,18 @@ pub struct UnknownSender {
 pub struct Risen {
     /// The new watermark. Those downstream must hear it: they forget with every run what each sender said.
     pub watermark: i64,
-    /// The guest was not told it in an earlier run.
+    /// The guest was not told it before: not in an earlier run either.
     pub is_new: bool,
     /// The node is idle from here on.
     pub then_idle: bool,
 }
 
 impl Watermarks {
-    /// The watermarks of a node whose edges have these senders: indices of instances upstream. `told`: what the instance was told before, in an
-    /// earlier run.
-    pub fn new(senders: impl IntoIterator<Item = Range<u32>>, told: i64) -> Self {
+    /// The watermarks of a node whose edges have these senders: indices of instances upstream.
+    pub fn new(senders: impl IntoIterator<Item = Range<u32>>) -> Self {
         let silent = Sender { watermark: i64::MIN, is_idle: false };
         let edges = senders.into_iter().map(|range| Senders { first: range.start, each: vec![silent; range.len()] }).collect();
-        Self { edges, is_idle: false, least: i64::MIN, told }
+        Self { edges, is_idle: false, least: i64::MIN }
     }
 
     fn senders(&self) -> impl Iterator<Item = &Sender> + Clone {
@@ -104,10 +101,8 @@ impl Watermarks {
 
     fn rise(&mut self, least: i64) -> Option<Risen> {
         (least > self.least).then(|| {
-            let is_new = least > self.told;
             self.least = least;
-            self.told = self.told.max(least);
-            Risen { watermark: least, is_new, then_idle: false }
+            Risen { watermark: least, is_new: true, then_idle: false }
         })
     }
 
@@ -117,9 +112,14 @@ impl Watermarks {
         senders.clone().any(|sender| sender.is_idle) && senders.all(|sender| sender.is_idle || sender.watermark == i64::MAX)
     }
 
-    /// The watermark that the node was told last.
-    pub fn told(&self) -> i64 {
-        self.told
+    /// The least watermark in this run.
+    pub fn least(&self) -> i64 {
+        self.least
+    }
+
+    /// Nobody is to wait for the node.
+    pub fn is_idle(&self) -> bool {
+        self.is_idle
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn who_is_idle_holds_nothing_and_the_watermark_never_falls() {
-        let mut marks = Watermarks::new([0..1, 0..1], i64::MIN);
+        let mut marks = Watermarks::new([0..1, 0..1]);
         let risen = |watermark| Some(Risen { watermark, is_new: true, then_idle: false });
         let quiet = |watermark| Some(Risen { watermark, is_new: false, then_idle: false });
         assert_eq!(marks.note(0, 0, 10).unwrap(), None);
@@ -149,18 +149,18 @@ mod tests {
     #[test]
     fn where_all_are_idle_the_latest_counts_whoever_was_last() {
         for order in [[0, 1], [1, 0]] {
-            let mut marks = Watermarks::new([0..1, 0..1], i64::MIN);
+            let mut marks = Watermarks::new([0..1, 0..1]);
             assert_eq!(marks.note(0, 0, 10).unwrap(), None);
             marks.note(order[0], 0, IDLE).unwrap();
             let last = marks.note(order[1], 0, IDLE).unwrap();
-            assert_eq!(marks.told(), 10);
+            assert_eq!(marks.least(), 10);
             assert!(last.is_some_and(|risen| risen.then_idle || risen.watermark == IDLE), "{last:?}");
         }
     }
 
     #[test]
     fn who_wakes_without_a_watermark_is_waited_for() {
-        let mut marks = Watermarks::new(std::iter::once(0..1), i64::MIN);
+        let mut marks = Watermarks::new(std::iter::once(0..1));
         assert_eq!(marks.note(0, 0, IDLE).unwrap(), Some(Risen { watermark: IDLE, is_new: false, then_idle: false }));
         assert_eq!(marks.note(0, 0, AWAKE).unwrap(), Some(Risen { watermark: AWAKE, is_new: false, then_idle: false }));
         assert_eq!(marks.note(0, 0, 7).unwrap(), Some(Risen { watermark: 7, is_new: true, then_idle: false }));
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_slowest_sender_holds_the_watermark() {
-        let mut marks = Watermarks::new([4..6, 0..1], i64::MIN);
+        let mut marks = Watermarks::new([4..6, 0..1]);
         assert_eq!(marks.note(0, 4, 10).unwrap(), None);
         assert_eq!(marks.note(1, 0, 20).unwrap(), None);
         assert_eq!(marks.note(0, 5, 5).unwrap(), Some(Risen { watermark: 5, is_new: true, then_idle: false }));
@@ -177,14 +177,6 @@ mod tests {
         for (edge, sender) in [(7, 0), (0, 3), (0, 6), (1, 1)] {
             assert_eq!(marks.note(edge, sender, 99), Err(UnknownSender { edge, sender }));
         }
-        assert_eq!(marks.told(), 10);
-    }
-
-    #[test]
-    fn what_was_told_in_an_earlier_run_is_only_passed_on() {
-        let mut marks = Watermarks::new(std::iter::once(0..1), 50);
-        assert_eq!(marks.note(0, 0, 50).unwrap(), Some(Risen { watermark: 50, is_new: false, then_idle: false }));
-        assert_eq!(marks.told(), 50);
-        assert_eq!(marks.note(0, 0, 51).unwrap(), Some(Risen { watermark: 51, is_new: true, then_idle: false }));
+        assert_eq!(marks.least(), 10);
     }
 }

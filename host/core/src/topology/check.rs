@@ -90,6 +90,7 @@ fn check_checkpoint(draft: Option<&DraftCheckpoint>, problems: &mut Problems<'_>
         uncheckpointed_bytes_max: limits::UNCHECKPOINTED.take(&draft.uncheckpointed_max, problems).0,
         savepoint_poll: limits::SAVEPOINT_POLL.take(&draft.savepoint_poll, problems),
         stop_timeout: limits::STOP.take(&draft.stop_timeout, problems),
+        align_max: limits::ALIGN.take(&draft.align_max, problems),
     }
 }
 
@@ -195,6 +196,7 @@ fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &
         standby: draft.standby.get().is_some_and(|standby| standby.value),
         replay_log_bytes_max: limits::REPLAY_LOG.take(&draft.replay_log_max, problems).0,
         snapshot_copy_bytes_max: limits::SNAPSHOT_COPY.take(&draft.snapshot_copy_max, problems).0,
+        park_bytes_max: limits::PARK.take(&draft.park_max, problems).0,
         on_failure: check_failure(&draft.on_failure, problems),
         grant: grant::check(&draft.grant, problems),
         config: draft.config.clone(),

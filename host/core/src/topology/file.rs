@@ -46,6 +46,7 @@ pub(super) struct DraftCheckpoint {
     pub uncheckpointed_max: Given<String>,
     pub savepoint_poll: Given<String>,
     pub stop_timeout: Given<String>,
+    pub align_max: Given<String>,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +116,7 @@ pub(super) struct DraftOperator {
     pub standby: Given<bool>,
     pub replay_log_max: Given<String>,
     pub snapshot_copy_max: Given<String>,
+    pub park_max: Given<String>,
     pub on_failure: DraftFailure,
     pub grant: DraftGrant,
     /// JSON text.
@@ -244,6 +246,7 @@ fn read_checkpoint(given: Given<Section<'_>>, reader: &mut Reader<'_>) -> Option
         uncheckpointed_max: section.text(reader, "uncheckpointed-max", "\"1GiB\""),
         savepoint_poll: section.text(reader, "savepoint-poll", "\"2s\""),
         stop_timeout: section.text(reader, "stop-timeout", "\"30s\""),
+        align_max: section.text(reader, "align-max", "\"10s\""),
     };
     section.finish(reader);
     Some(draft)
@@ -327,6 +330,7 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
     let standby = section.flag(reader, "standby");
     let replay_log_max = section.text(reader, "replay-log-max", "\"64MiB\"");
     let snapshot_copy_max = section.text(reader, "snapshot-copy-max", "\"4GiB\"");
+    let park_max = section.text(reader, "park-max", "\"1GiB\"");
     let failure = section.table(reader, "on-failure", "`on-failure`", "{ retries = 3 }");
     let failure = below(failure, reader, |section, reader| DraftFailure {
         retries: section.integer(reader, "retries", "3"),
@@ -362,6 +366,7 @@ fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOper
         standby,
         replay_log_max,
         snapshot_copy_max,
+        park_max,
         on_failure,
         grant,
         config,

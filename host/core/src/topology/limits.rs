@@ -190,6 +190,7 @@ pub(super) const UNCHECKPOINTED: Limit<Bytes> =
     Limit::new("checkpoint", "uncheckpointed-max", Bytes(GIB), (Bytes(64 * KIB), Bytes(1_024 * GIB)));
 pub(super) const CHAIN_BYTES: Limit<Bytes> = Limit::new("checkpoint", "chain-bytes-max", Bytes(8 * GIB), (Bytes(KIB), Bytes(1_024 * GIB)));
 pub(super) const SAVEPOINT_POLL: Limit<Duration> = Limit::new("checkpoint", "savepoint-poll", ms(2_000), (ms(10), HOUR));
+pub(super) const ALIGN: Limit<Duration> = Limit::new("checkpoint", "align-max", ms(10_000), (ms(0), HOUR));
 pub(super) const STOP: Limit<Duration> = Limit::new("checkpoint", "stop-timeout", ms(30_000), (ms(1_000), HOUR.saturating_mul(24)));
 
 pub(super) const STEPS_AHEAD: Limit<u32> = Limit::new("flow", "steps-ahead", 16, (1, 1_024));
@@ -243,6 +244,8 @@ pub(super) const RECOVER_WITHIN: Limit<Duration> = Limit::new("operator", "recov
 pub(super) const REPLAY_LOG: Limit<Bytes> = Limit::new("operator", "replay-log-max", Bytes(64 * MIB), (Bytes(64 * KIB), Bytes(16 * GIB)));
 pub(super) const SNAPSHOT_COPY: Limit<Bytes> = Limit::new("operator", "snapshot-copy-max", Bytes(4 * GIB), (Bytes(0), Bytes(64 * GIB)));
 
+pub(super) const PARK: Limit<Bytes> = Limit::new("operator", "park-max", Bytes(GIB), (Bytes(MIB), Bytes(1_024 * GIB)));
+
 pub(super) const FAULTS: Limit<u32> = Limit::new("operator.on-failure", "faults-max", 100, (0, 1_000_000));
 pub(super) const REJECTIONS: Limit<u32> = Limit::new("operator.on-failure", "rejections-max", 1_000_000, (0, 1_000_000_000));
 pub(super) const FAULTS_WINDOW: Limit<Duration> =
@@ -286,6 +289,7 @@ pub fn limits() -> Vec<LimitRow> {
         CHAIN_BYTES.row(),
         SAVEPOINT_POLL.row(),
         STOP.row(),
+        ALIGN.row(),
         STEPS_AHEAD.row(),
         BYTES_AHEAD.row(),
         EMITTED_AHEAD.row(),
@@ -305,6 +309,7 @@ pub fn limits() -> Vec<LimitRow> {
         RECOVER_WITHIN.row(),
         REPLAY_LOG.row(),
         SNAPSHOT_COPY.row(),
+        PARK.row(),
         TABLE_ELEMENTS.row(),
         CORE_INSTANCES.row(),
         CALL_OUTPUT.row(),
@@ -378,6 +383,7 @@ mod tests {
             PART,
             REPLAY_LOG,
             SNAPSHOT_COPY,
+            PARK,
             CAPSULE,
             QUARANTINE_BYTES,
             CAPSULES_BYTES,
@@ -392,6 +398,7 @@ mod tests {
             SAVEPOINT_POLL,
             TAKEN_BACK_KEEP,
             STOP,
+            ALIGN,
             LATENESS,
             IDLE_AFTER,
             TIME_AHEAD,

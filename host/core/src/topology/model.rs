@@ -66,6 +66,8 @@ pub struct Checkpoint {
     pub savepoint_poll: Duration,
     /// How long a job that is asked to stop may take before its process ends all the same.
     pub stop_timeout: Duration,
+    /// How long an epoch may wait for an operator before what waits for that is parked.
+    pub align_max: Duration,
 }
 
 /// The backpressure of a job, how much may be in flight: the table `[flow]`.
@@ -240,6 +242,8 @@ pub struct Operator {
     pub replay_log_bytes_max: u64,
     /// Bytes of the last snapshot of one instance that the host holds.
     pub snapshot_copy_bytes_max: u64,
+    /// Bytes of input that are parked before its sources wait.
+    pub park_bytes_max: u64,
     /// What to do when a call fails.
     pub on_failure: OnFailure,
     /// What its guests get beyond the contract.

@@ -184,6 +184,7 @@ fn render_recovery(out: &mut String, operator: &Operator, has_state: bool) {
         Open::Pause => format!("pause the operator for {} or more", show_duration(failure.pause)),
         Open::Stop => "stop the job".to_owned(),
     };
+    line(out, "parked", &format!("up to {} of input while it is paused or slow", show_size(operator.park_bytes_max)));
     let (faults, rejections, window) = (failure.faults_max, failure.rejections_max, show_duration(failure.window));
     line(out, "faults", &format!("over {faults}, or {rejections} rejected rows, in {window}: {open}"));
 }
@@ -203,6 +204,7 @@ fn render_limits(out: &mut String, checkpoint: &Checkpoint) {
     let (bytes, outage) = (show_size(checkpoint.uncheckpointed_bytes_max), show_duration(checkpoint.outage_max));
     let stop = if checkpoint.outage_max.is_zero() { "the job stops at once".to_owned() } else { format!("the job stops after {outage}") };
     line(out, "outage", &format!("sources pause after {bytes}, {stop}"));
+    line(out, "slow", &format!("what waits for an operator over {} is parked", show_duration(checkpoint.align_max)));
     line(out, "requests", &format!("looked for every {}", show_duration(checkpoint.savepoint_poll)));
 }
 

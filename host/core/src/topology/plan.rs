@@ -5,6 +5,7 @@
 use super::model::{Exchange, Input, Operator, Topology};
 use super::problem::{Problem, quote, sorted};
 use super::suggest::nearest;
+use crate::codec::parked::ParkedEdge;
 use crate::description::{Description, SlotKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +48,38 @@ pub struct Plan {
     pub order: Vec<Node>,
     /// In the order of the file: operators' inputs, then sinks' inputs.
     pub edges: Vec<Edge>,
+}
+
+impl Plan {
+    /// The edges to the instances of a node at this place on their worker, counted from 0.
+    pub fn edges_to(&self, node: Node, place: u32) -> impl Iterator<Item = &Edge> {
+        self.edges.iter().filter(move |edge| edge.to == node && edge.place.is_none_or(|of| of == place))
+    }
+
+    /// What parked rows tell of an edge to an operator.
+    #[must_use]
+    pub fn parked_edge(&self, edge: &Edge) -> ParkedEdge {
+        let from = match edge.from {
+            Node::Source(place) => self.topology.sources.get(place).map(|source| &source.name),
+            Node::Operator(place) => self.topology.operators.get(place).map(|operator| &operator.name),
+            Node::Sink(_) => None,
+        };
+        let input = match edge.to {
+            Node::Operator(place) => self.descriptions.get(place).and_then(|description| description.inputs.get(edge.input as usize)),
+            Node::Source(_) | Node::Sink(_) => None,
+        };
+        ParkedEdge { from: from.cloned().unwrap_or_default(), port: edge.port, input: input.cloned().unwrap_or_default() }
+    }
+
+    /// The places of the sources that the rows of a node come from.
+    #[must_use]
+    pub fn sources_of(&self, node: Node) -> Vec<usize> {
+        let (mut seen, mut open) = (BTreeSet::from([node]), vec![node]);
+        while let Some(node) = open.pop() {
+            open.extend(self.edges.iter().filter(|edge| edge.to == node).map(|edge| edge.from).filter(|from| seen.insert(*from)));
+        }
+        seen.into_iter().filter_map(|node| if let Node::Source(place) = node { Some(place) } else { None }).collect()
+    }
 }
 
 /// Fits a topology to what its components say of themselves.

@@ -1,12 +1,12 @@
 //! `reprise checkpoint diff`: what changed from one checkpoint to another.
 
-use crate::cli::figures::bytes;
+use crate::cli::figures::{bytes, parked_json};
 use crate::cli::site::{CommandFailure, Where, which_json};
 use crate::cli::text::thousands;
 use crate::cli::text::{self, plain, word};
 use crate::job::survey::decode;
 use crate::job::survey::{
-    self, CellChange, CellValue, ChosenCheckpoint, OperatorDiff, Pair, SlotDiff, StateDiff, Tally, moved_splits, paired,
+    self, CellChange, CellValue, ChosenCheckpoint, OperatorDiff, Pair, ParkedSummary, SlotDiff, StateDiff, Tally, moved_splits, paired,
 };
 use reprise_core::checkpoint::manifest::{OperatorState, SinkState, SourceState, SplitPosition};
 use reprise_core::description::{Encoding, Slot};
@@ -60,7 +60,8 @@ fn operator_json((old, new): Pair<OperatorState>, diff: &OperatorDiff) -> String
     let side = |operator: Option<&OperatorState>| {
         operator.map(|o| {
             let (rows, rejected) = totals(o);
-            json!({ "component": o.component.to_string(), "rows": rows, "rejected": rejected })
+            let parked = parked_json(&ParkedSummary::of_operator(o));
+            json!({ "component": o.component.to_string(), "rows": rows, "rejected": rejected, "parked": parked })
         })
     };
     let json = json!({ "name": diff.name, "before": side(old), "after": side(new), "same_snapshots": diff.same_snapshots });
@@ -180,6 +181,8 @@ fn operator(lines: &mut Lines, old: Option<&OperatorState>, new: Option<&Operato
         lines.change("component", &old.component, &new.component, ToString::to_string);
         lines.change("rows", &rows, &rows_now, |rows| thousands(*rows));
         lines.change("refused rows", &rejected, &rejected_now, |rows| thousands(*rows));
+        let [parked, parked_now] = [old, new].map(|operator| ParkedSummary::of_operator(operator).rows);
+        lines.change("parked rows", &parked, &parked_now, |rows| thousands(*rows));
     }
     for slot in diff.slots.iter().filter(|slot| slot.differs()) {
         slot_lines(lines, slot);

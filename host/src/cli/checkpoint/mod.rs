@@ -34,7 +34,7 @@ pub(super) enum CheckpointCommand {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
-    /// Show everything that a checkpoint says: positions, operators, snapshots, watermarks, staged output, refused rows.
+    /// Show everything that a checkpoint says: positions, operators, snapshots, watermarks, parked input, staged output, refused rows.
     #[command(
         override_usage = SHOW,
         after_help = format!("{CHECKPOINT}\n\nExamples:\n  reprise checkpoint show topology.toml latest\n  reprise checkpoint show topology.toml before-upgrade --json")
@@ -46,7 +46,7 @@ pub(super) enum CheckpointCommand {
         #[command(flatten)]
         place: Where,
     },
-    /// Show what changed from one checkpoint to another: positions, rows, operators, slots and cells.
+    /// Show what changed from one checkpoint to another: positions, rows, parked input, operators, slots and cells.
     #[command(
         override_usage = DIFF,
         after_help = format!("{CHECKPOINT}\n\nExamples:\n  reprise checkpoint diff topology.toml 40 41\n  reprise checkpoint diff topology.toml before-upgrade latest --cells 20")

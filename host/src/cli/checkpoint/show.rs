@@ -1,10 +1,11 @@
 //! `reprise checkpoint show`: everything that a manifest says.
 
-use crate::cli::figures::bytes;
+use crate::cli::figures::{bytes, parked_text};
 use crate::cli::site::{CommandFailure, Where, which_json};
 use crate::cli::text::thousands;
 use crate::cli::text::{self, count, plain, time, watermark, word};
 use crate::job::survey::{ChosenCheckpoint, Summary};
+use reprise_core::checkpoint::manifest::{Hop, ParkedRef};
 use reprise_core::checkpoint::manifest::{ObjectRef, OperatorState, SinkState, SourceState};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -47,6 +48,7 @@ fn operator_json(operator: &OperatorState) -> Value {
             "watermark": (instance.watermark != i64::MIN).then_some(instance.watermark),
             "rows": instance.rows, "rejected": instance.rejected,
             "chain": objects_json(&instance.chain), "quarantine": objects_json(&instance.quarantine),
+            "parked": instance.parked.iter().map(parked_ref_json).collect::<Vec<_>>(),
         })
     });
     json!({
@@ -63,6 +65,15 @@ fn objects_json(objects: &[ObjectRef]) -> Vec<Value> {
     objects.iter().map(object).collect()
 }
 
+fn parked_ref_json(parked: &ParkedRef) -> Value {
+    let ParkedRef { object, hops, done, rows, bytes, since_ms } = parked;
+    let hop = |hop: &Hop| json!({ "done": hop.done, "from": hop.from, "to": hop.to, "of": hop.of });
+    json!({
+        "path": object.path, "bytes": object.bytes, "checksum": format!("{:016x}", object.checksum), "entries": object.entries,
+        "done": done, "rows": rows, "rows_bytes": bytes, "since_ms": since_ms, "hops": hops.iter().map(hop).collect::<Vec<_>>(),
+    })
+}
+
 fn picture(chosen: &ChosenCheckpoint, root: &str) -> String {
     let manifest = &chosen.manifest;
     let mut out = format!("{} of job `{}`\n", text::heading(&chosen.which, manifest.epoch), manifest.job);
@@ -77,6 +88,9 @@ fn picture(chosen: &ChosenCheckpoint, root: &str) -> String {
     line("workers", manifest.workers.to_string());
     let summary = Summary::of(manifest);
     line("state", format!("{} in {}", bytes(summary.state_bytes), count(summary.objects as u64, "snapshot")));
+    if summary.parked.objects > 0 {
+        line("parked", parked_text(&summary.parked));
+    }
     if manifest.finished {
         line("finished", "the input had ended and everything was worked off".to_owned());
     }
@@ -109,6 +123,11 @@ fn write_operator(out: &mut String, operator: &OperatorState) {
             let cells = count(object.entries, "cell");
             let (scope, size) = (word(object.scope), bytes(object.bytes));
             let _ = writeln!(out, "    {} ({scope}, {size}, {cells}, checksum {:016x})", plain(&object.path), object.checksum);
+        }
+        for ParkedRef { object, done, rows, bytes: size, since_ms, .. } in &instance.parked {
+            let (path, rows, size, since) = (plain(&object.path), count(*rows, "row"), bytes(*size), time(*since_ms));
+            let (done, checksum) = (thousands(*done), object.checksum);
+            let _ = writeln!(out, "    parked: {path} ({rows}, {size}, since {since}, done {done}, checksum {checksum:016x})");
         }
         write_quarantine(out, "    ", &instance.quarantine);
     }

@@ -85,6 +85,7 @@ impl Shown {
 fn role(role: Role) -> &'static str {
     match role {
         Role::Snapshot => "snapshot",
+        Role::Parked => "parked",
         Role::Quarantine => "quarantine",
     }
 }
@@ -135,6 +136,7 @@ fn picture(job: &str, root: &str, verified: &Verified) -> String {
         let needed_by: Vec<String> = bad.needed_by.iter().map(Which::to_string).collect();
         let what = match bad.role {
             Role::Snapshot => "",
+            Role::Parked => " (parked rows)",
             Role::Quarantine => " (refused rows, not needed to take up again)",
         };
         out.push_str(&format!("bad: {}{what}\n  needed by {}\n", plain(&bad.reason), needed_by.join(", ")));

@@ -1,13 +1,13 @@
-//! Requests to the host that runs a job, left in its store: for savepoints ([`crate::job::savepoint`]), for the end of pauses
-//! ([`crate::job::resume`]), and for rows of the quarantine to be sent again ([`crate::job::replay`]). One list serves the first two.
+//! Requests to the host that runs a job, left in its store: for savepoints ([`crate::job::savepoint`]), about operators
+//! ([`crate::job::operator_requests`]), and for rows of the quarantine to be sent again ([`crate::job::replay`]). One list serves the first two.
 
 use crate::engine::Control;
+use crate::job::operator_requests::{OperatorDesk, OperatorRequest};
 use crate::job::replay::ReplayWatcher;
-use crate::job::resume::Resumer;
 use crate::store::{Entry, Store, StoreError};
 use reprise_core::checkpoint::committer::CommitterEvent;
 use reprise_core::checkpoint::fenced_committer::SAVEPOINTS_WAITING_MAX;
-use reprise_core::checkpoint::manifest::{Manifest, Request, Resume};
+use reprise_core::checkpoint::manifest::{Manifest, Request, Resume, Unpark};
 use reprise_core::checkpoint::paths::{self, RequestKind};
 use reprise_core::codec::record::{self, Record};
 use reprise_core::ids::Epoch;
@@ -24,8 +24,8 @@ pub(in crate::job) struct Requests {
     /// The run ends for rows that the next one sends again, and for nothing else.
     pub ends_for_replays: bool,
     reader: RequestReader,
-    /// Ends pauses of operators on request.
-    resumer: Resumer,
+    /// Ends pauses of operators on request, and gives parked input up.
+    desk: OperatorDesk,
     /// Requests that are being answered, by the name of the savepoint.
     savepoints: BTreeSet<String>,
     /// Tells when to end for rows that the next run sends again. `None`: this one does not end for any.
@@ -33,16 +33,16 @@ pub(in crate::job) struct Requests {
 }
 
 impl Requests {
-    pub fn new(poll: Duration, resumer: Resumer, replays: Option<ReplayWatcher>) -> Self {
-        Self { poll, ends_for_replays: false, reader: RequestReader::default(), resumer, savepoints: BTreeSet::new(), replays }
+    pub fn new(poll: Duration, desk: OperatorDesk, replays: Option<ReplayWatcher>) -> Self {
+        Self { poll, ends_for_replays: false, reader: RequestReader::default(), desk, savepoints: BTreeSet::new(), replays }
     }
 
-    /// Looks for requests: answers those to end pauses, ends the run for rows that are to be sent again and that it knows nothing of, and gives
+    /// Looks for requests: answers those about operators, ends the run for rows that are to be sent again and that it knows nothing of, and gives
     /// the requests for savepoints that were not there before. A store that does not answer is asked again later.
     pub async fn look(&mut self, store: &Store, control: &Control) -> Vec<CommitterEvent> {
         let asked = match self.reader.look(store).await {
             Ok(found) => {
-                self.resumer.answer(store, found.resumes, &found.answers).await;
+                self.desk.answer(store, found.about_operators, &found.answers).await;
                 found.savepoints.into_iter().filter_map(|request| self.asked(request, control)).collect()
             }
             Err(error) => {
@@ -100,8 +100,8 @@ impl Requests {
 struct WaitingRequests {
     /// Requests for savepoints.
     savepoints: Vec<Request>,
-    /// Requests to end pauses.
-    resumes: Vec<Resume>,
+    /// Requests about operators.
+    about_operators: Vec<OperatorRequest>,
     /// Paths of answers that were not taken away.
     answers: BTreeSet<String>,
 }
@@ -117,19 +117,23 @@ impl RequestReader {
     /// Looks for requests. Objects that are none are passed over, and so are those of kinds that a later version has.
     async fn look(&mut self, store: &Store) -> Result<WaitingRequests, StoreError> {
         let mut found = WaitingRequests::default();
-        let (mut savepoints, mut resumes) = (Vec::new(), Vec::new());
+        let (mut savepoints, mut resumes, mut unparks) = (Vec::new(), Vec::new(), Vec::new());
         let listed: BTreeSet<Entry> = store.list(paths::REQUESTS).await?.into_iter().collect();
         self.unreadable.retain(|entry| listed.contains(entry));
         for entry in listed.into_iter().filter(|entry| !self.unreadable.contains(entry)) {
             match paths::request_kind(&entry.path) {
                 Some(RequestKind::Savepoint) => savepoints.push(entry),
                 Some(RequestKind::Resume) => resumes.push(entry),
-                Some(RequestKind::NotPaused) => _ = found.answers.insert(entry.path),
+                Some(RequestKind::Unpark) => unparks.push(entry),
+                Some(RequestKind::NotPaused | RequestKind::NotParked) => _ = found.answers.insert(entry.path),
                 None => _ = store.pass_over(&entry.path, "it is no request of a kind that this version knows"),
             }
         }
         found.savepoints = self.read(store, savepoints, |request: &Request| paths::request(&request.name)).await?;
-        found.resumes = self.read(store, resumes, |request: &Resume| paths::resume(&request.operator)).await?;
+        let resumes = self.read(store, resumes, |request: &Resume| paths::resume(&request.operator)).await?;
+        let unparks = self.read(store, unparks, |request: &Unpark| paths::unpark(&request.operator)).await?;
+        let resumes = resumes.into_iter().map(OperatorRequest::Resume);
+        found.about_operators = resumes.chain(unparks.into_iter().map(OperatorRequest::Unpark)).collect();
         Ok(found)
     }
 

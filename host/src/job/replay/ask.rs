@@ -39,7 +39,7 @@ pub struct RowCounts {
     pub unreadable: u64,
 }
 
-/// The requester of a decision about rows, or of the end of a pause: a command, and its time.
+/// The requester of a decision about rows, or of something about an operator: a command, and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requester {
     /// A random number.

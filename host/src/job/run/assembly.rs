@@ -11,15 +11,16 @@ use crate::job::committer::{CommitterContext, CommitterDriver, Housekeeping, Nam
 use crate::job::compact::Compactor;
 use crate::job::error::Error;
 use crate::job::notice::Notice;
+use crate::job::operator_requests::OperatorDesk;
+use crate::job::parked::ParkedInput;
 use crate::job::prepare;
 use crate::job::recorder::{self, Recorded, Recorder};
 use crate::job::recovery::{self, LoadedCheckpoint};
 use crate::job::replay::{ReplayWatcher, Replays};
-use crate::job::resume::Resumer;
 use crate::job::store_retry::RetryingStore;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::committer::{Committer, CommitterEvent};
-use reprise_core::checkpoint::coordinator::{Coordinator, Layout, OperatorLayout};
+use reprise_core::checkpoint::coordinator::{Coordinator, Layout, OperatorLayout, Participant};
 use reprise_core::checkpoint::fenced_committer::FencedCommitter;
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::recovery::RecoveredJob;
@@ -27,7 +28,9 @@ use reprise_core::checkpoint::retention::Retention;
 use reprise_core::failure::window::Window;
 use reprise_core::ids::{Digest, Epoch, Generation};
 use reprise_core::keying;
+use reprise_core::operator::SegmentState;
 use reprise_core::topology::{Node, OnFailure, Operator, SourceKind};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +52,7 @@ impl Job {
         (readers, replays): (Readers, &Replays),
         sinks: &[NamedSink],
         generation: Generation,
-        mut checkpoint: Option<&mut LoadedCheckpoint>,
+        (mut checkpoint, mut waiting): (Option<&mut LoadedCheckpoint>, BTreeMap<Participant, Vec<SegmentState>>),
     ) -> Result<Vec<WorkerAssignment>, Error> {
         let (topology, workers) = (&self.plan().topology, self.options.workers);
         let mut seats: Vec<WorkerAssignment> = (0..workers).map(|_| WorkerAssignment::default()).collect();
@@ -68,9 +71,13 @@ impl Job {
             }
         }
         if let Some(checkpoint) = checkpoint.as_mut() {
-            for (operator, description) in topology.operators.iter().zip(&self.plan().descriptions) {
+            for (place, (operator, description)) in topology.operators.iter().zip(&self.plan().descriptions).enumerate() {
                 let instances = operator.instances(workers);
-                let mut states = checkpoint.state_of(&operator.name, description, instances)?.into_iter();
+                let mut states = checkpoint.state_of(&operator.name, description, instances)?;
+                for (restored, instance) in states.iter_mut().zip(0..) {
+                    restored.parked = waiting.remove(&Participant { node: Node::Operator(place), instance }).unwrap_or_default();
+                }
+                let mut states = states.into_iter();
                 for (seat, index) in seats.iter_mut().zip(0..) {
                     let local = keying::of_worker(index, instances, workers);
                     seat.restored.push(states.by_ref().take(local.len()).collect());
@@ -88,7 +95,13 @@ impl Job {
         Arc::new(Control::new(first_epoch, workers as usize, topology.checkpoint.uncheckpointed_bytes_max, nodes, breakers))
     }
 
-    pub(super) fn recorder(&self, layout: &Layout, store: &RetryingStore, replays: &Replays) -> (engine::Reporter, Recorded) {
+    pub(super) fn recorder(
+        &self,
+        layout: &Layout,
+        store: &RetryingStore,
+        replays: &Replays,
+        parked: &Arc<ParkedInput>,
+    ) -> (engine::Reporter, Recorded) {
         let topology = &self.plan().topology;
         let recorder = Recorder {
             store: store.clone(),
@@ -98,9 +111,11 @@ impl Job {
             operators: topology.operators.iter().map(|o| o.name.clone()).collect(),
             origins: (0..topology.operators.len()).map(|place| Arc::new(self.origin(place))).collect(),
             components: topology.operators.iter().map(|_| tokio::sync::OnceCell::new()).collect(),
+            parked: Arc::clone(parked),
         };
-        // One more for the epoch that begins while the last one is still under way, and one for the closing report.
-        let waiting = topology.checkpoint.epochs_in_flight_max as usize + 2;
+        // One more for the epoch that begins while the last one is still under way, and one for the closing report; each may have a segment of
+        // parked input before it, and there may be others.
+        let waiting = (topology.checkpoint.epochs_in_flight_max as usize + 2) * 2 + engine::SEGMENTS_UNDER_WAY_MAX;
         recorder::start(recorder, layout.participants().collect(), waiting)
     }
 
@@ -130,7 +145,7 @@ impl Job {
         &self,
         first_epoch: Epoch,
         control: &Arc<Control>,
-        reporter: engine::Reporter,
+        (reporter, parked_reader): (engine::Reporter, engine::ParkedReader),
         replays: &Replays,
     ) -> DataflowSpec {
         let topology = &self.plan().topology;
@@ -162,6 +177,8 @@ impl Job {
             in_flight: Arc::new(InFlight::new(topology.operators.len(), self.options.workers, topology.flow.emitted_ahead_bytes_max)),
             control: Arc::clone(control),
             reporter,
+            parked_reader,
+            align_max: topology.checkpoint.align_max,
             clock: self.options.clock.clone(),
         }
     }
@@ -185,12 +202,12 @@ impl Job {
         replays: Option<ReplayWatcher>,
     ) -> CommitterDriver {
         let (topology, generation, watch) = (&self.plan().topology, committer.generation(), Arc::clone(&self.options.watch));
-        let resumer = Resumer::new(topology, generation, Arc::clone(control), Arc::clone(&watch));
+        let desk = OperatorDesk::new(topology, generation, Arc::clone(control), Arc::clone(&watch));
         let context = CommitterContext { control: Arc::clone(control), clock: self.options.clock.clone(), watch };
         let last = |name: &String| CommitterEvent::SavepointAsked { name: name.clone(), epoch: Epoch(u64::MAX) };
         CommitterDriver {
             compactor: Compactor::new(store.clone(), topology.name.clone(), generation),
-            requests: Requests::new(topology.checkpoint.savepoint_poll, resumer, replays),
+            requests: Requests::new(topology.checkpoint.savepoint_poll, desk, replays),
             housekeeping: Housekeeping::new(self.rules(), Arc::clone(&self.tidied), context.clone()),
             // A savepoint that the last checkpoint of the run becomes.
             due: self.options.savepoint.iter().map(last).collect(),

@@ -8,6 +8,7 @@ use crate::engine::{self, Control, DataflowSpec, Failure, WorkerAssignment};
 use crate::job::committer::{CommitterDriver, NamedSink, PublishCalls, Publisher, RunEnd};
 use crate::job::error::Error;
 use crate::job::notice::Notice;
+use crate::job::parked::ParkedInput;
 use crate::job::prepare::Prepared;
 use crate::job::recorder::Recorded;
 use crate::job::recovery::{self, RecoveredRun, RecoveryDriver, StartFrom};
@@ -20,6 +21,7 @@ use reprise_core::checkpoint::coordinator;
 use reprise_core::checkpoint::manifest::{self, Manifest};
 use reprise_core::ids::{Epoch, Generation};
 use reprise_core::topology::Plan;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Instant;
@@ -110,7 +112,12 @@ impl Job {
         }
         let replays = replay::recover(&self.store, &up, self.plan(), self.options.workers).await?;
         let (readers, splits) = self.all_readers(base, has_new, &replays)?;
-        let seats = self.seats((readers, &replays), &sinks, up.generation, checkpoint.as_mut())?;
+        let parked = Arc::new(ParkedInput::new(replays.extend(self.plan().clone()), self.options.workers));
+        let waiting = match base {
+            Some(base) => parked.restore(&self.store, base).await?,
+            None => BTreeMap::new(),
+        };
+        let seats = self.seats((readers, &replays), &sinks, up.generation, (checkpoint.as_mut(), waiting))?;
         let first_epoch = taken.epoch.next();
         let control = self.control(first_epoch, &replays);
         let _dropped = AbortOnDrop(Arc::clone(&control));
@@ -124,8 +131,9 @@ impl Job {
         });
         self.tell_replays(&replays);
         let layout = self.layout(up.generation, writer, splits, &replays);
-        let (reporter, recorded) = self.recorder(&layout, &store, &replays);
-        let blueprint = self.blueprint(first_epoch, &control, reporter, &replays);
+        let (reporter, recorded) = self.recorder(&layout, &store, &replays, &parked);
+        let parked_reader = parked.reader(&store, tokio::runtime::Handle::current());
+        let blueprint = self.blueprint(first_epoch, &control, (reporter, parked_reader), &replays);
         let calls = PublishCalls::new(sinks.len());
         // Ending an attempt would lose what was read ahead of a source that cannot be read again.
         let ends_for_replays = all_replay && self.options.savepoint.is_none() && self.looks_for_replays(&replays);

@@ -5,7 +5,7 @@ use super::attempt::Job;
 use crate::job::error::Error;
 use crate::job::notice::Notice;
 use crate::job::restore;
-use reprise_core::checkpoint::manifest::Manifest;
+use reprise_core::checkpoint::manifest::{Manifest, OperatorState};
 use reprise_core::checkpoint::quarantine::is_replay_source;
 
 impl Job {
@@ -28,6 +28,13 @@ impl Job {
         }
         for operator in &base.operators {
             let Some(at) = topology.operators.iter().position(|now| now.name == operator.name) else {
+                if let Some(rows) = Some(parked_rows(operator)).filter(|rows| *rows > 0) {
+                    return Err(Error::Misfit {
+                        epoch: base.epoch,
+                        what: format!("{rows} rows are parked for the operator `{}`, which the topology does not have", operator.name),
+                        help: "give the operator back, so that they are worked off; or give it back once, and drop them or move them to quarantine with `reprise parked`".into(),
+                    });
+                }
                 if operator.instances.iter().all(|i| i.chain.is_empty()) {
                     continue;
                 }
@@ -47,4 +54,9 @@ impl Job {
         }
         Ok(())
     }
+}
+
+/// Rows that wait for an operator. Those that instances have in common count for each.
+fn parked_rows(operator: &OperatorState) -> u64 {
+    operator.instances.iter().flat_map(|instance| &instance.parked).map(|parked| parked.rows).sum()
 }

@@ -1,6 +1,7 @@
 //! Every checkpoint and savepoint of a job, each in a line.
 
 use super::error::SurveyError;
+use super::parked::ParkedSummary;
 use super::which::Which;
 use super::{MANIFESTS_MAX, READS_AT_ONCE};
 use crate::job::Error;
@@ -57,6 +58,8 @@ pub struct Summary {
     pub state_bytes: u64,
     /// Number of its snapshots.
     pub objects: usize,
+    /// What waits for its operators, beside the state.
+    pub parked: ParkedSummary,
     /// The input had ended.
     pub finished: bool,
     /// Written at the start of a run, with the state of its parent.
@@ -80,6 +83,7 @@ impl Summary {
             rejected: sum(&mut manifest.sources.iter().map(|s| s.rejected).chain(instances().map(|i| i.rejected))),
             state_bytes: sum(&mut chains().map(|object| object.bytes)),
             objects: chains().count(),
+            parked: ParkedSummary::of_manifest(manifest),
             finished: manifest.finished,
             taken_over: manifest.taken_over,
         }

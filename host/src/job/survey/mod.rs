@@ -4,6 +4,7 @@
 //! site ──> store ──> catalog   every checkpoint and savepoint in a line
 //!                 ├─ choose    one of them: its manifest
 //!                 ├─ state     its cells: chains folded, over all instances
+//!                 ├─ parked    what waits for its operators
 //!                 ├─ diff      what changed between two
 //!                 ├─ quarantine rows that were refused, and their states
 //!                 └─ verify    every object that they need, read and checked
@@ -17,6 +18,7 @@ mod choose;
 pub mod decode;
 mod diff;
 mod error;
+mod parked;
 mod quarantine;
 mod site;
 mod state;
@@ -29,6 +31,7 @@ pub use catalog::{Catalog, CatalogEntry, Summary, catalog};
 pub use choose::{Choice, ChosenCheckpoint, choose};
 pub use diff::{CellChange, OperatorDiff, Pair, SlotDiff, StateDiff, Tally, diff, moved_splits, paired};
 pub use error::SurveyError;
+pub use parked::ParkedSummary;
 pub(in crate::job) use quarantine::no_row;
 pub use quarantine::{QuarantineView, RowEntry, RowFilter, RowList, RowOrigin, RowState, row, rows};
 pub use site::{Site, site_of};

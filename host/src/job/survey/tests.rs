@@ -16,6 +16,8 @@ use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+mod parked_input;
+
 const JOB: &str = "j";
 
 /// Key, item, and value or removal.
@@ -321,7 +323,7 @@ fn what_cannot_be_read_is_listed_with_the_reason_and_passed_over() {
 /// A manifest as a later version would write it: whole, and not to be understood.
 fn newer(manifest: &Manifest) -> Vec<u8> {
     let mut bytes = record::encode(manifest).unwrap();
-    bytes[10..12].copy_from_slice(&(frame::VERSION + 1).to_le_bytes());
+    bytes[10..12].copy_from_slice(&(frame::VERSION_PARKED + 1).to_le_bytes());
     let mut sealed = bytes[8..24].to_vec();
     sealed.extend_from_slice(&bytes[frame::HEADER_BYTES..]);
     bytes[24..32].copy_from_slice(&checksum(&sealed).to_le_bytes());
@@ -340,7 +342,7 @@ fn a_newer_version_is_refused_and_listed() {
     let catalog = bench.wait(catalog(&bench.store, JOB, 10)).unwrap();
     assert!(catalog.checkpoints[0].summary.as_ref().unwrap_err().contains("use a newer host"));
     assert!(
-        matches!(&bench.verify(&Verify::All).verdicts[0].1, CheckpointVerdict::Unreadable(reason) if reason.contains("format version 2"))
+        matches!(&bench.verify(&Verify::All).verdicts[0].1, CheckpointVerdict::Unreadable(reason) if reason.contains("format version 3"))
     );
 }
 

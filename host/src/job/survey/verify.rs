@@ -79,6 +79,8 @@ pub enum CheckpointVerdict {
 pub enum Role {
     /// State of an instance.
     Snapshot,
+    /// Input that waits for an operator.
+    Parked,
     /// Refused rows; not needed for taking up again.
     Quarantine,
 }
@@ -116,6 +118,7 @@ struct Wanted<'a> {
 #[derive(Clone, Copy)]
 enum Content<'a> {
     Snapshot(&'a OperatorState),
+    Parked,
     Quarantine,
 }
 
@@ -123,6 +126,7 @@ impl Wanted<'_> {
     fn role(&self) -> Role {
         match self.content {
             Content::Snapshot(_) => Role::Snapshot,
+            Content::Parked => Role::Parked,
             Content::Quarantine => Role::Quarantine,
         }
     }
@@ -131,7 +135,7 @@ impl Wanted<'_> {
     fn key(&self) -> (String, String) {
         let slots = match self.content {
             Content::Snapshot(operator) => operator.slots.len(),
-            Content::Quarantine => 0,
+            Content::Parked | Content::Quarantine => 0,
         };
         (self.object.path.clone(), format!("{:?} {:?} {} {} {slots}", self.role(), self.object, self.node, self.instance))
     }
@@ -143,6 +147,7 @@ impl Wanted<'_> {
                 let chunks = objects::verify(bytes, job, operator, self.instance, self.object)?;
                 chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>()
             }
+            Content::Parked => return objects::verify_parked(bytes, job, self.node, self.object).map(drop),
             Content::Quarantine => {
                 let bytes = bytes.ok_or_else(|| format!("`{path}` is missing"))?;
                 if bytes.len() as u64 != self.object.bytes {
@@ -170,6 +175,8 @@ fn wanted(manifest: &Manifest) -> Vec<Wanted<'_>> {
         let node = operator.name.as_str();
         for (state, instance) in operator.instances.iter().zip(0..) {
             all.extend(state.chain.iter().map(|object| Wanted { object, node, instance, content: Content::Snapshot(operator) }));
+            // Instances may share one: it is the operator's, and told once.
+            all.extend(state.parked.iter().map(|parked| Wanted { object: &parked.object, node, instance: 0, content: Content::Parked }));
             all.extend(state.quarantine.iter().map(|object| Wanted { object, node, instance, content: Content::Quarantine }));
         }
     }
@@ -202,7 +209,9 @@ pub async fn verify(store: &Store, job: &str, what: &Verify, watch: &mut dyn FnM
         let Ok(manifest) = manifest else { continue };
         for wanted in wanted(manifest) {
             let (_, by): &mut (Wanted, Vec<usize>) = needed.entry(wanted.key()).or_insert_with(|| (wanted, Vec::new()));
-            by.push(place);
+            if by.last() != Some(&place) {
+                by.push(place);
+            }
         }
     }
     let bytes_all = needed.values().fold(0u64, |sum, (wanted, _)| sum.saturating_add(wanted.object.bytes));
@@ -289,7 +298,7 @@ async fn verdicts(
                 match mine().count() {
                     0 => CheckpointVerdict::Sound { objects },
                     _ if catalog::read(store, job, which).await?.is_none() => CheckpointVerdict::Gone,
-                    bad => CheckpointVerdict::Bad { objects, bad, unusable: mine().any(|(wanted, ..)| wanted.role() == Role::Snapshot) },
+                    bad => CheckpointVerdict::Bad { objects, bad, unusable: mine().any(|(wanted, ..)| wanted.role() != Role::Quarantine) },
                 }
             }
         };

@@ -46,7 +46,7 @@ fn report(committer: &mut Committer, epoch: u64, closed: bool) -> Vec<CommitterA
     let snapshot = Some(snapshot(epoch));
     let contents = [
         (Node::Source(0), Content::Source { splits: vec![], rows: 1, rejected: 0, quarantine: vec![], ended: closed }),
-        (Node::Operator(0), Content::Operator { snapshot, watermark: 0, rows: 1, rejected: 0, quarantine: vec![] }),
+        (Node::Operator(0), Content::Operator { snapshot, watermark: 0, rows: 1, rejected: 0, quarantine: vec![], parked: vec![] }),
         (Node::Sink(0), Content::Sink { staged, rows: 1 }),
     ];
     let report = |(node, content)| Report { from: Participant { node, instance: 0 }, epoch: Epoch(epoch), closed, content };
@@ -161,7 +161,14 @@ fn a_manifest_that_breaks_an_invariant_is_not_written() {
     report(&mut committer, 2, false);
     store(&mut committer);
     let from = |node| Participant { node, instance: 0 };
-    let content = Content::Operator { snapshot: Some(snapshot(2)), watermark: 0, rows: 1, rejected: 0, quarantine: vec![snapshot(2)] };
+    let content = Content::Operator {
+        snapshot: Some(snapshot(2)),
+        watermark: 0,
+        rows: 1,
+        rejected: 0,
+        quarantine: vec![snapshot(2)],
+        parked: vec![],
+    };
     let contents = [
         (Node::Source(0), Content::Source { splits: vec![], rows: 1, rejected: 0, quarantine: vec![], ended: false }),
         (Node::Operator(0), content),

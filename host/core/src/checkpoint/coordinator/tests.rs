@@ -47,6 +47,7 @@ fn report(node: Node, instance: u32, epoch: u64, closed: bool) -> Report {
             rows: 1,
             rejected: 0,
             quarantine: vec![],
+            parked: vec![],
         },
         Node::Sink(_) => Content::Sink {
             staged: Some(StagedRef { epoch: Epoch(epoch), token: format!("t{instance}-{epoch}"), rows: 1, bytes: 1 }),
@@ -139,7 +140,9 @@ fn an_epoch_without_news_has_a_manifest_too() {
         let mut idle = report(node, 0, 1, false);
         idle.content = match idle.content {
             Content::Source { .. } => Content::Source { splits: vec![], rows: 0, rejected: 0, quarantine: vec![], ended: false },
-            Content::Operator { .. } => Content::Operator { snapshot: None, watermark: i64::MIN, rows: 0, rejected: 0, quarantine: vec![] },
+            Content::Operator { .. } => {
+                Content::Operator { snapshot: None, watermark: i64::MIN, rows: 0, rejected: 0, quarantine: vec![], parked: vec![] }
+            }
             Content::Sink { .. } => Content::Sink { staged: None, rows: 0 },
         };
         Event::Reported(idle)

@@ -38,7 +38,14 @@ fn report(committer: &mut FencedCommitter, epoch: u64, closed: bool) -> Vec<Fenc
         (Node::Source(0), Content::Source { splits: vec![], rows: 1, rejected: 0, quarantine: vec![], ended: closed }),
         (
             Node::Operator(0),
-            Content::Operator { snapshot: Some(object(epoch, scope)), watermark: 0, rows: 1, rejected: 0, quarantine: vec![] },
+            Content::Operator {
+                snapshot: Some(object(epoch, scope)),
+                watermark: 0,
+                rows: 1,
+                rejected: 0,
+                quarantine: vec![],
+                parked: vec![],
+            },
         ),
         (Node::Sink(0), Content::Sink { staged: Some(staged), rows: 1 }),
     ];
