@@ -46,14 +46,8 @@ pub(super) async fn read_manifest_at(
     })))
 }
 
-/// The chunks of a snapshot, where its bytes are what the manifest says.
-pub(super) fn verify(
-    bytes: Option<&[u8]>,
-    job: &str,
-    operator: &OperatorState,
-    instance: u32,
-    object: &ObjectRef,
-) -> Result<Vec<Chunk>, String> {
+/// The bytes of an object, where they are those that were written.
+fn whole<'a>(bytes: Option<&'a [u8]>, object: &ObjectRef) -> Result<&'a [u8], String> {
     let path = &object.path;
     let bytes = bytes.ok_or_else(|| format!("`{path}` is missing"))?;
     if bytes.len() as u64 != object.bytes {
@@ -62,6 +56,18 @@ pub(super) fn verify(
     if checksum(bytes) != object.checksum {
         return Err(format!("`{path}` is damaged: its checksum does not fit"));
     }
+    Ok(bytes)
+}
+
+/// The chunks of a snapshot, where its bytes are what the manifest says.
+pub(super) fn verify(
+    bytes: Option<&[u8]>,
+    job: &str,
+    operator: &OperatorState,
+    instance: u32,
+    object: &ObjectRef,
+) -> Result<Vec<Chunk>, String> {
+    let (path, bytes) = (&object.path, whole(bytes, object)?);
     let (head, chunks) = snapshot::read(bytes).map_err(|error| format!("`{path}`: {error}"))?;
     if head.job != job || head.operator != operator.name || head.instance.0 != instance || head.scope != object.scope {
         return Err(format!("`{path}` belongs to operator `{}` instance {} of job `{}`", head.operator, head.instance, head.job));
@@ -78,14 +84,7 @@ pub(super) fn verify_parked(
     operator: &str,
     object: &ObjectRef,
 ) -> Result<(parked::ParkedHead, Vec<ParkedItem>), String> {
-    let path = &object.path;
-    let bytes = bytes.ok_or_else(|| format!("`{path}` is missing"))?;
-    if bytes.len() as u64 != object.bytes {
-        return Err(format!("`{path}` has {} bytes, {} were written", bytes.len(), object.bytes));
-    }
-    if checksum(bytes) != object.checksum {
-        return Err(format!("`{path}` is damaged: its checksum does not fit"));
-    }
+    let (path, bytes) = (&object.path, whole(bytes, object)?);
     let (head, items) = parked::read(bytes).map_err(|error| format!("`{path}`: {error}"))?;
     if head.job != job || head.operator != operator {
         return Err(format!("`{path}` belongs to operator `{}` of job `{}`", head.operator, head.job));
