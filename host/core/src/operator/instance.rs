@@ -24,7 +24,7 @@ use super::watermarks::{IDLE, Risen};
 use crate::batch::Batch;
 use crate::checkpoint::manifest::QuarantinedRow;
 use crate::ids::Epoch;
-use crate::portion::Portion;
+use crate::portion::{CALL_TIME_MAX, Portion};
 use crate::topology::Capsules;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use std::time::Duration;
 /// Units that are worked on before other operators of the worker get their turn.
 const UNITS_A_TURN: usize = 8;
 /// How long a turn may last, but for the last unit and its recovery.
-const TURN_MAX: Duration = Duration::from_millis(10);
+const TURN_MAX: Duration = CALL_TIME_MAX;
 
 /// The state that an instance begins with.
 #[derive(Debug, Default)]
@@ -257,7 +257,8 @@ impl<E: Environment> OperatorInstance<E> {
                 self.call_succeeded(piece);
                 let digest = self.backup.digest(&self.env, &outcome);
                 let CallInput::Rows { rows: now, .. } = &given else { return Ok(()) };
-                self.portion.note(now.size_bytes() as u64, outcome.outputs.iter().map(|(_, rows)| rows.size_bytes() as u64).sum());
+                let emitted = outcome.outputs.iter().map(|(_, rows)| rows.size_bytes() as u64).sum();
+                self.portion.note(now.size_bytes() as u64, emitted, busy);
                 self.tally.rows += now.len() as u64;
                 let rejected = outcome.rejected.len() as u64;
                 self.env.tell(self.queue.epoch(), Incident::RowsIn { rows: now.len() as u64, rejected });
