@@ -23,11 +23,22 @@ thread_local! {
     /// This thread works on something that is guarded.
     static GUARDED_HERE: Cell<bool> = const { Cell::new(false) };
 }
-/// What was told of the first panic that nobody guarded.
-static FAULT: Mutex<Option<String>> = Mutex::new(None);
+/// The first panic that nobody guarded.
+static FAULT: Mutex<Option<Fault>> = Mutex::new(None);
 /// Wakes whoever waits for such a panic.
 static FAULTED: Notify = Notify::const_new();
 
+/// A panic that nobody guarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The system refused threads or memory, and a library made a panic of that.
+    pub is_lack: bool,
+    /// What was told of it.
+    pub told: String,
+}
+
+/// What to do about a lack of memory.
+const MEMORY_HELP: &str = "a limit on memory is reached (`ulimit -v`, that of a container): raise it, or run fewer `--workers`";
 /// What to do about a lack of threads.
 pub const THREADS_HELP: &str = "a limit on threads is reached (`ulimit -u`, `pids.max` of a container), or one on memory (`ulimit -v`): raise it, or run fewer `--workers`";
 
@@ -88,9 +99,9 @@ pub fn install(tell: fn(&str)) {
         if is_guarded(std::thread::current().name()) {
             return;
         }
-        let told = line(panic);
-        tell(&told);
-        FAULT.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(told);
+        let fault = describe(panic);
+        tell(&fault.told);
+        FAULT.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
         FAULTED.notify_one();
     }));
 }
@@ -100,17 +111,27 @@ fn is_guarded(thread: Option<&str>) -> bool {
     GUARDED_HERE.get() || thread.is_none() && GUARDED.load(Ordering::Acquire) > 0
 }
 
-fn line(panic: &PanicHookInfo<'_>) -> String {
+fn describe(panic: &PanicHookInfo<'_>) -> Fault {
     let thread = std::thread::current();
     let thread = plain(thread.name().unwrap_or("without a name"));
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), |at| format!("{}:{}", at.file(), at.line()));
     let what = text(panic.payload());
-    let help = if lacks_threads(&what) {
-        THREADS_HELP
+    if let Some((lack, help)) = lack(&what) {
+        return Fault { is_lack: true, told: format!("{lack}: the thread `{thread}` gave up: {what} ({place})\n  help: {help}") };
+    }
+    let help = "this is a fault of reprise or of a library in it: please report it with this line";
+    Fault { is_lack: false, told: format!("internal: the thread `{thread}` gave up at {place}: {what}\n  help: {help}") }
+}
+
+/// What the system lacks where a library says this, and what to do about it.
+fn lack(what: &str) -> Option<(&'static str, &'static str)> {
+    if lacks_threads(what) {
+        Some(("no further threads", THREADS_HELP))
+    } else if ["Cannot allocate memory", "failed to allocate memory", "kind: OutOfMemory"].iter().any(|said| what.contains(said)) {
+        Some(("no further memory", MEMORY_HELP))
     } else {
-        "this is a fault of reprise or of a library in it: please report it with this line"
-    };
-    format!("internal: the thread `{thread}` gave up at {place}: {what}\n  help: {help}")
+        None
+    }
 }
 
 /// True of what runtimes say where the system gives no further thread; the last two are said by workers whose neighbours were never started.
@@ -120,9 +141,9 @@ fn lacks_threads(what: &str) -> bool {
         .any(|said| what.contains(said))
 }
 
-/// What was told of the first panic that nobody guarded, if there was one.
+/// The first panic that nobody guarded, if there was one.
 #[must_use]
-pub fn fault() -> Option<String> {
+pub fn fault() -> Option<Fault> {
     FAULT.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
@@ -164,6 +185,14 @@ mod tests {
         assert!(!lacks_threads("index out of bounds"));
     }
 
+    #[test]
+    fn a_lack_of_memory_is_told_as_such() {
+        let of_wasmtime =
+            "failed to allocate memory for sigaltstack: Os { code: 12, kind: OutOfMemory, message: \"Cannot allocate memory\" }";
+        assert_eq!(lack(of_wasmtime), Some(("no further memory", MEMORY_HELP)));
+        assert_eq!(lack("index out of bounds"), None);
+    }
+
     /// Set in the process that really panics: the hook is one of the whole process.
     const CHILD: &str = "REPRISE_TEST_PANICS";
 
@@ -191,7 +220,7 @@ mod tests {
         });
         assert_eq!(guarded, Ok(()));
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(faulted());
-        assert!(fault().is_some_and(|told| told.contains("it is broken")));
+        assert!(fault().is_some_and(|fault| !fault.is_lack && fault.told.contains("it is broken")));
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use super::outlet;
 use crate::job::survey::SurveyError;
 use crate::job::{Error, Kind};
-use crate::panics::THREADS_HELP;
+use crate::panics::{self, THREADS_HELP};
 use reprise_core::plain::plain;
 use std::process::ExitCode;
 
@@ -57,6 +57,12 @@ fn with_causes(mut text: String, error: &dyn std::error::Error) -> String {
 
 /// Prints an error and gives its exit code.
 pub(super) fn fail(error: &Error, json: bool) -> ExitCode {
+    if error.kind() == Kind::Internal
+        && let Some(fault) = panics::fault().filter(|fault| fault.is_lack)
+    {
+        // A task that was waited for has ended by the panic of a library which was refused memory or threads.
+        return tell(Kind::Limit, &fault.told, false, json);
+    }
     let text = match error {
         // One line, with a name in it that was given on the command line.
         Error::Read { .. } => with_causes(plain(&error.to_string()), error),
@@ -81,7 +87,8 @@ pub(super) fn fail_text(code: u8, text: &str, json: bool) -> ExitCode {
 
 /// Ends a command that gave up half-way; the reason is told already.
 pub(super) fn fail_after_panic() -> ExitCode {
-    tell(Kind::Internal, "internal: the command gave up, the line above says why", false, outlet::is_json())
+    let kind = if panics::fault().is_some_and(|fault| fault.is_lack) { Kind::Limit } else { Kind::Internal };
+    tell(kind, "the command gave up, the line above says why", false, outlet::is_json())
 }
 
 /// Ends a command to which the system gives no more threads.
@@ -97,6 +104,15 @@ pub(super) fn end_now(code: u8, kind: &str, text: &str, json: bool) -> ! {
     std::process::exit(code.into())
 }
 
+/// Ends the process after a panic that nobody guarded.
+pub(super) fn end_after_panic(json: bool) -> ! {
+    let (kind, text) = match panics::fault() {
+        Some(fault) => (if fault.is_lack { Kind::Limit } else { Kind::Internal }, fault.told),
+        None => (Kind::Internal, String::new()),
+    };
+    end_now(code(kind), &name(kind), &text, json)
+}
+
 /// Says something that is neither an error nor an end.
 pub(super) fn message(text: &str, json: bool) {
     match json {
@@ -106,7 +122,11 @@ pub(super) fn message(text: &str, json: bool) {
 }
 
 fn tell(kind: Kind, text: &str, is_list: bool, json: bool) -> ExitCode {
-    say(code(kind), &format!("{kind:?}").to_lowercase(), text, is_list, json)
+    say(code(kind), &name(kind), text, is_list, json)
+}
+
+fn name(kind: Kind) -> String {
+    format!("{kind:?}").to_lowercase()
 }
 
 fn say(code: u8, kind: &str, text: &str, is_list: bool, json: bool) -> ExitCode {

@@ -91,7 +91,7 @@ impl Warden {
 async fn end_after_panic(json: bool) {
     panics::faulted().await;
     tokio::time::sleep(PANIC_GRACE).await;
-    exit::end_now(1, "internal", &panics::fault().unwrap_or_default(), json)
+    exit::end_after_panic(json)
 }
 
 /// The signals that end a run.
