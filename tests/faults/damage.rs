@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 const CASES: u64 = 1_000;
+/// Times that two hosts are let die until they leave behind what is meant.
+const TRIES: usize = 20;
 /// Failures that a report shows.
 const SHOWN_MAX: usize = 40;
 
@@ -61,27 +63,31 @@ impl Left {
 }
 
 /// Two hosts that died one after the other; the second one before or after its last manifest. Each has answered a request for a savepoint, and
-/// one more waits.
+/// one more waits. Output is staged.
 fn left_behind(reference: &Reference) -> Vec<Left> {
     let deaths = [("output to publish", Fault::DeathAfter, 7), ("output published, and more staged", Fault::DeathBefore, 8)];
     let all = deaths.map(|(what, fault, manifests)| {
-        let mut image = Image::default();
-        for (name, fault, manifests) in [("first", Fault::DeathAfter, 4), ("second", fault, manifests - 3)] {
-            image.ask(name);
-            let site = reference.site(&image);
-            let death = Arc::new(Trap::new(fault, At::Created("checkpoints/", manifests)));
-            assert!(site.run(1, &death, None).is_none(), "the host died");
-            image = site.image();
-        }
-        image.ask("third");
-        for name in ["first", "second"] {
-            assert!(image.state.contains_key(&paths::savepoint(name).unwrap()), "the savepoint `{name}` was made");
-        }
+        // Manifests are written while output is published: a host that is slow in the latter may die before its savepoint is made.
+        let images = (0..TRIES).map(|_| {
+            let mut image = Image::default();
+            for (name, fault, manifests) in [("first", Fault::DeathAfter, 4), ("second", fault, manifests - 3)] {
+                image.ask(name);
+                let site = reference.site(&image);
+                let death = Arc::new(Trap::new(fault, At::Created("checkpoints/", manifests)));
+                assert!(site.run(1, &death, None).is_none(), "the host died");
+                image = site.image();
+            }
+            image.ask("third");
+            image
+        });
+        let is_meant = |image: &Image| {
+            let made = ["first", "second"].iter().all(|name| image.state.contains_key(&paths::savepoint(name).unwrap()));
+            made && targets(image).iter().any(|(place, path)| *place != Place::State && path.contains("/staged/"))
+        };
+        let image = images.into_iter().find(is_meant).expect("a host made both savepoints and has staged output");
         Left::new(reference, what, image)
     });
-    let left = Vec::from(all);
-    assert!(left.iter().all(|left| left.targets.iter().any(|(place, path)| *place != Place::State && path.contains("/staged/"))));
-    left
+    Vec::from(all)
 }
 
 fn passed_over(run: &Run) -> Vec<&str> {

@@ -43,8 +43,9 @@ const LET_GO: Duration = Duration::from_secs(120);
 /// The job with its components, compiled once.
 pub struct Reference {
     folder: TempDir,
-    plan: Plan,
-    components: Vec<Component>,
+    usual: (Plan, Vec<Component>),
+    /// The same with a counter that counts alike and takes a millisecond or two a row.
+    slow: (Plan, Vec<Component>),
 }
 
 /// The one of this process.
@@ -72,17 +73,21 @@ impl Reference {
         let (one, other) = lines.split_at(LINES / 2);
         fs::write(path("in/a.txt"), one.concat()).unwrap();
         fs::write(path("in/b.txt"), other.concat()).unwrap();
-        fs::write(path("topology.toml"), topology()).unwrap();
         let cache = support::build_folder().join("test-cache");
-        let Prepared { plan, components, .. } = job::prepare(&path("topology.toml"), INSTANCES_MAX, Some(cache)).unwrap();
-        Self { folder, plan, components }
+        let prepared = |counter| {
+            fs::write(path("topology.toml"), topology(counter)).unwrap();
+            let Prepared { plan, components, .. } = job::prepare(&path("topology.toml"), INSTANCES_MAX, Some(cache.clone())).unwrap();
+            (plan, components)
+        };
+        let (usual, slow) = (prepared("running-count"), prepared("slow-rows"));
+        Self { folder, usual, slow }
     }
 
     /// A new site that holds what an image has.
     pub fn site(&self, image: &Image) -> Site<'_> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let name = format!("faults-{}", COUNTER.fetch_add(1, Ordering::Relaxed));
-        let site = Site { reference: self, name, folder: folder(), tune: |_| {} };
+        let site = Site { reference: self, name, folder: folder(), tune: |_| {}, is_slow: false };
         now(async {
             for (path, bytes) in &image.state {
                 site.state().await.create(path, bytes.clone()).await.unwrap();
@@ -109,8 +114,8 @@ fn line(row: usize) -> String {
     format!("k{key},{pad}{time}\n")
 }
 
-fn topology() -> String {
-    let (parser, counter) = (guest("parse-text"), guest("running-count"));
+fn topology(counter: &str) -> String {
+    let (parser, counter) = (guest("parse-text"), guest(counter));
     let mut text = format!(
         "name = \"{JOB}\"\n\
          [checkpoint]\nstore = \"memory:\"\ninterval = \"24h\"\nuncheckpointed-max = \"64KiB\"\nkeep = 3\nchain-length-max = 2\n\
@@ -168,6 +173,8 @@ pub struct Site<'r> {
     folder: TempDir,
     /// Changes settings of the job.
     pub tune: fn(&mut Checkpoint),
+    /// The counter is slow.
+    pub is_slow: bool,
 }
 
 impl Drop for Site<'_> {
@@ -195,8 +202,8 @@ impl Site<'_> {
     }
 
     fn prepared(&self) -> Prepared {
-        let Reference { folder, plan, components } = self.reference;
-        let mut plan = plan.clone();
+        let Reference { folder, usual, slow } = self.reference;
+        let (mut plan, components) = if self.is_slow { slow.clone() } else { usual.clone() };
         plan.topology.checkpoint.store = format!("memory:{}-state", self.name);
         (self.tune)(&mut plan.topology.checkpoint);
         for sink in &mut plan.topology.sinks {
@@ -206,12 +213,7 @@ impl Site<'_> {
                 SinkKind::Stdout(_) => unreachable!("the job has no such sink"),
             }
         }
-        Prepared {
-            plan,
-            component_bytes: vec![Arc::default(); components.len()],
-            components: components.clone(),
-            base_dir: folder.path().to_path_buf(),
-        }
+        Prepared { plan, component_bytes: vec![Arc::default(); components.len()], components, base_dir: folder.path().to_path_buf() }
     }
 
     /// Runs the job to its end, or until the trap lets the host die: then nothing is left of it, and there is no result.

@@ -246,6 +246,7 @@ fn what_waits_on_two_inputs_comes_out_once_and_a_savepoint_has_it_too() {
     );
     kept.expect(Ending::Stopped);
     assert!(parked_rows(&folder.newest(), "a") >= 40, "{:?}", folder.newest());
+    let shown = folder.rows("out");
     folder.feed("lines", "two", lines(60, 100, 0));
     let more =
         folder.run_with(
@@ -258,8 +259,14 @@ fn what_waits_on_two_inputs_comes_out_once_and_a_savepoint_has_it_too() {
     let mut expected = running_counts(lines(0, 100, usize::MAX).iter().map(|line| key(line)));
     expected.extend((0..10).map(|note| (format!("n{note}"), "a note".to_owned())));
     expected.sort();
-    for from in [Some("paused"), None] {
+    for (from, is_elsewhere) in [(Some("paused"), false), (Some("paused"), true), (None, false)] {
         let copy = folder.copy();
+        if is_elsewhere {
+            // Nothing but the savepoint, what it names and the input goes along.
+            for gone in [copy.store().join("checkpoints"), copy.store().join("generations"), copy.path("out")] {
+                std::fs::remove_dir_all(gone).unwrap();
+            }
+        }
         copy.set(&joined("parallelism = 2\nconfig = { state = \"mended\" }"));
         let mut control: Option<Arc<Control>> = None;
         let run = copy.run_set(
@@ -275,27 +282,34 @@ fn what_waits_on_two_inputs_comes_out_once_and_a_savepoint_has_it_too() {
             },
         );
         run.expect(Ending::Stopped);
-        assert_eq!(copy.rows("out"), expected, "from {from:?}");
+        let due: Vec<_> = expected.iter().filter(|row| !is_elsewhere || !shown.contains(row)).cloned().collect();
+        assert_eq!(copy.rows("out"), due, "from {from:?}, elsewhere: {is_elsewhere}");
     }
 }
 
 #[test]
-fn rows_for_all_wait_at_each_instance_and_come_out_of_each_once() {
-    let topology = |config: &str| {
+fn rows_for_all_wait_at_each_instance_and_come_out_of_each_once_whatever_their_number_is_then() {
+    let topology = |instances: usize, config: &str| {
+        let settings = format!("{PAUSES}\nparallelism = {instances}\n{config}");
         Topology::new("align-max = \"1h\"\nkeep = 1000")
             .source("lines", "", true)
             .operator("parse", "parse-text", "\"lines\"")
-            .operator_set("a", "sick-echo", r#"{ from = "parse", by = "all" }"#, &format!("{PAUSES}\nparallelism = 4\n{config}"))
+            .operator_set("a", "sick-echo", r#"{ from = "parse", by = "all" }"#, &settings)
             .sink("out", "\"a\"")
     };
-    let folder = Folder::new(&topology(""));
-    feed(&folder, 2, 0..3, 20);
-    assert!(parked_rows(&folder.newest(), "a") > 0);
-    folder.set(&topology("config = { state = \"mended\" }"));
-    work_off(&folder, 1);
-    let all: Vec<String> = lines(0, 150, 20);
-    let mut expected: Vec<(String, String)> =
-        all.iter().map(|line| (key(line).to_owned(), line.split(',').nth(1).unwrap().to_owned())).flat_map(|row| vec![row; 4]).collect();
-    expected.sort();
-    assert_eq!(folder.rows("out"), expected);
+    let paused = Folder::new(&topology(4, ""));
+    // The first file is whole before the second one comes, all of which waits.
+    feed(&paused, 2, 0..3, 50);
+    assert!(parked_rows(&paused.newest(), "a") >= 4 * 100);
+    // Each worker runs at least one instance.
+    for (workers, instances) in [(1, 4), (1, 1), (2, 2), (2, 6)] {
+        let folder = paused.copy();
+        folder.set(&topology(instances, "config = { state = \"mended\" }"));
+        work_off(&folder, workers);
+        let row = |line: &String| (key(line).to_owned(), line.split(',').nth(1).unwrap().to_owned());
+        let all = lines(0, 150, 50).into_iter().enumerate();
+        let mut expected: Vec<_> = all.flat_map(|(at, line)| vec![row(&line); if at < 50 { 4 } else { instances }]).collect();
+        expected.sort();
+        assert_eq!(folder.rows("out"), expected, "{instances} instances");
+    }
 }
