@@ -46,7 +46,10 @@ fn a_job_without_faults_finishes_in_one_run() {
                 "LocalSnapshot",
                 "ImageFolded",
                 "ImageTooLarge",
-                "StandbyBehind"
+                "StandbyBehind",
+                // An operator may be slower than its input, and catches up.
+                "Parked",
+                "ParkedRead"
             ]
             .contains(&fault.as_str())),
             "seed {seed}: {struck:?}"
