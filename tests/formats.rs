@@ -15,7 +15,7 @@ use reprise_core::checkpoint::manifest::{
 };
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::quarantine::{Dropped, Replay, Replayed, RowsOf};
-use reprise_core::codec::snapshot::{self, Head, SnapshotScope, Writer};
+use reprise_core::codec::snapshot::{self, SnapshotHead, SnapshotScope, Writer};
 use reprise_core::codec::{checksum, frame, record};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance, Life};
@@ -103,8 +103,15 @@ fn capsules_without_input() -> [(&'static str, Capsule); 2] {
     [("capsule-snapshot-v1.bin", snapshot), ("capsule-start-v1.bin", start)]
 }
 
-fn head(scope: SnapshotScope) -> Head {
-    Head { job: "word-count".into(), operator: "count".into(), instance: Instance(1), epoch: Epoch(41), generation: Generation(7), scope }
+fn head(scope: SnapshotScope) -> SnapshotHead {
+    SnapshotHead {
+        job: "word-count".into(),
+        operator: "count".into(),
+        instance: Instance(1),
+        epoch: Epoch(41),
+        generation: Generation(7),
+        scope,
+    }
 }
 
 /// Key, item and value; no value where the cell was removed.
@@ -125,7 +132,7 @@ fn delta_chunks() -> Vec<Chunk> {
     vec![chunk(0, &[(b"be", b"", Some(&6u64.to_le_bytes())), (b"gone", b"", None), (b"not", b"", None)])]
 }
 
-fn object(head: &Head, chunks: &[Chunk]) -> Vec<u8> {
+fn object(head: &SnapshotHead, chunks: &[Chunk]) -> Vec<u8> {
     let mut writer = Writer::new(head).unwrap();
     chunks.iter().for_each(|chunk| writer.chunk(chunk).unwrap());
     writer.finish().unwrap()
@@ -193,7 +200,7 @@ fn manifest() -> Manifest {
         slot("mode", SlotKind::Broadcast, 3, Encoding::Json),
         slot("seen", SlotKind::Instance, 2, Encoding::Bytes),
     ];
-    let full = reference(40, true, &object(&Head { epoch: Epoch(40), ..head(SnapshotScope::Full) }, &full_chunks()), 4);
+    let full = reference(40, true, &object(&SnapshotHead { epoch: Epoch(40), ..head(SnapshotScope::Full) }, &full_chunks()), 4);
     let delta = reference(41, false, &object(&head(SnapshotScope::Delta), &delta_chunks()), 3);
     let refused = record::encode(&quarantine()).unwrap();
     let path = paths::quarantine("count", Instance(1), Epoch(41), Generation(7), 0);
@@ -405,7 +412,7 @@ fn capsule_by_hand(c: &Capsule) -> Vec<u8> {
     out.text(&fault.call).text(&fault.kind).text(&fault.message).list(&fault.backtrace, |out, text| out.text(text)).framed(9)
 }
 
-fn snapshot_by_hand(head: &Head, chunks: &[Chunk]) -> Vec<u8> {
+fn snapshot_by_hand(head: &SnapshotHead, chunks: &[Chunk]) -> Vec<u8> {
     let out = ByHand::default().text(&head.job).text(&head.operator).u32(head.instance.0).u64(head.epoch.0).u64(head.generation.0);
     let mut bytes = out.u32(u32::from(head.scope == SnapshotScope::Delta)).framed(3);
     let mut cells = 0;

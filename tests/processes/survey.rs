@@ -8,7 +8,7 @@ use reprise_core::checkpoint::manifest::{
     InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, SinkState, SourceState, SplitPosition, StagedRef,
 };
 use reprise_core::checkpoint::paths;
-use reprise_core::codec::snapshot::{Head, SnapshotScope, Writer};
+use reprise_core::codec::snapshot::{SnapshotHead, SnapshotScope, Writer};
 use reprise_core::codec::{checksum, record};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
@@ -37,7 +37,7 @@ pub(super) fn put(place: &Place, path: &str, bytes: &[u8]) -> ObjectRef {
 
 fn snapshot(place: &Place, instance: u32, epoch: u64, scope: SnapshotScope, changes: &[Change<'_>]) -> ObjectRef {
     let (instance, epoch, generation) = (Instance(instance), Epoch(epoch), Generation(7));
-    let head = Head { job: JOB.into(), operator: "count".into(), instance, epoch, generation, scope };
+    let head = SnapshotHead { job: JOB.into(), operator: "count".into(), instance, epoch, generation, scope };
     let mut writer = Writer::new(&head).unwrap();
     for &(slot, key, item, value) in changes {
         let mut chunk = Chunk::new(slot);

@@ -2,33 +2,28 @@
 
 use super::blocking::blocking;
 use super::error::Error;
-use super::objects::verify_parked;
 use super::recovery::failed;
 use super::store_retry::{PAUSE, RetryingStore};
 use crate::engine::{ParkedReader, ParkedRequest};
 use crate::store::Store;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
-use reprise_core::checkpoint::layout::parked_for;
-use reprise_core::checkpoint::manifest::{HOPS_MAX, ParkedRef};
-use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState};
+use reprise_core::checkpoint::manifest::{HOPS_MAX, Manifest, ObjectRef, ParkedRef};
+use reprise_core::checkpoint::objects::read_parked;
 use reprise_core::checkpoint::parked;
+use reprise_core::checkpoint::restore::ParkedDeal;
 use reprise_core::codec::parked::{ParkedEdge, ParkedHead, ParkedItem};
-use reprise_core::ids::Epoch;
 use reprise_core::keying;
-use reprise_core::operator::{Segment, SegmentState};
+use reprise_core::operator::{Segment, SegmentObjects, SegmentState};
 use reprise_core::topology::{Exchange, Plan};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// The segments of all instances of a run.
-type Segments = BTreeMap<(Participant, u64), ParkedRef>;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The parked input of a run.
 pub(super) struct ParkedInput {
     job: String,
     plan: Plan,
     workers: u32,
-    segments: Mutex<Segments>,
+    segments: Mutex<SegmentObjects>,
 }
 
 impl ParkedInput {
@@ -37,8 +32,8 @@ impl ParkedInput {
         Self { job: plan.topology.name.clone(), plan, workers, segments: Mutex::default() }
     }
 
-    fn segments<T>(&self, act: impl FnOnce(&mut Segments) -> T) -> T {
-        act(&mut self.segments.lock().unwrap_or_else(PoisonError::into_inner))
+    fn segments(&self) -> MutexGuard<'_, SegmentObjects> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn operator(&self, at: Participant) -> Option<(usize, &str)> {
@@ -61,22 +56,13 @@ impl ParkedInput {
 
     /// Takes note of an object that was stored.
     pub fn note(&self, at: Participant, number: u64, object: ObjectRef) {
-        let stored = ParkedRef { object, hops: Vec::new(), done: 0, rows: 0, bytes: 0, since_ms: 0 };
-        self.segments(|segments| segments.insert((at, number), stored));
+        self.segments().note(at, number, object);
     }
 
-    /// What a report says of the segments of an instance. Those that it does not name any more are forgotten.
+    /// What a manifest says of the segments that a report names. Others of the instance are forgotten.
     pub fn refs(&self, at: Participant, states: &[SegmentState]) -> Result<Vec<ParkedRef>, Error> {
-        let own = |state: &SegmentState| {
-            let SegmentState { number, done, rows, bytes, since_ms } = *state;
-            let stored = self.segments(|segments| segments.get(&(at, number)).cloned());
-            let stored = stored.ok_or_else(|| Error::Internal(format!("segment {number} of parked input was not stored")))?;
-            Ok(ParkedRef { done, rows, bytes, since_ms, ..stored })
-        };
-        let refs: Vec<ParkedRef> = states.iter().map(own).collect::<Result<_, Error>>()?;
-        let is_named = |number: u64| states.iter().any(|state| state.number == number);
-        self.segments(|segments| segments.retain(|(of, number), _| *of != at || is_named(*number)));
-        Ok(refs)
+        let refs = self.segments().refs(at, states);
+        refs.map_err(|number| Error::Internal(format!("segment {number} of parked input was not stored")))
     }
 
     /// Where the edges of an object lead in this plan: index and exchange of each.
@@ -118,69 +104,29 @@ impl ParkedInput {
             if old.instances.iter().all(|instance| instance.parked.is_empty()) {
                 continue;
             }
-            let instances = operator.instances(self.workers);
-            let mut parked = parked_for(old, instances);
-            if parked.iter().flatten().any(|of| of.hops.len() > HOPS_MAX) {
-                return Err(Error::Misfit {
+            let mut deal = ParkedDeal::new(old, operator.instances(self.workers)).ok_or_else(|| Error::Misfit {
+                epoch: base.epoch,
+                what: format!("the parked input of operator `{}` has moved to other numbers of instances {HOPS_MAX} times", old.name),
+                help: format!("let it have {} instances, by `--workers` and `parallelism`, until that is worked off", old.instances.len()),
+            })?;
+            for object in deal.objects() {
+                let gone = |reason: String| Error::NoCheckpoint { reasons: format!("\n  checkpoint {}: {reason}", base.epoch) };
+                let bytes = store.get(&object.path).await.map_err(failed("read parked input"))?;
+                let found = read_parked(bytes.as_deref(), &object, &self.job, &old.name).map_err(gone)?;
+                let waiting =
+                    |instance, of: &ParkedRef| self.waiting(Participant { node: Node::Operator(place), instance }, of, found.clone());
+                deal.look(&object.path, waiting).map_err(|input| Error::Misfit {
                     epoch: base.epoch,
-                    what: format!("the parked input of operator `{}` has moved to other numbers of instances {HOPS_MAX} times", old.name),
-                    help: format!(
-                        "let it have {} instances, by `--workers` and `parallelism`, until that is worked off",
-                        old.instances.len()
-                    ),
-                });
+                    what: format!("rows are parked for the input `{input}` of operator `{}`, which it no longer has", old.name),
+                    help: "give the component an input of that name; or run the job as it was, and `reprise parked` drops them or moves them to quarantine".into(),
+                })?;
             }
-            let moves = old.instances.len() != instances as usize;
-            self.count(store, (old, base.epoch), place, &mut parked, moves).await?;
-            for (instance, parked) in (0..).zip(parked) {
+            for (instance, parked) in (0..).zip(deal.dealt()) {
                 let at = Participant { node: Node::Operator(place), instance };
-                let state = |(number, parked): (u64, &ParkedRef)| {
-                    let ParkedRef { done, rows, bytes, since_ms, .. } = *parked;
-                    SegmentState { number, done, rows, bytes, since_ms }
-                };
-                states.insert(at, (0..).zip(&parked).map(state).collect());
-                self.segments(|segments| segments.extend((0..).zip(parked).map(|(number, parked)| ((at, number), parked))));
+                states.insert(at, self.segments().begin(at, parked));
             }
         }
         Ok(states)
-    }
-
-    /// Looks into each object, for how much of it is whose where it `moves`. What nothing waits of is left out.
-    async fn count(
-        &self,
-        store: &Store,
-        (old, epoch): (&OperatorState, Epoch),
-        place: usize,
-        parked: &mut [Vec<ParkedRef>],
-        moves: bool,
-    ) -> Result<(), Error> {
-        let objects: BTreeMap<String, ObjectRef> =
-            parked.iter().flatten().map(|parked| (parked.object.path.clone(), parked.object.clone())).collect();
-        for (path, object) in objects {
-            let bytes = store.get(&path).await.map_err(failed("read parked input"))?;
-            let gone = |reason: String| Error::NoCheckpoint { reasons: format!("\n  checkpoint {epoch}: {reason}") };
-            let (head, items) = verify_parked(bytes.as_deref(), &self.job, &old.name, &object).map_err(gone)?;
-            for (instance, parked) in (0..).zip(parked.iter_mut()) {
-                let at = Participant { node: Node::Operator(place), instance };
-                for of in parked.iter_mut().filter(|of| of.object.path == path) {
-                    let waiting = self.waiting(at, of, (head.clone(), items.clone())).map_err(|input| Error::Misfit {
-                        epoch,
-                        what: format!("rows are parked for the input `{input}` of operator `{}`, which it no longer has", old.name),
-                        help: "give the component an input of that name; or run the job as it was, and `reprise parked` drops them or moves them to quarantine".into(),
-                    })?;
-                    if moves {
-                        (of.rows, of.bytes) = waiting.iter().fold((0, 0), |(rows, bytes), item| match item {
-                            ParkedItem::Rows { rows: more, .. } => (rows + more.len() as u64, bytes + more.size_bytes() as u64),
-                            ParkedItem::Watermark(_) => (rows, bytes),
-                        });
-                    }
-                }
-            }
-        }
-        if moves {
-            parked.iter_mut().for_each(|parked| parked.retain(|of| of.rows > 0));
-        }
-        Ok(())
     }
 
     /// What reads segments back, beside the workers. `runtime`: where.
@@ -196,20 +142,20 @@ impl ParkedInput {
     }
 
     async fn read(self: Arc<Self>, store: &RetryingStore, at: Participant, number: u64, done: u64) -> Result<Segment, Error> {
-        let mut of = loop {
-            match self.segments(|segments| segments.get(&(at, number)).cloned()) {
+        let of = loop {
+            let found = self.segments().find(at, number, done);
+            match found {
                 Some(of) => break of,
                 // It is on its way to the store.
                 None if !store.is_over() => tokio::time::sleep(PAUSE).await,
                 None => return Err(Error::Abandoned),
             }
         };
-        of.done = done;
         let path = of.object.path.clone();
         let bytes = store.until_deadline("read parked input", || store.store.get(&path)).await?;
         let read = move || {
             let name = self.operator(at).map(|(_, name)| name.to_owned()).unwrap_or_default();
-            let found = verify_parked(bytes.as_deref(), &self.job, &name, &of.object)?;
+            let found = read_parked(bytes.as_deref(), &of.object, &self.job, &name)?;
             self.waiting(at, &of, found).map(Arc::new)
         };
         blocking(read).await?.map_err(Error::Internal)

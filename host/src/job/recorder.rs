@@ -13,9 +13,10 @@ use reprise_core::cells::merge_neighbours;
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows, ROWS_MAX};
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
+use reprise_core::checkpoint::objects::{write_parked, write_snapshot};
 use reprise_core::checkpoint::paths;
-use reprise_core::codec::parked::{self, ParkedItem};
-use reprise_core::codec::{checksum, record, snapshot};
+use reprise_core::codec::record::{self, Record};
+use reprise_core::codec::{CodecError, parked, snapshot};
 use reprise_core::ids::{Epoch, Generation, Instance};
 use reprise_core::operator::{FailedRow, Segment, VersionedChunk};
 use std::collections::BTreeMap;
@@ -119,12 +120,12 @@ impl Recorder {
         let content = match content {
             EpochContent::Source { splits, rows, rejected, ended } => {
                 let count = rejected.len() as u64;
-                let quarantine = self.quarantine(from, epoch, rejected).await?;
+                let quarantine = self.refused(from, epoch, rejected).await?;
                 Content::Source { splits, rows, rejected: count, quarantine, ended }
             }
             EpochContent::Operator { snapshot, watermark, rows, rejected, faulted, dumps, parked } => {
                 let count = (rejected.len() + faulted.len()) as u64;
-                let mut quarantine = self.quarantine(from, epoch, rejected).await?;
+                let mut quarantine = self.refused(from, epoch, rejected).await?;
                 let faulted = self.capsules(from, epoch, faulted, dumps).await?;
                 self.faulted(from, epoch, faulted, &mut quarantine).await?;
                 let snapshot = match snapshot {
@@ -147,13 +148,10 @@ impl Recorder {
     /// Stores a segment of parked input.
     async fn segment(&self, from: Participant, epoch: Epoch, number: u64, items: Segment) -> Result<(), Error> {
         let (operator, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
-        let path = paths::parked(&operator, instance, epoch, self.generation, number);
         let edges = self.parked.named_edges(from);
         let head = parked::ParkedHead { job: self.job.clone(), operator, instance, epoch, generation: self.generation, edges };
-        let entries = items.iter().map(ParkedItem::entries).sum();
-        let encoded = blocking(move || parked::encode(&head, &items)).await?;
-        let bytes = encoded.map_err(|error| Error::Internal(format!("parked input: {error}")))?;
-        let object = self.put(path, snapshot::SnapshotScope::Full, bytes, entries).await?;
+        let encoded = blocking(move || write_parked(&head, number, &items)).await?;
+        let object = self.put("parked input", encoded).await?;
         self.parked.note(from, number, object);
         Ok(())
     }
@@ -175,41 +173,46 @@ impl Recorder {
         chunks: Vec<Arc<VersionedChunk>>,
     ) -> Result<ObjectRef, Error> {
         let (operator, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
-        let path = paths::snapshot(&operator, instance, epoch, self.generation, scope == snapshot::SnapshotScope::Full);
-        let head = snapshot::Head { job: self.job.clone(), operator, instance, epoch, generation: self.generation, scope };
+        let head = snapshot::SnapshotHead { job: self.job.clone(), operator, instance, epoch, generation: self.generation, scope };
         let encode = move || {
-            let mut writer = snapshot::Writer::new(&head)?;
             // The engine may hold them, too: then they are copied, here where no worker waits.
             let chunks = chunks.into_iter().map(|held| Arc::unwrap_or_clone(held).chunk).collect();
-            merge_neighbours(chunks).iter().try_for_each(|chunk| writer.chunk(chunk))?;
-            let entries = writer.cells();
-            Ok((writer.finish()?, entries))
+            write_snapshot(&head, &merge_neighbours(chunks))
         };
-        let encoded: Result<(Vec<u8>, u64), reprise_core::codec::CodecError> = blocking(encode).await?;
-        let (bytes, entries) = encoded.map_err(|error| Error::Internal(format!("a snapshot: {error}")))?;
-        self.put(path, scope, bytes, entries).await
+        let encoded = blocking(encode).await?;
+        self.put("a snapshot", encoded).await
     }
 
-    async fn quarantine(&self, from: Participant, epoch: Epoch, rows: Vec<QuarantinedRow>) -> Result<Vec<ObjectRef>, Error> {
-        let (node, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
+    /// Stores rows that were refused.
+    async fn refused(&self, from: Participant, epoch: Epoch, rows: Vec<QuarantinedRow>) -> Result<Vec<ObjectRef>, Error> {
+        let (node, instance) = (self.name(from.node), Instance(from.instance));
+        let size = |row: &QuarantinedRow| row.value.len() + row.key.len() + row.reason.len() + row.origin.len();
+        let record = |rows| Quarantine { node: node.to_owned(), instance, epoch, rows };
         let mut objects = Vec::new();
-        let mut rows = rows.into_iter().peekable();
-        while rows.peek().is_some() {
-            let size = |row: &QuarantinedRow| row.value.len() + row.key.len() + row.reason.len() + row.origin.len();
-            let mut bytes = 0;
-            let mut part = Vec::new();
-            while let Some(row) = rows.next_if(|row| part.is_empty() || bytes + size(row) <= QUARANTINE_BYTES) {
-                bytes += size(&row);
-                part.push(row);
-            }
-            let entries = part.len() as u64;
-            let quarantine = Quarantine { node: node.clone(), instance, epoch, rows: part };
-            let encoded = blocking(move || record::encode(&quarantine)).await?;
-            let bytes = encoded.map_err(|error| Error::Internal(format!("a quarantine object: {error}")))?;
-            let path = paths::quarantine(&node, instance, epoch, self.generation, objects.len());
-            objects.push(self.put(path, snapshot::SnapshotScope::Full, bytes, entries).await?);
-        }
+        self.quarantine(from, epoch, cut(rows, usize::MAX, size), record, &mut objects).await?;
         Ok(objects)
+    }
+
+    /// Stores parts of rows as further objects of the epoch's quarantine.
+    async fn quarantine<T, R: Record + Send + 'static>(
+        &self,
+        from: Participant,
+        epoch: Epoch,
+        parts: Vec<Vec<T>>,
+        record: impl Fn(Vec<T>) -> R,
+        objects: &mut Vec<ObjectRef>,
+    ) -> Result<(), Error> {
+        for rows in parts {
+            let path = paths::quarantine(self.name(from.node), Instance(from.instance), epoch, self.generation, objects.len());
+            let (entries, record) = (rows.len() as u64, record(rows));
+            let encode = move || {
+                let bytes = record::encode(&record)?;
+                Ok((ObjectRef::new(path, snapshot::SnapshotScope::Full, &bytes, entries), bytes))
+            };
+            let encoded = blocking(encode).await?;
+            objects.push(self.put("a quarantine object", encoded).await?);
+        }
+        Ok(())
     }
 
     /// Stores the capsules of an epoch. Gives the rows with the names of theirs.
@@ -268,32 +271,38 @@ impl Recorder {
 
     /// Stores rows on which calls failed, as further objects of the epoch's quarantine.
     async fn faulted(&self, from: Participant, epoch: Epoch, faulted: Vec<FaultedRow>, objects: &mut Vec<ObjectRef>) -> Result<(), Error> {
-        let (name, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
+        let (node, instance) = (self.name(from.node), Instance(from.instance));
         let Node::Operator(place) = from.node else { return Ok(()) };
         let Some((component, line)) = self.origins.get(place).map(|origin| (origin.digest, origin.line)) else { return Ok(()) };
-        let mut rows = faulted.into_iter().peekable();
-        while rows.peek().is_some() {
-            let mut bytes = 0;
-            let mut part: Vec<FaultedRow> = Vec::new();
-            while let Some(row) = rows.next_if(|row| part.is_empty() || part.len() < ROWS_MAX && bytes + size(row) <= QUARANTINE_BYTES) {
-                bytes += size(&row);
-                part.push(row);
-            }
-            let entries = part.len() as u64;
-            let record = FaultedRows { node: name.clone(), instance, epoch, component, line, rows: part };
-            let encoded = blocking(move || record::encode(&record)).await?;
-            let bytes = encoded.map_err(|error| Error::Internal(format!("a quarantine object: {error}")))?;
-            let path = paths::quarantine(&name, instance, epoch, self.generation, objects.len());
-            objects.push(self.put(path, snapshot::SnapshotScope::Full, bytes, entries).await?);
-        }
-        Ok(())
+        let record = |rows| FaultedRows { node: node.to_owned(), instance, epoch, component, line, rows };
+        self.quarantine(from, epoch, cut(faulted, ROWS_MAX, size), record, objects).await
     }
 
-    async fn put(&self, path: String, scope: snapshot::SnapshotScope, bytes: Vec<u8>, entries: u64) -> Result<ObjectRef, Error> {
-        let object = ObjectRef { scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries, path };
+    /// Stores an object. `what`: for the error where it could not be made.
+    async fn put(&self, what: &str, encoded: Result<(ObjectRef, Vec<u8>), CodecError>) -> Result<ObjectRef, Error> {
+        let (object, bytes) = encoded.map_err(|error| Error::Internal(format!("{what}: {error}")))?;
         self.store.put(&object.path, bytes).await?;
         Ok(object)
     }
+}
+
+/// Cuts rows into parts of at most so many rows and [`QUARANTINE_BYTES`].
+fn cut<T>(rows: Vec<T>, rows_max: usize, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut parts, mut bytes): (Vec<Vec<T>>, usize) = (Vec::new(), 0);
+    for row in rows {
+        let more = size(&row);
+        match parts.last_mut().filter(|part| part.len() < rows_max && bytes + more <= QUARANTINE_BYTES) {
+            Some(part) => {
+                part.push(row);
+                bytes += more;
+            }
+            None => {
+                parts.push(vec![row]);
+                bytes = more;
+            }
+        }
+    }
+    parts
 }
 
 /// About what a row takes in an object.

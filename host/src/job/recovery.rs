@@ -1,15 +1,15 @@
 //! Carries out a recovery ([`reprise_core::checkpoint::recovery`]): what it asks of the store, one question after another.
 
 use super::error::Error;
-use super::objects::{read_manifest, read_manifest_at, verify, verify_parked};
+use super::objects::{read_manifest, read_manifest_at};
 use crate::clock::Clock;
 use crate::store::{Created, Creation, Entry, Store, StoreError};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::manifest::{Claim, Manifest, ObjectRef, OperatorState};
+use reprise_core::checkpoint::objects::{read_parked, read_snapshot};
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::quarantine::ObjectName;
 use reprise_core::checkpoint::recovery::{
     JobRecovery, RecoverFrom, RecoveredJob, RecoveryAnswer, RecoveryRefusal, RecoveryRequest, RecoveryStep,
 };
@@ -78,12 +78,9 @@ impl RecoveryDriver<'_> {
             None => RecoverFrom::Newest,
             Some(StartFrom::Epoch(epoch)) => RecoverFrom::Epoch(*epoch),
             Some(StartFrom::Savepoint(name)) => {
-                let mut checkpoint = read_savepoint(self.store, self.job, name).await?;
-                let left = self.store.list(paths::SNAPSHOTS).await.map_err(failed("list snapshots"))?;
-                let newest = left.iter().filter_map(|entry| paths::snapshot_origin(&entry.path)).map(|(_, generation)| generation).max();
-                checkpoint.manifest.generation = newest.unwrap_or_default().max(checkpoint.manifest.generation);
+                let checkpoint = read_savepoint(self.store, self.job, name).await?;
                 chunks = Some(checkpoint.chunks);
-                RecoverFrom::Savepoint(Box::new(checkpoint.manifest))
+                RecoverFrom::savepoint(checkpoint.manifest, &self.snapshots().await?)
             }
         };
         let writer = beginning.writer;
@@ -111,10 +108,7 @@ impl RecoveryDriver<'_> {
                     manifests = read_manifests(self.store, self.job).await?;
                     RecoveryAnswer::Manifests(manifests.clone())
                 }
-                RecoveryRequest::Snapshots => {
-                    let listed = self.store.list(paths::SNAPSHOTS).await.map_err(failed("list snapshots"))?;
-                    RecoveryAnswer::Snapshots(listed.into_iter().map(|entry| entry.path).collect())
-                }
+                RecoveryRequest::Snapshots => RecoveryAnswer::Snapshots(self.snapshots().await?),
                 RecoveryRequest::Verify(epoch) => RecoveryAnswer::Verify(match manifests.get(&epoch) {
                     Some(Ok(manifest)) => read_snapshots(self.store, self.job, manifest).await?.map(|read| chunks = Some(read)),
                     _ => Err("its manifest was not read".to_owned()),
@@ -126,6 +120,12 @@ impl RecoveryDriver<'_> {
             };
             turn = recovery.step(answer);
         }
+    }
+
+    /// The names of all snapshots.
+    async fn snapshots(&self) -> Result<Vec<String>, Error> {
+        let listed = self.store.list(paths::SNAPSHOTS).await.map_err(failed("list snapshots"))?;
+        Ok(listed.into_iter().map(|entry| entry.path).collect())
     }
 
     async fn claim(&self, generation: Generation, writer: u64) -> Result<bool, Error> {
@@ -236,7 +236,7 @@ async fn read_snapshots(objects: &Store, job: &str, manifest: &Manifest) -> Resu
         .collect();
     let reads = futures::stream::iter(wanted.into_iter().map(|(operator, instance, object)| async move {
         let bytes = objects.get(&object.path).await.map_err(failed("read a snapshot"))?;
-        Ok::<_, Error>(verify(bytes.as_deref(), job, operator, instance, object).map(|chunks| (object.path.clone(), chunks)))
+        Ok::<_, Error>(read_snapshot(bytes.as_deref(), object, job, (operator, instance)).map(|chunks| (object.path.clone(), chunks)))
     }));
     if let Err(reason) = verify_all_parked(objects, job, manifest).await? {
         return Ok(Err(reason));
@@ -261,7 +261,7 @@ async fn verify_all_parked(objects: &Store, job: &str, manifest: &Manifest) -> R
     }
     let reads = futures::stream::iter(wanted.into_values().map(|(operator, object)| async move {
         let bytes = objects.get(&object.path).await.map_err(failed("read parked input"))?;
-        Ok::<_, Error>(verify_parked(bytes.as_deref(), job, &operator.name, object).map(drop))
+        Ok::<_, Error>(read_parked(bytes.as_deref(), object, job, &operator.name).map(drop))
     }));
     let mut reads = reads.buffered(READS_AT_ONCE);
     while let Some(read) = reads.try_next().await? {
@@ -272,14 +272,13 @@ async fn verify_all_parked(objects: &Store, job: &str, manifest: &Manifest) -> R
     Ok(Ok(()))
 }
 
-/// Deletes refused rows of epochs that do not count: those after `covered`, written by hosts before this one. They will be refused again.
-pub(super) async fn clear_quarantine(objects: &Store, nodes: &[&str], covered: Option<Epoch>, ours: Generation) -> Result<(), Error> {
+/// Deletes refused rows of epochs that do not count, written by hosts before this one. They will be refused again.
+pub(super) async fn clear_quarantine<'a>(objects: &Store, nodes: impl Iterator<Item = &'a str>, up: &RecoveredJob) -> Result<(), Error> {
+    let covered = up.base.as_ref().and_then(Manifest::covered);
     for node in nodes {
         let (folder, after) = (format!("{}/{node}", paths::QUARANTINE), paths::quarantine_after(node, covered));
         for entry in objects.list_after(&folder, &after).await.map_err(failed("list the quarantine"))? {
-            let dead = |name: ObjectName| covered.is_none_or(|covered| name.epoch > covered) && name.generation < ours;
-            let name = ObjectName::of_path(&entry.path).or_else(|| Some(ObjectName::of_dropped(&entry.path)?.0));
-            if name.is_some_and(dead) {
+            if up.has_given_up(&entry.path, up.generation) {
                 objects.delete(&entry.path).await.map_err(failed("clear the quarantine"))?;
             }
         }

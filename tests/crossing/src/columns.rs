@@ -5,7 +5,7 @@ use crate::law;
 use reprise::engine::{Payload, StreamElement};
 use reprise_core::batch::{Batch, Columns};
 use reprise_core::cells::{Chunk, ChunkColumns};
-use reprise_core::codec::snapshot::{self, Head, SnapshotScope};
+use reprise_core::codec::snapshot::{self, SnapshotHead, SnapshotScope};
 use reprise_core::description::{Description, Encoding, Port, Slot, SlotKind};
 use reprise_core::ids::{Epoch, Generation, Instance};
 
@@ -47,7 +47,7 @@ pub fn chunk(bytes: &mut Bytes<'_>) {
 
 /// A chunk comes back from storage as it went there.
 fn stored(chunk: &Chunk) {
-    let head = Head {
+    let head = SnapshotHead {
         job: "job".to_owned(),
         operator: "operator".to_owned(),
         instance: Instance(0),

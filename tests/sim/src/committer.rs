@@ -8,20 +8,17 @@ use crate::mutation::Mutation;
 use crate::outbox::SinkFault;
 use crate::plan::{Drill, Fault, Point};
 use crate::run::Run;
-use crate::snapshot;
 use crate::store::Bytes;
 use crate::sweep;
 use crate::world::Sim;
 use reprise_core::cells::{Cell, Chunk};
-use reprise_core::checkpoint::chain;
 use reprise_core::checkpoint::committer::{Committer, CommitterAction, CommitterEvent};
-use reprise_core::checkpoint::coordinator::Participant;
+use reprise_core::checkpoint::compaction::Compaction;
 use reprise_core::checkpoint::fenced_committer::CommitterError;
-use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, StagedRef};
+use reprise_core::checkpoint::manifest::{Manifest, StagedRef};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::publishing::LaneOutput;
 use reprise_core::codec::record;
-use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::ids::Epoch;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -218,8 +215,8 @@ impl Driver {
                 run.flow.borrow_mut().completed = epoch;
                 run.changed.notify(sim);
             }
-            CommitterAction::Compact { at, epoch, chain, .. } => {
-                sim.spawn(run.host, self.background, compact(sim.clone(), Rc::clone(run), at, epoch, chain));
+            CommitterAction::Compact(compaction) => {
+                sim.spawn(run.host, self.background, compact(sim.clone(), Rc::clone(run), *compaction));
             }
             CommitterAction::AskFull(at) => {
                 sim.tell(run.host, format_args!("asks instance {} for a full snapshot", at.instance));
@@ -298,37 +295,37 @@ pub fn encoded(manifest: &Manifest) -> Bytes {
     record::encode(manifest).expect("the manifests of a simulation are small").into()
 }
 
-/// Folds a chain into one full snapshot.
-async fn compact(sim: Sim, run: Rc<Run>, at: Participant, epoch: Epoch, chain: Vec<ObjectRef>) {
+/// Carries out a compaction.
+async fn compact(sim: Sim, run: Rc<Run>, compaction: Compaction) {
+    let (at, chain) = (compaction.at, &compaction.chain);
     let short = sim.is_broken(Mutation::CompactionLosesLast);
     let mut chunks: Vec<Chunk> = Vec::new();
     for object in &chain[..chain.len() - usize::from(short)] {
         let bytes = run.client.get(&object.path).await;
-        match snapshot::verify(bytes.as_deref(), at.instance, object) {
+        match compaction.read(object, bytes.as_deref()) {
             Ok(read) => chunks.extend(read),
             Err(reason) => {
                 sim.tell(run.host, format_args!("cannot compact the chain of instance {}: {reason}", at.instance));
-                return run.tell(&sim, CommitterEvent::NotCompacted { at, damaged: true });
+                return run.tell(&sim, CommitterEvent::ChainDamaged(at));
             }
         }
     }
     if sim.is_broken(Mutation::CompactionDropsRemovals) {
         chunks = chunks.iter().map(without_removals).collect();
     }
-    let folded = chain::fold(&chunks).expect("the cells of a simulation are few");
-    let (bytes, object) = match snapshot::encode(at.instance, epoch, run.generation, SnapshotScope::Full, &folded) {
-        Ok(encoded) => encoded,
+    let (compacted, bytes) = match compaction.fold(&chunks) {
+        Ok(folded) => folded,
         Err(error) => return sim.fail(format!("a folded chain cannot be encoded: {error}")),
     };
+    let path = &compacted.object.path;
     sim.pause(0, 200).await;
-    if run.client.create(&object.path, bytes).await == Created::Exists {
-        return host::object_exists(&sim, run.host, &object.path);
+    if run.client.create(path, bytes.into()).await == Created::Exists {
+        return host::object_exists(&sim, run.host, path);
     }
     sim.pause(0, 50).await;
-    sim.tell(run.host, format_args!("has compacted {} objects to {}", chain.len(), object.path));
+    sim.tell(run.host, format_args!("has compacted {} objects to {path}", chain.len()));
     sim.count(Fault::Compaction);
-    let last = chain.last().map(|object| object.path.clone()).unwrap_or_default();
-    run.tell(&sim, CommitterEvent::Compacted { at, last, object });
+    run.tell(&sim, CommitterEvent::Compacted(compacted));
 }
 
 fn without_removals(chunk: &Chunk) -> Chunk {

@@ -9,12 +9,11 @@ use crate::outbox::SinkFault;
 use crate::plan::Fault;
 use crate::run::Run;
 use crate::shape::Shape;
-use crate::sweep::hold_savepoints;
+use crate::sweep::savepoints;
 use crate::take_up::{self, Begin, NotTaken, Taken, layout, positions};
 use crate::world::Sim;
 use reprise_core::checkpoint::committer::Committer;
-use reprise_core::checkpoint::coordinator::Coordinator;
-use reprise_core::checkpoint::fenced_committer::{CommitterError, FencedCommitter};
+use reprise_core::checkpoint::fenced_committer::CommitterError;
 use reprise_core::checkpoint::recovery::RecoveryRefusal;
 use reprise_core::checkpoint::retention::Retention;
 use reprise_core::ids::Generation;
@@ -130,20 +129,17 @@ async fn work(sim: &Sim, host: HostId, shape: Shape, mut begin: Begin) -> Exit {
 /// Runs what was taken up; `None` where there is nothing left to run.
 async fn run(sim: &Sim, host: HostId, shape: Shape, taken: Taken, reached: &mut Option<Vec<u32>>) -> Option<RunEnd> {
     let Taken { up, writer, states } = taken;
-    let base = up.taken?;
+    let base = up.taken.clone()?;
     let first = base.epoch.next();
     let mut at = positions(sim, Some(&base));
     if let Some(reached) = reached.take().filter(|_| sim.is_broken(Mutation::SourcesNotSetBack)) {
         at = reached;
     }
     let layout = layout(sim, shape, up.generation, writer, &at);
-    let mut retention = Retention::new(&up.listed, &up.readable, Some(base.epoch));
-    hold_savepoints(&Client::new(sim, host), &mut retention).await;
+    let retention = Retention::of_run(&up, &savepoints(&Client::new(sim, host)).await);
     let run = Run::begin(sim, host, shape, &layout, Flow::new(shape, first, at));
     sim.hosts.borrow_mut()[host].run = Some(std::rc::Rc::clone(&run));
-    let sinks = layout.sinks.len();
-    let fenced = FencedCommitter::new(Coordinator::new(layout, first, Some(&base)), base);
-    let mut committer = Committer::new(fenced, sinks, retention, sim.plan.keep);
+    let mut committer = Committer::new(layout, &base, retention, sim.plan.keep);
     if let Some(Mutation::Committer(mutation)) = sim.plan.mutation {
         committer.plant(mutation);
     }

@@ -11,14 +11,13 @@ use crate::standby::SimStandby;
 use crate::world::Sim;
 use reprise_core::batch::Batch;
 use reprise_core::checkpoint::coordinator::{Node, Participant};
-use reprise_core::checkpoint::manifest::ParkedRef;
 use reprise_core::description::{Description, Encoding, Port};
 use reprise_core::failure::blame::Blame;
 use reprise_core::failure::window::Standing;
 use reprise_core::ids::Epoch;
 use reprise_core::operator::{
     self as product, Arrival, BacklogLimits, CircuitBreaker, CrashDump, EdgeEnd, Environment, EpochTally, FailoverWork, FoldWork, Frontier,
-    Incident, Load, OperatorFailure, OperatorInstance, Outlet, ParkedTally, Segment, SegmentState, Turn, VersionedChunk,
+    Incident, Load, OperatorFailure, OperatorInstance, Outlet, ParkedTally, Segment, Turn, VersionedChunk,
 };
 use reprise_core::topology::Operator;
 use std::cell::{Cell, RefCell};
@@ -117,7 +116,8 @@ pub(crate) async fn operator(sim: Sim, run: Rc<Run>, at: u32, first: Epoch, rest
     let factory = SimFactory { place: Rc::clone(&place), description: Rc::new(description), open: first.0 << 32 };
     let environment = SimEnvironment { place: Rc::clone(&place), factory, settings: sim.plan.trouble.settings() };
     let Restored { cells, continues, watermark, parked } = restored;
-    let parked = park(&sim, &run, at, parked);
+    let is_forgotten = sim.is_broken(Mutation::ParkedForgotten);
+    let parked = if is_forgotten { vec![] } else { run.segments.borrow_mut().begin(place.participant(), parked) };
     let chunks = snapshot::chunks(&cells, cells.keys()).into_iter().map(|chunk| VersionedChunk { version: 1, chunk }).collect();
     run.born(&sim, at);
     let edges = vec![EdgeEnd { input: 0, senders: 0..workers, parked: snapshot::edge() }];
@@ -155,20 +155,6 @@ pub(crate) async fn operator(sim: Sim, run: Rc<Run>, at: u32, first: Epoch, rest
             Ok(Turn::Rest) => run.changed.wait(&sim).await,
         }
     }
-}
-
-/// Numbers the parked input that an instance begins with.
-fn park(sim: &Sim, run: &Run, at: u32, parked: Vec<ParkedRef>) -> Vec<SegmentState> {
-    if sim.is_broken(Mutation::ParkedForgotten) {
-        return vec![];
-    }
-    let state = |(number, of): (u64, &ParkedRef)| {
-        let ParkedRef { done, rows, bytes, since_ms, .. } = *of;
-        SegmentState { number, done, rows, bytes, since_ms }
-    };
-    let states = (0..).zip(&parked).map(state).collect();
-    run.segments.borrow_mut().extend((0..).zip(parked).map(|(number, of)| ((at, number), of)));
-    states
 }
 
 /// Lets some of what was sent arrive. False where there was nothing.
@@ -224,16 +210,20 @@ impl Outlet<()> for SimOutlet<'_> {
 }
 
 impl Place {
+    fn participant(&self) -> Participant {
+        Participant { node: Node::Operator(0), instance: self.at }
+    }
+
     /// Reads a segment of parked input, once it is stored. One that cannot be read ends the run.
     async fn read_parked(&self, number: u64, done: u64) -> Segment {
         loop {
-            let of = self.run.segments.borrow().get(&(self.at, number)).cloned();
+            let of = self.run.segments.borrow().find(self.participant(), number, done);
             let Some(of) = of else {
                 self.sim.pause(5, 50).await;
                 continue;
             };
             let bytes = self.run.client.get(&of.object.path).await;
-            match snapshot::waiting(bytes.as_deref(), &ParkedRef { done, ..of }) {
+            match snapshot::waiting(bytes.as_deref(), &of) {
                 Ok(items) => return Arc::new(items),
                 Err(reason) => {
                     self.sim.tell(self.run.host, format_args!("instance {} cannot read what is parked: {reason}", self.at));
@@ -346,7 +336,7 @@ impl Environment for SimEnvironment {
     fn store_parked(&self, epoch: Epoch, number: u64, items: Segment) -> Result<(), String> {
         let (run, sim) = (&self.place.run, &self.place.sim);
         sim.count(Fault::Parked);
-        let from = Participant { node: Node::Operator(0), instance: self.place.at };
+        let from = self.place.participant();
         run.report(sim, EpochReport { from, epoch, closed: false, content: EpochContent::Parked { number, items } });
         Ok(())
     }
@@ -440,7 +430,7 @@ impl Environment for SimEnvironment {
         run.flow.borrow_mut().end_operator_epoch(at as usize, epoch, is_last);
         let faulted = faulted.iter().map(|failed| Record::of_parts(&failed.row.row.key, &failed.row.row.value)).collect();
         let content = EpochContent::Operator { snapshot, watermark, rows, faulted, parked };
-        let from = Participant { node: Node::Operator(0), instance: at };
+        let from = self.place.participant();
         run.report(sim, EpochReport { from, epoch, closed: is_last, content });
         run.changed.notify(sim);
         Ok(())

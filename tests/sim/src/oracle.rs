@@ -176,7 +176,7 @@ impl Sim {
         let (mut cells, mut parked) = (Cells::new(), Vec::new());
         for operator in &manifest.operators {
             for (instance, state) in (0..).zip(&operator.instances) {
-                let mut own = snapshot::cells_of(state, instance, |path| store.peek(path))?;
+                let mut own = snapshot::cells_of(operator, (state, instance), |path| store.peek(path))?;
                 let is_strange = |name: &&CellName| shape::owner(&name.1, operator.instances.len() as u32) != instance;
                 if let Some((_, key, _)) = own.keys().find(is_strange) {
                     return Err(format!("instance {instance} has a cell of the key {key:?}, which is another one's"));

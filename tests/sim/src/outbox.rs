@@ -168,6 +168,8 @@ impl Sim {
         }
         if self.is_broken(Mutation::RecoverTakesBackFirst) {
             self.take_back(host, covered, own).await;
+            // It takes its time, so that a host that was frozen before a rename is through with it by now.
+            self.pause(0, 200).await;
         }
         self.point(host, Point::BeforeRemoval).await;
         let all = self.is_broken(Mutation::RecoverRemovesNewer);

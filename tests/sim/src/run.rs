@@ -11,21 +11,20 @@ use crate::mutation::Mutation;
 use crate::plan::Fault;
 use crate::shape::Shape;
 use crate::snapshot::{self, OPERATOR, SOURCE};
-use crate::store::Bytes;
 use crate::world::Sim;
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::committer::CommitterEvent;
 use reprise_core::checkpoint::coordinator::{Content, Layout, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows};
-use reprise_core::checkpoint::manifest::ParkedRef;
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow, SplitPosition, StagedRef};
+use reprise_core::checkpoint::objects::{write_parked, write_snapshot};
 use reprise_core::checkpoint::paths;
 use reprise_core::codec::parked::ParkedItem;
+use reprise_core::codec::record;
 use reprise_core::codec::snapshot as format;
-use reprise_core::codec::{checksum, record};
 use reprise_core::failure::window::WindowBreaker;
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
-use reprise_core::operator::{Segment, SegmentState, VersionedChunk};
+use reprise_core::operator::{Segment, SegmentObjects, SegmentState, VersionedChunk};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -113,8 +112,8 @@ pub struct Run {
     doomed: RefCell<BTreeSet<u32>>,
     /// For each instance of the operator how often one was made, and how often one failed.
     lives: RefCell<BTreeMap<u32, (u32, u32)>>,
-    /// The segments of parked input, by instance and number.
-    pub segments: RefCell<BTreeMap<(u32, u64), ParkedRef>>,
+    /// The objects with parked input.
+    pub segments: RefCell<SegmentObjects>,
 }
 
 impl Run {
@@ -229,26 +228,27 @@ impl Run {
 
     async fn record(&self, sim: &Sim, report: EpochReport) {
         let EpochReport { from, epoch, closed, content } = report;
-        let (content, objects): (Content, Vec<(Bytes, ObjectRef)>) = match content {
+        let (content, objects): (Content, Vec<(ObjectRef, Vec<u8>)>) = match content {
             EpochContent::Source { splits, rows, refused, ended } => {
                 let rejected = refused.len() as u64;
                 let object = (!refused.is_empty()).then(|| self.quarantine(from.instance, epoch, &refused));
-                let quarantine = object.iter().map(|(_, object)| object.clone()).collect();
+                let quarantine = object.iter().map(|(object, _)| object.clone()).collect();
                 (Content::Source { splits, rows, rejected, quarantine, ended }, object.into_iter().collect())
             }
-            EpochContent::Parked { number, items } => return self.park(from.instance, epoch, number, &items).await,
+            EpochContent::Parked { number, items } => return self.park(from, epoch, number, &items).await,
             EpochContent::Operator { snapshot, watermark, rows, faulted, parked } => {
                 let encode = |(scope, held): (format::SnapshotScope, Vec<Arc<VersionedChunk>>)| {
                     let chunks: Vec<&Chunk> = held.iter().map(|held| &held.chunk).collect();
-                    snapshot::encode(from.instance, epoch, self.generation, scope, &chunks).expect("the cells of a simulation are few")
+                    let head = snapshot::head(from.instance, epoch, self.generation, scope);
+                    write_snapshot(&head, &chunks).expect("the cells of a simulation are few")
                 };
                 let object = snapshot.map(encode);
-                let snapshot = object.as_ref().map(|(_, object)| object.clone());
+                let snapshot = object.as_ref().map(|(object, _)| object.clone());
                 let rejected = faulted.len() as u64;
                 let poison = (!faulted.is_empty()).then(|| self.faulted(from.instance, epoch, &faulted));
-                let quarantine = poison.iter().map(|(_, object)| object.clone()).collect();
+                let quarantine = poison.iter().map(|(object, _)| object.clone()).collect();
                 let objects = object.into_iter().chain(poison).collect();
-                let parked = parked.iter().map(|state| self.parked_ref(from.instance, state)).collect();
+                let parked = self.segments.borrow_mut().refs(from, &parked).expect("segments are stored before they are reported");
                 (Content::Operator { snapshot, watermark, rows, rejected, quarantine, parked }, objects)
             }
             EpochContent::Sink { staged, rows } => (Content::Sink { staged, rows }, vec![]),
@@ -258,8 +258,8 @@ impl Run {
         if early {
             self.tell(sim, event.clone());
         }
-        for (bytes, object) in objects {
-            if self.client.create(&object.path, bytes).await == Created::Exists {
+        for (object, bytes) in objects {
+            if self.client.create(&object.path, bytes.into()).await == Created::Exists {
                 return host::object_exists(sim, self.host, &object.path);
             }
         }
@@ -269,28 +269,20 @@ impl Run {
     }
 
     /// Stores a segment of parked input.
-    async fn park(&self, instance: u32, epoch: Epoch, number: u64, items: &[ParkedItem]) {
-        let encoded = snapshot::encode_parked(instance, epoch, self.generation, number, items);
-        let (bytes, object) = encoded.expect("the rows of a simulation are few");
-        self.client.create(&object.path, bytes).await;
-        let stored = ParkedRef { object, hops: vec![], done: 0, rows: 0, bytes: 0, since_ms: 0 };
-        self.segments.borrow_mut().insert((instance, number), stored);
+    async fn park(&self, from: Participant, epoch: Epoch, number: u64, items: &[ParkedItem]) {
+        let encoded = write_parked(&snapshot::parked_head(from.instance, epoch, self.generation), number, items);
+        let (object, bytes) = encoded.expect("the rows of a simulation are few");
+        self.client.create(&object.path, bytes.into()).await;
+        self.segments.borrow_mut().note(from, number, object);
     }
 
-    /// What a manifest says of a segment.
-    fn parked_ref(&self, instance: u32, state: &SegmentState) -> ParkedRef {
-        let SegmentState { number, done, rows, bytes, since_ms } = *state;
-        let stored = self.segments.borrow().get(&(instance, number)).cloned().expect("segments are stored before they are reported");
-        ParkedRef { done, rows, bytes, since_ms, ..stored }
-    }
-
-    fn quarantine(&self, instance: u32, epoch: Epoch, refused: &[Record]) -> (Bytes, ObjectRef) {
+    fn quarantine(&self, instance: u32, epoch: Epoch, refused: &[Record]) -> (ObjectRef, Vec<u8>) {
         let rows = refused.iter().map(|record| quarantined(record, "refused")).collect();
         let quarantine = Quarantine { node: SOURCE.into(), instance: Instance(instance), epoch, rows };
         self.quarantine_object(SOURCE, instance, epoch, record::encode(&quarantine).expect("a few rows"), refused.len())
     }
 
-    fn faulted(&self, instance: u32, epoch: Epoch, poison: &[Record]) -> (Bytes, ObjectRef) {
+    fn faulted(&self, instance: u32, epoch: Epoch, poison: &[Record]) -> (ObjectRef, Vec<u8>) {
         let row = |record: &Record| FaultedRow {
             row: quarantined(record, "trapped"),
             call: "process".into(),
@@ -305,15 +297,9 @@ impl Run {
         self.quarantine_object(OPERATOR, instance, epoch, record::encode(&faulted).expect("a few rows"), poison.len())
     }
 
-    fn quarantine_object(&self, node: &str, instance: u32, epoch: Epoch, bytes: Vec<u8>, rows: usize) -> (Bytes, ObjectRef) {
-        let object = ObjectRef {
-            path: paths::quarantine(node, Instance(instance), epoch, self.generation, 0),
-            scope: format::SnapshotScope::Full,
-            bytes: bytes.len() as u64,
-            checksum: checksum(&bytes),
-            entries: rows as u64,
-        };
-        (bytes.into(), object)
+    fn quarantine_object(&self, node: &str, instance: u32, epoch: Epoch, bytes: Vec<u8>, rows: usize) -> (ObjectRef, Vec<u8>) {
+        let path = paths::quarantine(node, Instance(instance), epoch, self.generation, 0);
+        (ObjectRef::new(path, format::SnapshotScope::Full, &bytes, rows as u64), bytes)
     }
 }
 

@@ -3,16 +3,14 @@
 use crate::input::{CellName, Cells};
 use crate::store::Bytes;
 use reprise_core::cells::{Cell, Chunk};
-use reprise_core::checkpoint::manifest::ParkedRef;
-use reprise_core::checkpoint::manifest::{InstanceState, ObjectRef};
-use reprise_core::checkpoint::{self, paths};
+use reprise_core::checkpoint;
+use reprise_core::checkpoint::manifest::{InstanceState, OperatorState, ParkedRef};
+use reprise_core::checkpoint::objects::{read_parked, read_snapshot};
 use reprise_core::codec::parked::{self, ParkedEdge, ParkedItem};
-use reprise_core::codec::snapshot::{self, Head, SnapshotScope};
-use reprise_core::codec::{CodecError, checksum};
+use reprise_core::codec::snapshot::{SnapshotHead, SnapshotScope};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Epoch, Generation, Instance};
 use reprise_core::topology::Exchange;
-use std::borrow::Borrow;
 
 /// Name of the job.
 pub const JOB: &str = "simulated";
@@ -45,44 +43,10 @@ pub fn chunks<'a>(cells: &Cells, names: impl Iterator<Item = &'a CellName>) -> V
     chunks
 }
 
-/// A snapshot object: its bytes, and what a manifest says of it.
-///
-/// # Errors
-/// A full snapshot that removes cells is written, and refused when it is read.
-pub fn encode(
-    instance: u32,
-    epoch: Epoch,
-    generation: Generation,
-    scope: SnapshotScope,
-    chunks: &[impl Borrow<Chunk>],
-) -> Result<(Bytes, ObjectRef), CodecError> {
-    let instance = Instance(instance);
-    let head = Head { job: JOB.into(), operator: OPERATOR.into(), instance, epoch, generation, scope };
-    let mut writer = snapshot::Writer::new(&head)?;
-    chunks.iter().try_for_each(|chunk| writer.chunk(chunk.borrow()))?;
-    let entries = writer.cells();
-    let bytes = writer.finish()?;
-    let path = paths::snapshot(OPERATOR, instance, epoch, generation, scope == SnapshotScope::Full);
-    let object = ObjectRef { path, scope, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries };
-    Ok((bytes.into(), object))
-}
-
-/// The chunks of a stored object, where it is what the manifest says.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn verify(bytes: Option<&[u8]>, instance: u32, object: &ObjectRef) -> Result<Vec<Chunk>, String> {
-    let path = &object.path;
-    let bytes = bytes.ok_or_else(|| format!("{path} is missing"))?;
-    if bytes.len() as u64 != object.bytes || checksum(bytes) != object.checksum {
-        return Err(format!("{path} is damaged"));
-    }
-    let (head, chunks) = snapshot::read(bytes).map_err(|error| format!("{path}: {error}"))?;
-    if head.job != JOB || head.operator != OPERATOR || head.instance.0 != instance || head.scope != object.scope {
-        return Err(format!("{path} is another instance's"));
-    }
-    chunks.iter().try_for_each(|chunk| chunk.check_slot(slots().len())).map_err(|error| format!("{path}: {error}"))?;
-    Ok(chunks)
+/// The head of a snapshot of an instance.
+#[must_use]
+pub fn head(instance: u32, epoch: Epoch, generation: Generation, scope: SnapshotScope) -> SnapshotHead {
+    SnapshotHead { job: JOB.into(), operator: OPERATOR.into(), instance: Instance(instance), epoch, generation, scope }
 }
 
 /// Puts chunks, oldest first, into cells.
@@ -98,14 +62,26 @@ pub fn replay(cells: &mut Cells, chunks: &[Chunk]) {
     }
 }
 
+/// The cells that chunks, oldest first, come to.
+#[must_use]
+pub fn cells(chunks: &[Chunk]) -> Cells {
+    let mut cells = Cells::new();
+    replay(&mut cells, chunks);
+    cells
+}
+
 /// The cells of a chain, read with `read`.
 ///
 /// # Errors
 /// The first object that is not what the manifest says.
-pub fn cells_of(state: &InstanceState, instance: u32, mut read: impl FnMut(&str) -> Option<Bytes>) -> Result<Cells, String> {
+pub fn cells_of(
+    operator: &OperatorState,
+    (state, instance): (&InstanceState, u32),
+    mut read: impl FnMut(&str) -> Option<Bytes>,
+) -> Result<Cells, String> {
     let mut cells = Cells::new();
     for object in &state.chain {
-        replay(&mut cells, &verify(read(&object.path).as_deref(), instance, object)?);
+        replay(&mut cells, &read_snapshot(read(&object.path).as_deref(), object, JOB, (operator, instance))?);
     }
     Ok(cells)
 }
@@ -123,23 +99,10 @@ pub struct Restored {
     pub parked: Vec<ParkedRef>,
 }
 
-/// A segment of parked input: its bytes, and what a manifest says of it.
-///
-/// # Errors
-/// None in practice: the rows of a simulation are few.
-pub fn encode_parked(
-    instance: u32,
-    epoch: Epoch,
-    generation: Generation,
-    number: u64,
-    items: &[ParkedItem],
-) -> Result<(Bytes, ObjectRef), CodecError> {
-    let instance = Instance(instance);
-    let head = parked::ParkedHead { job: JOB.into(), operator: OPERATOR.into(), instance, epoch, generation, edges: vec![edge()] };
-    let bytes = parked::encode(&head, items)?;
-    let (path, entries) = (paths::parked(OPERATOR, instance, epoch, generation, number), items.iter().map(ParkedItem::entries).sum());
-    let object = ObjectRef { path, scope: SnapshotScope::Full, bytes: bytes.len() as u64, checksum: checksum(&bytes), entries };
-    Ok((bytes.into(), object))
+/// The head of a segment of parked input of an instance.
+#[must_use]
+pub fn parked_head(instance: u32, epoch: Epoch, generation: Generation) -> parked::ParkedHead {
+    parked::ParkedHead { job: JOB.into(), operator: OPERATOR.into(), instance: Instance(instance), epoch, generation, edges: vec![edge()] }
 }
 
 /// The edge on which the operator gets its rows.
@@ -153,11 +116,6 @@ pub fn edge() -> ParkedEdge {
 /// # Errors
 /// What is wrong with it.
 pub fn waiting(bytes: Option<&[u8]>, of: &ParkedRef) -> Result<Vec<ParkedItem>, String> {
-    let path = &of.object.path;
-    let bytes = bytes.ok_or_else(|| format!("{path} is missing"))?;
-    if bytes.len() as u64 != of.object.bytes || checksum(bytes) != of.object.checksum {
-        return Err(format!("{path} is damaged"));
-    }
-    let (_, items) = parked::read(bytes).map_err(|error| format!("{path}: {error}"))?;
+    let (_, items) = read_parked(bytes, &of.object, JOB, OPERATOR)?;
     Ok(checkpoint::parked::waiting(items, &of.hops, of.done, |_| Exchange::Key))
 }

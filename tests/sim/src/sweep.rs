@@ -4,13 +4,14 @@ use crate::client::Client;
 use crate::mutation::Mutation;
 use crate::plan::{Fault, Point};
 use crate::run::Run;
+use crate::snapshot::JOB;
 use crate::world::Sim;
 use reprise_core::checkpoint::manifest::Manifest;
+use reprise_core::checkpoint::objects::read_manifest;
 use reprise_core::checkpoint::paths;
-use reprise_core::checkpoint::retention::Retention;
 use reprise_core::checkpoint::sweep::{LookPace, Sweep, SweepStep, Swept};
-use reprise_core::codec::record;
 use reprise_core::ids::Epoch;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A sweep that was ended since another host has the job.
@@ -78,14 +79,14 @@ async fn delete(sim: &Sim, run: &Run, pace: &mut LookPace, paths: Vec<String>) -
     Ok(())
 }
 
-/// Holds what the savepoints need.
-pub async fn hold_savepoints(client: &Client, retention: &mut Retention) {
+/// The savepoints there are, by name; an error tells why one cannot be read.
+pub async fn savepoints(client: &Client) -> BTreeMap<String, Result<Manifest, String>> {
+    let mut found = BTreeMap::new();
     for path in client.list(paths::SAVEPOINTS).await {
-        let Some(name) = paths::savepoint_name(&path) else { continue };
-        match client.get(&path).await.map(|bytes| record::decode::<Manifest>(&bytes)) {
-            Some(Ok(manifest)) => retention.hold(name, &manifest),
-            Some(Err(_)) => retention.hold_unread(name),
-            None => {}
+        if let (Some(name), Some(bytes)) = (paths::savepoint_name(&path), client.get(&path).await) {
+            let read = read_manifest(&bytes, &path, JOB, None).map_err(|error| error.to_string());
+            found.insert(name.to_owned(), read.flatten());
         }
     }
+    found
 }

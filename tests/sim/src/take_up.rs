@@ -8,19 +8,20 @@ use crate::input::Cells;
 use crate::mutation::Mutation;
 use crate::outbox::SinkFault;
 use crate::plan::{Fault, Point};
-use crate::shape::{self, Shape};
+use crate::shape::Shape;
 use crate::snapshot::{self, JOB, OPERATOR, Restored, SINK, SOURCE};
 use crate::store::Bytes;
 use crate::world::Sim;
+use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::coordinator::{self, Layout, OperatorLayout};
-use reprise_core::checkpoint::manifest::{Claim, InstanceState, Manifest, SplitPosition, StagedRef};
+use reprise_core::checkpoint::manifest::{Claim, Manifest, OperatorState, ParkedRef, SplitPosition, StagedRef};
+use reprise_core::checkpoint::objects::{read_manifest, read_parked, read_snapshot};
 use reprise_core::checkpoint::paths;
 use reprise_core::checkpoint::recovery::{
     JobRecovery, RecoverFrom, RecoveredJob, RecoveryAnswer, RecoveryRefusal, RecoveryRequest, RecoveryStep,
 };
-use reprise_core::checkpoint::{invariants, layout};
-use reprise_core::codec::parked::ParkedItem;
+use reprise_core::checkpoint::restore::{DealtState, ParkedDeal, deal_state};
 use reprise_core::codec::record;
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
 use std::collections::BTreeMap;
@@ -91,6 +92,15 @@ pub fn positions(sim: &Sim, base: Option<&Manifest>) -> Vec<u32> {
     positions
 }
 
+/// The objects of a checkpoint, by path.
+#[derive(Default)]
+struct ReadObjects {
+    /// The chunks of snapshots.
+    chunks: BTreeMap<String, Vec<Chunk>>,
+    /// The bytes of parked input.
+    parked: BTreeMap<String, Bytes>,
+}
+
 struct TakingUp<'a> {
     sim: &'a Sim,
     host: HostId,
@@ -98,10 +108,8 @@ struct TakingUp<'a> {
     writer: u64,
     before: Option<Generation>,
     generation: Generation,
-    /// The cells of each instance, by the epoch of the checkpoint that was read last.
-    states: Vec<Cells>,
-    /// The objects with parked input of that checkpoint.
-    parked: BTreeMap<String, Bytes>,
+    /// What was read of the checkpoint that was read last.
+    read: ReadObjects,
     manifests: BTreeMap<Epoch, Result<Manifest, String>>,
     created: bool,
 }
@@ -117,8 +125,7 @@ pub async fn take_up(sim: &Sim, host: HostId, shape: Shape, begin: &Begin, befor
         writer,
         before,
         generation: Generation(0),
-        states: Vec::new(),
-        parked: BTreeMap::new(),
+        read: ReadObjects::default(),
         manifests: BTreeMap::new(),
         created: false,
     };
@@ -141,9 +148,11 @@ pub async fn take_up(sim: &Sim, host: HostId, shape: Shape, begin: &Begin, befor
     let generation = up.generation;
     taking.put_in_order(&up).await.map_err(|fault| NotTaken::Sink(generation, fault))?;
     sim.check_begun(&up);
-    let states = taking.states;
-    let states = match &up.base {
-        Some(base) => park(sim, shape, base, &taking.parked, deal(sim, shape, base, states)),
+    let states = match up.base.as_ref().and_then(|base| Some((base, base.operators.first()?))) {
+        Some((base, operator)) => {
+            let states = deal(sim, shape, base.workers != shape.workers, operator, taking.read.chunks);
+            park(sim, shape, operator, &taking.read.parked, states)
+        }
         None => (0..shape.instances())
             .map(|_| Restored { cells: Cells::new(), continues: false, watermark: i64::MIN, parked: vec![] })
             .collect(),
@@ -151,55 +160,43 @@ pub async fn take_up(sim: &Sim, host: HostId, shape: Shape, begin: &Begin, befor
     Ok(Taken { up, writer, states })
 }
 
-/// What each instance of the operator begins with, as `host/src/job/take_up.rs` has it. `states`: the cells of those of the checkpoint.
-fn deal(sim: &Sim, shape: Shape, base: &Manifest, mut states: Vec<Cells>) -> Vec<Restored> {
-    let old: Vec<&InstanceState> = base.operators.iter().flat_map(|operator| &operator.instances).collect();
-    let (has_state, is_moved) = (states.iter().any(|cells| !cells.is_empty()), base.workers != shape.workers);
-    if old.len() == shape.instances() as usize {
-        if has_state && is_moved {
-            sim.count(Fault::OtherWorkers);
-        }
-        if is_moved && sim.is_broken(Mutation::ChainOfNeighbour) {
-            states.rotate_left(1);
-        }
-        let own = |(cells, old): (Cells, &InstanceState)| Restored {
-            cells,
-            continues: !old.chain.is_empty(),
-            watermark: old.watermark,
-            parked: vec![],
-        };
-        return states.into_iter().zip(old).map(own).collect();
+/// What each instance of the operator begins with. `is_moved`: with other workers than before.
+fn deal(sim: &Sim, shape: Shape, is_moved: bool, operator: &OperatorState, mut chunks: BTreeMap<String, Vec<Chunk>>) -> Vec<Restored> {
+    let (has_state, is_spread) = (!chunks.is_empty(), operator.instances.len() != shape.instances() as usize);
+    let read = |path: &str| chunks.remove(path).unwrap_or_default();
+    let dealt = deal_state(operator, &snapshot::slots(), shape.instances(), read).expect("no slot is kept by instance");
+    let mut cells: Vec<Cells> = dealt.iter().map(|state| snapshot::cells(&state.chunks)).collect();
+    match (is_spread, is_moved) {
+        (true, _) if has_state => sim.count(Fault::OtherInstances),
+        (false, true) if has_state => sim.count(Fault::OtherWorkers),
+        _ => {}
     }
-    if has_state {
-        sim.count(Fault::OtherInstances);
+    if !is_spread && is_moved && sim.is_broken(Mutation::ChainOfNeighbour) {
+        cells.rotate_left(1);
     }
-    let watermark = old.iter().map(|instance| instance.watermark).min().unwrap_or(i64::MIN);
-    let continues = sim.is_broken(Mutation::ChainsGoOn);
-    let mut dealt: Vec<Restored> =
-        (0..shape.instances()).map(|_| Restored { cells: Cells::new(), continues, watermark, parked: vec![] }).collect();
-    for (name, value) in states.into_iter().flatten() {
-        let owner = shape::owner(&name.1, shape.instances()) as usize;
-        dealt[owner].cells.insert(name, value);
-    }
-    dealt
+    let goes_on = is_spread && sim.is_broken(Mutation::ChainsGoOn);
+    let own = |(state, cells): (DealtState, Cells)| Restored {
+        cells,
+        continues: state.continues || goes_on,
+        watermark: state.watermark,
+        parked: vec![],
+    };
+    dealt.into_iter().zip(cells).map(own).collect()
 }
 
 /// Gives each instance what of the parked input is its own.
-fn park(sim: &Sim, shape: Shape, base: &Manifest, objects: &BTreeMap<String, Bytes>, mut states: Vec<Restored>) -> Vec<Restored> {
-    let Some(operator) = base.operators.first().filter(|_| base.has_parked()) else { return states };
-    let moves = operator.instances.len() != shape.instances() as usize;
-    if moves {
+fn park(sim: &Sim, shape: Shape, operator: &OperatorState, objects: &BTreeMap<String, Bytes>, mut states: Vec<Restored>) -> Vec<Restored> {
+    let waiting = |of: &ParkedRef| snapshot::waiting(objects.get(&of.object.path).map(|bytes| &bytes[..]), of);
+    let mut deal = ParkedDeal::new(operator, shape.instances()).expect("a simulation has no time for so many moves");
+    let objects = deal.objects();
+    if deal.moves() && !objects.is_empty() {
         sim.count(Fault::ParkedMoved);
     }
-    for (restored, parked) in states.iter_mut().zip(layout::parked_for(operator, shape.instances())) {
-        let own = parked.into_iter().filter_map(|mut of| {
-            let waiting = snapshot::waiting(objects.get(&of.object.path).map(|bytes| &bytes[..]), &of).ok()?;
-            if moves {
-                of.rows = waiting.iter().map(ParkedItem::entries).sum();
-            }
-            (!waiting.is_empty()).then_some(of)
-        });
-        restored.parked = own.collect();
+    // What is damaged is lost, where nobody has looked.
+    let mut lost = objects;
+    lost.retain(|object| deal.look(&object.path, |_, of| waiting(of)).is_err());
+    for (restored, parked) in states.iter_mut().zip(deal.dealt()) {
+        restored.parked = parked.into_iter().filter(|of| !lost.contains(&of.object)).collect();
     }
     states
 }
@@ -213,37 +210,33 @@ impl TakingUp<'_> {
         };
         let path = paths::savepoint(name).ok_or("not a name")?;
         let bytes = self.client.get(&path).await.ok_or("there is none of that name")?;
-        let manifest = record::decode::<Manifest>(&bytes).map_err(|error| error.to_string())?;
-        invariants::check_read(&manifest, JOB, manifest.epoch)?;
-        (self.states, self.parked) = self.read(&manifest).await?;
-        Ok(RecoverFrom::Savepoint(Box::new(manifest)))
+        let manifest = read_manifest(&bytes, &path, JOB, None).map_err(|error| error.to_string()).flatten()?;
+        self.read = self.read(&manifest).await?;
+        Ok(RecoverFrom::savepoint(manifest, &self.client.list(paths::SNAPSHOTS).await))
     }
 
     /// Reads and verifies everything that a checkpoint needs.
-    async fn read(&self, manifest: &Manifest) -> Result<(Vec<Cells>, BTreeMap<String, Bytes>), String> {
-        let (mut states, mut parked) = (Vec::new(), BTreeMap::new());
-        for (instance, state) in (0..).zip(manifest.operators.iter().flat_map(|operator| &operator.instances)) {
-            let mut objects = BTreeMap::new();
-            for object in &state.chain {
-                if let Some(bytes) = self.client.get(&object.path).await {
-                    objects.insert(object.path.clone(), bytes);
+    async fn read(&self, manifest: &Manifest) -> Result<ReadObjects, String> {
+        let is_unseen = self.sim.is_broken(Mutation::CheckpointNotVerified);
+        let mut read = ReadObjects::default();
+        for operator in &manifest.operators {
+            for (instance, state) in (0..).zip(&operator.instances) {
+                for object in &state.chain {
+                    let bytes = self.client.get(&object.path).await;
+                    let chunks = read_snapshot(bytes.as_deref(), object, JOB, (operator, instance));
+                    read.chunks.insert(object.path.clone(), if is_unseen { chunks.unwrap_or_default() } else { chunks? });
                 }
-            }
-            for of in &state.parked {
-                let bytes = self.client.get(&of.object.path).await;
-                match snapshot::waiting(bytes.as_deref(), of) {
-                    Err(_) if self.sim.is_broken(Mutation::CheckpointNotVerified) => {}
-                    found => drop(found?),
+                for of in &state.parked {
+                    let bytes = self.client.get(&of.object.path).await;
+                    match read_parked(bytes.as_deref(), &of.object, JOB, OPERATOR) {
+                        Err(_) if is_unseen => {}
+                        found => drop(found?),
+                    }
+                    read.parked.extend(bytes.map(|bytes| (of.object.path.clone(), bytes)));
                 }
-                parked.extend(bytes.map(|bytes| (of.object.path.clone(), bytes)));
-            }
-            let cells = snapshot::cells_of(state, instance, |path| objects.get(path).cloned());
-            match cells {
-                Err(_) if self.sim.is_broken(Mutation::CheckpointNotVerified) => states.push(Cells::new()),
-                cells => states.push(cells?),
             }
         }
-        Ok((states, parked))
+        Ok(read)
     }
 
     async fn answer(&mut self, ask: RecoveryRequest) -> RecoveryAnswer {
@@ -271,7 +264,7 @@ impl TakingUp<'_> {
             RecoveryRequest::Verify(epoch) => {
                 let Some(Ok(manifest)) = self.manifests.get(&epoch) else { return RecoveryAnswer::Verify(Err("not found".into())) };
                 let read = self.read(manifest).await;
-                RecoveryAnswer::Verify(read.map(|(states, parked)| (self.states, self.parked) = (states, parked)))
+                RecoveryAnswer::Verify(read.map(|read| self.read = read))
             }
             RecoveryRequest::Create(mut manifest) => {
                 manifest.written_ms = sim.now() as i64;
@@ -290,12 +283,12 @@ impl TakingUp<'_> {
     async fn manifests(&mut self) -> BTreeMap<Epoch, Result<Manifest, String>> {
         self.manifests.clear();
         for epoch in self.client.list(paths::CHECKPOINTS).await.iter().filter_map(|path| paths::manifest_epoch(path)) {
-            let read = match self.client.get(&paths::manifest(epoch)).await {
-                Some(bytes) => record::decode::<Manifest>(&bytes).map_err(|error| error.to_string()),
+            let path = paths::manifest(epoch);
+            let read = match self.client.get(&path).await {
+                Some(bytes) => read_manifest(&bytes, &path, JOB, Some(epoch)).map_err(|error| error.to_string()).flatten(),
                 None => Err("it is missing".to_owned()),
             };
-            let checked = read.and_then(|manifest| invariants::check_read(&manifest, JOB, epoch).map(|()| manifest));
-            self.manifests.insert(epoch, checked);
+            self.manifests.insert(epoch, read);
         }
         self.manifests.clone()
     }
@@ -304,18 +297,13 @@ impl TakingUp<'_> {
     async fn put_in_order(&self, up: &RecoveredJob) -> Result<(), SinkFault> {
         let sim = self.sim;
         let covered = up.base.as_ref().and_then(Manifest::covered);
-        let own = match (&up.taken, &up.base) {
-            (Some(taken), _) => taken.epoch,
-            (None, base) => base.as_ref().map_or(Epoch(1), |base| base.epoch.next()),
-        };
         sim.point(self.host, Point::BeforeSinks).await;
         let staged: Vec<StagedRef> = up.base.iter().flat_map(|base| &base.sinks).flat_map(|sink| sink.staged.clone()).collect();
-        sim.recover(self.host, up.generation, covered, own, &staged).await?;
+        sim.recover(self.host, up.generation, covered, up.first_own, &staged).await?;
         sim.point(self.host, Point::BeforeQuarantine).await;
-        let all = sim.is_broken(Mutation::QuarantineClearedWhole);
+        let before = if sim.is_broken(Mutation::QuarantineClearedWhole) { Generation(u64::MAX) } else { up.generation };
         for path in self.client.list(paths::QUARANTINE).await {
-            let dead = |(epoch, by): (Epoch, Generation)| covered.is_none_or(|covered| epoch > covered) && (all || by < up.generation);
-            if paths::quarantine_origin(&path).is_some_and(dead) {
+            if up.has_given_up(&path, before) {
                 self.client.delete(&path).await;
             }
         }

@@ -13,14 +13,14 @@
 //! 3. Objects of compactions are spared until a manifest could name them. One sweep is under way at a time.
 //! 4. After an error nothing more may be done for the run.
 
-use super::coordinator::{Action, Event, Participant, Report};
+use super::coordinator::{Action, CompactedChain, Compaction, Coordinator, Event, Layout, Participant, Report};
 use super::fenced_committer::{CommitterError, FencedAction, FencedCommitter};
-use super::manifest::{Manifest, ObjectRef, OperatorState};
+use super::manifest::Manifest;
 use super::paths;
 use super::publishing::{LaneOutput, PublishLanes};
 use super::retention::Retention;
 use super::sweep::Sweep;
-use crate::ids::{Epoch, Generation, Instance};
+use crate::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What happened to a run, as its driver tells the committer.
@@ -39,22 +39,10 @@ pub enum CommitterEvent {
         /// The epoch.
         epoch: Epoch,
     },
-    /// A chain was compacted, see [`super::coordinator::Event::Compacted`].
-    Compacted {
-        /// Whose chain.
-        at: Participant,
-        /// The last object that is replaced.
-        last: String,
-        /// What replaces it and all before it.
-        object: ObjectRef,
-    },
-    /// A chain could not be compacted, see [`super::coordinator::Event::NotCompacted`].
-    NotCompacted {
-        /// Whose chain.
-        at: Participant,
-        /// An object of it is damaged or gone.
-        damaged: bool,
-    },
+    /// A chain was compacted, and the full snapshot is stored.
+    Compacted(CompactedChain),
+    /// A chain could not be compacted, see [`super::coordinator::Event::ChainDamaged`].
+    ChainDamaged(Participant),
     /// A savepoint is wanted that has all epochs up to and with `epoch`.
     SavepointAsked {
         /// Its name.
@@ -83,17 +71,8 @@ pub enum CommitterAction {
     Published(Box<Manifest>),
     /// The epoch is behind the run: sources may go further.
     Completed(Epoch),
-    /// Fold a chain, see [`super::coordinator::Action::Compact`].
-    Compact {
-        /// Whose chain.
-        at: Participant,
-        /// The newest checkpoint that has this chain.
-        epoch: Epoch,
-        /// The operator, as that checkpoint has it; without its instances.
-        operator: OperatorState,
-        /// The chain.
-        chain: Vec<ObjectRef>,
-    },
+    /// Carry out a compaction, then tell [`CommitterEvent::Compacted`] or [`CommitterEvent::ChainDamaged`].
+    Compact(Box<Compaction>),
     /// Let the next snapshot of this instance be a full one.
     AskFull(Participant),
     /// Store this manifest at the path of a savepoint with put-if-absent, then tell [`CommitterEvent::SavepointCreated`]. `written_ms` is for
@@ -170,17 +149,20 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Begins the work of a run with so many sinks. `retention`: what the manifests and savepoints need that the run found; so many
-    /// checkpoints are to be kept.
+    /// Begins the work of a run that took over with the manifest `taken`, whose output was published just now. `retention`: what the manifests and
+    /// savepoints need that the run found; so many checkpoints are to be kept.
     #[must_use]
-    pub fn new(fenced: FencedCommitter, sinks: usize, retention: Retention, keep: usize) -> Self {
-        let taken = fenced.published().epoch;
+    pub fn new(layout: Layout, taken: &Manifest, retention: Retention, keep: usize) -> Self {
+        let lanes = PublishLanes::new(layout.sinks.len(), taken.epoch);
+        let coordinator = Coordinator::new(layout, taken.epoch.next(), Some(taken));
+        let mut published = taken.clone();
+        published.sinks.iter_mut().for_each(|sink| sink.staged.clear());
         Self {
-            lanes: PublishLanes::new(sinks, taken),
-            fenced,
+            lanes,
+            fenced: FencedCommitter::new(coordinator, published),
             retention,
             keep,
-            newest: taken,
+            newest: taken.epoch,
             has_stored: false,
             ahead: 0,
             compactions: BTreeMap::new(),
@@ -274,14 +256,14 @@ impl Committer {
                 self.published(published, &mut actions)?;
                 Vec::new()
             }
-            CommitterEvent::Compacted { at, last, object } => {
-                if let Some(made) = self.compactions.get_mut(&object.path) {
+            CommitterEvent::Compacted(compacted) => {
+                if let Some(made) = self.compactions.get_mut(&compacted.object.path) {
                     // The manifest that is under way cannot name it yet; the one after it does.
                     *made = Some(self.newest.next());
                 }
-                self.fenced.tell(Event::Compacted { at, last, object })?
+                self.fenced.tell(Event::Compacted(compacted))?
             }
-            CommitterEvent::NotCompacted { at, damaged } => self.fenced.tell(Event::NotCompacted { at, damaged })?,
+            CommitterEvent::ChainDamaged(at) => self.fenced.tell(Event::ChainDamaged(at))?,
             CommitterEvent::SavepointAsked { name, epoch } => self.fenced.asked(name, epoch),
             CommitterEvent::SavepointCreated(is_new) => {
                 self.savepoint_created(is_new, &mut actions);
@@ -337,10 +319,9 @@ impl Committer {
                 self.begin_sweep(actions);
                 return self.published(published, actions);
             }
-            FencedAction::Do(Action::Compact { at, epoch, operator, chain }) => {
-                let path = paths::snapshot(&operator.name, Instance(at.instance), epoch, self.generation(), true);
-                self.compactions.insert(path, None);
-                CommitterAction::Compact { at, epoch, operator, chain }
+            FencedAction::Do(Action::Compact(compaction)) => {
+                self.compactions.insert(compaction.path(), None);
+                CommitterAction::Compact(compaction)
             }
             FencedAction::Save { name, manifest } => {
                 let Some(path) = paths::savepoint(&name) else { return Ok(()) };

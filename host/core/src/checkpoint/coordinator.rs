@@ -15,6 +15,7 @@
 //! 4. A chain is shortened only by a full snapshot made of exactly the objects that it replaces.
 
 use super::chain::ChainLimits;
+pub use super::compaction::{CompactedChain, Compaction};
 use super::layout::start_state;
 pub use super::layout::{Layout, OperatorLayout, Participant, beginning};
 use super::manifest::{InstanceState, Manifest, ObjectRef, OperatorState, SinkState, StagedRef};
@@ -37,22 +38,10 @@ pub enum Event {
     Stored(Epoch),
     /// All output that the manifest of this epoch names is published.
     Published(Epoch),
-    /// A chain was compacted: `object` has the cells of everything in it up to and with the object at the path `last`.
-    Compacted {
-        /// Whose chain.
-        at: Participant,
-        /// The last object that is replaced.
-        last: String,
-        /// What replaces it and all before it.
-        object: ObjectRef,
-    },
-    /// A chain could not be compacted. It is tried again after a later checkpoint.
-    NotCompacted {
-        /// Whose chain.
-        at: Participant,
-        /// An object of it is damaged or gone: a new full snapshot must replace the chain.
-        damaged: bool,
-    },
+    /// A chain was compacted.
+    Compacted(CompactedChain),
+    /// An object of a chain that was to be compacted is damaged or gone: a new full snapshot must replace the chain.
+    ChainDamaged(Participant),
 }
 
 /// What to do.
@@ -69,17 +58,8 @@ pub enum Action {
     },
     /// The epoch is behind us: sources may go further.
     Completed(Epoch),
-    /// Fold these objects into a full snapshot named after the epoch, then tell [`Event::Compacted`] or [`Event::NotCompacted`].
-    Compact {
-        /// Whose chain.
-        at: Participant,
-        /// The newest checkpoint that has this chain.
-        epoch: Epoch,
-        /// The operator, as that checkpoint has it; without its instances.
-        operator: OperatorState,
-        /// The chain, as that checkpoint has it.
-        chain: Vec<ObjectRef>,
-    },
+    /// Carry out this compaction, then tell [`Event::Compacted`] or [`Event::ChainDamaged`].
+    Compact(Box<Compaction>),
     /// Let the next snapshot of this instance be a full one.
     AskFull(Participant),
     /// The last checkpoint is stored and published.
@@ -185,17 +165,15 @@ impl Coordinator {
                     }
                 }
             }
-            Event::Compacted { at, last, object } => {
-                self.compacting.remove(&at);
+            Event::Compacted(compacted) => {
+                self.compacting.remove(&compacted.at);
                 for manifest in std::iter::once(&mut self.state).chain(&mut self.ready) {
-                    shorten(manifest, at, &last, &object);
+                    shorten(manifest, &compacted);
                 }
             }
-            Event::NotCompacted { at, damaged } => {
+            Event::ChainDamaged(at) => {
                 self.compacting.remove(&at);
-                if damaged {
-                    actions.push(Action::AskFull(at));
-                }
+                actions.push(Action::AskFull(at));
             }
         }
         self.write_next(&mut actions);
@@ -319,9 +297,16 @@ impl Coordinator {
             for (instance, state) in (0..).zip(&operator.instances) {
                 let at = Participant { node: Node::Operator(place), instance };
                 if self.chain_limits.is_due(&state.chain) && self.compacting.insert(at) {
-                    let operator =
-                        OperatorState { name: operator.name.clone(), slots: operator.slots.clone(), instances: vec![], ..*operator };
-                    actions.push(Action::Compact { at, epoch: manifest.epoch, operator, chain: state.chain.clone() });
+                    let OperatorState { name, component, slots, .. } = operator;
+                    let (name, slots) = (name.clone(), slots.clone());
+                    actions.push(Action::Compact(Box::new(Compaction {
+                        job: manifest.job.clone(),
+                        generation: manifest.generation,
+                        at,
+                        epoch: manifest.epoch,
+                        operator: OperatorState { name, component: *component, slots, instances: vec![] },
+                        chain: state.chain.clone(),
+                    })));
                 }
             }
         }
@@ -334,11 +319,11 @@ fn chain_of(manifest: &Manifest, at: Participant) -> Option<&Vec<ObjectRef>> {
 }
 
 /// Puts a full snapshot in the place of the beginning of a chain. A chain that has begun anew meanwhile stays as it is.
-fn shorten(manifest: &mut Manifest, at: Participant, last: &str, object: &ObjectRef) {
+fn shorten(manifest: &mut Manifest, CompactedChain { at, last, object }: &CompactedChain) {
     let Node::Operator(place) = at.node else { return };
     let instance = manifest.operators.get_mut(place).and_then(|o| o.instances.get_mut(at.instance as usize));
     let Some(InstanceState { chain, .. }) = instance else { return };
-    if let Some(end) = chain.iter().position(|link| link.path == last) {
+    if let Some(end) = chain.iter().position(|link| link.path == *last) {
         chain.splice(..=end, [object.clone()]);
     }
 }

@@ -1,9 +1,9 @@
 //! The manifest: the object whose existence is the checkpoint. It names everything that the checkpoint needs.
 
-use crate::codec::CodecError;
 use crate::codec::frame::{self, FrameKind};
 use crate::codec::record::{self, Record};
 use crate::codec::snapshot::SnapshotScope;
+use crate::codec::{CodecError, checksum};
 use crate::description::Slot;
 use crate::ids::{Digest, Epoch, Generation, Instance, Life};
 use bincode::de::Decoder;
@@ -146,6 +146,14 @@ pub struct ObjectRef {
     pub checksum: u64,
     /// Cells or rows in it.
     pub entries: u64,
+}
+
+impl ObjectRef {
+    /// The object with these bytes and so many entries.
+    #[must_use]
+    pub fn new(path: String, scope: SnapshotScope, bytes: &[u8], entries: u64) -> Self {
+        Self { path, scope, bytes: bytes.len() as u64, checksum: checksum(bytes), entries }
+    }
 }
 
 /// How often parked input may move before it is worked off.

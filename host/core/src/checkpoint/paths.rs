@@ -92,14 +92,6 @@ pub fn component_digest(path: &str) -> Option<&str> {
     (name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))).then_some(name)
 }
 
-/// Epoch and generation that a quarantine object's name tells, or `None` for a foreign name.
-#[must_use]
-pub fn quarantine_origin(path: &str) -> Option<(Epoch, Generation)> {
-    let name = path.strip_prefix(QUARANTINE)?.rsplit('/').next()?;
-    let mut parts = name.split('-');
-    Some((Epoch(parts.next()?.parse().ok()?), Generation(parts.next()?.parse().ok()?)))
-}
-
 /// The name before which all quarantine objects of a node sort that are of epochs up to and with `epoch`.
 #[must_use]
 pub fn quarantine_after(node: &str, epoch: Option<Epoch>) -> String {
@@ -237,7 +229,6 @@ mod tests {
         assert_eq!(manifest_epoch(&manifest(Epoch(42))), Some(Epoch(42)));
         assert_eq!(claim_generation(&claim(Generation(7))), Some(Generation(7)));
         assert_eq!(claim_generation("generations/x.claim"), None);
-        assert_eq!(quarantine_origin(&quarantine("parse", Instance(0), Epoch(9), Generation(1), 2)), Some((Epoch(9), Generation(1))));
         assert_eq!(replayed_origin(&replayed(Epoch(9), Generation(1))), Some((Epoch(9), Generation(1))));
         assert_eq!(replayed_origin("replayed/9-1"), None);
         assert_eq!(manifest_epoch("checkpoints/42.manifest.tmp"), None);

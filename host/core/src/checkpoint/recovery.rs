@@ -27,6 +27,8 @@ use super::candidates::{Candidates, NextCandidate};
 use super::invariants::{self, BrokenInvariant};
 use super::lineage;
 use super::manifest::Manifest;
+use super::paths;
+use super::quarantine::ObjectName;
 use crate::ids::{Epoch, Generation};
 use std::collections::BTreeMap;
 
@@ -44,6 +46,16 @@ pub enum RecoverFrom {
     /// manifests that are left can tell. Its `generation` must be no less than that of any snapshot there is: in a copy of a store claims may be
     /// missing, and names of snapshots must not meet.
     Savepoint(Box<Manifest>),
+}
+
+impl RecoverFrom {
+    /// A savepoint that was read and verified. `snapshots`: the names of all that are stored.
+    #[must_use]
+    pub fn savepoint(mut manifest: Manifest, snapshots: &[String]) -> Self {
+        let newest = snapshots.iter().filter_map(|path| paths::snapshot_origin(path)).map(|(_, generation)| generation).max();
+        manifest.generation = newest.unwrap_or_default().max(manifest.generation);
+        Self::Savepoint(Box::new(manifest))
+    }
 }
 
 /// What is asked of the store.
@@ -100,12 +112,25 @@ pub struct RecoveredJob {
     pub base: Option<Manifest>,
     /// The manifest of this run that follows it. `None` where the base is finished and the newest of all: there is nothing to run.
     pub taken: Option<Manifest>,
+    /// The first epoch whose output is this run's: that of `taken`, where there is one.
+    pub first_own: Epoch,
     /// Checkpoints that were passed over, newest first, with the reason.
     pub passed_over: Vec<(Epoch, String)>,
     /// Every manifest that can be read, `taken` included.
     pub readable: Vec<Manifest>,
     /// Epochs of all manifests there are.
     pub listed: Vec<Epoch>,
+}
+
+impl RecoveredJob {
+    /// An object in quarantine, or a note about one, of an epoch that does not count: its rows will be refused again. `before`: written by runs
+    /// before that of this generation.
+    #[must_use]
+    pub fn has_given_up(&self, path: &str, before: Generation) -> bool {
+        let covered = self.base.as_ref().and_then(Manifest::covered);
+        let name = ObjectName::of_path(path).or_else(|| Some(ObjectName::of_dropped(path)?.0));
+        name.is_some_and(|name| covered < Some(name.epoch) && name.generation < before)
+    }
 }
 
 /// Why a run may not begin.
@@ -411,12 +436,15 @@ impl JobRecovery {
         let mut listed: Vec<Epoch> = found.manifests.keys().copied().collect();
         let mut readable: Vec<Manifest> = found.manifests.into_values().filter_map(Result::ok).collect();
         let taken = taken.map(|taken| *taken);
+        let after_base = base.as_ref().map_or(Epoch(0), |base| base.epoch).max(self.after).next();
+        let first_own = taken.as_ref().map_or(after_base, |taken| taken.epoch);
         listed.extend(taken.as_ref().map(|t| t.epoch));
         readable.extend(taken.clone());
         RecoveryStep::RecoveredJob(Box::new(RecoveredJob {
             generation: self.generation,
             base: base.map(|base| *base),
             taken,
+            first_own,
             passed_over: found.candidates.passed_over().to_vec(),
             readable,
             listed,

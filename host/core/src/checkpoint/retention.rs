@@ -1,6 +1,7 @@
 //! Which checkpoints and snapshots may be deleted: what no retained manifest reaches.
 
 use super::manifest::Manifest;
+use super::recovery::RecoveredJob;
 use super::{lineage, paths};
 use crate::ids::{Epoch, Generation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,11 +78,23 @@ impl Retention {
         self.held.retain(|name, _| names.contains(name.as_str()));
     }
 
-    /// Begins with the manifests that a run finds: `listed` are the epochs of all, `readable` those that could be read, `base` is the one it
-    /// takes up. Those in the line of `base` count; the others belong to histories that were given up, and go at the first
-    /// [`Self::retire`].
+    /// Begins with the manifests that a run has found: those in the line of the one with which it took over count; the others belong to
+    /// histories that were given up, and go at the first [`Self::retire`]. And with the savepoints there are, by name; an error: it was not
+    /// read, see [`Self::hold_unread`].
     #[must_use]
-    pub fn new(listed: &[Epoch], readable: &[Manifest], base: Option<Epoch>) -> Self {
+    pub fn of_run(up: &RecoveredJob, savepoints: &BTreeMap<String, Result<Manifest, String>>) -> Self {
+        let mut retention = Self::new(&up.listed, &up.readable, up.taken.as_ref().map(|taken| taken.epoch));
+        for (name, read) in savepoints {
+            match read {
+                Ok(manifest) => retention.hold(name, manifest),
+                Err(_) => retention.hold_unread(name),
+            }
+        }
+        retention
+    }
+
+    /// `listed`: the epochs of all manifests; `readable`: those that could be read; `base`: the one in whose line are those that count.
+    pub(super) fn new(listed: &[Epoch], readable: &[Manifest], base: Option<Epoch>) -> Self {
         let mut retention = Self::default();
         let mut manifests: BTreeMap<Epoch, Option<&Manifest>> = listed.iter().map(|epoch| (*epoch, None)).collect();
         manifests.extend(readable.iter().map(|manifest| (manifest.epoch, Some(manifest))));

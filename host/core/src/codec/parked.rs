@@ -75,6 +75,18 @@ impl ParkedItem {
     pub fn entries(&self) -> u64 {
         if let Self::Rows { rows, .. } = self { rows.len() as u64 } else { 1 }
     }
+
+    /// Rows of it, and their bytes.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        if let Self::Rows { rows, .. } = self { (rows.len() as u64, rows.size_bytes() as u64) } else { (0, 0) }
+    }
+
+    /// Rows of all these, and their bytes.
+    #[must_use]
+    pub fn size_of(items: &[Self]) -> (u64, u64) {
+        items.iter().map(Self::size).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    }
 }
 
 /// The bytes of an object.

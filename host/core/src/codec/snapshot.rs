@@ -1,7 +1,7 @@
 //! A snapshot object: the cells of one instance at the end of one epoch, whole or changed.
 //!
 //! ```text
-//! frame SnapshotHead   bincode of [`Head`]
+//! frame SnapshotHead   bincode of [`SnapshotHead`]
 //! frame Chunk          any number
 //! frame SnapshotEnd    bincode of [`End`]: totals, so that a lost chunk frame is noticed
 //! ```
@@ -29,7 +29,7 @@ pub enum SnapshotScope {
 
 /// Whose cells, and of when.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
-pub struct Head {
+pub struct SnapshotHead {
     /// Name of the job.
     pub job: String,
     /// Name of the operator in the topology.
@@ -62,7 +62,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`CodecError::Limit`] for absurdly long names.
-    pub fn new(head: &Head) -> Result<Self, CodecError> {
+    pub fn new(head: &SnapshotHead) -> Result<Self, CodecError> {
         let mut out = Vec::new();
         record::append(&mut out, FrameKind::SnapshotHead, head)?;
         Ok(Self { out, end: End { chunks: 0, cells: 0 } })
@@ -115,9 +115,9 @@ impl Writer {
 ///
 /// # Errors
 /// Damaged, foreign or incomplete bytes, and chunks that break the law of chunks.
-pub fn read(bytes: &[u8]) -> Result<(Head, Vec<Chunk>), CodecError> {
+pub fn read(bytes: &[u8]) -> Result<(SnapshotHead, Vec<Chunk>), CodecError> {
     let (payload, mut rest) = frame::expect(bytes, FrameKind::SnapshotHead)?;
-    let head: Head = record::payload(payload)?;
+    let head: SnapshotHead = record::payload(payload)?;
     let (mut chunks, mut cells) = (Vec::new(), 0u64);
     loop {
         let (frame, after) = frame::read(rest)?;
@@ -187,8 +187,8 @@ mod tests {
     use crate::cells::Cell;
     use proptest::prelude::*;
 
-    fn head(scope: SnapshotScope) -> Head {
-        Head { job: "j".into(), operator: "o".into(), instance: Instance(1), epoch: Epoch(2), generation: Generation(3), scope }
+    fn head(scope: SnapshotScope) -> SnapshotHead {
+        SnapshotHead { job: "j".into(), operator: "o".into(), instance: Instance(1), epoch: Epoch(2), generation: Generation(3), scope }
     }
 
     /// Key, item, value.

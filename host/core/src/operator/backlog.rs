@@ -78,22 +78,14 @@ pub struct SegmentState {
     pub since_ms: i64,
 }
 
-/// Rows of items, and their size.
-fn size(item: &ParkedItem) -> (u64, u64) {
-    match item {
-        ParkedItem::Rows { rows, .. } => (rows.len() as u64, rows.size_bytes() as u64),
-        ParkedItem::Watermark(_) => (0, 0),
-    }
-}
-
 impl SegmentState {
     fn add(&mut self, item: &ParkedItem) {
-        let (rows, bytes) = size(item);
+        let (rows, bytes) = item.size();
         (self.rows, self.bytes) = (self.rows + rows, self.bytes + bytes);
     }
 
     fn subtract(&mut self, item: &ParkedItem) {
-        let (rows, bytes) = size(item);
+        let (rows, bytes) = item.size();
         (self.rows, self.bytes) = (self.rows.saturating_sub(rows), self.bytes.saturating_sub(bytes));
     }
 }
@@ -300,7 +292,7 @@ impl Backlog {
     /// Takes the items of a segment in that were not done.
     pub fn put_items(&mut self, number: u64, items: Segment) {
         for stored in self.stored.iter_mut().filter(|stored| stored.state.number == number && stored.items.is_none()) {
-            (stored.state.rows, stored.state.bytes) = items.iter().map(size).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+            (stored.state.rows, stored.state.bytes) = ParkedItem::size_of(&items);
             (stored.at, stored.items) = ((0, 0), Some(Arc::clone(&items)));
         }
     }

@@ -18,7 +18,7 @@
 //! | `snapshots`, `snapshot_reading` | the driver, where a snapshot is read over several turns |
 //! | `slot` | the guest: one call in, an outcome or a fault out |
 //! | `queue`, `watermarks`, `pending_rows` | what has arrived, epoch by epoch |
-//! | `backlog`, `parking` | what waits too long, so that its epoch can end |
+//! | `backlog`, `parking`, `segments` | what waits too long, so that its epoch can end |
 //! | `retry` | after a failure: again, narrower, quarantine, give up |
 //! | `blame_trial` | whether a row is to blame for a failure, or the instance |
 //! | `failover`, `repetition` | how a replacement is made |
@@ -46,6 +46,7 @@ mod pending_rows;
 mod queue;
 mod repetition;
 mod retry;
+mod segments;
 mod slot;
 mod snapshot_reading;
 mod snapshots;
@@ -68,6 +69,7 @@ pub use output_digest::OutputDigest;
 pub use parking::GIVEN_UP;
 pub use pending_rows::{BYTES_TOGETHER, ROWS_TOGETHER};
 pub use queue::{Arrival, Arrivals, EdgeEnd, Load};
+pub use segments::SegmentObjects;
 pub use state_backup::{FOLD_BYTES_MIN, FoldWork, VersionedChunk, bytes as state_bytes};
 pub use tally::{CAPSULES_BYTES_MAX, CAPSULES_MAX, EpochTally, FailedRow, REJECTED_BYTES_MAX, RefusedRows};
 pub use watermarks::{AWAKE, IDLE, UnknownSender, Watermarks};

@@ -148,7 +148,7 @@ impl CommitterDriver {
             CommitterAction::Publish(output) => self.publisher.publish(output),
             CommitterAction::Published(manifest) => self.published(&manifest),
             CommitterAction::Completed(epoch) => self.context.control.set_completed(epoch),
-            CommitterAction::Compact { at, epoch, operator, chain } => self.compactor.compact(at, epoch, operator, chain),
+            CommitterAction::Compact(compaction) => self.compactor.compact(*compaction),
             CommitterAction::AskFull(at) => self.context.control.ask_full(at),
             CommitterAction::Saved { name, manifest, is_new } => {
                 // Another request of this name is answered like the first one.

@@ -20,8 +20,7 @@ use crate::job::replay::{ReplayWatcher, Replays};
 use crate::job::store_retry::RetryingStore;
 use reprise_core::checkpoint::chain::ChainLimits;
 use reprise_core::checkpoint::committer::{Committer, CommitterEvent};
-use reprise_core::checkpoint::coordinator::{Coordinator, Layout, OperatorLayout, Participant};
-use reprise_core::checkpoint::fenced_committer::FencedCommitter;
+use reprise_core::checkpoint::coordinator::{Layout, OperatorLayout, Participant};
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::recovery::RecoveredJob;
 use reprise_core::checkpoint::retention::Retention;
@@ -185,11 +184,14 @@ impl Job {
 
     /// The committer of a run that took over with `taken`, whose output was published just now.
     pub(super) async fn committer(&self, layout: Layout, up: &RecoveredJob, taken: &Manifest) -> Result<Committer, Error> {
-        let (sinks, keep) = (layout.sinks.len(), self.plan().topology.checkpoint.keep as usize);
-        let coordinator = Coordinator::new(layout, taken.epoch.next(), Some(taken));
-        let mut published = taken.clone();
-        published.sinks.iter_mut().for_each(|sink| sink.staged.clear());
-        Ok(Committer::new(FencedCommitter::new(coordinator, published), sinks, self.retention(up).await?, keep))
+        let savepoints = recovery::savepoints(&self.store, &self.plan().topology.name).await?;
+        for (name, read) in &savepoints {
+            if let Err(reason) = read {
+                tracing::warn!(savepoint = name, reason, "a savepoint cannot be read; no snapshot is deleted while it is there");
+            }
+        }
+        let keep = self.plan().topology.checkpoint.keep as usize;
+        Ok(Committer::new(layout, taken, Retention::of_run(up, &savepoints), keep))
     }
 
     /// The driver of the committer. `replays`: tells when to end for rows that the next run sends again, where this one ends for any.
@@ -206,7 +208,7 @@ impl Job {
         let context = CommitterContext { control: Arc::clone(control), clock: self.options.clock.clone(), watch };
         let last = |name: &String| CommitterEvent::SavepointAsked { name: name.clone(), epoch: Epoch(u64::MAX) };
         CommitterDriver {
-            compactor: Compactor::new(store.clone(), topology.name.clone(), generation),
+            compactor: Compactor::new(store.clone()),
             requests: Requests::new(topology.checkpoint.savepoint_poll, desk, replays),
             housekeeping: Housekeeping::new(self.rules(), Arc::clone(&self.tidied), context.clone()),
             // A savepoint that the last checkpoint of the run becomes.
@@ -216,21 +218,6 @@ impl Job {
             context,
             publisher,
         }
-    }
-
-    /// What the checkpoints and savepoints there are need.
-    async fn retention(&self, up: &RecoveredJob) -> Result<Retention, Error> {
-        let mut retention = Retention::new(&up.listed, &up.readable, up.taken.as_ref().map(|taken| taken.epoch));
-        for (name, read) in recovery::savepoints(&self.store, &self.plan().topology.name).await? {
-            match read {
-                Ok(manifest) => retention.hold(&name, &manifest),
-                Err(reason) => {
-                    tracing::warn!(savepoint = name, reason, "a savepoint cannot be read; no snapshot is deleted while it is there");
-                    retention.hold_unread(&name);
-                }
-            }
-        }
-        Ok(retention)
     }
 
     pub(super) fn layout(&self, generation: Generation, writer: u64, splits: Splits, replays: &Replays) -> Layout {

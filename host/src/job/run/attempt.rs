@@ -18,7 +18,8 @@ use crate::job::store_retry::RetryingStore;
 use crate::job::tidy;
 use crate::store::Store;
 use reprise_core::checkpoint::coordinator;
-use reprise_core::checkpoint::manifest::{self, Manifest};
+use reprise_core::checkpoint::manifest;
+use reprise_core::checkpoint::recovery::RecoveredJob;
 use reprise_core::ids::{Epoch, Generation};
 use reprise_core::topology::Plan;
 use std::collections::BTreeMap;
@@ -104,11 +105,13 @@ impl Job {
         }
         let base = up.base.as_ref();
         self.check_nodes(base, true)?;
-        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(sinks, &look, base, up.generation).await };
-        self.recover_sinks(&sinks, base, &look, (taken.epoch, up.generation)).await?;
+        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(&sinks, &look, &up).await };
+        self.recover_sinks(&sinks, &look, &up).await?;
         let all_replay = self.tell_weaker(base)?;
         if all_replay {
-            self.clear_quarantine(base, up.generation).await?;
+            let topology = &self.plan().topology;
+            let nodes = topology.sources.iter().map(|s| s.name.as_str()).chain(topology.operators.iter().map(|o| o.name.as_str()));
+            recovery::clear_quarantine(&self.store, nodes, &up).await?;
         }
         let replays = replay::recover(&self.store, &up, self.plan(), self.options.workers).await?;
         let (readers, splits) = self.all_readers(base, has_new, &replays)?;
@@ -143,13 +146,6 @@ impl Job {
         self.drive((blueprint, seats), (driver, calls), recorded, &control, base.map(|b| b.epoch)).await
     }
 
-    /// Deletes refused rows of epochs that do not count: the same rows will be refused again.
-    async fn clear_quarantine(&self, base: Option<&Manifest>, ours: Generation) -> Result<(), Error> {
-        let topology = &self.plan().topology;
-        let nodes = topology.sources.iter().map(|s| s.name.as_str()).chain(topology.operators.iter().map(|o| o.name.as_str()));
-        recovery::clear_quarantine(&self.store, &nodes.collect::<Vec<_>>(), base.and_then(Manifest::covered), ours).await
-    }
-
     /// Claims the job and takes it up.
     async fn open(&self, start: Option<&StartFrom>, writer: u64, reopens: bool, after: Epoch) -> Result<RecoveredRun, Error> {
         let opener = RecoveryDriver {
@@ -167,16 +163,9 @@ impl Job {
     }
 
     /// There is nothing to run, but there may be output to publish and a savepoint to keep.
-    async fn end_of_a_finished_job(
-        &self,
-        sinks: Vec<NamedSink>,
-        look: &SeenSinks,
-        base: Option<&Manifest>,
-        generation: Generation,
-    ) -> Result<Attempt, Error> {
-        let Some(base) = base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
-        let taken = base.epoch.next().max(look.after.next());
-        self.recover_sinks(&sinks, Some(base), look, (taken, generation)).await?;
+    async fn end_of_a_finished_job(&self, sinks: &[NamedSink], look: &SeenSinks, up: &RecoveredJob) -> Result<Attempt, Error> {
+        let Some(base) = &up.base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
+        self.recover_sinks(sinks, look, up).await?;
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base, &self.options.clock).await?;
         } else {

@@ -12,6 +12,7 @@ use crate::job::recovery::{self, failed};
 use crate::connect::{self, ConnectError, Recovery, RowEncoding, SinkConnector, Staged};
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::paths;
+use reprise_core::checkpoint::recovery::RecoveredJob;
 use reprise_core::ids::{Epoch, Generation};
 use reprise_core::topology::Node;
 use std::sync::Arc;
@@ -76,24 +77,18 @@ impl Job {
         Ok(sinks)
     }
 
-    /// Lets the sinks put their output in order, for a run that takes up `base` and took over with a manifest of the epoch `taken`.
-    pub(super) async fn recover_sinks(
-        &self,
-        sinks: &[NamedSink],
-        base: Option<&Manifest>,
-        look: &SeenSinks,
-        (taken, generation): (Epoch, Generation),
-    ) -> Result<(), Error> {
-        let common = look.recovery(base.and_then(Manifest::covered), taken, generation);
+    /// Lets the sinks put their output in order.
+    pub(super) async fn recover_sinks(&self, sinks: &[NamedSink], look: &SeenSinks, up: &RecoveredJob) -> Result<(), Error> {
+        let common = look.recovery(up.base.as_ref().and_then(Manifest::covered), up.first_own, up.generation);
         for (NamedSink { name, sink }, adopt) in sinks.iter().zip(&look.adopt) {
             let recovery = Recovery { adopt: *adopt, ..common };
-            let old = base.and_then(|b| b.sinks.iter().find(|s| s.name == *name));
+            let old = up.base.as_ref().and_then(|b| b.sinks.iter().find(|s| s.name == *name));
             let staged = old.map_or(&[][..], |s| &s.staged);
             let staged: Vec<Staged> = staged.iter().map(|s| Staged { token: s.token.clone(), rows: s.rows, bytes: s.bytes }).collect();
             let opened = Arc::clone(sink);
             let recovered = match blocking(move || opened.recover(&recovery, &staged)).await? {
                 Ok(recovered) => recovered,
-                Err(error) => return Err(self.not_recovered(name, error, generation).await),
+                Err(error) => return Err(self.not_recovered(name, error, up.generation).await),
             };
             if !sink.exactly_once() {
                 self.tell(Notice::Weaker { what: format!("sink `{name}` shows rows at once: after a crash some are shown again") });

@@ -12,11 +12,11 @@ use super::CELL_BYTES;
 use super::error::SurveyError;
 use super::which::Which;
 use crate::job::Error;
-use crate::job::objects::verify;
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::manifest::{InstanceState, Manifest, OperatorState};
+use reprise_core::checkpoint::objects::read_snapshot;
 use reprise_core::description::{Slot, SlotKind};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -175,7 +175,7 @@ async fn fold_chain(
 ) -> Result<(), SurveyError> {
     let reads = futures::stream::iter(&instance.chain).map(|object| async move {
         let bytes = objects.get(&object.path).await.map_err(|error| Error::Store { doing: "read a snapshot", error })?;
-        Ok::<_, SurveyError>(verify(bytes.as_deref(), &manifest.job, operator, index, object))
+        Ok::<_, SurveyError>(read_snapshot(bytes.as_deref(), object, &manifest.job, (operator, index)))
     });
     let mut reads = reads.buffered(CHAIN_READS_AT_ONCE);
     while let Some(chunks) = reads.try_next().await? {

@@ -9,7 +9,7 @@ use reprise_core::checkpoint::manifest::{
     Claim, InstanceState, Manifest, ObjectRef, OperatorState, Quarantine, QuarantinedRow, SourceState, SplitPosition,
 };
 use reprise_core::checkpoint::paths;
-use reprise_core::codec::snapshot::{Head, SnapshotScope, Writer};
+use reprise_core::codec::snapshot::{SnapshotHead, SnapshotScope, Writer};
 use reprise_core::codec::{checksum, frame, record};
 use reprise_core::description::{Encoding, Slot, SlotKind};
 use reprise_core::ids::{Digest, Epoch, Generation, Instance};
@@ -52,7 +52,7 @@ impl Bench {
 
     /// Stores a snapshot of the operator `o` and gives what a manifest says of it.
     fn snapshot(&self, instance: u32, epoch: u64, scope: SnapshotScope, slots: &[(u32, &[Change<'_>])]) -> ObjectRef {
-        let head = Head {
+        let head = SnapshotHead {
             job: JOB.into(),
             operator: "o".into(),
             instance: Instance(instance),

@@ -6,12 +6,11 @@ use super::error::SurveyError;
 use super::which::Which;
 use super::{MANIFESTS_MAX, READS_AT_ONCE};
 use crate::job::Error;
-use crate::job::objects;
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState};
+use reprise_core::checkpoint::objects::{read_parked, read_snapshot, sound};
 use reprise_core::checkpoint::quarantine::{ObjectName, QuarantineObject};
-use reprise_core::codec::checksum;
 use std::collections::BTreeMap;
 
 /// What to verify.
@@ -144,19 +143,12 @@ impl Wanted<'_> {
         let (path, entries) = (&self.object.path, self.object.entries);
         let found = match self.content {
             Content::Snapshot(operator) => {
-                let chunks = objects::verify(bytes, job, operator, self.instance, self.object)?;
+                let chunks = read_snapshot(bytes, self.object, job, (operator, self.instance))?;
                 chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>()
             }
-            Content::Parked => return objects::verify_parked(bytes, job, self.node, self.object).map(drop),
+            Content::Parked => return read_parked(bytes, self.object, job, self.node).map(drop),
             Content::Quarantine => {
-                let bytes = bytes.ok_or_else(|| format!("`{path}` is missing"))?;
-                if bytes.len() as u64 != self.object.bytes {
-                    return Err(format!("`{path}` has {} bytes, {} were written", bytes.len(), self.object.bytes));
-                }
-                if checksum(bytes) != self.object.checksum {
-                    return Err(format!("`{path}` is damaged: its checksum does not fit"));
-                }
-                let rows = QuarantineObject::read(bytes).map_err(|error| format!("`{path}`: {error}"))?;
+                let rows = QuarantineObject::read(sound(bytes, self.object)?).map_err(|error| format!("`{path}`: {error}"))?;
                 let is_own = |name: &ObjectName| name.node == self.node && name.instance.0 == self.instance && rows.is_named(name);
                 if !ObjectName::of_path(path).is_some_and(|name| is_own(&name)) {
                     return Err(format!("`{path}` holds rows of another node, instance or epoch: it says `{}`", rows.node()));

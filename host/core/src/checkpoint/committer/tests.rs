@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::checkpoint::chain::ChainLimits;
-use crate::checkpoint::coordinator::{self, Content, Coordinator, Layout, Node, OperatorLayout};
-use crate::checkpoint::manifest::StagedRef;
+use crate::checkpoint::coordinator::{self, Content, Layout, Node, OperatorLayout};
+use crate::checkpoint::manifest::{ObjectRef, StagedRef};
 use crate::codec::snapshot::SnapshotScope;
-use crate::ids::Digest;
+use crate::ids::{Digest, Instance};
 
 const OURS: Generation = Generation(7);
 
@@ -27,8 +27,7 @@ fn layout() -> Layout {
 fn committer() -> Committer {
     let taken = coordinator::beginning(layout(), Epoch(1));
     let retention = Retention::new(&[Epoch(1)], std::slice::from_ref(&taken), Some(Epoch(1)));
-    let fenced = FencedCommitter::new(Coordinator::new(layout(), Epoch(2), Some(&taken)), taken);
-    let mut committer = Committer::new(fenced, 1, retention, 1);
+    let mut committer = Committer::new(layout(), &taken, retention, 1);
     assert_eq!(committer.begin().unwrap(), [CommitterAction::Sweep(vec![])]);
     assert_eq!(committer.step(CommitterEvent::Swept(vec![])).unwrap(), []);
     committer
@@ -94,13 +93,13 @@ fn a_compaction_is_spared_until_a_manifest_could_name_it() {
     store(&mut committer);
     report(&mut committer, 3, false);
     let actions = store(&mut committer);
-    let compacts = |action: &CommitterAction| matches!(action, CommitterAction::Compact { epoch: Epoch(3), .. });
+    let compacts = |action: &CommitterAction| matches!(action, CommitterAction::Compact(compaction) if compaction.epoch == Epoch(3));
     assert!(actions.iter().any(compacts), "{actions:?}");
     let path = paths::snapshot("count", Instance(0), Epoch(3), OURS, true);
     assert_eq!(committer.spared(), BTreeSet::from([path.clone()]));
     let object = ObjectRef { path: path.clone(), scope: SnapshotScope::Full, ..snapshot(3) };
     let at = Participant { node: Node::Operator(0), instance: 0 };
-    committer.step(CommitterEvent::Compacted { at, last: snapshot(3).path, object }).unwrap();
+    committer.step(CommitterEvent::Compacted(CompactedChain { at, last: snapshot(3).path, object })).unwrap();
     report(&mut committer, 4, false);
     store(&mut committer);
     assert!(committer.spared().contains(&path), "the manifest may have been under way");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::checkpoint::chain::ChainLimits;
-use crate::checkpoint::coordinator::{self, Content, Layout, Node, OperatorLayout, Participant, Report};
+use crate::checkpoint::coordinator::{self, CompactedChain, Compaction, Content, Layout, Node, OperatorLayout, Participant, Report};
 use crate::checkpoint::manifest::ObjectRef;
 use crate::codec::snapshot::SnapshotScope;
 use crate::ids::Digest;
@@ -140,15 +140,15 @@ fn a_chain_that_is_long_is_compacted_once_and_named_in_the_next_manifest() {
     for epoch in 2..=5 {
         report(&mut committer, epoch, false);
         for action in store(&mut committer) {
-            if let FencedAction::Do(Action::Compact { at, epoch, chain, .. }) = action {
-                assert!(asked.replace((at, epoch, chain)).is_none(), "asked for once while it is under way");
+            if let FencedAction::Do(Action::Compact(compaction)) = action {
+                assert!(asked.replace(compaction).is_none(), "asked for once while it is under way");
             }
         }
     }
-    let (at, epoch, chain) = asked.expect("two deltas are due");
+    let Compaction { at, epoch, chain, .. } = *asked.expect("two deltas are due");
     assert_eq!((epoch, chain.len()), (Epoch(4), 3));
     let object = ObjectRef { path: "compacted".into(), ..object(4, SnapshotScope::Full) };
-    committer.tell(Event::Compacted { at, last: chain[2].path.clone(), object }).unwrap();
+    committer.tell(Event::Compacted(CompactedChain { at, last: chain[2].path.clone(), object })).unwrap();
     report(&mut committer, 6, false);
     let created = committer.newest(OURS).unwrap();
     let [FencedAction::Create(manifest)] = &created[..] else { panic!("{created:?}") };
@@ -164,13 +164,13 @@ fn a_damaged_chain_is_replaced_by_a_full_snapshot_and_a_late_compaction_of_it_is
     store(&mut committer);
     report(&mut committer, 3, false);
     let at = store(&mut committer).into_iter().find_map(|action| match action {
-        FencedAction::Do(Action::Compact { at, .. }) => Some(at),
+        FencedAction::Do(Action::Compact(compaction)) => Some(compaction.at),
         _ => None,
     });
     let at = at.expect("one delta is due");
-    assert_eq!(committer.tell(Event::NotCompacted { at, damaged: true }).unwrap(), [FencedAction::Do(Action::AskFull(at))]);
-    let stray = Event::Compacted { at, last: "another chain's".into(), object: object(3, SnapshotScope::Full) };
-    committer.tell(stray).unwrap();
+    assert_eq!(committer.tell(Event::ChainDamaged(at)).unwrap(), [FencedAction::Do(Action::AskFull(at))]);
+    let stray = CompactedChain { at, last: "another chain's".into(), object: object(3, SnapshotScope::Full) };
+    committer.tell(Event::Compacted(stray)).unwrap();
     report(&mut committer, 4, false);
     let created = committer.newest(OURS).unwrap();
     assert!(matches!(&created[..], [FencedAction::Create(m)] if m.operators[0].instances[0].chain.len() == 3));
@@ -179,22 +179,22 @@ fn a_damaged_chain_is_replaced_by_a_full_snapshot_and_a_late_compaction_of_it_is
 #[test]
 fn checkpoints_wait_for_a_compaction_that_lags_too_far_behind() {
     let mut committer = committer(1);
-    let mut at = None;
+    let mut due = None;
     let mut epoch = 2;
     loop {
         if report(&mut committer, epoch, false).is_empty() {
             break;
         }
-        at = at.or(store(&mut committer).into_iter().find_map(|action| match action {
-            FencedAction::Do(Action::Compact { at, epoch, chain, .. }) => Some((at, epoch, chain)),
+        due = due.or(store(&mut committer).into_iter().find_map(|action| match action {
+            FencedAction::Do(Action::Compact(compaction)) => Some(compaction),
             _ => None,
         }));
         epoch += 1;
         assert!(epoch < 50, "nothing ever waits");
     }
-    let (at, _, chain) = at.expect("a chain was due");
+    let Compaction { at, chain, .. } = *due.expect("a chain was due");
     let object = ObjectRef { path: "compacted".into(), ..object(3, SnapshotScope::Full) };
-    let actions = committer.tell(Event::Compacted { at, last: chain.last().unwrap().path.clone(), object }).unwrap();
+    let actions = committer.tell(Event::Compacted(CompactedChain { at, last: chain.last().unwrap().path.clone(), object })).unwrap();
     assert_eq!(actions, [FencedAction::Look], "and go on once it is done");
 }
 
@@ -205,7 +205,10 @@ fn a_chain_that_an_earlier_run_left_too_long_is_compacted_at_the_start() {
         vec![object(2, SnapshotScope::Full), object(3, SnapshotScope::Delta), object(4, SnapshotScope::Delta)];
     let mut committer = FencedCommitter::new(Coordinator::new(layout(2), Epoch(10), Some(&base)), base.clone());
     let actions = committer.begin();
-    assert!(matches!(&actions[..], [FencedAction::Do(Action::Compact { epoch: Epoch(9), chain, .. })] if chain.len() == 3), "{actions:?}");
+    assert!(
+        matches!(&actions[..], [FencedAction::Do(Action::Compact(compaction))] if compaction.epoch == Epoch(9) && compaction.chain.len() == 3),
+        "{actions:?}"
+    );
     let mut more = layout(2);
     more.operators[0].instances = 2;
     let mut other = FencedCommitter::new(Coordinator::new(more, Epoch(10), Some(&base)), base);

@@ -23,7 +23,6 @@ fn paths_and_ids_tell_what_they_were_made_of() {
     assert_eq!(id.to_string(), "count/41-7-1-0/12");
     assert_eq!("count/41-7-1-0/12".parse(), Ok(id.clone()));
     assert_eq!("count/000000000041-000007-0001-0/12".parse(), Ok(id));
-    assert_eq!(paths::quarantine_origin(&object.dropped(3)), Some((Epoch(41), Generation(7))), "goes with its object");
 }
 
 #[test]
