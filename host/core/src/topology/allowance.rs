@@ -3,9 +3,8 @@
 //! The defaults let through what any tool chain makes.
 
 use super::limits;
-use super::problem::Problems;
 use super::quantity::show_size;
-use super::table::{Given, Reader, Section, below};
+use super::table::{Reader, Section, below_or_empty};
 
 /// The limits of one instance of an operator, beside memory, time of a call and bytes of a piece of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,77 +32,41 @@ pub struct JobLimits {
     pub stack_bytes_max: u64,
 }
 
-/// `[operator.limits]` as it was written.
-#[derive(Debug, Default)]
-pub(super) struct DraftOperatorLimits {
-    table_elements: Given<i64>,
-    core_instances: Given<i64>,
-    call_output: Given<String>,
-    snapshot: Given<String>,
-    host_calls: Given<i64>,
-    log_lines: Given<i64>,
-    log_lines_per_second: Given<i64>,
-}
-
-/// `[limits]` as it was written.
-#[derive(Debug, Default)]
-pub(super) struct DraftJobLimits {
-    stack: Given<String>,
-}
-
-pub(super) fn read_operator_limits(section: &mut Section<'_>, reader: &mut Reader<'_>) -> DraftOperatorLimits {
+pub(super) fn read_operator_limits(section: &mut Section<'_>, reader: &mut Reader<'_>) -> OperatorLimits {
     let table = section.table(reader, "limits", "the `limits` of an operator", "{ host-calls = 1000000 }");
-    let given = below(table, reader, |section, reader| DraftOperatorLimits {
-        table_elements: section.integer(reader, "table-elements", "65536"),
-        core_instances: section.integer(reader, "core-instances", "64"),
-        call_output: section.text(reader, "call-output", "\"4GiB\""),
-        snapshot: section.text(reader, "snapshot", "\"4GiB\""),
-        host_calls: section.integer(reader, "host-calls", "1000000"),
-        log_lines: section.integer(reader, "log-lines", "1000"),
-        log_lines_per_second: section.integer(reader, "log-lines-per-second", "1000"),
-    });
-    if let Given::Is(limits) = given { limits.value } else { DraftOperatorLimits::default() }
+    below_or_empty(table, reader, |section, reader| OperatorLimits {
+        table_elements_max: limits::TABLE_ELEMENTS.read(section, reader),
+        core_instances_max: limits::CORE_INSTANCES.read(section, reader),
+        call_output_bytes_max: limits::CALL_OUTPUT.read(section, reader),
+        snapshot_bytes_max: limits::SNAPSHOT.read(section, reader),
+        host_calls_max: limits::HOST_CALLS.read(section, reader),
+        log_lines_per_call_max: limits::LOG_LINES.read(section, reader),
+        log_lines_per_second_max: limits::LOG_LINES_PER_SECOND.read(section, reader),
+    })
 }
 
-pub(super) fn read_job_limits(root: &mut Section<'_>, reader: &mut Reader<'_>) -> DraftJobLimits {
+pub(super) fn read_job_limits(root: &mut Section<'_>, reader: &mut Reader<'_>) -> JobLimits {
     let table = root.table(reader, "limits", "`limits`", "{ stack = \"512KiB\" }");
-    let given = below(table, reader, |section, reader| DraftJobLimits { stack: section.text(reader, "stack", "\"512KiB\"") });
-    if let Given::Is(limits) = given { limits.value } else { DraftJobLimits::default() }
-}
-
-pub(super) fn check_operator_limits(draft: &DraftOperatorLimits, problems: &mut Problems<'_>) -> OperatorLimits {
-    OperatorLimits {
-        table_elements_max: limits::TABLE_ELEMENTS.take(&draft.table_elements, problems),
-        core_instances_max: limits::CORE_INSTANCES.take(&draft.core_instances, problems),
-        call_output_bytes_max: limits::CALL_OUTPUT.take(&draft.call_output, problems).0,
-        snapshot_bytes_max: limits::SNAPSHOT.take(&draft.snapshot, problems).0,
-        host_calls_max: limits::HOST_CALLS.take(&draft.host_calls, problems),
-        log_lines_per_call_max: limits::LOG_LINES.take(&draft.log_lines, problems),
-        log_lines_per_second_max: limits::LOG_LINES_PER_SECOND.take(&draft.log_lines_per_second, problems),
-    }
-}
-
-pub(super) fn check_job_limits(draft: &DraftJobLimits, problems: &mut Problems<'_>) -> JobLimits {
-    JobLimits { stack_bytes_max: limits::STACK.take(&draft.stack, problems).0 }
+    below_or_empty(table, reader, |section, reader| JobLimits { stack_bytes_max: limits::STACK.read(section, reader) })
 }
 
 impl Default for OperatorLimits {
     fn default() -> Self {
         Self {
-            table_elements_max: limits::TABLE_ELEMENTS.default,
-            core_instances_max: limits::CORE_INSTANCES.default,
-            call_output_bytes_max: limits::CALL_OUTPUT.default.0,
-            snapshot_bytes_max: limits::SNAPSHOT.default.0,
-            host_calls_max: limits::HOST_CALLS.default,
-            log_lines_per_call_max: limits::LOG_LINES.default,
-            log_lines_per_second_max: limits::LOG_LINES_PER_SECOND.default,
+            table_elements_max: limits::TABLE_ELEMENTS.usual(),
+            core_instances_max: limits::CORE_INSTANCES.usual(),
+            call_output_bytes_max: limits::CALL_OUTPUT.usual(),
+            snapshot_bytes_max: limits::SNAPSHOT.usual(),
+            host_calls_max: limits::HOST_CALLS.usual(),
+            log_lines_per_call_max: limits::LOG_LINES.usual(),
+            log_lines_per_second_max: limits::LOG_LINES_PER_SECOND.usual(),
         }
     }
 }
 
 impl Default for JobLimits {
     fn default() -> Self {
-        Self { stack_bytes_max: limits::STACK.default.0 }
+        Self { stack_bytes_max: limits::STACK.usual() }
     }
 }
 

@@ -3,47 +3,37 @@
 //! After a problem a default stands in for the value, so that everything else is still looked at; nothing of it gets out, since any
 //! problem at all refuses the file. A value that is broken already is not complained about twice.
 
-use super::allowance::{check_job_limits, check_operator_limits};
-use super::file::{Draft, DraftCheckpoint, DraftFailure, DraftFlow, DraftInputs, DraftOperator, DraftSink, DraftSource};
-use super::grant;
-use super::home;
-use super::limits;
-use super::model::{
-    Capsules, Checkpoint, Exchange, Flow, Input, NODES_MAX, OnFailure, Open, Operator, Sink, Source, SourceKind, TakenBack, Then, Topology,
-};
+use super::file::{Draft, DraftInputs, DraftOperator, DraftSink, DraftSource};
+use super::model::{Checkpoint, Exchange, Input, NODES_MAX, Operator, Sink, Source, SourceKind, Topology};
 use super::plan::written;
 use super::problem::{Problems, quote};
-use super::retention;
 use super::sink::{Url, check_delivery, check_kind, check_shared_places, check_url};
-use super::source::{STDIN, check_file, word_help};
+use super::source::{STDIN, check_file};
 use super::table::Given;
 use super::wiring::{NodeKind, Vertex, check_wiring};
+use super::word::check_word;
 use crate::description::{NAME_BYTES_MAX, is_name};
 
 /// Things that one node may read.
 pub const READS_MAX: usize = 256;
 
 /// Checks a draft. The result is good only where `problems` is still empty afterwards.
-pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) -> Option<Topology> {
+pub(super) fn check(draft: Draft, problems: &mut Problems<'_>) -> Option<Topology> {
     let nodes = draft.sources.len() + draft.operators.len() + draft.sinks.len();
     if nodes > NODES_MAX {
         problems.add(0, format!("the topology has {nodes} sources, operators and sinks; at most {NODES_MAX} are allowed"), None);
         return None;
     }
     let name = check_name(&draft.name, 0, ("the topology", "word-count"), problems).unwrap_or_default();
-    let checkpoint = check_checkpoint(draft.checkpoint.as_ref(), problems);
-    let flow = check_flow(&draft.flow, problems);
-    let limits = check_job_limits(&draft.limits, problems);
-    let (quarantine, capsules) =
-        (retention::check_quarantine(&draft.quarantine, problems), retention::check_capsules(&draft.capsules, problems));
+    let checkpoint = Checkpoint { store: check_store(&draft.store, problems), ..draft.checkpoint };
     let mut vertices = Vec::with_capacity(nodes);
+    check_stdin(&draft, problems);
+    check_shared_places(&draft, problems);
     let sources = draft.sources.iter().filter_map(|source| check_source(source, &mut vertices, problems)).collect();
-    let operators = draft.operators.iter().map(|operator| check_operator(operator, &mut vertices, problems)).collect();
+    let operators = draft.operators.into_iter().map(|operator| check_operator(operator, &mut vertices, problems)).collect();
     let sinks = draft.sinks.iter().filter_map(|sink| check_sink(sink, &mut vertices, problems)).collect();
-    check_stdin(draft, problems);
-    check_shared_places(draft, problems);
-    home::check(draft, problems);
     check_wiring(&vertices, !draft.incomplete, problems);
+    let Draft { flow, limits, quarantine, capsules, .. } = draft;
     Some(Topology { name, checkpoint, flow, limits, quarantine, capsules, sources, operators, sinks })
 }
 
@@ -70,35 +60,11 @@ fn check_name(given: &Given<String>, owner_at: usize, owner: (&str, &str), probl
     }
 }
 
-fn check_checkpoint(draft: Option<&DraftCheckpoint>, problems: &mut Problems<'_>) -> Checkpoint {
-    let blank = DraftCheckpoint { store: Given::Broken, ..DraftCheckpoint::default() };
-    let draft = draft.unwrap_or(&blank);
-    let (backoff_min, backoff_max) = limits::STORE_BACKOFF.take(&draft.backoff, problems);
-    Checkpoint {
-        store: check_store(&draft.store, draft.at, problems),
-        interval: limits::INTERVAL.take(&draft.interval, problems),
-        keep: limits::KEEP.take(&draft.keep, problems),
-        chain_length_max: limits::CHAIN_LENGTH.take(&draft.chain_length_max, problems),
-        chain_bytes_max: limits::CHAIN_BYTES.take(&draft.chain_bytes_max, problems).0,
-        epochs_in_flight_max: limits::EPOCHS_IN_FLIGHT.take(&draft.epochs_in_flight_max, problems),
-        part_bytes_max: limits::SNAPSHOT_PART.take(&draft.snapshot_part, problems).0,
-        timeout: limits::TIMEOUT.take(&draft.timeout, problems),
-        retries: limits::STORE_RETRIES.take(&draft.retries, problems),
-        backoff_min,
-        backoff_max,
-        outage_max: limits::OUTAGE.take(&draft.outage_max, problems),
-        uncheckpointed_bytes_max: limits::UNCHECKPOINTED.take(&draft.uncheckpointed_max, problems).0,
-        savepoint_poll: limits::SAVEPOINT_POLL.take(&draft.savepoint_poll, problems),
-        stop_timeout: limits::STOP.take(&draft.stop_timeout, problems),
-        align_max: limits::ALIGN.take(&draft.align_max, problems),
-    }
-}
-
-fn check_store(given: &Given<String>, owner_at: usize, problems: &mut Problems<'_>) -> String {
+fn check_store((given, owner_at): &(Given<String>, usize), problems: &mut Problems<'_>) -> String {
     let Some(store) = given.get() else {
         if given.is_absent() {
             let help = Some("add `store = \"file:./state\"` below `[checkpoint]`".to_owned());
-            problems.add(owner_at, "`checkpoint.store` is missing: there is nowhere to keep checkpoints", help);
+            problems.add(*owner_at, "`checkpoint.store` is missing: there is nowhere to keep checkpoints", help);
         }
         return String::new();
     };
@@ -114,22 +80,6 @@ fn check_store(given: &Given<String>, owner_at: usize, problems: &mut Problems<'
     let help = Some("write \"file:./state\", \"s3://bucket/prefix\", or \"memory:\" for a job that may forget".to_owned());
     problems.add(store.at, format!("`store`: \"{}\" is not a store", quote(&store.value)), help);
     String::new()
-}
-
-fn check_flow(draft: &DraftFlow, problems: &mut Problems<'_>) -> Flow {
-    let flow = Flow {
-        steps_ahead_max: limits::STEPS_AHEAD.take(&draft.steps_ahead, problems),
-        bytes_ahead_max: limits::BYTES_AHEAD.take(&draft.bytes_ahead, problems).0,
-        emitted_ahead_bytes_max: limits::EMITTED_AHEAD.take(&draft.emitted_ahead, problems).0,
-        batch_rows_max: limits::BATCH_ROWS.take(&draft.batch_rows, problems),
-        batch_bytes_max: limits::BATCH_BYTES.take(&draft.batch_bytes, problems).0,
-    };
-    let at = draft.batch_bytes.get().or(draft.bytes_ahead.get()).map(|placed| placed.at);
-    if let (Some(at), true) = (at, flow.batch_bytes_max > flow.bytes_ahead_max) {
-        let help = Some("lower `batch-bytes`, or raise `bytes-ahead`".to_owned());
-        problems.add(at, "`batch-bytes` is more than `bytes-ahead`: no batch would ever fit", help);
-    }
-    flow
 }
 
 fn check_source(draft: &DraftSource, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Option<Source> {
@@ -159,7 +109,7 @@ fn called(what: &str, name: Option<&str>) -> String {
     }
 }
 
-fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Operator {
+fn check_operator(draft: DraftOperator, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Operator {
     let name = check_name(&draft.name, draft.at, ("an operator", "count"), problems);
     let component = match &draft.component {
         Given::Absent => {
@@ -178,30 +128,10 @@ fn check_operator(draft: &DraftOperator, vertices: &mut Vec<Vertex>, problems: &
     };
     let owner = called("operator", name.as_deref());
     let inputs = add_reader((NodeKind::Operator, &draft.name, draft.at), (name.clone(), &owner), &draft.inputs, vertices, problems);
-    let parallelism = limits::PARALLELISM.take(&draft.parallelism, problems);
-    if parallelism > 1 {
+    if draft.settings.parallelism > 1 {
         check_spread(vertices.last(), &owner, problems);
     }
-    Operator {
-        name: name.unwrap_or_default(),
-        component,
-        inputs,
-        parallelism,
-        memory_bytes_max: limits::MEMORY.take(&draft.memory, problems).0,
-        deadline: limits::DEADLINE.take(&draft.deadline, problems),
-        output_bytes_max: limits::OUTPUT.take(&draft.output_max, problems).0,
-        limits: check_operator_limits(&draft.limits, problems),
-        fuel: draft.fuel.get().is_some_and(|fuel| fuel.value),
-        recover_within: limits::RECOVER_WITHIN.take(&draft.recover_within, problems),
-        standby: draft.standby.get().is_some_and(|standby| standby.value),
-        replay_log_bytes_max: limits::REPLAY_LOG.take(&draft.replay_log_max, problems).0,
-        snapshot_copy_bytes_max: limits::SNAPSHOT_COPY.take(&draft.snapshot_copy_max, problems).0,
-        park_bytes_max: limits::PARK.take(&draft.park_max, problems).0,
-        on_failure: check_failure(&draft.on_failure, problems),
-        grant: grant::check(&draft.grant, problems),
-        config: draft.config.clone(),
-        line: line_of(draft.at, problems),
-    }
+    Operator { name: name.unwrap_or_default(), component, inputs, ..draft.settings }
 }
 
 /// Rows that stay on their worker belong to none of several instances there.
@@ -237,7 +167,7 @@ fn add_reader(
     let mut inputs_broken = draft.absent || draft.broken || draft.entries.len() > READS_MAX;
     let mut inputs = Vec::new();
     for entry in draft.entries.iter().take(READS_MAX) {
-        let by = check_exchange(&entry.by, problems);
+        let by = check_word(&entry.by, "by", Exchange::Stay, problems);
         let (from, port) = match entry.from.value.split_once('.') {
             Some((from, port)) => (from, Some(port)),
             None => (entry.from.value.as_str(), None),
@@ -257,45 +187,6 @@ fn add_reader(
     inputs.into_iter().map(|(input, _, _)| input).collect()
 }
 
-fn check_exchange(given: &Given<String>, problems: &mut Problems<'_>) -> Exchange {
-    check_word(given, "by", (Exchange::from_word, Exchange::WORDS), Exchange::Stay, problems)
-}
-
-fn check_failure(draft: &DraftFailure, problems: &mut Problems<'_>) -> OnFailure {
-    let (backoff_min, backoff_max) = limits::CALL_BACKOFF.take(&draft.backoff, problems);
-    OnFailure {
-        retries: limits::CALL_RETRIES.take(&draft.retries, problems),
-        backoff_min,
-        backoff_max,
-        then: check_word(&draft.then, "then", (Then::from_word, Then::WORDS), Then::Quarantine, problems),
-        faults_max: limits::FAULTS.take(&draft.faults_max, problems),
-        rejections_max: limits::REJECTIONS.take(&draft.rejections_max, problems),
-        window: limits::FAULTS_WINDOW.take(&draft.window, problems),
-        pause: limits::FAULTS_PAUSE.take(&draft.pause, problems),
-        open: check_word(&draft.open, "open", (Open::from_word, Open::WORDS), Open::Pause, problems),
-        capsules: check_word(&draft.capsules, "capsules", (Capsules::from_word, Capsules::WORDS), Capsules::Quarantine, problems),
-        capsule_bytes_max: limits::CAPSULE.take(&draft.capsule_max, problems).0,
-    }
-}
-
-/// What a word stands for; `None` for a word that is not known.
-type FromWord<T> = fn(&str) -> Option<T>;
-
-/// One of the words of a setting; the default where there is none, or none of them.
-fn check_word<T>(
-    given: &Given<String>,
-    key: &str,
-    (from_word, words): (FromWord<T>, &'static [&'static str]),
-    default: T,
-    problems: &mut Problems<'_>,
-) -> T {
-    let Some(word) = given.get() else { return default };
-    from_word(&word.value).unwrap_or_else(|| {
-        problems.add(word.at, format!("`{key}`: \"{}\" is not known", quote(&word.value)), Some(word_help(&word.value, words)));
-        default
-    })
-}
-
 fn check_sink(draft: &DraftSink, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Option<Sink> {
     let name = check_name(&draft.name, draft.at, ("a sink", "counts"), problems);
     let owner = called("sink", name.as_deref());
@@ -303,9 +194,7 @@ fn check_sink(draft: &DraftSink, vertices: &mut Vec<Vertex>, problems: &mut Prob
     let kind = check_kind(draft, &owner, problems);
     let delivery = check_delivery(draft, problems);
     let line = line_of(draft.at, problems);
-    let keep = limits::TAKEN_BACK_KEEP.take(&draft.taken_back_keep, problems);
-    let taken_back = TakenBack { keep, bytes_max: limits::TAKEN_BACK.take(&draft.taken_back_max, problems).0 };
-    kind.map(|kind| Sink { name: name.unwrap_or_default(), inputs, kind, delivery, taken_back, line })
+    kind.map(|kind| Sink { name: name.unwrap_or_default(), inputs, kind, delivery, taken_back: draft.taken_back, line })
 }
 
 /// Standard input, which two sources cannot share.

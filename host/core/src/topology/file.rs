@@ -1,61 +1,39 @@
-//! Text -> draft: the topology file as values of the right types with their places. What the values mean is not looked at here.
+//! Text -> draft: the topology file as values of the right types and within their ranges. Whether they go together is not looked at here,
+//! so that those on which others depend keep their places.
 
-use super::allowance::{DraftJobLimits, DraftOperatorLimits, read_job_limits, read_operator_limits};
-use super::grant::{self, DraftGrant};
+use super::allowance::{JobLimits, read_job_limits, read_operator_limits};
+use super::grant;
+use super::home;
 use super::json;
+use super::limits::{self, Setting};
+use super::model::{Capsules, Checkpoint, Flow, OnFailure, Open, Operator, TakenBack, Then};
 use super::problem::Problems;
-use super::retention::{self, DraftRetention};
-use super::table::{Given, Placed, Reader, Section, below};
+use super::retention::{self, RetentionLimits};
+use super::table::{Given, Placed, Reader, Section, below, below_or_empty};
+use super::word::{Word, check_word};
+use std::time::Duration;
 use toml_edit::{Document, Item, Value};
 
 /// Size of a topology file.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
-/// The draft of a topology: the file with its types right, and the places of its values.
-#[derive(Debug, Default)]
+/// The draft of a topology: the file with its types right, and the places of what is still to be looked at.
+#[derive(Debug)]
 pub(super) struct Draft {
     pub name: Given<String>,
-    /// `None`: there, but unreadable.
-    pub checkpoint: Option<DraftCheckpoint>,
-    pub flow: DraftFlow,
-    pub limits: DraftJobLimits,
-    pub quarantine: DraftRetention,
-    pub capsules: DraftRetention,
+    /// The store, and where to point when it is missing.
+    pub store: (Given<String>, usize),
+    /// Without the store.
+    pub checkpoint: Checkpoint,
+    pub flow: Flow,
+    pub limits: JobLimits,
+    pub quarantine: RetentionLimits,
+    pub capsules: RetentionLimits,
     pub sources: Vec<DraftSource>,
     pub operators: Vec<DraftOperator>,
     pub sinks: Vec<DraftSink>,
     /// Some source, operator or sink could not be read at all, so that unknown names prove nothing.
     pub incomplete: bool,
-}
-
-#[derive(Debug, Default)]
-// Wide: one field a key of the table `[checkpoint]`.
-pub(super) struct DraftCheckpoint {
-    pub at: usize,
-    pub store: Given<String>,
-    pub interval: Given<String>,
-    pub keep: Given<i64>,
-    pub chain_length_max: Given<i64>,
-    pub chain_bytes_max: Given<String>,
-    pub epochs_in_flight_max: Given<i64>,
-    pub snapshot_part: Given<String>,
-    pub timeout: Given<String>,
-    pub retries: Given<i64>,
-    pub backoff: Given<String>,
-    pub outage_max: Given<String>,
-    pub uncheckpointed_max: Given<String>,
-    pub savepoint_poll: Given<String>,
-    pub stop_timeout: Given<String>,
-    pub align_max: Given<String>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct DraftFlow {
-    pub steps_ahead: Given<i64>,
-    pub bytes_ahead: Given<String>,
-    pub emitted_ahead: Given<String>,
-    pub batch_rows: Given<i64>,
-    pub batch_bytes: Given<String>,
 }
 
 #[derive(Debug)]
@@ -74,15 +52,15 @@ pub(super) struct DraftFileSource {
     pub key: Given<DraftField>,
     pub time: Given<DraftField>,
     pub follow: Given<bool>,
-    pub lateness: Given<String>,
-    pub split: Given<String>,
-    pub row_max: Given<String>,
-    pub poll: Given<String>,
+    pub lateness: Setting<Duration>,
+    pub split: Setting<u64>,
+    pub row_bytes_max: u64,
+    pub poll: Setting<Duration>,
     pub on_lost: Given<String>,
-    pub partial_after: Given<String>,
+    pub partial_after: Setting<Duration>,
     pub compression: Given<String>,
-    pub idle_after: Given<String>,
-    pub time_ahead_max: Given<String>,
+    pub idle_after: Setting<Duration>,
+    pub time_ahead_max: Setting<Duration>,
 }
 
 /// `{ column = ... }` or `{ pointer = ... }`, of a time with its unit.
@@ -99,42 +77,14 @@ pub(super) enum DraftColumn {
     Index(i64),
 }
 
-// Wide: one field a key of the table `[[operator]]`.
 #[derive(Debug)]
 pub(super) struct DraftOperator {
     pub at: usize,
     pub name: Given<String>,
     pub component: Given<String>,
     pub inputs: DraftInputs,
-    pub parallelism: Given<i64>,
-    pub memory: Given<String>,
-    pub deadline: Given<String>,
-    pub output_max: Given<String>,
-    pub limits: DraftOperatorLimits,
-    pub fuel: Given<bool>,
-    pub recover_within: Given<String>,
-    pub standby: Given<bool>,
-    pub replay_log_max: Given<String>,
-    pub snapshot_copy_max: Given<String>,
-    pub park_max: Given<String>,
-    pub on_failure: DraftFailure,
-    pub grant: DraftGrant,
-    /// JSON text.
-    pub config: String,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct DraftFailure {
-    pub retries: Given<i64>,
-    pub backoff: Given<String>,
-    pub then: Given<String>,
-    pub faults_max: Given<i64>,
-    pub rejections_max: Given<i64>,
-    pub window: Given<String>,
-    pub pause: Given<String>,
-    pub open: Given<String>,
-    pub capsules: Given<String>,
-    pub capsule_max: Given<String>,
+    /// Everything else.
+    pub settings: Operator,
 }
 
 /// The inputs of a node in the draft.
@@ -160,8 +110,7 @@ pub(super) struct DraftSink {
     pub name: Given<String>,
     pub inputs: DraftInputs,
     pub delivery: Given<String>,
-    pub taken_back_keep: Given<String>,
-    pub taken_back_max: Given<String>,
+    pub taken_back: TakenBack,
     pub file: Given<DraftFileSink>,
     pub objects: Given<DraftObjectsSink>,
     pub stdout: Given<DraftStdout>,
@@ -177,7 +126,7 @@ pub(super) struct DraftFileSink {
 pub(super) struct DraftObjectsSink {
     pub url: Given<String>,
     pub format: Given<String>,
-    pub part_bytes: Given<String>,
+    pub part_bytes_max: u64,
 }
 
 #[derive(Debug)]
@@ -199,21 +148,33 @@ pub(super) fn read(text: &str, reader: &mut Reader<'_>) -> Option<Draft> {
         }
     };
     let mut root = Section::new(document.as_table(), 0, "the file");
-    let mut draft = Draft { name: root.text(reader, "name", "\"word-count\""), ..Draft::default() };
-    draft.checkpoint = read_checkpoint(root.table(reader, "checkpoint", "`checkpoint`", "{ store = \"file:./state\" }"), reader);
-    if let Given::Is(flow) = root.table(reader, "flow", "`flow`", "{ steps-ahead = 16 }") {
-        draft.flow = read_flow(flow.value, reader);
-    }
-    draft.limits = read_job_limits(&mut root, reader);
-    draft.quarantine = retention::read(&mut root, reader, "quarantine", "`quarantine`");
-    draft.capsules = retention::read(&mut root, reader, "capsules", "`capsules`");
+    let name = root.text(reader, "name", "\"word-count\"");
+    let table = root.table(reader, "checkpoint", "`checkpoint`", "{ store = \"file:./state\" }");
+    let is_broken = table.is_broken();
+    let (store, checkpoint) = below_or_empty(table, reader, read_checkpoint);
+    let flow = root.table(reader, "flow", "`flow`", "{ steps-ahead = 16 }");
+    let flow = below_or_empty(flow, reader, read_flow);
+    let limits = read_job_limits(&mut root, reader);
+    let quarantine = (limits::QUARANTINE_KEEP, limits::QUARANTINE_BYTES);
+    let quarantine = retention::read(&mut root, reader, ("quarantine", "`quarantine`"), quarantine);
+    let capsules = (limits::CAPSULES_KEEP, limits::CAPSULES_BYTES);
+    let capsules = retention::read(&mut root, reader, ("capsules", "`capsules`"), capsules);
     let (sources, sources_complete) = root.tables(reader, "source", "a source");
     let (operators, operators_complete) = root.tables(reader, "operator", "an operator");
     let (sinks, sinks_complete) = root.tables(reader, "sink", "a sink");
-    draft.incomplete = !(sources_complete && operators_complete && sinks_complete);
-    draft.sources = sources.into_iter().map(|section| read_source(section, reader)).collect();
-    draft.operators = operators.into_iter().map(|section| read_operator(section, reader)).collect();
-    draft.sinks = sinks.into_iter().map(|section| read_sink(section, reader)).collect();
+    let draft = Draft {
+        name,
+        store: if is_broken { (Given::Broken, 0) } else { store },
+        checkpoint,
+        flow,
+        limits,
+        quarantine,
+        capsules,
+        sources: sources.into_iter().map(|section| read_source(section, reader)).collect(),
+        operators: operators.into_iter().map(|section| read_operator(section, reader)).collect(),
+        sinks: sinks.into_iter().map(|section| read_sink(section, reader)).collect(),
+        incomplete: !(sources_complete && operators_complete && sinks_complete),
+    };
     root.finish(reader);
     Some(draft)
 }
@@ -224,66 +185,64 @@ fn add_syntax(problems: &mut Problems<'_>, error: &toml_edit::TomlError) {
     problems.add(at, format!("this is not TOML: {message}"), Some("what follows is not looked at until this is mended".to_owned()));
 }
 
-fn read_checkpoint(given: Given<Section<'_>>, reader: &mut Reader<'_>) -> Option<DraftCheckpoint> {
-    let mut section = match given {
-        Given::Absent => return Some(DraftCheckpoint::default()),
-        Given::Broken => return None,
-        Given::Is(section) => section.value,
+fn read_checkpoint(section: &mut Section<'_>, reader: &mut Reader<'_>) -> ((Given<String>, usize), Checkpoint) {
+    let store = home::place(section, reader, "store", "\"file:./state\"");
+    let (backoff_min, backoff_max) = limits::STORE_BACKOFF.read(section, reader);
+    let checkpoint = Checkpoint {
+        store: String::new(),
+        interval: limits::INTERVAL.read(section, reader),
+        keep: limits::KEEP.read(section, reader),
+        chain_length_max: limits::CHAIN_LENGTH.read(section, reader),
+        chain_bytes_max: limits::CHAIN_BYTES.read(section, reader),
+        epochs_in_flight_max: limits::EPOCHS_IN_FLIGHT.read(section, reader),
+        part_bytes_max: limits::SNAPSHOT_PART.read(section, reader),
+        timeout: limits::TIMEOUT.read(section, reader),
+        retries: limits::STORE_RETRIES.read(section, reader),
+        backoff_min,
+        backoff_max,
+        outage_max: limits::OUTAGE.read(section, reader),
+        uncheckpointed_bytes_max: limits::UNCHECKPOINTED.read(section, reader),
+        savepoint_poll: limits::SAVEPOINT_POLL.read(section, reader),
+        stop_timeout: limits::STOP.read(section, reader),
+        align_max: limits::ALIGN.read(section, reader),
     };
-    let draft = DraftCheckpoint {
-        at: section.at,
-        store: section.text(reader, "store", "\"file:./state\""),
-        interval: section.text(reader, "interval", "\"1s\""),
-        keep: section.integer(reader, "keep", "3"),
-        chain_length_max: section.integer(reader, "chain-length-max", "16"),
-        chain_bytes_max: section.text(reader, "chain-bytes-max", "\"8GiB\""),
-        epochs_in_flight_max: section.integer(reader, "epochs-in-flight-max", "4"),
-        snapshot_part: section.text(reader, "snapshot-part", "\"4MiB\""),
-        timeout: section.text(reader, "timeout", "\"30s\""),
-        retries: section.integer(reader, "retries", "5"),
-        backoff: section.text(reader, "backoff", "\"50ms..5s\""),
-        outage_max: section.text(reader, "outage-max", "\"24h\""),
-        uncheckpointed_max: section.text(reader, "uncheckpointed-max", "\"1GiB\""),
-        savepoint_poll: section.text(reader, "savepoint-poll", "\"2s\""),
-        stop_timeout: section.text(reader, "stop-timeout", "\"30s\""),
-        align_max: section.text(reader, "align-max", "\"10s\""),
-    };
-    section.finish(reader);
-    Some(draft)
+    ((store, section.at), checkpoint)
 }
 
-fn read_flow(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftFlow {
-    let draft = DraftFlow {
-        steps_ahead: section.integer(reader, "steps-ahead", "16"),
-        bytes_ahead: section.text(reader, "bytes-ahead", "\"16MiB\""),
-        emitted_ahead: section.text(reader, "emitted-ahead", "\"16MiB\""),
-        batch_rows: section.integer(reader, "batch-rows", "4096"),
-        batch_bytes: section.text(reader, "batch-bytes", "\"256KiB\""),
-    };
-    section.finish(reader);
-    draft
+fn read_flow(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Flow {
+    let steps_ahead_max = limits::STEPS_AHEAD.read(section, reader);
+    let bytes_ahead = limits::BYTES_AHEAD.find(section, reader);
+    let emitted_ahead_bytes_max = limits::EMITTED_AHEAD.read(section, reader);
+    let batch_rows_max = limits::BATCH_ROWS.read(section, reader);
+    let batch_bytes = limits::BATCH_BYTES.find(section, reader);
+    let (bytes_ahead_max, batch_bytes_max) = (bytes_ahead.value, batch_bytes.value);
+    if let (Some(at), true) = (batch_bytes.at.or(bytes_ahead.at), batch_bytes_max > bytes_ahead_max) {
+        let help = Some("lower `batch-bytes`, or raise `bytes-ahead`".to_owned());
+        reader.problems.add(at, "`batch-bytes` is more than `bytes-ahead`: no batch would ever fit", help);
+    }
+    Flow { steps_ahead_max, bytes_ahead_max, emitted_ahead_bytes_max, batch_rows_max, batch_bytes_max }
 }
 
 fn read_source(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSource {
     let name = section.text(reader, "name", "\"text\"");
     let file = section.table(reader, "file", "the `file` of a source", "{ path = \"input/*.txt\", format = \"lines\" }");
     let file = below(file, reader, |section, reader| DraftFileSource {
-        path: section.text(reader, "path", "\"input/*.txt\""),
+        path: home::place(section, reader, "path", "\"input/*.txt\""),
         format: section.text(reader, "format", "\"lines\""),
         header: section.flag(reader, "header"),
         delimiter: section.text(reader, "delimiter", "\",\""),
         key: read_field(section, reader, "key"),
         time: read_field(section, reader, "time"),
         follow: section.flag(reader, "follow"),
-        lateness: section.text(reader, "lateness", "\"5s\""),
-        split: section.text(reader, "split", "\"16MiB\""),
-        row_max: section.text(reader, "row-max", "\"1MiB\""),
-        poll: section.text(reader, "poll", "\"100ms\""),
+        lateness: limits::LATENESS.find(section, reader),
+        split: limits::SPLIT.find(section, reader),
+        row_bytes_max: limits::ROW.read(section, reader),
+        poll: limits::POLL.find(section, reader),
         on_lost: section.text(reader, "on-lost", "\"skip\""),
-        partial_after: section.text(reader, "partial-after", "\"10s\""),
+        partial_after: limits::PARTIAL_AFTER.find(section, reader),
         compression: section.text(reader, "compression", "\"auto\""),
-        idle_after: section.text(reader, "idle-after", "\"1m\""),
-        time_ahead_max: section.text(reader, "time-ahead-max", "\"24h\""),
+        idle_after: limits::IDLE_AFTER.find(section, reader),
+        time_ahead_max: limits::TIME_AHEAD.find(section, reader),
     });
     let at = section.at;
     section.finish(reader);
@@ -318,59 +277,60 @@ fn read_column(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Given<Draf
 fn read_operator(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftOperator {
     let at = section.at;
     let name = section.text(reader, "name", "\"count\"");
-    let component = section.text(reader, "component", "\"count.wasm\"");
+    let component = home::place(&mut section, reader, "component", "\"count.wasm\"");
     let inputs = read_inputs(&mut section, reader);
-    let parallelism = section.integer(reader, "parallelism", "16");
-    let memory = section.text(reader, "memory", "\"256MiB\"");
-    let deadline = section.text(reader, "deadline", "\"1s\"");
-    let output_max = section.text(reader, "output-max", "\"64MiB\"");
-    let limits = read_operator_limits(&mut section, reader);
-    let fuel = section.flag(reader, "fuel");
-    let recover_within = section.text(reader, "recover-within", "\"200ms\"");
-    let standby = section.flag(reader, "standby");
-    let replay_log_max = section.text(reader, "replay-log-max", "\"64MiB\"");
-    let snapshot_copy_max = section.text(reader, "snapshot-copy-max", "\"4GiB\"");
-    let park_max = section.text(reader, "park-max", "\"1GiB\"");
-    let failure = section.table(reader, "on-failure", "`on-failure`", "{ retries = 3 }");
-    let failure = below(failure, reader, |section, reader| DraftFailure {
-        retries: section.integer(reader, "retries", "3"),
-        backoff: section.text(reader, "backoff", "\"10ms..1s\""),
-        then: section.text(reader, "then", "\"quarantine\""),
-        faults_max: section.integer(reader, "faults-max", "100"),
-        rejections_max: section.integer(reader, "rejections-max", "1000000"),
-        window: section.text(reader, "window", "\"1m\""),
-        pause: section.text(reader, "pause", "\"10s\""),
-        open: section.text(reader, "open", "\"pause\""),
-        capsules: section.text(reader, "capsules", "\"quarantine\""),
-        capsule_max: section.text(reader, "capsule-max", "\"256MiB\""),
-    });
-    let on_failure = if let Given::Is(failure) = failure { failure.value } else { DraftFailure::default() };
-    let grant = grant::read(&mut section, reader);
-    let config = match section.table(reader, "config", "`config`", "{ lowercase = true }") {
-        Given::Is(config) => json::object(reader, config.value.raw()),
-        Given::Absent | Given::Broken => "{}".to_owned(),
+    let settings = Operator {
+        name: String::new(),
+        component: String::new(),
+        inputs: Vec::new(),
+        parallelism: limits::PARALLELISM.read(&mut section, reader),
+        memory_bytes_max: limits::MEMORY.read(&mut section, reader),
+        deadline: limits::DEADLINE.read(&mut section, reader),
+        output_bytes_max: limits::OUTPUT.read(&mut section, reader),
+        limits: read_operator_limits(&mut section, reader),
+        fuel: section.flag(reader, "fuel").is_true(),
+        recover_within: limits::RECOVER_WITHIN.read(&mut section, reader),
+        standby: section.flag(reader, "standby").is_true(),
+        replay_log_bytes_max: limits::REPLAY_LOG.read(&mut section, reader),
+        snapshot_copy_bytes_max: limits::SNAPSHOT_COPY.read(&mut section, reader),
+        park_bytes_max: limits::PARK.read(&mut section, reader),
+        on_failure: {
+            let table = section.table(reader, "on-failure", "`on-failure`", "{ retries = 3 }");
+            below_or_empty(table, reader, read_failure)
+        },
+        grant: grant::read(&mut section, reader),
+        config: match section.table(reader, "config", "`config`", "{ lowercase = true }") {
+            Given::Is(config) => json::object(reader, config.value.raw()),
+            Given::Absent | Given::Broken => "{}".to_owned(),
+        },
+        line: reader.problems.places().find(at).0,
     };
     section.finish(reader);
-    DraftOperator {
-        at,
-        name,
-        component,
-        inputs,
-        parallelism,
-        memory,
-        deadline,
-        output_max,
-        limits,
-        fuel,
-        recover_within,
-        standby,
-        replay_log_max,
-        snapshot_copy_max,
-        park_max,
-        on_failure,
-        grant,
-        config,
+    DraftOperator { at, name, component, inputs, settings }
+}
+
+fn read_failure(section: &mut Section<'_>, reader: &mut Reader<'_>) -> OnFailure {
+    let retries = limits::CALL_RETRIES.read(section, reader);
+    let (backoff_min, backoff_max) = limits::CALL_BACKOFF.read(section, reader);
+    OnFailure {
+        retries,
+        backoff_min,
+        backoff_max,
+        then: read_word(section, reader, "then", Then::Quarantine),
+        faults_max: limits::FAULTS.read(section, reader),
+        rejections_max: limits::REJECTIONS.read(section, reader),
+        window: limits::FAULTS_WINDOW.read(section, reader),
+        pause: limits::FAULTS_PAUSE.read(section, reader),
+        open: read_word(section, reader, "open", Open::Pause),
+        capsules: read_word(section, reader, "capsules", Capsules::Quarantine),
+        capsule_bytes_max: limits::CAPSULE.read(section, reader),
     }
+}
+
+/// One of the words of a setting; the default where there is none, or none of them.
+fn read_word<T: Word>(section: &mut Section<'_>, reader: &mut Reader<'_>, key: &'static str, default: T) -> T {
+    let given = section.text(reader, key, &format!("\"{}\"", default.show()));
+    check_word(&given, key, default, &mut reader.problems)
 }
 
 fn read_sink(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSink {
@@ -378,23 +338,23 @@ fn read_sink(mut section: Section<'_>, reader: &mut Reader<'_>) -> DraftSink {
     let name = section.text(reader, "name", "\"counts\"");
     let inputs = read_inputs(&mut section, reader);
     let delivery = section.text(reader, "delivery", "\"immediate\"");
-    let taken_back_keep = section.text(reader, "taken-back-keep", "\"720h\"");
-    let taken_back_max = section.text(reader, "taken-back-max", "\"10GiB\"");
+    let keep = limits::TAKEN_BACK_KEEP.read(&mut section, reader);
+    let taken_back = TakenBack { keep, bytes_max: limits::TAKEN_BACK.read(&mut section, reader) };
     let file = section.table(reader, "file", "the `file` of a sink", "{ path = \"out\", format = \"json\" }");
     let file = below(file, reader, |section, reader| DraftFileSink {
-        path: section.text(reader, "path", "\"out\""),
+        path: home::place(section, reader, "path", "\"out\""),
         format: section.text(reader, "format", "\"json\""),
     });
     let objects = section.table(reader, "objects", "the `objects` of a sink", "{ url = \"s3://bucket/prefix\", format = \"json\" }");
     let objects = below(objects, reader, |section, reader| DraftObjectsSink {
-        url: section.text(reader, "url", "\"s3://bucket/prefix\""),
+        url: home::place(section, reader, "url", "\"s3://bucket/prefix\""),
         format: section.text(reader, "format", "\"json\""),
-        part_bytes: section.text(reader, "part-bytes", "\"64MiB\""),
+        part_bytes_max: limits::PART.read(section, reader),
     });
     let stdout = section.table(reader, "stdout", "the `stdout` of a sink", "{ format = \"json\" }");
     let stdout = below(stdout, reader, |section, reader| DraftStdout { format: section.text(reader, "format", "\"json\"") });
     section.finish(reader);
-    DraftSink { at, name, inputs, delivery, taken_back_keep, taken_back_max, file, objects, stdout }
+    DraftSink { at, name, inputs, delivery, taken_back, file, objects, stdout }
 }
 
 const INPUT_EXAMPLE: &str = "{ from = \"split\", by = \"key\" }";

@@ -2,8 +2,9 @@
 //!
 //! Whether a component would see what it is granted, and whether the folders exist, is checked where they are opened.
 
+use super::home;
 use super::problem::{Problems, quote};
-use super::table::{Given, Placed, Reader, Section, item_at};
+use super::table::{Given, Placed, Reader, Section, below_or_empty, item_at};
 
 /// Environment variables that one operator may be granted.
 pub const VARIABLES_MAX: usize = 256;
@@ -42,33 +43,23 @@ impl Grant {
     }
 }
 
-/// The grant of an operator in the draft: keys and values.
-#[derive(Debug, Default)]
-pub(super) struct DraftGrant {
-    pub variables: Vec<(String, Placed<String>)>,
-    pub folders: Vec<(String, Placed<String>)>,
-}
+/// Keys and values of a table.
+type Pairs = Vec<(String, Placed<String>)>;
 
 /// Reads the table of an operator, where there is one.
-pub(super) fn read(operator: &mut Section<'_>, reader: &mut Reader<'_>) -> DraftGrant {
-    let given = operator.table(reader, "grant", "`grant`", "{ env = { LANG = \"C\" } }");
-    let Given::Is(Placed { value: mut section, .. }) = given else { return DraftGrant::default() };
-    let variables = section.table(reader, "env", "`env`", "{ LANG = \"C\" }");
-    let folders = section.table(reader, "folders", "`folders`", "{ \"/data\" = \"dictionaries\" }");
-    let draft = DraftGrant { variables: read_pairs(variables, reader), folders: read_pairs(folders, reader) };
-    section.finish(reader);
-    draft
-}
-
-impl DraftGrant {
-    /// The folders that are granted, as the guest sees them, and where they are.
-    pub fn folders(&self) -> &[(String, Placed<String>)] {
-        &self.folders
-    }
+pub(super) fn read(operator: &mut Section<'_>, reader: &mut Reader<'_>) -> Grant {
+    let table = operator.table(reader, "grant", "`grant`", "{ env = { LANG = \"C\" } }");
+    let (variables, folders) = below_or_empty(table, reader, |section, reader| {
+        let variables = section.table(reader, "env", "`env`", "{ LANG = \"C\" }");
+        let folders = section.table(reader, "folders", "`folders`", "{ \"/data\" = \"dictionaries\" }");
+        (read_pairs(variables, reader), read_pairs(folders, reader))
+    });
+    folders.iter().for_each(|(_, path)| home::check("folders", path, &mut reader.problems));
+    check(variables, folders, &mut reader.problems)
 }
 
 /// Any keys, each with a string.
-fn read_pairs(given: Given<Section<'_>>, reader: &mut Reader<'_>) -> Vec<(String, Placed<String>)> {
+fn read_pairs(given: Given<Section<'_>>, reader: &mut Reader<'_>) -> Pairs {
     let Given::Is(Placed { value: section, .. }) = given else { return Vec::new() };
     let mut pairs = Vec::new();
     for (key, item) in section.raw().iter() {
@@ -81,14 +72,12 @@ fn read_pairs(given: Given<Section<'_>>, reader: &mut Reader<'_>) -> Vec<(String
     pairs
 }
 
-/// Checks the table.
-pub(super) fn check(draft: &DraftGrant, problems: &mut Problems<'_>) -> Grant {
-    check_variables(&draft.variables, problems);
-    check_folders(&draft.folders, problems);
-    let folder = |(guest, path): &(String, Placed<String>)| GrantedFolder { guest: guest.clone(), path: path.value.clone() };
+fn check(variables: Pairs, folders: Pairs, problems: &mut Problems<'_>) -> Grant {
+    check_variables(&variables, problems);
+    check_folders(&folders, problems);
     Grant {
-        variables: draft.variables.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
-        folders: draft.folders.iter().map(folder).collect(),
+        variables: variables.into_iter().map(|(name, value)| (name, value.value)).collect(),
+        folders: folders.into_iter().map(|(guest, path)| GrantedFolder { guest, path: path.value }).collect(),
     }
 }
 
@@ -152,19 +141,18 @@ mod tests {
 
     #[test]
     fn what_is_granted_has_an_end() {
-        let messages = |draft: &DraftGrant| {
+        let messages = |variables, folders| {
             let mut problems = Problems::new("");
-            check(draft, &mut problems);
+            check(variables, folders, &mut problems);
             problems.into_sorted().into_iter().map(|problem| problem.message).collect::<Vec<_>>()
         };
         let pairs = |count: usize, value: &str| {
             (0..count).map(|i| (format!("/{i}"), Placed { value: value.to_owned(), at: 0 })).collect::<Vec<_>>()
         };
-        let draft = |variables, folders| DraftGrant { variables, folders };
-        assert!(messages(&draft(pairs(VARIABLES_MAX, "v"), pairs(FOLDERS_MAX, "f"))).is_empty());
-        let many = messages(&draft(pairs(VARIABLES_MAX + 1, "v"), pairs(FOLDERS_MAX + 1, "f")));
+        assert!(messages(pairs(VARIABLES_MAX, "v"), pairs(FOLDERS_MAX, "f")).is_empty());
+        let many = messages(pairs(VARIABLES_MAX + 1, "v"), pairs(FOLDERS_MAX + 1, "f"));
         assert_eq!(many, ["`env` has 257 variables; at most 256 are granted", "`folders` has 17 folders; at most 16 are granted"]);
-        let large = messages(&draft(pairs(1, &"v".repeat(VARIABLES_BYTES_MAX)), Vec::new()));
+        let large = messages(pairs(1, &"v".repeat(VARIABLES_BYTES_MAX)), Vec::new());
         assert_eq!(large, ["`env` has 65538 bytes; at most 65536 are granted"]);
     }
 }

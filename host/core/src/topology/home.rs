@@ -1,29 +1,17 @@
 //! Paths that begin with `~`: a shell makes the home folder of them, this host does not, and a folder of that name is never meant.
 
-use super::file::Draft;
 use super::problem::{Problems, quote};
-use super::table::{Given, Placed};
+use super::table::{Given, Placed, Reader, Section};
 
-/// Refuses every path and url of the file that begins with `~`.
-pub(super) fn check(draft: &Draft, problems: &mut Problems<'_>) {
-    let mut see = |key: &str, given: &Given<String>| given.get().into_iter().for_each(|placed| check_one(key, placed, problems));
-    if let Some(checkpoint) = &draft.checkpoint {
-        see("store", &checkpoint.store);
-    }
-    for file in draft.sources.iter().filter_map(|source| source.file.get()) {
-        see("path", &file.value.path);
-    }
-    draft.operators.iter().for_each(|operator| see("component", &operator.component));
-    for sink in &draft.sinks {
-        sink.file.get().into_iter().for_each(|file| see("path", &file.value.path));
-        sink.objects.get().into_iter().for_each(|objects| see("url", &objects.value.url));
-    }
-    for (_, folder) in draft.operators.iter().flat_map(|operator| operator.grant.folders()) {
-        check_one("folders", folder, problems);
-    }
+/// Reads a path or a url. One that begins with `~` is refused.
+pub(super) fn place(section: &mut Section<'_>, reader: &mut Reader<'_>, key: &'static str, example: &str) -> Given<String> {
+    let given = section.text(reader, key, example);
+    given.get().into_iter().for_each(|placed| check(key, placed, &mut reader.problems));
+    given
 }
 
-fn check_one(key: &str, placed: &Placed<String>, problems: &mut Problems<'_>) {
+/// Refuses a path that begins with `~`.
+pub(super) fn check(key: &str, placed: &Placed<String>, problems: &mut Problems<'_>) {
     let Some((scheme, rest)) = home(&placed.value) else { return };
     let message = format!("`{key}`: \"{}\" begins with `~`, which only a shell expands", quote(&placed.value));
     let (scheme, rest) = (quote(scheme), quote(rest));

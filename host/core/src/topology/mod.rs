@@ -35,6 +35,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod wiring;
+mod word;
 
 pub use allowance::{JobLimits, OperatorLimits};
 pub use check::READS_MAX;
@@ -74,7 +75,7 @@ pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Topo
     let mut reader = table::Reader::new(problem::Problems::new(text), lookup);
     let draft = file::read(text, &mut reader);
     let mut problems = reader.problems;
-    let topology = draft.and_then(|draft| check::check(&draft, &mut problems));
+    let topology = draft.and_then(|draft| check::check(draft, &mut problems));
     match topology {
         Some(topology) if problems.is_empty() => Ok(topology),
         _ => Err(problems.into_sorted()),

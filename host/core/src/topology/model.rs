@@ -3,6 +3,7 @@
 use super::allowance::{JobLimits, OperatorLimits};
 use super::grant::Grant;
 use super::retention::RetentionLimits;
+use super::word::Word;
 use crate::keying;
 use std::time::Duration;
 
@@ -453,6 +454,18 @@ macro_rules! words {
                     $($word => Some(Self::$variant),)+
                     _ => None,
                 }
+            }
+        }
+
+        impl Word for $name {
+            const ALL: &'static [&'static str] = Self::WORDS;
+
+            fn read(word: &str) -> Option<Self> {
+                Self::from_word(word)
+            }
+
+            fn show(&self) -> &'static str {
+                self.word()
             }
         }
     };

@@ -1,11 +1,11 @@
 //! Draft -> checked, for sinks: where they write, how, when rows become visible, and that no two write to one place.
 
 use super::file::{Draft, DraftFileSink, DraftObjectsSink, DraftSink};
-use super::limits::PART;
 use super::model::{Delivery, FileSink, ObjectsSink, SinkFormat, SinkKind, StdoutSink};
 use super::problem::{Problems, quote};
-use super::source::{STDIN, check_path, word_help};
+use super::source::{STDIN, check_path};
 use super::table::{Given, Placed};
+use super::word::check_word;
 use std::collections::BTreeMap;
 
 /// Where a sink writes: exactly one of its tables.
@@ -44,7 +44,7 @@ fn check_file(file: &Placed<DraftFileSink>, problems: &mut Problems<'_>) -> File
 }
 
 fn check_objects(objects: &Placed<DraftObjectsSink>, problems: &mut Problems<'_>) -> ObjectsSink {
-    let DraftObjectsSink { url, format, part_bytes } = &objects.value;
+    let DraftObjectsSink { url, format, part_bytes_max } = &objects.value;
     match url {
         Given::Absent => problems.add(objects.at, "`url` is missing", Some("add `url = \"s3://bucket/prefix\"`".to_owned())),
         Given::Broken => {}
@@ -63,7 +63,7 @@ fn check_objects(objects: &Placed<DraftObjectsSink>, problems: &mut Problems<'_>
     ObjectsSink {
         url: url.get().map(|placed| placed.value.clone()).unwrap_or_default(),
         format: check_format(format, problems),
-        part_bytes_max: PART.take(part_bytes, problems).0,
+        part_bytes_max: *part_bytes_max,
     }
 }
 
@@ -100,24 +100,14 @@ pub(super) fn check_url(placed: &Placed<String>, memory_has_name: bool) -> Url {
 }
 
 fn check_format(given: &Given<String>, problems: &mut Problems<'_>) -> SinkFormat {
-    let Some(word) = given.get() else { return SinkFormat::Json };
-    SinkFormat::from_word(&word.value).unwrap_or_else(|| {
-        let message = format!("`format`: \"{}\" is not known", quote(&word.value));
-        problems.add(word.at, message, Some(word_help(&word.value, SinkFormat::WORDS)));
-        SinkFormat::Json
-    })
+    check_word(given, "format", SinkFormat::Json, problems)
 }
 
 /// When rows become visible. Standard output knows one way only.
 pub(super) fn check_delivery(draft: &DraftSink, problems: &mut Problems<'_>) -> Delivery {
     let natural = if draft.stdout.is_absent() { Delivery::ExactlyOnce } else { Delivery::Immediate };
-    let Some(word) = draft.delivery.get() else { return natural };
-    let Some(delivery) = Delivery::from_word(&word.value) else {
-        let message = format!("`delivery`: \"{}\" is not known", quote(&word.value));
-        problems.add(word.at, message, Some(word_help(&word.value, Delivery::WORDS)));
-        return natural;
-    };
-    if natural == Delivery::Immediate && delivery == Delivery::ExactlyOnce {
+    let delivery = check_word(&draft.delivery, "delivery", natural, problems);
+    if let (Delivery::Immediate, Delivery::ExactlyOnce, Some(word)) = (natural, delivery, draft.delivery.get()) {
         let help = Some("what was printed cannot be taken back: write to `file` or `objects`, or remove `delivery`".to_owned());
         problems.add(word.at, "`delivery = \"exactly-once\"` does not go with `stdout`", help);
     }

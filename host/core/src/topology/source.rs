@@ -1,11 +1,10 @@
 //! Draft -> checked, for sources: which settings go with which format.
 
 use super::file::{DraftColumn, DraftField, DraftFileSource};
-use super::limits::{IDLE_AFTER, LATENESS, PARTIAL_AFTER, POLL, ROW, SPLIT, TIME_AHEAD};
 use super::model::{Compression, Field, FileSource, OnLost, SourceFormat, TimeField, TimeUnit};
 use super::problem::{Problems, quote};
-use super::suggest::nearest;
 use super::table::{Given, Placed};
+use super::word::{check_word, word_help};
 
 /// Largest index of a CSV column.
 pub const COLUMN_INDEX_MAX: u32 = 65_535;
@@ -13,14 +12,6 @@ pub const COLUMN_INDEX_MAX: u32 = 65_535;
 pub const STDIN: &str = "-";
 
 const FORMATS: [&str; 3] = ["lines", "csv", "json"];
-
-/// "did you mean" where a word is near, else the list of all.
-pub(super) fn word_help(word: &str, words: &[&str]) -> String {
-    match nearest(word, words.iter().copied()) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("write one of {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")),
-    }
-}
 
 /// Checks a file source that begins at `at`. After a problem the result is of no use.
 pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Problems<'_>) -> FileSource {
@@ -33,14 +24,13 @@ pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Prob
     let key = draft.key.get().and_then(|placed| check_field(placed, "key", format, problems));
     let time = draft.time.get().and_then(|placed| {
         let field = check_field(placed, "time", format, problems);
-        let unit = check_unit(&placed.value.unit, problems);
+        let unit = check_word(&placed.value.unit, "unit", TimeUnit::Milliseconds, problems);
         field.map(|field| TimeField { field, unit })
     });
-    let lateness = LATENESS.take(&draft.lateness, problems);
-    for (setting, key) in [(&draft.lateness, "lateness"), (&draft.time_ahead_max, "time-ahead-max")] {
-        if let (Some(placed), true) = (setting.get(), draft.time.is_absent()) {
+    for (at, key) in [(draft.lateness.at, "lateness"), (draft.time_ahead_max.at, "time-ahead-max")] {
+        if let (Some(at), true) = (at, draft.time.is_absent()) {
             let help = Some(format!("say with `time` where the event time is, or remove `{key}`"));
-            problems.add(placed.at, format!("`{key}` has no meaning without `time`"), help);
+            problems.add(at, format!("`{key}` has no meaning without `time`"), help);
         }
     }
     let follow = check_follow(draft, problems);
@@ -51,15 +41,15 @@ pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Prob
         key,
         time,
         follow,
-        lateness,
-        split_bytes: SPLIT.take(&draft.split, problems).0,
-        row_bytes_max: ROW.take(&draft.row_max, problems).0,
-        poll: POLL.take(&draft.poll, problems),
-        on_lost: check_on_lost(&draft.on_lost, problems),
-        partial_after: draft.partial_after.get().map(|_| PARTIAL_AFTER.take(&draft.partial_after, problems)),
+        lateness: draft.lateness.value,
+        split_bytes: draft.split.value,
+        row_bytes_max: draft.row_bytes_max,
+        poll: draft.poll.value,
+        on_lost: check_word(&draft.on_lost, "on-lost", OnLost::Stop, problems),
+        partial_after: draft.partial_after.at.map(|_| draft.partial_after.value),
         compression: check_compression(draft, problems),
-        idle_after: Some(IDLE_AFTER.take(&draft.idle_after, problems)).filter(|after| waits && !after.is_zero()),
-        time_ahead_max: Some(TIME_AHEAD.take(&draft.time_ahead_max, problems)).filter(|most| !most.is_zero()),
+        idle_after: Some(draft.idle_after.value).filter(|after| waits && !after.is_zero()),
+        time_ahead_max: Some(draft.time_ahead_max.value).filter(|most| !most.is_zero()),
     }
 }
 
@@ -89,15 +79,6 @@ pub fn check_glob(path: &str) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn check_on_lost(given: &Given<String>, problems: &mut Problems<'_>) -> OnLost {
-    let Some(placed) = given.get() else { return OnLost::default() };
-    OnLost::from_word(&placed.value).unwrap_or_else(|| {
-        let message = format!("`on-lost`: \"{}\" is not known", quote(&placed.value));
-        problems.add(placed.at, message, Some(word_help(&placed.value, OnLost::WORDS)));
-        OnLost::default()
-    })
 }
 
 /// A path that is there and not empty. `owner_at` is where to point when it is missing.
@@ -221,31 +202,17 @@ fn check_column(column: &Placed<DraftColumn>, key: &str, format: Option<SourceFo
     }
 }
 
-fn check_unit(given: &Given<String>, problems: &mut Problems<'_>) -> TimeUnit {
-    let Some(placed) = given.get() else { return TimeUnit::Milliseconds };
-    TimeUnit::from_word(&placed.value).unwrap_or_else(|| {
-        let message = format!("`unit`: \"{}\" is not known", quote(&placed.value));
-        problems.add(placed.at, message, Some(word_help(&placed.value, TimeUnit::WORDS)));
-        TimeUnit::Milliseconds
-    })
-}
-
 fn check_compression(draft: &DraftFileSource, problems: &mut Problems<'_>) -> Compression {
-    let Some(placed) = draft.compression.get() else { return Compression::Auto };
-    let word = &placed.value;
-    let Some(compression) = Compression::from_word(word) else {
-        let help = Some(word_help(word, Compression::WORDS));
-        problems.add(placed.at, format!("`compression`: \"{}\" is not known", quote(word)), help);
-        return Compression::Auto;
-    };
+    let compression = check_word(&draft.compression, "compression", Compression::Auto, problems);
+    let Some(Placed { value: word, at }) = draft.compression.get() else { return compression };
     let packed = matches!(compression, Compression::Gzip | Compression::Zstd);
     if packed && draft.follow.get().is_some_and(|follow| follow.value) {
         let help = Some("remove `follow`: packed files are read to their ends".to_owned());
-        problems.add(placed.at, format!("`compression = \"{word}\"` does not go with `follow`"), help);
+        problems.add(*at, format!("`compression = \"{word}\"` does not go with `follow`"), help);
     }
     if packed && draft.path.get().is_some_and(|path| path.value == STDIN) {
         let help = Some("unpack it before the job, as with `zcat FILE | reprise run ...`".to_owned());
-        problems.add(placed.at, format!("`compression = \"{word}\"` does not go with standard input"), help);
+        problems.add(*at, format!("`compression = \"{word}\"` does not go with standard input"), help);
     }
     compression
 }
@@ -258,19 +225,20 @@ fn check_follow(draft: &DraftFileSource, problems: &mut Problems<'_>) -> bool {
         let help = Some("remove `follow`: standard input ends when its writer closes it".to_owned());
         problems.add(placed.at, "`follow` does not go with standard input", help);
     }
-    if let (Some(placed), true) = (draft.split.get(), stdin) {
+    if let (Some(at), true) = (draft.split.at, stdin) {
         let help = Some("remove `split`: one instance reads all of it".to_owned());
-        problems.add(placed.at, "`split` does not go with standard input, which cannot be read in parallel", help);
+        problems.add(at, "`split` does not go with standard input, which cannot be read in parallel", help);
     }
-    for (key, given) in [("poll", &draft.poll), ("on-lost", &draft.on_lost), ("partial-after", &draft.partial_after)] {
-        if let (Some(placed), false, false) = (given.get(), follows, draft.follow.is_broken()) {
+    let on_lost = draft.on_lost.get().map(|placed| placed.at);
+    for (key, at) in [("poll", draft.poll.at), ("on-lost", on_lost), ("partial-after", draft.partial_after.at)] {
+        if let (Some(at), false, false) = (at, follows, draft.follow.is_broken()) {
             let help = Some(format!("add `follow = true`, or remove `{key}`"));
-            problems.add(placed.at, format!("`{key}` has no meaning without `follow`"), help);
+            problems.add(at, format!("`{key}` has no meaning without `follow`"), help);
         }
     }
-    if let (Some(placed), false, false) = (draft.idle_after.get(), follows || stdin, draft.follow.is_broken()) {
+    if let (Some(at), false, false) = (draft.idle_after.at, follows || stdin, draft.follow.is_broken()) {
         let help = Some("add `follow = true`, or remove `idle-after`: what is read to its end holds nothing back".to_owned());
-        problems.add(placed.at, "`idle-after` has no meaning without `follow`", help);
+        problems.add(at, "`idle-after` has no meaning without `follow`", help);
     }
     follows
 }

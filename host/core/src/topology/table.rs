@@ -26,6 +26,14 @@ pub(super) enum Given<T> {
 }
 
 impl<T> Given<T> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Given<U> {
+        match self {
+            Self::Absent => Given::Absent,
+            Self::Broken => Given::Broken,
+            Self::Is(Placed { value, at }) => Given::Is(Placed { value: change(value), at }),
+        }
+    }
+
     /// The value, where there is a usable one.
     pub(super) fn get(&self) -> Option<&Placed<T>> {
         match self {
@@ -40,6 +48,12 @@ impl<T> Given<T> {
 
     pub(super) fn is_broken(&self) -> bool {
         matches!(self, Self::Broken)
+    }
+}
+
+impl Given<bool> {
+    pub(super) fn is_true(&self) -> bool {
+        self.get().is_some_and(|placed| placed.value)
     }
 }
 
@@ -146,13 +160,9 @@ impl<'t> Section<'t> {
 
     /// A string, its variables expanded. `example` is a legal value, quotes and all.
     pub(super) fn text(&mut self, reader: &mut Reader<'_>, key: &'static str, example: &str) -> Given<String> {
-        match self.scalar(reader, (key, "a string", example), |item| item.as_str().map(str::to_owned)) {
-            Given::Is(Placed { value, at }) => match reader.expand(&value, at) {
-                Some(value) => Given::Is(Placed { value, at }),
-                None => Given::Broken,
-            },
-            other => other,
-        }
+        let given = self.scalar(reader, (key, "a string", example), |item| item.as_str().map(str::to_owned));
+        let Given::Is(Placed { value, at }) = given else { return given };
+        reader.expand(&value, at).map_or(Given::Broken, |value| Given::Is(Placed { value, at }))
     }
 
     pub(super) fn integer(&mut self, reader: &mut Reader<'_>, key: &'static str, example: &str) -> Given<i64> {
@@ -234,13 +244,21 @@ pub(super) fn below<T>(
     reader: &mut Reader<'_>,
     read: impl Fn(&mut Section<'_>, &mut Reader<'_>) -> T,
 ) -> Given<T> {
-    match given {
-        Given::Absent => Given::Absent,
-        Given::Broken => Given::Broken,
-        Given::Is(Placed { value: mut section, at }) => {
-            let value = read(&mut section, reader);
-            section.finish(reader);
-            Given::Is(Placed { value, at })
-        }
+    given.map(|mut section| {
+        let value = read(&mut section, reader);
+        section.finish(reader);
+        value
+    })
+}
+
+/// Reads a table below a section; where there is none, an empty one in its place.
+pub(super) fn below_or_empty<T>(
+    given: Given<Section<'_>>,
+    reader: &mut Reader<'_>,
+    read: impl Fn(&mut Section<'_>, &mut Reader<'_>) -> T,
+) -> T {
+    match below(given, reader, &read) {
+        Given::Is(placed) => placed.value,
+        Given::Absent | Given::Broken => read(&mut Section::new(&toml_edit::Table::new(), 0, ""), reader),
     }
 }
