@@ -169,6 +169,11 @@ pub enum Error {
     Internal(String),
 }
 
+/// The error of a call of the store. `doing`: what was tried.
+pub(super) fn failed(doing: &'static str) -> impl Fn(StoreError) -> Error {
+    move |error| Error::Store { doing, error }
+}
+
 fn checkpoint(epoch: Option<Epoch>) -> String {
     epoch.map_or("none (the beginning)".into(), |epoch| epoch.to_string())
 }

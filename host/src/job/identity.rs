@@ -2,8 +2,7 @@
 //!
 //! Sinks note it beside their output. A store that was deleted and made anew has another life, and does not know that output.
 
-use super::error::Error;
-use super::recovery::failed;
+use super::error::{Error, failed};
 use crate::clock::Clock;
 use crate::store::{Created, Store};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! Stored manifests, verified. What is wrong with one is told as text, to be read after what it is for. Failures of the store itself are errors.
 
-use super::error::Error;
+use super::error::{Error, failed};
 use crate::store::Store;
 use reprise_core::checkpoint::manifest::Manifest;
 use reprise_core::checkpoint::{objects, paths};
@@ -26,7 +26,7 @@ pub(super) async fn read_manifest_at(
     path: &str,
     epoch: Option<Epoch>,
 ) -> Result<Option<Result<Manifest, String>>, Error> {
-    let Some(bytes) = store.get(path).await.map_err(|error| Error::Store { doing: "read a manifest", error })? else { return Ok(None) };
+    let Some(bytes) = store.get(path).await.map_err(failed("read a manifest"))? else { return Ok(None) };
     let read = objects::read_manifest(&bytes, path, job, epoch);
     read.map(Some).map_err(|error| Error::Newer { path: path.to_owned(), error })
 }

@@ -9,9 +9,9 @@
 //! that is not removed is replaced by the next answer. A pause is in the memory of a host alone, so a request that outlives its host is answered by
 //! the next one with "not paused". Parked input is in checkpoints: what a host was asked to give up is given up once a checkpoint says so.
 
-use super::error::Error;
+use super::error::{Error, failed};
 use super::notice::{Notice, Watch};
-use super::recovery::{self, failed};
+use super::recovery;
 use super::replay::Requester;
 use crate::engine::{Control, OperatorEvent, SharedCircuitBreaker};
 use crate::store::{Created, Store, StoreError};

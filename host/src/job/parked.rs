@@ -1,8 +1,7 @@
 //! Parked input of a job: which objects hold it, written by the recorder and read back when its turn comes; and what each instance begins with.
 
 use super::blocking::blocking;
-use super::error::Error;
-use super::recovery::failed;
+use super::error::{Error, failed};
 use super::store_retry::{PAUSE, RetryingStore};
 use crate::engine::{ParkedReader, ParkedRequest};
 use crate::store::Store;

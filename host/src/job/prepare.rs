@@ -1,6 +1,6 @@
 //! From a topology file to a plan with loaded components: everything that can be checked before a row is read.
 
-use super::error::Error;
+use super::error::{Error, failed};
 use super::recovery;
 use crate::store::{self, Intercept, Store};
 use crate::wasm::{Component, GrantError, Grants, INSTANCES_MAX, Limits, PreopenedFolder, Runtime, Settings};
@@ -24,12 +24,31 @@ pub struct Prepared {
     pub base_dir: PathBuf,
 }
 
-fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })
+/// A topology file that was read.
+pub(super) struct TopologyFile {
+    /// Its path, for people.
+    shown: String,
+    text: String,
+}
+
+impl TopologyFile {
+    /// Reads a file; its components and inputs may be missing.
+    pub fn read(path: &Path) -> Result<(Topology, Self), Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+        let file = Self { shown: path.display().to_string(), text };
+        match topology::parse(&file.text, &|name| std::env::var(name).ok()) {
+            Ok(topology) => Ok((topology, file)),
+            Err(problems) => Err(file.mistakes(&problems)),
+        }
+    }
+
+    fn mistakes(&self, problems: &[Problem]) -> Error {
+        Error::Topology(topology::render_quoted(problems, &self.shown, &self.text))
+    }
 }
 
 /// The folder in which relative paths of a topology file start.
-fn folder(path: &Path) -> PathBuf {
+pub(super) fn folder(path: &Path) -> PathBuf {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
 }
 
@@ -44,7 +63,7 @@ pub(super) async fn store(topology: &Topology, base_dir: &Path, intercept: Optio
         ..store::StoreLimits::default()
     };
     let opened = Store::open_with(&settings.store, base_dir, &topology.name, limits, intercept).await;
-    opened.map_err(|error| Error::Store { doing: "open the store", error })
+    opened.map_err(failed("open the store"))
 }
 
 /// Opens the store of the job of a topology file. Components are not looked at.
@@ -60,9 +79,7 @@ pub async fn open_store(path: &Path) -> Result<Store, Error> {
 /// # Errors
 /// As [`open_store`].
 pub async fn open_store_with_names(path: &Path) -> Result<(Store, Vec<String>), Error> {
-    let text = read(path)?;
-    let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &path.display().to_string(), &text));
-    let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
+    let (topology, _) = TopologyFile::read(path)?;
     let store = store(&topology, &folder(path), None).await?;
     Ok((store, topology.operators.into_iter().map(|operator| operator.name).collect()))
 }
@@ -72,10 +89,9 @@ pub async fn open_store_with_names(path: &Path) -> Result<(Store, Vec<String>), 
 /// # Errors
 /// As [`open_store`], and [`Error::Store`].
 pub async fn workers_of(path: &Path) -> Result<u32, Error> {
-    let store = open_store(path).await?;
-    let text = read(path)?;
-    let name = topology::parse(&text, &|name| std::env::var(name).ok()).map(|topology| topology.name).unwrap_or_default();
-    Ok(recovery::glance(&store, &name).await?.map_or(1, |manifest| manifest.workers))
+    let (topology, _) = TopologyFile::read(path)?;
+    let store = store(&topology, &folder(path), None).await?;
+    Ok(recovery::glance(&store, &topology.name).await?.map_or(1, |manifest| manifest.workers))
 }
 
 /// Reads, checks and plans a topology, and loads its components.
@@ -83,17 +99,14 @@ pub async fn workers_of(path: &Path) -> Result<u32, Error> {
 /// # Errors
 /// Every mistake of the topology at once, with its line; a component that cannot be loaded is one of them.
 pub fn prepare(path: &Path, workers: u32, cache_dir: Option<PathBuf>) -> Result<Prepared, Error> {
-    let text = read(path)?;
-    let shown = path.display().to_string();
-    let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &shown, &text));
-    let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
+    let (topology, file) = TopologyFile::read(path)?;
     let base_dir = folder(path);
     if let Some(problem) = too_many_instances(&topology, workers) {
-        return Err(mistakes(vec![problem]));
+        return Err(file.mistakes(&[problem]));
     }
     let overlaps = super::overlap::problems(&topology, &base_dir);
     if !overlaps.is_empty() {
-        return Err(mistakes(overlaps));
+        return Err(file.mistakes(&overlaps));
     }
     let mut runtimes = BTreeMap::new();
     for fuel in topology.operators.iter().map(|operator| operator.fuel) {
@@ -119,11 +132,11 @@ pub fn prepare(path: &Path, workers: u32, cache_dir: Option<PathBuf>) -> Result<
     }
     match topology::plan(topology, descriptions) {
         Ok(plan) if problems.is_empty() => Ok(Prepared { plan, components, component_bytes, base_dir }),
-        Ok(_) => Err(mistakes(problems)),
+        Ok(_) => Err(file.mistakes(&problems)),
         Err(more) => {
             problems.extend(more);
             problems.sort_by_key(|problem| (problem.line, problem.column));
-            Err(mistakes(problems))
+            Err(file.mistakes(&problems))
         }
     }
 }
@@ -188,16 +201,13 @@ fn grants(operator: &Operator, base_dir: &Path) -> Result<Grants, GrantError> {
 /// # Errors
 /// Mistakes of the topology, an operator that it does not have, and a folder that is not there.
 pub fn grants_of(path: &Path, operator: &str) -> Result<Grants, Error> {
-    let text = read(path)?;
-    let shown = path.display().to_string();
-    let mistakes = |problems: Vec<Problem>| Error::Topology(topology::render_quoted(&problems, &shown, &text));
-    let topology = topology::parse(&text, &|name| std::env::var(name).ok()).map_err(mistakes)?;
+    let (topology, file) = TopologyFile::read(path)?;
     let Some(found) = topology.operators.iter().find(|found| found.name == operator) else {
         let names: Vec<&str> = topology.operators.iter().map(|operator| operator.name.as_str()).collect();
-        let (shown, operator) = (plain(&shown), plain(operator));
+        let (shown, operator) = (plain(&file.shown), plain(operator));
         return Err(Error::Topology(format!("{shown} has no operator `{operator}`; it has {}\n", names.join(", "))));
     };
-    grants(found, &folder(path)).map_err(|error| mistakes(vec![grant_problem(found, &error)]))
+    grants(found, &folder(path)).map_err(|error| file.mistakes(&[grant_problem(found, &error)]))
 }
 
 fn grant_problem(operator: &Operator, error: &GrantError) -> Problem {

@@ -1,6 +1,6 @@
 //! Carries out a recovery ([`reprise_core::checkpoint::recovery`]): what it asks of the store, one question after another.
 
-use super::error::Error;
+use super::error::{Error, failed};
 use super::objects::{read_manifest, read_manifest_at};
 use crate::clock::Clock;
 use crate::store::{Created, Creation, Entry, Store, StoreError};
@@ -64,10 +64,6 @@ pub(super) struct RecoveryDriver<'a> {
     pub reopens: bool,
     /// The run begins after this epoch.
     pub after: Epoch,
-}
-
-pub(super) fn failed(doing: &'static str) -> impl Fn(StoreError) -> Error {
-    move |error| Error::Store { doing, error }
 }
 
 impl RecoveryDriver<'_> {

@@ -19,7 +19,7 @@ mod outputs;
 mod seen_sinks;
 
 use super::capsule;
-use super::error::Error;
+use super::error::{Error, failed};
 use super::notice::Notice;
 use super::prepare::{self, Prepared};
 use crate::clock::Clock;
@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 /// See [`Error`]. Whatever the error, the state is that of the last complete checkpoint.
 pub async fn run(prepared: Prepared, options: Options) -> Result<Ending, Error> {
     let store = prepare::store(&prepared.plan.topology, &prepared.base_dir, options.intercept.clone()).await?;
-    store.probe().await.map_err(|error| Error::Store { doing: "use the store", error })?;
+    store.probe().await.map_err(failed("use the store"))?;
     let job = Job { prepared, options, store, own: AtomicU64::new(0), idle: AtomicU32::new(0), tidied: Arc::default() };
     let mut failures = Failures::default();
     let (mut first, mut first_gave_up) = (true, None);

@@ -5,8 +5,7 @@
 //! ```
 //! The store is the only thing that asker and host need to share. A request outlives a host that dies; the next run answers it.
 
-use super::error::Error;
-use super::recovery::failed;
+use super::error::{Error, failed};
 use crate::clock::Clock;
 use crate::store::{Created, Creation, Store};
 use bytes::Bytes;

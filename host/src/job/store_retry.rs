@@ -3,7 +3,7 @@
 //!
 //! Calls before a run has begun are not made again: a start that must fail should fail at once.
 
-use super::error::Error;
+use super::error::{Error, failed};
 use super::notice::{Notice, Watch};
 use super::recovery;
 use crate::engine::Control;
@@ -103,7 +103,7 @@ impl RetryingStore {
 
     /// Removes an object, without a second try; a failure is told by the log alone.
     pub async fn remove(&self, path: &str) {
-        if let Err(error) = self.store.delete(path).await.map_err(recovery::failed("remove an object")) {
+        if let Err(error) = self.store.delete(path).await.map_err(failed("remove an object")) {
             tracing::warn!(path, cause = %error, "an object that is of no use any more stays");
         }
     }

@@ -4,7 +4,7 @@ use reprise_guest::{Context, Description, Encoding::Utf8, Operator, Output, Reco
 
 #[derive(Default)]
 struct SickEcho {
-    is_mended: bool,
+    sickness: components::Sickness,
 }
 
 impl Operator for SickEcho {
@@ -13,14 +13,11 @@ impl Operator for SickEcho {
     }
 
     fn open(&mut self, context: &Context) -> Result<(), String> {
-        self.is_mended = context.config.contains("mended");
-        Ok(())
+        self.sickness.open(context)
     }
 
     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
-        if !self.is_mended {
-            components::fall_over_poison(row);
-        }
+        self.sickness.meet(row);
         out.emit(row.time, row.key, row.value);
         Ok(())
     }

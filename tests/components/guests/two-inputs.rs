@@ -5,7 +5,7 @@ use reprise_guest::{Context, Description, Encoding::Utf8, Keyed, Operator, Outpu
 
 #[derive(Default)]
 struct TwoInputs {
-    is_mended: bool,
+    sickness: components::Sickness,
     counts: Keyed<u64>,
 }
 
@@ -15,14 +15,11 @@ impl Operator for TwoInputs {
     }
 
     fn open(&mut self, context: &Context) -> Result<(), String> {
-        self.is_mended = context.config.contains("mended");
-        Ok(())
+        self.sickness.open(context)
     }
 
     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
-        if !self.is_mended {
-            components::fall_over_poison(row);
-        }
+        self.sickness.meet(row);
         match row.input {
             0 => components::count(&mut self.counts, row, out),
             _ => out.emit(row.time, row.key, "a note"),

@@ -4,7 +4,7 @@ pub mod lies;
 pub mod parse;
 pub mod wrong;
 
-use reprise_guest::{Description, Encoding::Utf8, Keyed, Output, Record, Text};
+use reprise_guest::{Context, Description, Encoding::Utf8, Keyed, Output, Record, Text};
 
 /// The value that wakes the evil.
 pub const POISON: &[u8] = b"poison";
@@ -30,6 +30,27 @@ pub fn count_on(count: &mut u64, row: Record<'_>, out: &mut Output) {
 pub fn fall_over_poison(row: Record<'_>) {
     if row.value == POISON {
         std::process::abort();
+    }
+}
+
+/// What falls over poison, unless the config of its operator says `mended`.
+#[derive(Default)]
+pub struct Sickness {
+    is_mended: bool,
+}
+
+impl Sickness {
+    /// Looks at the config.
+    pub fn open(&mut self, context: &Context) -> Result<(), String> {
+        self.is_mended = context.config.contains("mended");
+        Ok(())
+    }
+
+    /// Traps at a row with poison, unless it is mended.
+    pub fn meet(&self, row: Record<'_>) {
+        if !self.is_mended {
+            fall_over_poison(row);
+        }
     }
 }
 

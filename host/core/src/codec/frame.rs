@@ -178,6 +178,37 @@ pub(super) fn expect_any(bytes: &[u8], kind: FrameKind) -> Result<(Frame<'_>, &[
     Ok((frame, rest))
 }
 
+/// Reads frames of one kind up to the one that ends them, and nothing may follow that in the `whole`. Gives what they hold, and the payload of the last one.
+///
+/// # Errors
+/// As [`read`]; frames of other kinds, more than so many, and those of `item`.
+pub(super) fn sequence<'a, T>(
+    mut rest: &'a [u8],
+    (kind, end): (FrameKind, FrameKind),
+    (whole, what, max): (&str, &'static str, usize),
+    item: impl Fn(&'a [u8]) -> Result<T, CodecError>,
+) -> Result<(Vec<T>, &'a [u8]), CodecError> {
+    let mut items = Vec::new();
+    loop {
+        let (frame, after) = read(rest)?;
+        rest = after;
+        if frame.kind == kind as u16 {
+            if items.len() >= max {
+                return Err(CodecError::Limit { what, claimed: max as u64 + 1, max: max as u64 });
+            }
+            items.push(item(frame.payload)?);
+            continue;
+        }
+        if frame.kind != end as u16 {
+            return Err(CodecError::Kind { expected: end as u16, found: frame.kind });
+        }
+        if !rest.is_empty() {
+            return Err(CodecError::Content(format!("{} bytes follow {whole}", rest.len())));
+        }
+        return Ok((items, frame.payload));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

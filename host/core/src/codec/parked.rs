@@ -129,37 +129,19 @@ pub fn encode(head: &ParkedHead, items: &[ParkedItem]) -> Result<Vec<u8>, CodecE
 /// # Errors
 /// Damaged, foreign or incomplete bytes, rows that break the law of columns, and edges that the head does not have.
 pub fn read(bytes: &[u8]) -> Result<(ParkedHead, Vec<ParkedItem>), CodecError> {
-    let (payload, mut rest) = frame::expect(bytes, FrameKind::ParkedHead)?;
+    let (payload, rest) = frame::expect(bytes, FrameKind::ParkedHead)?;
     let head: ParkedHead = record::payload(payload)?;
-    let limit = |what, claimed: usize, max: usize| CodecError::Limit { what, claimed: claimed as u64, max: max as u64 };
-    if head.edges.len() > EDGES_MAX {
-        return Err(limit("edges of parked input", head.edges.len(), EDGES_MAX));
+    let edges = head.edges.len();
+    if edges > EDGES_MAX {
+        return Err(CodecError::Limit { what: "edges of parked input", claimed: edges as u64, max: EDGES_MAX as u64 });
     }
-    let (mut items, mut entries) = (Vec::new(), 0u64);
-    loop {
-        let (frame, after) = frame::read(rest)?;
-        rest = after;
-        if frame.kind == FrameKind::ParkedItem as u16 {
-            if items.len() >= ITEMS_MAX {
-                return Err(limit("parked items", ITEMS_MAX + 1, ITEMS_MAX));
-            }
-            let item = read_item(frame.payload, head.edges.len())?;
-            entries += item.entries();
-            items.push(item);
-            continue;
-        }
-        if frame.kind != FrameKind::ParkedEnd as u16 {
-            return Err(CodecError::Kind { expected: FrameKind::ParkedEnd as u16, found: frame.kind });
-        }
-        let end: End = record::payload(frame.payload)?;
-        if !rest.is_empty() {
-            return Err(CodecError::Content(format!("{} bytes follow the parked input", rest.len())));
-        }
-        if (end.items, end.entries) != (items.len() as u64, entries) {
-            return Err(CodecError::Content(format!("{entries} parked entries are there, {} were written", end.entries)));
-        }
-        return Ok((head, items));
+    let kinds = (FrameKind::ParkedItem, FrameKind::ParkedEnd);
+    let (items, end) = frame::sequence(rest, kinds, ("the parked input", "parked items", ITEMS_MAX), |payload| read_item(payload, edges))?;
+    let (end, entries): (End, u64) = (record::payload(end)?, items.iter().map(ParkedItem::entries).sum());
+    if (end.items, end.entries) != (items.len() as u64, entries) {
+        return Err(CodecError::Content(format!("{entries} parked entries are there, {} were written", end.entries)));
     }
+    Ok((head, items))
 }
 
 fn read_item(payload: &[u8], edges: usize) -> Result<ParkedItem, CodecError> {

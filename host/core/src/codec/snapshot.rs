@@ -116,36 +116,21 @@ impl Writer {
 /// # Errors
 /// Damaged, foreign or incomplete bytes, and chunks that break the law of chunks.
 pub fn read(bytes: &[u8]) -> Result<(SnapshotHead, Vec<Chunk>), CodecError> {
-    let (payload, mut rest) = frame::expect(bytes, FrameKind::SnapshotHead)?;
+    let (payload, rest) = frame::expect(bytes, FrameKind::SnapshotHead)?;
     let head: SnapshotHead = record::payload(payload)?;
-    let (mut chunks, mut cells) = (Vec::new(), 0u64);
-    loop {
-        let (frame, after) = frame::read(rest)?;
-        rest = after;
-        if frame.kind == FrameKind::Chunk as u16 {
-            if chunks.len() >= CHUNKS_MAX {
-                return Err(CodecError::Limit { what: "a snapshot's chunks", claimed: CHUNKS_MAX as u64 + 1, max: CHUNKS_MAX as u64 });
-            }
-            let chunk = read_chunk(frame.payload)?;
-            if head.scope == SnapshotScope::Full {
-                chunk.check_full().map_err(|error| CodecError::Content(error.to_string()))?;
-            }
-            cells += chunk.len() as u64;
-            chunks.push(chunk);
-            continue;
+    let kinds = (FrameKind::Chunk, FrameKind::SnapshotEnd);
+    let (chunks, end) = frame::sequence(rest, kinds, ("the snapshot", "a snapshot's chunks", CHUNKS_MAX), |payload| {
+        let chunk = read_chunk(payload)?;
+        if head.scope == SnapshotScope::Full {
+            chunk.check_full().map_err(|error| CodecError::Content(error.to_string()))?;
         }
-        if frame.kind != FrameKind::SnapshotEnd as u16 {
-            return Err(CodecError::Kind { expected: FrameKind::SnapshotEnd as u16, found: frame.kind });
-        }
-        let end: End = record::payload(frame.payload)?;
-        if !rest.is_empty() {
-            return Err(CodecError::Content(format!("{} bytes follow the snapshot", rest.len())));
-        }
-        if (end.chunks, end.cells) != (chunks.len() as u64, cells) {
-            return Err(CodecError::Content(format!("{} cells are there, {} were written", cells, end.cells)));
-        }
-        return Ok((head, chunks));
+        Ok(chunk)
+    })?;
+    let (end, cells): (End, u64) = (record::payload(end)?, chunks.iter().map(|chunk| chunk.len() as u64).sum());
+    if (end.chunks, end.cells) != (chunks.len() as u64, cells) {
+        return Err(CodecError::Content(format!("{} cells are there, {} were written", cells, end.cells)));
     }
+    Ok((head, chunks))
 }
 
 fn read_chunk(payload: &[u8]) -> Result<Chunk, CodecError> {

@@ -7,8 +7,8 @@ use super::file::{Draft, DraftInputs, DraftOperator, DraftSink, DraftSource};
 use super::model::{Checkpoint, Exchange, Input, NODES_MAX, Operator, Sink, Source, SourceKind, Topology};
 use super::plan::written;
 use super::problem::{Problems, quote};
-use super::sink::{Url, check_delivery, check_kind, check_shared_places, check_url};
-use super::source::{STDIN, check_file};
+use super::sink::{check_delivery, check_kind, check_shared_places, check_url};
+use super::source::{STDIN, check_file, check_path};
 use super::table::Given;
 use super::wiring::{NodeKind, Vertex, check_wiring};
 use super::word::check_word;
@@ -68,18 +68,9 @@ fn check_store((given, owner_at): &(Given<String>, usize), problems: &mut Proble
         }
         return String::new();
     };
-    match check_url(store, false) {
-        Url::Known => return store.value.clone(),
-        Url::Secret => {
-            let help = Some("credentials come from the environment; write `s3://bucket/prefix`".to_owned());
-            problems.add(store.at, "`store` seems to hold credentials, which do not belong in a topology", help);
-            return String::new();
-        }
-        Url::Unknown => {}
-    }
-    let help = Some("write \"file:./state\", \"s3://bucket/prefix\", or \"memory:\" for a job that may forget".to_owned());
-    problems.add(store.at, format!("`store`: \"{}\" is not a store", quote(&store.value)), help);
-    String::new()
+    let help = "write \"file:./state\", \"s3://bucket/prefix\", or \"memory:\" for a job that may forget";
+    check_url(store, ("store", false), ("is not a store", help), problems);
+    store.value.clone()
 }
 
 fn check_source(draft: &DraftSource, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Option<Source> {
@@ -111,22 +102,9 @@ fn called(what: &str, name: Option<&str>) -> String {
 
 fn check_operator(draft: DraftOperator, vertices: &mut Vec<Vertex>, problems: &mut Problems<'_>) -> Operator {
     let name = check_name(&draft.name, draft.at, ("an operator", "count"), problems);
-    let component = match &draft.component {
-        Given::Absent => {
-            let message = format!("{} has no `component`", called("operator", name.as_deref()));
-            problems.add(draft.at, message, Some("add `component = \"count.wasm\"`".to_owned()));
-            String::new()
-        }
-        Given::Broken => String::new(),
-        Given::Is(path) => {
-            if path.value.is_empty() || path.value.contains('\0') {
-                let message = format!("`component`: \"{}\" is not a path", quote(&path.value));
-                problems.add(path.at, message, Some("write `component = \"count.wasm\"`".to_owned()));
-            }
-            path.value.clone()
-        }
-    };
     let owner = called("operator", name.as_deref());
+    let absent = (draft.at, format!("{owner} has no `component`"));
+    let component = check_path(&draft.component, ("component", "count.wasm"), absent, problems);
     let inputs = add_reader((NodeKind::Operator, &draft.name, draft.at), (name.clone(), &owner), &draft.inputs, vertices, problems);
     if draft.settings.parallelism > 1 {
         check_spread(vertices.last(), &owner, problems);

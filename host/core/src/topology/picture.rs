@@ -75,16 +75,6 @@ impl Plan {
         out
     }
 
-    fn name(&self, node: Node) -> &str {
-        let topology = &self.topology;
-        let found = match node {
-            Node::Source(number) => topology.sources.get(number).map(|source| &source.name),
-            Node::Operator(number) => topology.operators.get(number).map(|operator| &operator.name),
-            Node::Sink(number) => topology.sinks.get(number).map(|sink| &sink.name),
-        };
-        found.map_or("?", String::as_str)
-    }
-
     fn render_node(&self, out: &mut String, node: Node, workers: usize) {
         let name = self.name(node);
         let instances = plural(workers, "instance");

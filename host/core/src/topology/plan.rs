@@ -56,19 +56,26 @@ impl Plan {
         self.edges.iter().filter(move |edge| edge.to == node && edge.place.is_none_or(|of| of == place))
     }
 
+    /// The name of a node.
+    #[must_use]
+    pub fn name(&self, node: Node) -> &str {
+        let topology = &self.topology;
+        let found = match node {
+            Node::Source(number) => topology.sources.get(number).map(|source| &source.name),
+            Node::Operator(number) => topology.operators.get(number).map(|operator| &operator.name),
+            Node::Sink(number) => topology.sinks.get(number).map(|sink| &sink.name),
+        };
+        found.map_or("?", String::as_str)
+    }
+
     /// What parked rows tell of an edge to an operator.
     #[must_use]
     pub fn parked_edge(&self, edge: &Edge) -> ParkedEdge {
-        let from = match edge.from {
-            Node::Source(place) => self.topology.sources.get(place).map(|source| &source.name),
-            Node::Operator(place) => self.topology.operators.get(place).map(|operator| &operator.name),
-            Node::Sink(_) => None,
-        };
         let input = match edge.to {
             Node::Operator(place) => self.descriptions.get(place).and_then(|description| description.inputs.get(edge.input as usize)),
             Node::Source(_) | Node::Sink(_) => None,
         };
-        ParkedEdge { from: from.cloned().unwrap_or_default(), port: edge.port, input: input.cloned().unwrap_or_default() }
+        ParkedEdge { from: self.name(edge.from).to_owned(), port: edge.port, input: input.cloned().unwrap_or_default() }
     }
 
     /// The places of the sources that the rows of a node come from.

@@ -35,7 +35,7 @@ pub(super) fn check_kind(draft: &DraftSink, owner: &str, problems: &mut Problems
 }
 
 fn check_file(file: &Placed<DraftFileSink>, problems: &mut Problems<'_>) -> FileSink {
-    let path = check_path(&file.value.path, file.at, "out", problems);
+    let path = check_path(&file.value.path, ("path", "out"), (file.at, "`path` is missing".to_owned()), problems);
     if path == STDIN {
         let at = file.value.path.get().map_or(file.at, |path| path.at);
         problems.add(at, "a file sink needs a folder", Some("for standard output write `stdout = { format = \"json\" }`".to_owned()));
@@ -48,17 +48,10 @@ fn check_objects(objects: &Placed<DraftObjectsSink>, problems: &mut Problems<'_>
     match url {
         Given::Absent => problems.add(objects.at, "`url` is missing", Some("add `url = \"s3://bucket/prefix\"`".to_owned())),
         Given::Broken => {}
-        Given::Is(placed) => match check_url(placed, true) {
-            Url::Known => {}
-            Url::Secret => {
-                let help = Some("credentials come from the environment; write `s3://bucket/prefix`".to_owned());
-                problems.add(placed.at, "`url` seems to hold credentials, which do not belong in a topology", help);
-            }
-            Url::Unknown => {
-                let help = Some("write \"s3://bucket/prefix\", \"file:./out\", or \"memory:NAME\" for a test".to_owned());
-                problems.add(placed.at, format!("`url`: \"{}\" is no place for objects", quote(&placed.value)), help);
-            }
-        },
+        Given::Is(placed) => {
+            let help = "write \"s3://bucket/prefix\", \"file:./out\", or \"memory:NAME\" for a test";
+            check_url(placed, ("url", true), ("is no place for objects", help), problems);
+        }
     }
     ObjectsSink {
         url: url.get().map(|placed| placed.value.clone()).unwrap_or_default(),
@@ -67,19 +60,9 @@ fn check_objects(objects: &Placed<DraftObjectsSink>, problems: &mut Problems<'_>
     }
 }
 
-/// What a url is good for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Url {
-    /// It names a place.
-    Known,
-    /// It names none.
-    Unknown,
-    /// It seems to hold credentials.
-    Secret,
-}
-
-/// Looks at the url of a store. `memory_has_name`: `memory:NAME` is meant, not `memory:` alone.
-pub(super) fn check_url(placed: &Placed<String>, memory_has_name: bool) -> Url {
+/// Looks at the url of a store. `memory_has_name`: `memory:NAME` is meant, not `memory:` alone. `unknown`: what to say of one that names no
+/// place.
+pub(super) fn check_url(placed: &Placed<String>, (key, memory_has_name): (&str, bool), unknown: (&str, &str), problems: &mut Problems<'_>) {
     let known = match placed.value.split_once(':') {
         Some(("file", path)) => !path.is_empty() && path != "//",
         Some(("memory", name)) if memory_has_name => {
@@ -90,13 +73,16 @@ pub(super) fn check_url(placed: &Placed<String>, memory_has_name: bool) -> Url {
             let place = rest.strip_prefix("//").unwrap_or_default();
             let bucket = place.split('/').next().unwrap_or_default();
             if bucket.contains('@') {
-                return Url::Secret;
+                let help = Some("credentials come from the environment; write `s3://bucket/prefix`".to_owned());
+                return problems.add(placed.at, format!("`{key}` seems to hold credentials, which do not belong in a topology"), help);
             }
             !bucket.is_empty()
         }
         _ => false,
     };
-    if known && !placed.value.contains(char::is_control) { Url::Known } else { Url::Unknown }
+    if !known || placed.value.contains(char::is_control) {
+        problems.add(placed.at, format!("`{key}`: \"{}\" {}", quote(&placed.value), unknown.0), Some(unknown.1.to_owned()));
+    }
 }
 
 fn check_format(given: &Given<String>, problems: &mut Problems<'_>) -> SinkFormat {

@@ -15,7 +15,7 @@ const FORMATS: [&str; 3] = ["lines", "csv", "json"];
 
 /// Checks a file source that begins at `at`. After a problem the result is of no use.
 pub(super) fn check_file(draft: &DraftFileSource, at: usize, problems: &mut Problems<'_>) -> FileSource {
-    let path = check_path(&draft.path, at, "input/*.txt", problems);
+    let path = check_path(&draft.path, ("path", "input/*.txt"), (at, "`path` is missing".to_owned()), problems);
     if let (Some(placed), Err(why)) = (draft.path.get().filter(|placed| placed.value != STDIN), check_glob(&path)) {
         let help = "`*` and `?` stand for parts of names, `**` for folders, `[ab]` for one of some characters";
         problems.add(placed.at, format!("`path`: \"{}\" is not a glob: {why}", quote(&path)), Some(help.to_owned()));
@@ -81,13 +81,18 @@ pub fn check_glob(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A path that is there and not empty. `owner_at` is where to point when it is missing.
-pub(super) fn check_path(given: &Given<String>, owner_at: usize, example: &str, problems: &mut Problems<'_>) -> String {
+/// A path that is there and not empty. `absent`: where to point when it is missing, and what to say.
+pub(super) fn check_path(
+    given: &Given<String>,
+    (key, example): (&str, &str),
+    (owner_at, absent): (usize, String),
+    problems: &mut Problems<'_>,
+) -> String {
     match given {
-        Given::Absent => problems.add(owner_at, "`path` is missing", Some(format!("add `path = \"{example}\"`"))),
+        Given::Absent => problems.add(owner_at, absent, Some(format!("add `{key} = \"{example}\"`"))),
         Given::Is(path) if path.value.is_empty() || path.value.contains('\0') => {
-            let message = format!("`path`: \"{}\" is not a path", quote(&path.value));
-            problems.add(path.at, message, Some(format!("write `path = \"{example}\"`")));
+            let message = format!("`{key}`: \"{}\" is not a path", quote(&path.value));
+            problems.add(path.at, message, Some(format!("write `{key} = \"{example}\"`")));
         }
         Given::Is(path) => return path.value.clone(),
         Given::Broken => {}

@@ -3,6 +3,32 @@
 use super::{CellDifference, ChangeFault, OutputDifference};
 use crate::description::Description;
 
+/// What there is of a type, in order: the name of each and what it says.
+macro_rules! told {
+    ($type:ident $([$($variant:tt)+] $name:literal, $text:literal;)+) => {
+        impl $type {
+            /// All of them, in order.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$($variant)+),+];
+
+            /// Its name in reports and for scripts.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$($variant)+ => $name,)+
+                }
+            }
+
+            /// What holds where a check passes; what is wrong where there is a cause.
+            #[must_use]
+            pub fn text(self) -> &'static str {
+                match self {
+                    $(Self::$($variant)+ => $text,)+
+                }
+            }
+        }
+    };
+}
+
 /// One thing that every operator must do. The order is that in which they are tried: what comes later often fails for what failed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
@@ -38,69 +64,22 @@ pub enum Check {
     Rescale,
 }
 
-impl Check {
-    /// All of them, in order.
-    pub const ALL: [Self; 15] = [
-        Self::Run,
-        Self::Describe,
-        Self::Repeat,
-        Self::Reading,
-        Self::Changes,
-        Self::Parts,
-        Self::Restore,
-        Self::Chunks,
-        Self::Chain,
-        Self::Replay,
-        Self::Batches,
-        Self::Empty,
-        Self::Pieces,
-        Self::Memory,
-        Self::Rescale,
-    ];
-
-    /// Its name in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::Describe => "describe",
-            Self::Repeat => "repeat",
-            Self::Reading => "reading",
-            Self::Changes => "changes",
-            Self::Parts => "parts",
-            Self::Restore => "restore",
-            Self::Chunks => "chunks",
-            Self::Chain => "chain",
-            Self::Replay => "replay",
-            Self::Batches => "batches",
-            Self::Empty => "empty",
-            Self::Pieces => "pieces",
-            Self::Memory => "memory",
-            Self::Rescale => "rescale",
-        }
-    }
-
-    /// What holds where it passes.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Run => "all rows, straight through, without a fault",
-            Self::Describe => "it describes itself the same at any time",
-            Self::Repeat => "a second instance gives the same output",
-            Self::Reading => "reading snapshots changes nothing",
-            Self::Changes => "changes lead from one full snapshot to the next",
-            Self::Parts => "snapshots in small parts hold the same cells",
-            Self::Restore => "new instances go on from full snapshots",
-            Self::Chunks => "cells may be restored in any chunks and order, and twice",
-            Self::Chain => "new instances go on from full snapshots and changes",
-            Self::Replay => "calls made again give the same output again",
-            Self::Batches => "batches may be cut anywhere",
-            Self::Empty => "empty batches and empty keys do no harm",
-            Self::Pieces => "output in small pieces is the same output",
-            Self::Memory => "less memory ends in a fault or changes nothing",
-            Self::Rescale => "keyed state moves to more instances and back",
-        }
-    }
+told! { Check
+    [Run] "run", "all rows, straight through, without a fault";
+    [Describe] "describe", "it describes itself the same at any time";
+    [Repeat] "repeat", "a second instance gives the same output";
+    [Reading] "reading", "reading snapshots changes nothing";
+    [Changes] "changes", "changes lead from one full snapshot to the next";
+    [Parts] "parts", "snapshots in small parts hold the same cells";
+    [Restore] "restore", "new instances go on from full snapshots";
+    [Chunks] "chunks", "cells may be restored in any chunks and order, and twice";
+    [Chain] "chain", "new instances go on from full snapshots and changes";
+    [Replay] "replay", "calls made again give the same output again";
+    [Batches] "batches", "batches may be cut anywhere";
+    [Empty] "empty", "empty batches and empty keys do no harm";
+    [Pieces] "pieces", "output in small pieces is the same output";
+    [Memory] "memory", "less memory ends in a fault or changes nothing";
+    [Rescale] "rescale", "keyed state moves to more instances and back";
 }
 
 /// What came of a check.
@@ -249,106 +228,39 @@ pub enum Cause {
     Rescale,
 }
 
-impl Cause {
-    /// All of them.
-    pub const ALL: [Self; 24] = [
-        Self::Fault,
-        Self::Description,
-        Self::Order,
-        Self::Nondeterminism,
-        Self::SnapshotMutates,
-        Self::Undeclared,
-        Self::StateDiverges,
-        Self::Changes(ChangeFault::SetMissing),
-        Self::Changes(ChangeFault::RemovalMissing),
-        Self::Changes(ChangeFault::FullMissing),
-        Self::Changes(ChangeFault::OtherValue),
-        Self::Changes(ChangeFault::RemovedButThere),
-        Self::ChangesLeft,
-        Self::RestoreCountsAsChange,
-        Self::KeyInUnkeyedSlot,
-        Self::Parts,
-        Self::Restore,
-        Self::RestoreTwice,
-        Self::RestoreChunks,
-        Self::Batches,
-        Self::EmptyBatch,
-        Self::Pieces,
-        Self::Memory,
-        Self::Rescale,
-    ];
-
-    /// Its name for scripts.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fault => "fault",
-            Self::Description => "description-changes",
-            Self::Order => "iteration-order",
-            Self::Nondeterminism => "nondeterminism",
-            Self::SnapshotMutates => "snapshot-mutates",
-            Self::Undeclared => "undeclared-state",
-            Self::StateDiverges => "state-diverges",
-            Self::Changes(ChangeFault::SetMissing) => "change-missing",
-            Self::Changes(ChangeFault::RemovalMissing) => "removal-missing",
-            Self::Changes(ChangeFault::FullMissing) => "cell-missing-in-full",
-            Self::Changes(ChangeFault::OtherValue) => "change-differs-from-full",
-            Self::Changes(ChangeFault::RemovedButThere) => "removed-but-in-full",
-            Self::ChangesLeft => "changes-left",
-            Self::RestoreCountsAsChange => "restore-counts-as-change",
-            Self::KeyInUnkeyedSlot => "key-in-unkeyed-slot",
-            Self::Parts => "parts-differ",
-            Self::Restore => "restore-differs",
-            Self::RestoreTwice => "restore-twice-differs",
-            Self::RestoreChunks => "restore-chunks-differ",
-            Self::Batches => "batch-boundaries",
-            Self::EmptyBatch => "empty-batch",
-            Self::Pieces => "pieces-differ",
-            Self::Memory => "memory-changes-output",
-            Self::Rescale => "rescale-differs",
-        }
-    }
-
-    /// In words.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Fault => "a call ended in a fault",
-            Self::Description => "the description changes: `describe` must always answer the same",
-            Self::Order => {
-                "iteration order: the same rows come in another order on another instance; go through state in an order that follows from the \
-                 keys, not from a hash, an address or the order in which they came"
-            }
-            Self::Nondeterminism => {
-                "not deterministic: the same calls give other output on another instance; only declared state, rows, watermarks, and what the \
-                 host answers during the call itself may count"
-            }
-            Self::SnapshotMutates => "reading a snapshot changes what comes after it",
-            Self::Undeclared => "state that is not declared: output after a restore differs, although all cells were restored",
-            Self::StateDiverges => "the outputs agree, but the state at the end does not",
-            Self::Changes(ChangeFault::SetMissing) => "a cell was set, and is not in the snapshot of changes",
-            Self::Changes(ChangeFault::RemovalMissing) => {
-                "a cell was removed, and its removal is not in the snapshot of changes (or the full snapshot has lost it)"
-            }
-            Self::Changes(ChangeFault::FullMissing) => "a cell that the snapshot of changes has is missing in the full snapshot",
-            Self::Changes(ChangeFault::OtherValue) => "the snapshot of changes and the full snapshot hold different values",
-            Self::Changes(ChangeFault::RemovedButThere) => "the snapshot of changes removes a cell that the full snapshot has",
-            Self::ChangesLeft => "a snapshot was read to its end, nothing was called since, and there are changes all the same",
-            Self::RestoreCountsAsChange => "right after a restore there are changes: restored cells must not count as changed",
-            Self::KeyInUnkeyedSlot => "a slot that is not keyed has a cell with a key",
-            Self::Parts => "a snapshot that is read in small parts does not hold the same cells as one in a large part",
-            Self::Restore => "a cell is not what was just restored",
-            Self::RestoreTwice => "a cell is not what was just restored, once it was restored twice: the later one must win",
-            Self::RestoreChunks => "a cell is not what was just restored, once the cells came in other chunks and another order",
-            Self::Batches => "output depends on where batches are cut, which is another place in every run",
-            Self::EmptyBatch => "a batch without rows did something",
-            Self::Pieces => "output that is handed out in small pieces is not the same output",
-            Self::Memory => "with less memory there is other output, and no fault: rows are lost silently",
-            Self::Rescale => {
-                "output depends on the number of instances: cells do not lie under the keys of the rows that need them, or something counts once an instance"
-            }
-        }
-    }
+told! { Cause
+    [Fault] "fault", "a call ended in a fault";
+    [Description] "description-changes", "the description changes: `describe` must always answer the same";
+    [Order] "iteration-order",
+        "iteration order: the same rows come in another order on another instance; go through state in an order that follows from the \
+         keys, not from a hash, an address or the order in which they came";
+    [Nondeterminism] "nondeterminism",
+        "not deterministic: the same calls give other output on another instance; only declared state, rows, watermarks, and what the \
+         host answers during the call itself may count";
+    [SnapshotMutates] "snapshot-mutates", "reading a snapshot changes what comes after it";
+    [Undeclared] "undeclared-state", "state that is not declared: output after a restore differs, although all cells were restored";
+    [StateDiverges] "state-diverges", "the outputs agree, but the state at the end does not";
+    [Changes(ChangeFault::SetMissing)] "change-missing", "a cell was set, and is not in the snapshot of changes";
+    [Changes(ChangeFault::RemovalMissing)] "removal-missing",
+        "a cell was removed, and its removal is not in the snapshot of changes (or the full snapshot has lost it)";
+    [Changes(ChangeFault::FullMissing)] "cell-missing-in-full", "a cell that the snapshot of changes has is missing in the full snapshot";
+    [Changes(ChangeFault::OtherValue)] "change-differs-from-full", "the snapshot of changes and the full snapshot hold different values";
+    [Changes(ChangeFault::RemovedButThere)] "removed-but-in-full", "the snapshot of changes removes a cell that the full snapshot has";
+    [ChangesLeft] "changes-left", "a snapshot was read to its end, nothing was called since, and there are changes all the same";
+    [RestoreCountsAsChange] "restore-counts-as-change",
+        "right after a restore there are changes: restored cells must not count as changed";
+    [KeyInUnkeyedSlot] "key-in-unkeyed-slot", "a slot that is not keyed has a cell with a key";
+    [Parts] "parts-differ", "a snapshot that is read in small parts does not hold the same cells as one in a large part";
+    [Restore] "restore-differs", "a cell is not what was just restored";
+    [RestoreTwice] "restore-twice-differs", "a cell is not what was just restored, once it was restored twice: the later one must win";
+    [RestoreChunks] "restore-chunks-differ", "a cell is not what was just restored, once the cells came in other chunks and another order";
+    [Batches] "batch-boundaries", "output depends on where batches are cut, which is another place in every run";
+    [EmptyBatch] "empty-batch", "a batch without rows did something";
+    [Pieces] "pieces-differ", "output that is handed out in small pieces is not the same output";
+    [Memory] "memory-changes-output", "with less memory there is other output, and no fault: rows are lost silently";
+    [Rescale] "rescale-differs",
+        "output depends on the number of instances: cells do not lie under the keys of the rows that need them, or something counts \
+         once an instance";
 }
 
 #[cfg(test)]

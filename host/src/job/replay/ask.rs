@@ -3,6 +3,7 @@
 
 use super::ledger::ReplayRequest;
 use crate::job::Error;
+use crate::job::error::failed;
 use crate::job::survey::{QuarantineView, RowOrigin, RowState, SurveyError, no_row};
 use crate::store::{Created, Creation, Store};
 use bytes::Bytes;
@@ -205,10 +206,7 @@ async fn request(
 
 async fn create<R: Record>(store: &Store, path: &str, record: &R) -> Result<bool, SurveyError> {
     let bytes = record::encode(record).map_err(|error| Error::Internal(format!("a note about the quarantine: {error}")))?;
-    let created = store
-        .create_as(path, Bytes::from(bytes), Creation::WHOLE)
-        .await
-        .map_err(|error| Error::Store { doing: "note what is decided", error })?;
+    let created = store.create_as(path, Bytes::from(bytes), Creation::WHOLE).await.map_err(failed("note what is decided"))?;
     Ok(created == Created::New)
 }
 

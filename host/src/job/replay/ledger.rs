@@ -1,7 +1,6 @@
 //! What was noted about rows in quarantine: which were asked for, sent again, and dropped.
 
-use crate::job::error::Error;
-use crate::job::recovery::failed;
+use crate::job::error::{Error, failed};
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::checkpoint::manifest::Manifest;

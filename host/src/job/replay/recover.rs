@@ -3,8 +3,8 @@
 use super::ledger::{self, QuarantineLedger, ReplayRequest};
 use super::reader::{ReplayReader, ReplaySplit, position};
 use crate::connect::{BatchLimits, SourceReader};
-use crate::job::error::Error;
-use crate::job::recovery::{failed, glance};
+use crate::job::error::{Error, failed};
+use crate::job::recovery::glance;
 use crate::store::{Creation, Store, StoreError};
 use bytes::Bytes;
 use reprise_core::checkpoint::manifest::{Manifest, SplitPosition};

@@ -21,10 +21,9 @@ impl Job {
             what: format!("it has state of the {kind} `{name}`, which the topology does not have"),
             help: "give the node its old name back, or start a new job under another `name`".into(),
         };
-        for source in base.sources.iter().filter(|s| !s.splits.is_empty() && !is_replay_source(&s.name)) {
-            if !topology.sources.iter().any(|now| now.name == source.name) {
-                return Err(misfit("source", &source.name));
-            }
+        let sources = base.sources.iter().filter(|s| !s.splits.is_empty() && !is_replay_source(&s.name));
+        if let Some(gone) = sources.map(|s| &s.name).find(|name| !topology.sources.iter().any(|now| now.name == **name)) {
+            return Err(misfit("source", gone));
         }
         for operator in &base.operators {
             let Some(at) = topology.operators.iter().position(|now| now.name == operator.name) else {
@@ -47,10 +46,9 @@ impl Job {
                 self.tell(Notice::OtherComponent { operator: operator.name.clone() });
             }
         }
-        for sink in base.sinks.iter().filter(|s| !s.staged.is_empty()) {
-            if !topology.sinks.iter().any(|now| now.name == sink.name) {
-                return Err(misfit("sink", &sink.name));
-            }
+        let sinks = base.sinks.iter().filter(|s| !s.staged.is_empty());
+        if let Some(gone) = sinks.map(|s| &s.name).find(|name| !topology.sinks.iter().any(|now| now.name == **name)) {
+            return Err(misfit("sink", gone));
         }
         Ok(())
     }

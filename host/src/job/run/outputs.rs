@@ -4,10 +4,10 @@ use super::attempt::{Job, cannot_start};
 use super::seen_sinks::SeenSinks;
 use crate::job::blocking::blocking;
 use crate::job::committer::NamedSink;
-use crate::job::error::Error;
+use crate::job::error::{Error, failed};
 use crate::job::identity;
 use crate::job::notice::Notice;
-use crate::job::recovery::{self, failed};
+use crate::job::recovery;
 
 use crate::connect::{self, ConnectError, Recovery, RowEncoding, SinkConnector, Staged};
 use reprise_core::checkpoint::manifest::Manifest;

@@ -4,7 +4,7 @@ use super::READS_AT_ONCE;
 use super::catalog::{names, read};
 use super::error::SurveyError;
 use super::which::Which;
-use crate::job::Error;
+use crate::job::error::failed;
 use crate::job::replay::QuarantineLedger;
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
@@ -91,7 +91,7 @@ impl QuarantineView {
         };
         let Some(newest) = newest else { return Ok(view) };
         let history = History::new(&newest, &listed, &readable);
-        let stored = store.list(paths::QUARANTINE).await.map_err(|error| Error::Store { doing: "list the quarantine", error })?;
+        let stored = store.list(paths::QUARANTINE).await.map_err(failed("list the quarantine"))?;
         view.objects = stored.iter().filter_map(|entry| ObjectName::of_path(&entry.path)).filter(|name| history.has_object(name)).collect();
         view.objects.sort();
         for (object, number) in stored.iter().filter_map(|entry| ObjectName::of_dropped(&entry.path)) {
@@ -142,7 +142,7 @@ impl QuarantineView {
     /// Failures of the store.
     pub async fn read(&self, store: &Store, object: &ObjectName) -> Result<Result<QuarantineObject, String>, SurveyError> {
         let path = object.path();
-        let read = store.get(&path).await.map_err(|error| Error::Store { doing: "read the quarantine", error })?;
+        let read = store.get(&path).await.map_err(failed("read the quarantine"))?;
         let Some(bytes) = read else { return Ok(Err(format!("`{path}` is missing"))) };
         let held = QuarantineObject::read(&bytes).map_err(|error| format!("`{path}`: {error}"));
         Ok(held.and_then(|held| if held.is_named(object) { Ok(held) } else { Err(format!("`{path}` is another object")) }))

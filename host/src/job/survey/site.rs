@@ -1,9 +1,9 @@
 //! Where a job is kept: given by a topology file, of which only the text is read, or by a store and a name.
 
 use super::error::SurveyError;
-use crate::job::Error;
+use crate::job::error::failed;
+use crate::job::prepare::{TopologyFile, folder};
 use crate::store::{self, Store};
-use reprise_core::topology;
 use std::path::{Path, PathBuf};
 
 /// Where a job is kept.
@@ -22,16 +22,12 @@ pub struct Site {
 /// The site that a topology file names. Its components and inputs may be missing.
 ///
 /// # Errors
-/// [`Error::Read`] and [`Error::Topology`].
+/// [`Error::Read`](crate::job::Error::Read) and [`Error::Topology`](crate::job::Error::Topology).
 pub fn site_of(path: &Path) -> Result<Site, SurveyError> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    let shown = path.display().to_string();
-    let parsed = topology::parse(&text, &|name| std::env::var(name).ok());
-    let topology = parsed.map_err(|problems| Error::Topology(topology::render_quoted(&problems, &shown, &text)))?;
+    let (topology, _) = TopologyFile::read(path)?;
     let settings = topology.checkpoint;
     let limits = store::StoreLimits { timeout: settings.timeout, retries: settings.retries, ..store::StoreLimits::default() };
-    let base_dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
-    Ok(Site { store: settings.store, base_dir, job: topology.name, limits })
+    Ok(Site { store: settings.store, base_dir: folder(path), job: topology.name, limits })
 }
 
 impl Site {
@@ -41,7 +37,7 @@ impl Site {
     /// [`SurveyError::NoJob`] where the folder is missing; failures of the store.
     pub async fn open(&self) -> Result<Store, SurveyError> {
         let opened = Store::open_existing(&self.store, &self.base_dir, &self.job, self.limits.clone()).await;
-        let store = opened.map_err(|error| Error::Store { doing: "open the store", error })?;
+        let store = opened.map_err(failed("open the store"))?;
         store.ok_or_else(|| SurveyError::NoJob {
             job: self.job.clone(),
             store: self.store.clone(),

@@ -11,7 +11,7 @@
 use super::CELL_BYTES;
 use super::error::SurveyError;
 use super::which::Which;
-use crate::job::Error;
+use crate::job::error::failed;
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::cells::Chunk;
@@ -174,7 +174,7 @@ async fn fold_chain(
     own: &mut [Own],
 ) -> Result<(), SurveyError> {
     let reads = futures::stream::iter(&instance.chain).map(|object| async move {
-        let bytes = objects.get(&object.path).await.map_err(|error| Error::Store { doing: "read a snapshot", error })?;
+        let bytes = objects.get(&object.path).await.map_err(failed("read a snapshot"))?;
         Ok::<_, SurveyError>(read_snapshot(bytes.as_deref(), object, &manifest.job, (operator, index)))
     });
     let mut reads = reads.buffered(CHAIN_READS_AT_ONCE);

@@ -5,7 +5,7 @@ use super::choose::{Choice, choose};
 use super::error::SurveyError;
 use super::which::Which;
 use super::{MANIFESTS_MAX, READS_AT_ONCE};
-use crate::job::Error;
+use crate::job::error::failed;
 use crate::store::Store;
 use futures::{StreamExt, TryStreamExt};
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef, OperatorState};
@@ -214,7 +214,7 @@ pub async fn verify(store: &Store, job: &str, what: &Verify, watch: &mut dyn FnM
             Err(error @ (crate::store::StoreError::Path { .. } | crate::store::StoreError::TooLarge { .. })) => {
                 return Ok((wanted, by, 0, Err(error.to_string())));
             }
-            read => read.map_err(|error| Error::Store { doing: "read an object", error })?,
+            read => read.map_err(failed("read an object"))?,
         };
         let length = bytes.as_ref().map_or(0, bytes::Bytes::len) as u64;
         Ok::<_, SurveyError>((wanted, by, length, wanted.check(job, bytes.as_deref())))
