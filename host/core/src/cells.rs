@@ -5,6 +5,7 @@
 use crate::columns::{self, ColumnError};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 
 /// Cells of one slot. Mirrors `record chunk` of the WIT contract (`wit/state.wit`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -136,19 +137,23 @@ impl Chunk {
     pub fn push(&mut self, cell: Cell<'_>) -> Result<(), ColumnError> {
         let c = &mut self.columns;
         let value = cell.value.unwrap_or(&[]);
-        for (column, bytes) in
-            [("keys", c.keys.len() + cell.key.len()), ("items", c.items.len() + cell.item.len()), ("values", c.values.len() + value.len())]
-        {
-            if u32::try_from(bytes).is_err() {
-                return Err(ColumnError::TooLong { column, bytes });
-            }
-        }
+        let ends = [c.keys.len() + cell.key.len(), c.items.len() + cell.item.len(), c.values.len() + value.len()];
+        let [Ok(key_end), Ok(item_end), Ok(value_end)] = ends.map(u32::try_from) else {
+            let (column, bytes) = ["keys", "items", "values"].into_iter().zip(ends).max_by_key(|(_, end)| *end).unwrap_or_default();
+            return Err(ColumnError::TooLong { column, bytes });
+        };
         if cell.value.is_none() {
             c.removed.push(c.key_ends.len() as u32);
         }
-        columns::push("keys", &mut c.key_ends, &mut c.keys, cell.key)?;
-        columns::push("items", &mut c.item_ends, &mut c.items, cell.item)?;
-        columns::push("values", &mut c.value_ends, &mut c.values, value)
+        c.keys.extend_from_slice(cell.key);
+        c.key_ends.push(key_end);
+        if !cell.item.is_empty() {
+            c.items.extend_from_slice(cell.item);
+        }
+        c.item_ends.push(item_end);
+        c.values.extend_from_slice(value);
+        c.value_ends.push(value_end);
+        Ok(())
     }
 
     /// Refuses a slot that the operator did not declare.
@@ -200,6 +205,71 @@ impl Chunk {
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.columns.keys.len() + self.columns.items.len() + self.columns.values.len()
+    }
+
+    /// The key of a cell.
+    ///
+    /// # Panics
+    /// If there is no such cell.
+    #[inline]
+    #[must_use]
+    pub fn key(&self, at: usize) -> &[u8] {
+        columns::slice(&self.columns.key_ends, &self.columns.keys, at)
+    }
+
+    /// A cell.
+    ///
+    /// # Panics
+    /// If there is no such cell.
+    #[inline]
+    #[must_use]
+    pub fn cell(&self, at: usize) -> Cell<'_> {
+        let c = &self.columns;
+        let is_removed = !c.removed.is_empty() && c.removed.binary_search(&(at as u32)).is_ok();
+        let value = columns::slice(&c.value_ends, &c.values, at);
+        Cell { key: self.key(at), item: columns::slice(&c.item_ends, &c.items, at), value: (!is_removed).then_some(value) }
+    }
+
+    /// True where some cell was removed.
+    #[must_use]
+    pub fn removes_any(&self) -> bool {
+        !self.columns.removed.is_empty()
+    }
+
+    /// Bytes of keys, items and values of some cells.
+    pub(crate) fn bytes_of(&self, cells: &Range<usize>) -> usize {
+        let c = &self.columns;
+        [&c.key_ends, &c.item_ends, &c.value_ends].into_iter().map(|ends| columns::range(ends, cells).len()).sum()
+    }
+
+    /// Appends some cells of another chunk, whose slot does not count.
+    ///
+    /// # Errors
+    /// [`ColumnError::TooLong`] where a column would pass 4 GiB; the chunk is unchanged then.
+    pub(crate) fn append(&mut self, other: &Chunk, cells: Range<usize>) -> Result<(), ColumnError> {
+        let (to, from) = (&mut self.columns, &other.columns);
+        let rows = to.key_ends.len() as u32;
+        let columns = [
+            ("keys", &mut to.key_ends, &mut to.keys, &from.key_ends, &from.keys),
+            ("items", &mut to.item_ends, &mut to.items, &from.item_ends, &from.items),
+            ("values", &mut to.value_ends, &mut to.values, &from.value_ends, &from.values),
+        ];
+        for (column, _, to_bytes, from_ends, _) in &columns {
+            let bytes = to_bytes.len() + columns::range(from_ends, &cells).len();
+            if u32::try_from(bytes).is_err() {
+                return Err(ColumnError::TooLong { column, bytes });
+            }
+        }
+        for (_, to_ends, to_bytes, from_ends, from_bytes) in columns {
+            let range = columns::range(from_ends, &cells);
+            // The difference may be negative; the sums are not.
+            let shift = (to_bytes.len() as u32).wrapping_sub(range.start as u32);
+            to_ends.extend(from_ends[cells.clone()].iter().map(|end| end.wrapping_add(shift)));
+            to_bytes.extend_from_slice(&from_bytes[range]);
+        }
+        let removed = from.removed.iter().filter(|at| cells.contains(&(**at as usize)));
+        to.removed.extend(removed.map(|at| rows + (at - cells.start as u32)));
+        Ok(())
     }
 
     /// The cells in order.
@@ -262,7 +332,7 @@ impl Chunk {
     }
 
     /// Gives memory back that its columns hold beyond their length.
-    fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         let c = &mut self.columns;
         [&mut c.key_ends, &mut c.item_ends, &mut c.value_ends, &mut c.removed].into_iter().for_each(Vec::shrink_to_fit);
         [&mut c.keys, &mut c.items, &mut c.values].into_iter().for_each(Vec::shrink_to_fit);

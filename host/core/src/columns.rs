@@ -2,6 +2,8 @@
 //!
 //! Everything that comes from a guest or from storage passes [`check`] before a row of it is looked at.
 
+use std::ops::Range;
+
 /// Why columns are not legal. `column` names the column for the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
@@ -69,6 +71,17 @@ pub fn check(column: &'static str, rows: usize, ends: &[u32], bytes: &[u8]) -> R
         return Err(ColumnError::Length { column, end, bytes: bytes.len() });
     }
     Ok(())
+}
+
+/// Where the bytes of some rows are. The column must have passed [`check`].
+///
+/// # Panics
+/// If there are no such rows.
+#[inline]
+#[must_use]
+pub fn range(ends: &[u32], rows: &Range<usize>) -> Range<usize> {
+    let end = |rows: usize| if rows == 0 { 0 } else { ends[rows - 1] as usize };
+    end(rows.start)..end(rows.end)
 }
 
 /// The bytes of row `row`. The column must have passed [`check`].

@@ -10,11 +10,18 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Number of key groups of every job.
 pub const KEY_GROUPS: u32 = 256;
 
+/// The hash of a key.
+#[inline]
+#[must_use]
+pub fn hash(key: &[u8]) -> u64 {
+    xxh3_64(key)
+}
+
 /// The group of a key.
 #[inline]
 #[must_use]
 pub fn group(key: &[u8]) -> KeyGroup {
-    KeyGroup((xxh3_64(key) >> 56) as u8)
+    KeyGroup((hash(key) >> 56) as u8)
 }
 
 /// The instance that owns a group, of `instances` in all. Each instance owns one contiguous range of groups.

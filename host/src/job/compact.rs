@@ -92,7 +92,7 @@ impl Context {
             }
         }
         let folding = Arc::clone(&compaction);
-        let folded = self.alone(move || folding.fold(&chunks)).await?;
+        let folded = self.alone(move || folding.fold(chunks)).await?;
         let (compacted, bytes) = folded.map_err(|error| Error::Internal(format!("a compaction: {error}")))?;
         self.store.put(&compacted.object.path, bytes).await?;
         Ok(CommitterEvent::Compacted(compacted))

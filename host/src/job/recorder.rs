@@ -9,9 +9,10 @@ use super::store_retry::RetryingStore;
 use crate::engine::{EpochContent, EpochReport, GuestDump, ReportLost, Reporter};
 use crate::store::Creation;
 use bytes::Bytes;
-use reprise_core::cells::merge_neighbours;
+use reprise_core::cells::{Chunk, merge_neighbours};
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows, ROWS_MAX};
+use reprise_core::checkpoint::fold::fold_changes;
 use reprise_core::checkpoint::manifest::{ObjectRef, Quarantine, QuarantinedRow};
 use reprise_core::checkpoint::objects::{write_parked, write_snapshot};
 use reprise_core::checkpoint::paths;
@@ -175,9 +176,13 @@ impl Recorder {
         let (operator, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
         let head = snapshot::SnapshotHead { job: self.job.clone(), operator, instance, epoch, generation: self.generation, scope };
         let encode = move || {
-            // The engine may hold them, too: then they are copied, here where no worker waits.
-            let chunks = chunks.into_iter().map(|held| Arc::unwrap_or_clone(held).chunk).collect();
-            write_snapshot(&head, &merge_neighbours(chunks))
+            // The engine may hold them, too. Cells that have changed several times in the epoch are stored once.
+            let chunks: Vec<&Chunk> = chunks.iter().map(|held| &held.chunk).collect();
+            let stored = match scope {
+                snapshot::SnapshotScope::Full => merge_neighbours(chunks.into_iter().cloned().collect()),
+                snapshot::SnapshotScope::Delta => fold_changes(&chunks)?,
+            };
+            write_snapshot(&head, &stored)
         };
         let encoded = blocking(encode).await?;
         self.put("a snapshot", encoded).await

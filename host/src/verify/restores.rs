@@ -6,7 +6,7 @@ use super::snapshots::{judged, no_changes};
 use super::trial::OperatorTrial;
 use crate::wasm::Scope;
 use reprise_core::cells::{Chunk, merge_neighbours};
-use reprise_core::checkpoint::chain;
+use reprise_core::checkpoint::fold;
 use reprise_core::random::Random;
 use reprise_core::verify::{At, Cause, Changes, CheckedCall, Detail, Finding, InstanceCells, Pairing, compare};
 
@@ -121,7 +121,7 @@ pub(super) fn chain(trial: &OperatorTrial, random: &mut Random) -> FindingOr<()>
 }
 
 fn fold(links: &[Chunk]) -> FindingOr<Vec<Chunk>> {
-    chain::fold(links).map_err(|error| Finding::new(Cause::Fault).note(format!("the chain cannot be folded: {error}")))
+    fold::fold(links).map_err(|error| Finding::new(Cause::Fault).note(format!("the chain cannot be folded: {error}")))
 }
 
 /// Drops the instance, restores its last snapshot, and makes the calls since then again: what a host does after a fault.

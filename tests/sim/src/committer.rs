@@ -313,7 +313,7 @@ async fn compact(sim: Sim, run: Rc<Run>, compaction: Compaction) {
     if sim.is_broken(Mutation::CompactionDropsRemovals) {
         chunks = chunks.iter().map(without_removals).collect();
     }
-    let (compacted, bytes) = match compaction.fold(&chunks) {
+    let (compacted, bytes) = match compaction.fold(chunks) {
         Ok(folded) => folded,
         Err(error) => return sim.fail(format!("a folded chain cannot be encoded: {error}")),
     };

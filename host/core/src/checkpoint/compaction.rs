@@ -1,13 +1,13 @@
 //! A compaction: which objects of a chain are read, how their cells become one full snapshot, and what that replaces. Its driver reads and stores.
 
-use super::chain;
+use super::fold::fold_into;
 use super::layout::Participant;
 use super::manifest::{ObjectRef, OperatorState};
-use super::objects::{read_snapshot, write_snapshot};
+use super::objects::{finish_snapshot, read_snapshot};
 use super::paths;
 use crate::cells::Chunk;
 use crate::codec::CodecError;
-use crate::codec::snapshot::{SnapshotHead, SnapshotScope};
+use crate::codec::snapshot::{SnapshotHead, SnapshotScope, Writer};
 use crate::ids::{Epoch, Generation, Instance};
 
 /// The compaction of a chain into a full snapshot that is named after an epoch.
@@ -57,7 +57,7 @@ impl Compaction {
     ///
     /// # Errors
     /// A snapshot beyond the limits of the format.
-    pub fn fold(&self, chunks: &[Chunk]) -> Result<(CompactedChain, Vec<u8>), CodecError> {
+    pub fn fold(&self, chunks: Vec<Chunk>) -> Result<(CompactedChain, Vec<u8>), CodecError> {
         let head = SnapshotHead {
             job: self.job.clone(),
             operator: self.operator.name.clone(),
@@ -66,8 +66,10 @@ impl Compaction {
             generation: self.generation,
             scope: SnapshotScope::Full,
         };
-        let folded = chain::fold(chunks).map_err(|error| CodecError::Content(error.to_string()))?;
-        let (object, bytes) = write_snapshot(&head, &folded)?;
+        let expected = self.chain.first().map_or(0, |full| full.bytes);
+        let mut writer = Writer::with_room(&head, usize::try_from(expected).unwrap_or(0))?;
+        fold_into(chunks, |chunk| writer.chunk(&chunk))?;
+        let (object, bytes) = finish_snapshot(&head, writer)?;
         let last = self.chain.last().map(|link| link.path.clone()).unwrap_or_default();
         Ok((CompactedChain { at: self.at, last, object }, bytes))
     }

@@ -16,6 +16,7 @@ pub mod coordinator;
 pub mod expiry;
 pub mod faulted;
 pub mod fenced_committer;
+pub mod fold;
 pub mod invariants;
 pub mod layout;
 pub mod lineage;

@@ -94,6 +94,14 @@ pub fn read_parked(
 pub fn write_snapshot(head: &snapshot::SnapshotHead, chunks: &[impl Borrow<Chunk>]) -> Result<(ObjectRef, Vec<u8>), CodecError> {
     let mut writer = snapshot::Writer::new(head)?;
     chunks.iter().try_for_each(|chunk| writer.chunk(chunk.borrow()))?;
+    finish_snapshot(head, writer)
+}
+
+/// As [`write_snapshot`], of what was written already.
+///
+/// # Errors
+/// None in practice.
+pub fn finish_snapshot(head: &snapshot::SnapshotHead, writer: snapshot::Writer) -> Result<(ObjectRef, Vec<u8>), CodecError> {
     let entries = writer.cells();
     let bytes = writer.finish()?;
     let path = paths::snapshot(&head.operator, head.instance, head.epoch, head.generation, head.scope == SnapshotScope::Full);

@@ -9,6 +9,8 @@ pub mod parked;
 pub mod record;
 pub mod snapshot;
 
+use crate::columns::ColumnError;
+
 /// The checksum of a whole object: XXH3-64 of its bytes.
 #[must_use]
 pub fn checksum(object: &[u8]) -> u64 {
@@ -88,4 +90,10 @@ pub enum CodecError {
     /// Sound bytes with an impossible meaning.
     #[error("{0}")]
     Content(String),
+}
+
+impl From<ColumnError> for CodecError {
+    fn from(error: ColumnError) -> Self {
+        Self::Content(error.to_string())
+    }
 }

@@ -16,6 +16,8 @@ use crate::ids::{Epoch, Generation, Instance};
 /// Largest number of chunks in one object.
 pub const CHUNKS_MAX: usize = 1 << 20;
 const CHUNK_HEAD_BYTES: usize = 32;
+/// Bytes that are set aside for an object at first, whatever is expected.
+const ROOM_BYTES_MAX: usize = 1 << 30;
 
 /// Whole or changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]
@@ -63,7 +65,15 @@ impl Writer {
     /// # Errors
     /// [`CodecError::Limit`] for absurdly long names.
     pub fn new(head: &SnapshotHead) -> Result<Self, CodecError> {
-        let mut out = Vec::new();
+        Self::with_room(head, 0)
+    }
+
+    /// As [`Writer::new`], where so many bytes are expected.
+    ///
+    /// # Errors
+    /// As [`Writer::new`].
+    pub fn with_room(head: &SnapshotHead, bytes: usize) -> Result<Self, CodecError> {
+        let mut out = Vec::with_capacity(bytes.min(ROOM_BYTES_MAX));
         record::append(&mut out, FrameKind::SnapshotHead, head)?;
         Ok(Self { out, end: End { chunks: 0, cells: 0 } })
     }

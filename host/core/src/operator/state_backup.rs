@@ -5,7 +5,7 @@
 //! epoch is kept in the same way.
 
 use crate::cells::Chunk;
-use crate::checkpoint::chain;
+use crate::checkpoint::fold::{fold, fold_changes};
 use crate::columns::ColumnError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ impl StateBackup {
 
     /// Takes what was folded. Gives the next fold where one is due. `loses_newer`: a mutation, false in the product.
     pub fn tend(&mut self, loses_newer: bool) -> Option<FoldWork> {
-        self.fold_beyond(0, |chunks| chain::fold(chunks), loses_newer)
+        self.fold_beyond(0, |chunks| fold(chunks), loses_newer)
     }
 
     /// Takes what was folded. Gives a fold where there are more than `least` bytes, a third of which came since the last one.
@@ -133,7 +133,7 @@ impl UnreportedChanges {
     pub fn append(&mut self, changes: impl IntoIterator<Item = Arc<VersionedChunk>>, state_bytes: u64) -> Option<FoldWork> {
         self.0.append(changes);
         let least = state_bytes.saturating_add(self.0.fold_bytes_min.saturating_mul(UNREPORTED_FACTOR));
-        self.0.fold_beyond(least, |chunks| chain::fold_changes(chunks), false)
+        self.0.fold_beyond(least, |chunks| fold_changes(chunks), false)
     }
 
     /// Gives all away.
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::cells::Cell;
 
-    fn fold(work: Option<FoldWork>) {
+    fn do_fold(work: Option<FoldWork>) {
         if let Some(work) = work {
             std::thread::Builder::new().spawn(move || work.run()).unwrap();
         }
@@ -213,12 +213,12 @@ mod tests {
         let mut folds = 0;
         for round in 0..200u32 {
             image.append([chunk((0..1000).map(|key| (key, Some(round as u8)))), chunk([(round, None)])]);
-            fold(image.tend(false));
+            do_fold(image.tend(false));
             folds += usize::from(image.bytes() < last);
             last = image.bytes();
         }
         while image.folding.is_some() {
-            fold(image.tend(false));
+            do_fold(image.tend(false));
             std::thread::yield_now();
         }
         let cells = cells(&image);
@@ -235,11 +235,11 @@ mod tests {
         for round in 0..rounds {
             assert!(image.folding.is_none(), "after {round} of {rounds}");
             image.append([chunk([(7, None)])]);
-            fold(image.tend(false));
+            do_fold(image.tend(false));
         }
         assert!(image.folding.is_some());
         while image.folding.is_some() {
-            fold(image.tend(false));
+            do_fold(image.tend(false));
             std::thread::yield_now();
         }
         assert_eq!((image.chunks().len(), cells(&image).len()), (1, 1));
@@ -251,10 +251,10 @@ mod tests {
         let mut unreported = UnreportedChanges::new(FOLD_BYTES_MIN);
         let mut most = 0;
         for round in 0..60u32 {
-            fold(unreported.append([chunk((0..40_000).map(|key| (key, (key != round).then_some(round as u8))))], state_bytes));
+            do_fold(unreported.append([chunk((0..40_000).map(|key| (key, (key != round).then_some(round as u8))))], state_bytes));
             // Whoever folds is waited for: the bound is on what is kept, not on how fast that is.
             while unreported.0.folding.is_some() {
-                fold(unreported.append([], state_bytes));
+                do_fold(unreported.append([], state_bytes));
                 std::thread::yield_now();
             }
             most = most.max(unreported.0.bytes());
