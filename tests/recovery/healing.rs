@@ -302,8 +302,9 @@ fn an_operator_with_too_many_faults_is_paused_and_nothing_is_lost() {
 #[test]
 fn a_fault_that_depends_on_the_batch_is_told_and_written_down_without_retries() {
     let settings = format!("on-failure = {{ retries = 0, capsules = \"always\", {PATIENT} }}\ndeadline = \"60s\"");
-    let folder = Folder::new(&chain("trap-together", &settings).step_by_step(16));
-    let lines = lines(160, 10, 9);
+    let folder = Folder::new(&chain("trap-together", &settings).step_by_step(160));
+    // Of 160 rows pieces have three, which fail as well.
+    let lines = lines(480, 10, 9);
     folder.feed("lines", "all", &lines);
     let (run, control) = run(&folder, 1);
     let count = |wanted| events(&run, wanted);

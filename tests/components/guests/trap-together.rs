@@ -1,9 +1,9 @@
-//! Traps when poison comes in a call of more than four rows: no single row is to blame, and all of them pass in smaller calls.
+//! Traps when poison comes in a call of more than two rows: no single row is to blame, and all of them pass in smaller calls.
 
 use reprise_guest::{Description, Keyed, Operator, Output, Rows, export};
 
 /// Rows that may come with poison among them.
-const ROWS_MAX: usize = 4;
+const ROWS_MAX: usize = 2;
 
 #[derive(Default)]
 struct TrapTogether {

@@ -27,6 +27,9 @@ pub struct Logged {
     pub busy: Duration,
 }
 
+/// Calls that took no longer are repeated with each retry: a snapshot would hardly be cheaper.
+const RETRY_LOG_MAX: Duration = Duration::from_millis(2);
+
 /// The pace of snapshots of an instance, from what was measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pace {
@@ -94,6 +97,14 @@ impl Pace {
     }
 }
 
+impl Pace {
+    /// True where a snapshot is due before a call that has failed is made again: each further replacement would repeat the calls since the last one.
+    #[must_use]
+    pub fn is_due_before_retry(&self, logged: Logged) -> bool {
+        logged.busy > RETRY_LOG_MAX && logged.busy > self.snapshot
+    }
+}
+
 fn per(bytes: u64, bytes_per_second: u64) -> Duration {
     Duration::from_secs_f64(bytes as f64 / bytes_per_second.max(1) as f64)
 }
@@ -110,6 +121,14 @@ mod tests {
 
     fn logged(bytes: u64, busy_ms: u64) -> Logged {
         Logged { bytes, busy: MS(busy_ms) }
+    }
+
+    #[test]
+    fn a_snapshot_is_due_before_a_retry_where_it_costs_less_than_repeating() {
+        let mut pace = Pace::new(MS(200), 1 << 20);
+        assert!(!pace.is_due_before_retry(logged(1, 2)) && pace.is_due_before_retry(logged(1, 3)));
+        pace.note_snapshot(MS(10));
+        assert!(!pace.is_due_before_retry(logged(1, 10)) && pace.is_due_before_retry(logged(1, 11)));
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl<E: Environment> Backup<E> {
         self.state.as_ref().is_some_and(|state| self.pace.is_due(state.bytes(), self.log.logged(), more, self.standby.is_some()))
     }
 
+    /// True where a snapshot is due before a call that has failed is made again.
+    pub fn is_due_before_retry(&self) -> bool {
+        self.state.is_some() && self.pace.is_due_before_retry(self.log.logged())
+    }
+
     /// Takes a full snapshot in the place of everything.
     pub fn replace(&mut self, env: &E, epoch: Epoch, full: &[Arc<VersionedChunk>]) {
         drop(self.unreported.take());

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  a call failed ──> again, on a replacement, `retries` times, after a wait
-//!                      └──> in halves ([`Search`]) ──> one row: a suspect
+//!                      └──> in pieces ([`Search`]) ──> one row: a suspect
 //!                                                        │ a row's fault   ──> quarantine
 //!                                                        │ it has passed   ──> again
 //!                                                        └ the instance's  ──> pause, or stop
@@ -147,6 +147,11 @@ impl Retry {
     /// A call with so many rows succeeded.
     pub fn succeeded(&mut self, rows: usize) {
         self.search.succeeded(rows);
+    }
+
+    /// A call for the unit at the front has failed, and the whole of it is not done since.
+    pub fn has_failed(&self) -> bool {
+        self.search.failures() > 0
     }
 
     /// The reading of a snapshot has failed, and has not succeeded since.

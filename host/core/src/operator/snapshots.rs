@@ -154,7 +154,8 @@ impl<E: Environment> OperatorInstance<E> {
         if !has_state(&self.env) || self.backup.state().is_none() {
             return Ok(Turned::Done(false));
         }
-        if self.reading.under_way.is_none() && !self.backup.is_due(more) {
+        let is_due = self.backup.is_due(more) || (self.retry.has_failed() && self.backup.is_due_before_retry());
+        if self.reading.under_way.is_none() && !is_due {
             return Ok(Turned::Done(false));
         }
         let is_reported = !self.env.breaks(Mutation::LocalChangesNotReported);
