@@ -16,6 +16,7 @@ mod output;
 mod rows;
 mod runner;
 pub mod runtime;
+mod short;
 pub mod state;
 
 pub use cell::{Cell, Json};

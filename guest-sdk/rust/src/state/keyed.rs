@@ -1,17 +1,26 @@
 //! State of one cell a record key.
 
-use super::key::{Key, Sought};
+use super::key::{Boxed, Packed, Sought};
+use super::table::Table;
 use super::{Chunk, PartWriter, Scope, Slot, SlotKind, Unreadable, Written, restore_each};
-use crate::{Cell, Encoding};
-use hashbrown::HashTable;
+use crate::rows::RowsIter;
+use crate::{Cell, Encoding, Record, Rows};
 
-/// Parts of an index that are filled one after the other when many cells are restored at once: an index larger than the caches near a
-/// processor takes them faster so. Chunks of fewer cells are not worth the trouble.
-const PARTS: usize = 1 << 11;
+/// Keys that are looked up together. Enough that their waits for memory overlap, few enough that what they brought is still there.
+pub(crate) const GROUP: usize = 32;
+/// So many cells restored at once are worth putting them into an order first.
+const BULK_MIN: usize = 1 << 10;
+/// Bytes of entries from which on they are not all near the processor, so that looking keys up together pays.
+const LARGE_BYTES: usize = if cfg!(test) { 1 << 12 } else { 1 << 23 };
 
 /// A cell for each record key, kept by the instance that gets the key: the input must be exchanged by key.
 ///
-/// [`Keyed::entry`] on a key that is there costs one hash and one comparison, and allocates nothing.
+/// [`Keyed::entry`] on a key that is there costs one hash and one comparison, and allocates nothing. It touches two places of memory, one in
+/// the index and one with the key and its value.
+///
+/// A key takes its value, 8, 16, 24 or 40 bytes for a key of up to 7, 15, 23 or 39 bytes, and 5 to 10 bytes in the index; a longer key takes
+/// some 16 bytes more than it has. Nothing is copied or there twice when it grows. The memory of removed keys is used again for others of
+/// about their length.
 ///
 /// ```
 /// # use reprise_guest::Keyed;
@@ -20,84 +29,78 @@ const PARTS: usize = 1 << 11;
 /// *counts.entry(b"a") += 1;
 /// assert_eq!(counts.iter().collect::<Vec<_>>(), [(b"a".as_slice(), &1), (b"b".as_slice(), &2)]);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Keyed<V> {
-    entries: Vec<Entry<V>>,
-    /// Places of `entries`, by the hash of their keys.
-    index: HashTable<Place>,
-    /// Places whose entries are changed, in the order in which they changed; tombstones are always among them.
-    changed: Vec<u32>,
-    /// Places that are not in the index and can be used again.
-    free: Vec<u32>,
-    /// Entries in the index that are not tombstones.
-    live: usize,
-    /// Where the snapshot that is being read goes on, in `entries` or in `changed`.
-    cursor: usize,
+    to_7: Table<Packed<8>, V>,
+    to_15: Table<Packed<16>, V>,
+    to_23: Table<Packed<24>, V>,
+    to_39: Table<Packed<40>, V>,
+    longer: Table<Boxed, V>,
 }
 
-/// A place of the entries. The hash of its key stands beside it, so that entries are touched neither by a table that grows nor for keys that
-/// only look alike.
-#[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    hash: u32,
-    entry: u32,
-}
-
-impl Place {
-    /// What the table is asked with. It takes its bits from both ends, which differ with the size of a machine word.
-    #[inline]
-    fn spread(hash: u32) -> u64 {
-        u64::from(hash) << 32 | u64::from(hash)
+impl<V> Default for Keyed<V> {
+    fn default() -> Self {
+        let (to_7, to_15, to_23) = (Table::default(), Table::default(), Table::default());
+        Self { to_7, to_15, to_23, to_39: Table::default(), longer: Table::default() }
     }
 }
 
-#[derive(Debug)]
-struct Entry<V> {
-    key: Key,
-    value: V,
-    /// False for tombstones and for free places.
-    live: bool,
-    changed: bool,
+/// Does something with the table of keys of a length.
+macro_rules! with_table {
+    (($($borrow:tt)+) $keyed:ident, $length:expr, $table:ident => $do:expr) => {
+        match $length {
+            0..8 => with_table!(@ ($($borrow)+ $keyed.to_7), $table => $do),
+            8..16 => with_table!(@ ($($borrow)+ $keyed.to_15), $table => $do),
+            16..24 => with_table!(@ ($($borrow)+ $keyed.to_23), $table => $do),
+            24..40 => with_table!(@ ($($borrow)+ $keyed.to_39), $table => $do),
+            _ => with_table!(@ ($($borrow)+ $keyed.longer), $table => $do),
+        }
+    };
+    (@ ($borrowed:expr), $table:ident => $do:expr) => {{
+        let $table = $borrowed;
+        $do
+    }};
+}
+
+/// Does something with each table, that of the longest keys first.
+macro_rules! for_each_table {
+    (($($borrow:tt)+) $keyed:ident, $table:ident => $do:expr) => {
+        with_table!(@ ($($borrow)+ $keyed.longer), $table => $do);
+        with_table!(@ ($($borrow)+ $keyed.to_39), $table => $do);
+        with_table!(@ ($($borrow)+ $keyed.to_23), $table => $do);
+        with_table!(@ ($($borrow)+ $keyed.to_15), $table => $do);
+        with_table!(@ ($($borrow)+ $keyed.to_7), $table => $do);
+    };
 }
 
 impl<V: Cell> Keyed<V> {
     /// Number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.live
+        let mut len = 0;
+        for_each_table!((&) self, table => len += table.len());
+        len
     }
 
     /// True where there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.live == 0
+        self.len() == 0
     }
 
     /// The cell of a key.
     #[must_use]
+    #[inline]
     pub fn get(&self, key: &[u8]) -> Option<&V> {
-        let entry = &self.entries[self.find(&Sought::new(key))?];
-        entry.live.then_some(&entry.value)
+        let sought = Sought::new(key);
+        with_table!((&) self, key.len(), table => table.get(&sought))
     }
 
     /// The cell of a key, to be changed; made from the default where there is none.
     #[inline]
     pub fn entry(&mut self, key: &[u8]) -> &mut V {
         let sought = Sought::new(key);
-        let place = match self.find(&sought) {
-            Some(place) => place,
-            None => self.insert(sought),
-        };
-        let entry = &mut self.entries[place];
-        if !entry.changed {
-            entry.changed = true;
-            self.changed.push(place as u32);
-        }
-        if !entry.live {
-            entry.live = true;
-            self.live += 1;
-        }
-        &mut entry.value
+        with_table!((&mut) self, key.len(), table => table.entry(sought))
     }
 
     /// Sets the cell of a key.
@@ -108,152 +111,122 @@ impl<V: Cell> Keyed<V> {
 
     /// Removes the cell of a key, and gives back what it held.
     pub fn remove(&mut self, key: &[u8]) -> Option<V> {
-        let place = self.find(&Sought::new(key))?;
-        self.bury(place)
+        let sought = Sought::new(key);
+        with_table!((&mut) self, key.len(), table => table.remove(&sought))
     }
 
     /// The cells in the order of their keys, whatever the order in which they came.
     ///
     /// Sorts the keys at each call: for the end of the input or of a window, not for each row.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
-        self.sorted().into_iter().map(|place| {
-            let entry = &self.entries[place as usize];
-            (entry.key.as_slice(), &entry.value)
-        })
+        self.in_order().map(|(key, value, _)| (key, value))
     }
 
     /// Removes the cells for which `keep` is false. Asks in the order of the keys.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &V) -> bool) {
-        for place in self.sorted() {
-            let entry = &self.entries[place as usize];
-            if !keep(entry.key.as_slice(), &entry.value) {
-                self.bury(place as usize);
-            }
+        let removed: Vec<(usize, u32)> = self.in_order().filter_map(|(key, value, at)| (!keep(key, value)).then_some(at)).collect();
+        for (length, place) in removed {
+            with_table!((&mut) self, length, table => table.bury(place));
         }
+    }
+
+    /// Works on the cells of the keys of some rows, in the order of the rows: as [`Keyed::entry`] for each row does, but keys are looked up in
+    /// groups where there are many cells, so that one wait for memory does for several. Stops at the first error.
+    ///
+    /// An operator without a `process` of its own has this already: its [`record`](crate::Operator::record) is called in such groups.
+    ///
+    /// ```
+    /// # use reprise_guest::{Batch, Keyed, Record};
+    /// # let mut batch = Batch::default();
+    /// # for (time, key) in [(1, "a"), (2, "b"), (3, "a")] {
+    /// #     batch.times.push(time);
+    /// #     batch.keys.extend_from_slice(key.as_bytes());
+    /// #     batch.key_ends.push(batch.keys.len() as u32);
+    /// #     batch.value_ends.push(0);
+    /// # }
+    /// # let rows = batch.rows(0);
+    /// let mut latest = Keyed::<i64>::default();
+    /// latest.entries_of(rows, |row, time| {
+    ///     *time = row.time;
+    ///     Ok::<(), String>(())
+    /// })?;
+    /// assert_eq!((latest.get(b"a"), latest.get(b"b")), (Some(&3), Some(&2)));
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What `work` says. The rows before stand, and their cells are changed.
+    pub fn entries_of<'a, E>(&mut self, rows: Rows<'a>, mut work: impl FnMut(Record<'a>, &mut V) -> Result<(), E>) -> Result<(), E> {
+        let mut rows = rows.iter();
+        while rows.len() > 0 {
+            if self.is_large() {
+                self.warm(rows.clone());
+            }
+            rows.by_ref().take(GROUP).try_for_each(|row| work(row, self.entry(row.key)))?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the cells of the keys of the next rows, first in the index, then at the entries: each of these waits for no other, so that the
+    /// processor waits for several at once. Changes nothing.
+    pub(crate) fn warm(&self, rows: RowsIter<'_>) {
+        let (mut hashes, mut count, mut seen) = ([(0, 0); GROUP], 0, 0);
+        for (row, hash) in rows.zip(&mut hashes) {
+            *hash = (row.key.len(), Sought::new(row.key).hash);
+            seen ^= with_table!((&) self, hash.0, table => table.warm_slot(hash.1));
+            count += 1;
+        }
+        for &(length, hash) in &hashes[..count] {
+            seen ^= u32::from(with_table!((&) self, length, table => table.warm_entry(hash)));
+        }
+        // What nobody uses would not be read.
+        std::hint::black_box(seen);
+    }
+
+    #[inline]
+    fn is_large(&self) -> bool {
+        let mut bytes = 0;
+        for_each_table!((&) self, table => bytes += table.size_bytes());
+        bytes >= LARGE_BYTES
     }
 
     /// Places in use or free: what the field costs in memory.
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
-        self.entries.len()
-    }
-
-    fn sorted(&self) -> Vec<u32> {
-        let mut places: Vec<u32> = (0..self.entries.len() as u32).filter(|&place| self.entries[place as usize].live).collect();
-        places.sort_unstable_by(|&a, &b| self.entries[a as usize].key.as_slice().cmp(self.entries[b as usize].key.as_slice()));
+        let mut places = 0;
+        for_each_table!((&) self, table => places += table.places());
         places
     }
 
-    #[inline]
-    fn find(&self, sought: &Sought<'_>) -> Option<usize> {
-        let is_sought = |place: &Place| place.hash == sought.hash && self.entries[place.entry as usize].key.is(sought);
-        self.index.find(Place::spread(sought.hash), is_sought).map(|place| place.entry as usize)
+    /// The cells in the order of their keys, each with a length of its table and its place there.
+    fn in_order(&self) -> impl Iterator<Item = InOrder<'_, V>> {
+        let to_7 = self.to_7.sorted().into_iter().map(|place| in_table(0, place, self.to_7.at(place)));
+        let to_15 = self.to_15.sorted().into_iter().map(|place| in_table(8, place, self.to_15.at(place)));
+        let to_23 = self.to_23.sorted().into_iter().map(|place| in_table(16, place, self.to_23.at(place)));
+        let to_39 = self.to_39.sorted().into_iter().map(|place| in_table(24, place, self.to_39.at(place)));
+        let longer = self.longer.sorted().into_iter().map(|place| in_table(40, place, self.longer.at(place)));
+        merged(merged(to_7, to_15), merged(merged(to_23, to_39), longer))
     }
+}
 
-    /// Puts a tombstone that is not changed in the index: the caller gives it life.
-    #[cold]
-    fn insert(&mut self, sought: Sought<'_>) -> usize {
-        let entry = self.place(Entry { key: Key::new(sought), value: V::default(), live: false, changed: false });
-        let placed = Place { hash: sought.hash, entry };
-        self.index.insert_unique(Place::spread(sought.hash), placed, |placed| Place::spread(placed.hash));
-        entry as usize
-    }
+/// Key and value, and where they are.
+type InOrder<'a, V> = (&'a [u8], &'a V, (usize, u32));
 
-    /// Puts an entry where there is a place for it.
-    #[inline]
-    fn place(&mut self, entry: Entry<V>) -> u32 {
-        match self.free.pop() {
-            Some(place) => {
-                self.entries[place as usize] = entry;
-                place
-            }
-            None => {
-                self.entries.push(entry);
-                u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 keys fit in memory")
-            }
-        }
-    }
+fn in_table<'a, V>(length: usize, place: u32, (key, value): (&'a [u8], &'a V)) -> InOrder<'a, V> {
+    (key, value, (length, place))
+}
 
-    /// Gives an entry another value, or none; it is not changed by it.
-    #[inline]
-    fn replace(&mut self, place: usize, value: Option<V>) {
-        let entry = &mut self.entries[place];
-        self.live -= usize::from(entry.live);
-        entry.live = value.is_some();
-        self.live += usize::from(entry.live);
-        entry.value = value.unwrap_or_default();
-        if !entry.live && !entry.changed {
-            self.free(place as u32);
-        }
-    }
-
-    /// Makes a tombstone of the entry.
-    fn bury(&mut self, place: usize) -> Option<V> {
-        let entry = &mut self.entries[place];
-        if !entry.live {
-            return None;
-        }
-        entry.live = false;
-        self.live -= 1;
-        if !entry.changed {
-            entry.changed = true;
-            self.changed.push(place as u32);
-        }
-        Some(std::mem::take(&mut entry.value))
-    }
-
-    /// Takes an entry that is not in the index into it, or into the entry of the same key that is there.
-    #[inline]
-    fn enter(&mut self, new: Place) {
-        let entries = &self.entries;
-        let key = &entries[new.entry as usize].key;
-        let is_same = |other: &Place| other.hash == new.hash && entries[other.entry as usize].key == *key;
-        let found = self.index.find(Place::spread(new.hash), is_same).map(|place| place.entry as usize);
-        let entry = &mut self.entries[new.entry as usize];
-        if found.is_none() && entry.live {
-            self.live += 1;
-            self.index.insert_unique(Place::spread(new.hash), new, |place| Place::spread(place.hash));
-            return;
-        }
-        let live = std::mem::take(&mut entry.live);
-        let value = std::mem::take(&mut entry.value);
-        self.vacate(new.entry);
-        if let Some(found) = found {
-            self.replace(found, live.then_some(value));
-        }
-    }
-
-    /// The same places, those of one part of the index after another. Equal hashes keep their order.
-    fn in_order(&self, given: &[Place]) -> Vec<Place> {
-        // A table has a power of two of places, an eighth of which stay free, and finds one by the lowest bits of a hash.
-        let size = (self.index.capacity() / 7 * 8).next_power_of_two();
-        let part = |place: &Place| (place.hash as usize & (size - 1)) / (size / PARTS);
-        let mut next = vec![0; PARTS + 1];
-        given.iter().for_each(|place| next[part(place) + 1] += 1);
-        (0..PARTS).for_each(|part| next[part + 1] += next[part]);
-        let mut ordered = vec![Place::default(); given.len()];
-        for place in given {
-            let next: &mut usize = &mut next[part(place)];
-            ordered[*next] = *place;
-            *next += 1;
-        }
-        ordered
-    }
-
-    /// Takes a tombstone out of the index.
-    fn free(&mut self, place: u32) {
-        let hash = self.entries[place as usize].key.hash();
-        if let Ok(found) = self.index.find_entry(Place::spread(hash), |other| other.entry == place) {
-            found.remove();
-        }
-        self.vacate(place);
-    }
-
-    /// Makes a place that is not in the index one that can be used again.
-    fn vacate(&mut self, place: u32) {
-        self.entries[place as usize].key = Key::new(Sought::new(b""));
-        self.free.push(place);
-    }
+/// Two sorted iterators as one. No key is in both.
+fn merged<'a, V: 'a>(
+    one: impl Iterator<Item = InOrder<'a, V>>,
+    other: impl Iterator<Item = InOrder<'a, V>>,
+) -> impl Iterator<Item = InOrder<'a, V>> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(first), Some(second)) if first.0 > second.0 => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
+    })
 }
 
 impl<V: Cell> Slot for Keyed<V> {
@@ -266,70 +239,51 @@ impl<V: Cell> Slot for Keyed<V> {
     }
 
     fn is_empty(&self) -> bool {
-        self.live == 0
+        self.len() == 0
     }
 
     fn rewind(&mut self) {
-        self.cursor = 0;
+        for_each_table!((&mut) self, table => table.rewind());
     }
 
     fn read(&mut self, scope: Scope, part: &mut PartWriter) -> Result<bool, String> {
-        loop {
-            let entry = match scope {
-                Scope::Full => self.entries.get(self.cursor),
-                Scope::Changes => self.changed.get(self.cursor).map(|&place| &self.entries[place as usize]),
-            };
-            let Some(entry) = entry else { return Ok(true) };
-            if (entry.live || scope == Scope::Changes) && !part.push(entry.key.as_slice(), b"", entry.live.then_some(&entry.value))? {
-                return Ok(false);
-            }
-            self.cursor += 1;
-        }
+        for_each_table!((&mut) self, table => if !table.read(scope, part)? {
+            return Ok(false);
+        });
+        Ok(true)
     }
 
     fn forget_changes(&mut self) {
-        for place in std::mem::take(&mut self.changed) {
-            let entry = &mut self.entries[place as usize];
-            entry.changed = false;
-            if !entry.live {
-                self.free(place);
-            }
-        }
+        for_each_table!((&mut) self, table => table.forget_changes());
     }
 
     fn restore_all(&mut self, chunk: &Chunk, older: Option<u32>) -> Result<(), Unreadable> {
-        if chunk.len() < PARTS {
+        if chunk.len() < BULK_MIN {
             return restore_each(self, chunk, older);
         }
-        // All become entries first, as if their keys were new: so they are written one beside the other.
-        let mut placed = Vec::with_capacity(chunk.len());
-        for at in 0..chunk.len() {
+        let done = (0..chunk.len()).try_for_each(|at| {
             let (key, item, value) = chunk.cell(at);
             let value = read_cell(item, value.map(|bytes| Written { bytes, older })).map_err(|error| Unreadable { at, error })?;
-            let sought = Sought::new(key);
-            let live = value.is_some();
-            let entry = self.place(Entry { key: Key::new(sought), value: value.unwrap_or_default(), live, changed: false });
-            placed.push(Place { hash: sought.hash, entry });
-        }
-        self.index.reserve(placed.len(), |place| Place::spread(place.hash));
-        for new in self.in_order(&placed) {
-            self.enter(new);
-        }
-        Ok(())
+            with_table!((&mut) self, key.len(), table => table.set_aside(Sought::new(key), value));
+            Ok(())
+        });
+        for_each_table!((&mut) self, table => table.enter_set_aside());
+        done
     }
 
     fn restore(&mut self, key: &[u8], item: &[u8], value: Option<Written<'_>>) -> Result<(), String> {
         let value = read_cell(item, value)?;
         let sought = Sought::new(key);
-        match (self.find(&sought), value) {
-            (Some(place), value) => self.replace(place, value),
-            (None, Some(value)) => {
-                let place = self.insert(sought);
-                self.replace(place, Some(value));
-            }
-            (None, None) => {}
-        }
+        with_table!((&mut) self, key.len(), table => table.restore(sought, value));
         Ok(())
+    }
+
+    fn is_large(&self) -> bool {
+        Keyed::is_large(self)
+    }
+
+    fn warm(&self, rows: RowsIter<'_>) {
+        Keyed::warm(self, rows);
     }
 }
 

@@ -10,11 +10,13 @@
 //! that a snapshot of changes costs what changed and not what there is. Removed cells stay as tombstones until then. Restored cells
 //! count as unchanged.
 
+mod bits;
+mod index;
 mod items;
 mod key;
 mod keyed;
 mod part;
-mod short;
+mod table;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -24,6 +26,7 @@ pub use keyed::Keyed;
 pub use part::{Chunk, Part, PartWriter};
 pub use value::Value;
 
+use crate::rows::RowsIter;
 use crate::{Cell, Encoding};
 
 /// Who keeps a cell when the number of instances changes.
@@ -82,6 +85,18 @@ pub trait Slot {
     /// # Errors
     /// Where the bytes cannot be decoded.
     fn restore(&mut self, key: &[u8], item: &[u8], value: Option<Written<'_>>) -> Result<(), String>;
+
+    /// True where it holds so much that a look at the cells of several rows at once pays.
+    #[doc(hidden)]
+    fn is_large(&self) -> bool {
+        false
+    }
+
+    /// Looks at the cells of the keys of the first of these rows, so that they are near when they are asked for. Changes nothing.
+    #[doc(hidden)]
+    fn warm(&self, rows: RowsIter<'_>) {
+        let _ = rows;
+    }
 }
 
 /// Sets the cells of a chunk, one after the other.

@@ -1,5 +1,7 @@
 //! Pieces of snapshots: cells in columns, filled up to a number of bytes.
 
+use crate::short;
+
 /// What a cell counts beside its bytes, for its three ends.
 const ENDS_BYTES: usize = 12;
 
@@ -147,9 +149,9 @@ impl PartWriter {
         if value.is_none() {
             chunk.removed.push(chunk.key_ends.len() as u32);
         }
-        chunk.keys.extend_from_slice(key);
+        short::append(&mut chunk.keys, key);
         chunk.key_ends.push(chunk.keys.len() as u32);
-        chunk.items.extend_from_slice(item);
+        short::append(&mut chunk.items, item);
         chunk.item_ends.push(chunk.items.len() as u32);
         chunk.value_ends.push(chunk.values.len() as u32);
         Ok(true)

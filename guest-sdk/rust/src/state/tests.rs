@@ -299,3 +299,71 @@ proptest! {
         prop_assert!(read(&mut at_once, Scope::Changes, 60).is_empty());
     }
 }
+
+/// A key of each kind of length, many times.
+fn key_of(number: u64) -> Vec<u8> {
+    const LENGTHS: [usize; 9] = [3, 7, 8, 15, 16, 23, 24, 39, 60];
+    let mut key = number.to_be_bytes()[8 - 3..].to_vec();
+    key.resize(LENGTHS[number as usize % LENGTHS.len()], b'.');
+    key
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn many_keys_of_all_lengths_do_what_a_map_does(
+        rounds in proptest::collection::vec((0..20_000u64, 1..9_000u64, 0..8u8, any::<bool>()), 1..12),
+    ) {
+        let (mut field, mut model, mut chain) = (Keyed::<u64>::default(), BTreeMap::<Vec<u8>, u64>::new(), Vec::new());
+        for (from, count, what, is_full) in rounds {
+            for key in (from..from + count).map(key_of) {
+                match what {
+                    0..4 => {
+                        *field.entry(&key) += from + 1;
+                        *model.entry(key).or_default() += from + 1;
+                    }
+                    4..6 => prop_assert_eq!(field.remove(&key), model.remove(&key)),
+                    _ => prop_assert_eq!(field.get(&key), model.get(&key)),
+                }
+            }
+            match (what, is_full) {
+                (7, _) => {
+                    chain.extend(read(&mut field, Scope::Changes, 1 << 16));
+                    field = restore(&chain);
+                }
+                (_, true) => chain = read(&mut field, Scope::Full, 1 << 18),
+                (_, false) => chain.extend(read(&mut field, Scope::Changes, 1 << 14)),
+            }
+            prop_assert_eq!(field.len(), model.len());
+            prop_assert!(field.iter().eq(model.iter().map(|(key, number)| (key.as_slice(), number))));
+        }
+    }
+
+    #[test]
+    fn keys_looked_up_in_groups_do_what_they_do_one_by_one(
+        keys in proptest::collection::vec(0..300u64, 0..400), stops in proptest::option::of(0..400u32), is_large in any::<bool>(),
+    ) {
+        let mut batch = crate::Batch::default();
+        for key in keys.iter().copied().map(key_of) {
+            batch.times.push(0);
+            batch.keys.extend_from_slice(&key);
+            batch.key_ends.push(batch.keys.len() as u32);
+            batch.value_ends.push(0);
+        }
+        let mut one_by_one = Keyed::<u64>::default();
+        let mut grouped = Keyed::<u64>::default();
+        if is_large {
+            for number in 1_000..3_000u64 {
+                one_by_one.set(&key_of(number), number);
+                grouped.set(&key_of(number), number);
+            }
+        }
+        let work = |row: crate::Record<'_>, cell: &mut u64| {
+            *cell = *cell * 31 + u64::from(row.row);
+            if Some(row.row) == stops { Err(row.row) } else { Ok(()) }
+        };
+        let expected = batch.rows(0).into_iter().try_for_each(|row| work(row, one_by_one.entry(row.key)));
+        prop_assert_eq!(grouped.entries_of(batch.rows(0), work), expected);
+        prop_assert_eq!(read(&mut grouped, Scope::Changes, 1 << 20), read(&mut one_by_one, Scope::Changes, 1 << 20));
+    }
+}
