@@ -18,6 +18,7 @@ mod runner;
 pub mod runtime;
 mod short;
 pub mod state;
+mod writers;
 
 pub use cell::{Cell, Json};
 pub use encoding::Encoding;
@@ -26,3 +27,4 @@ pub use output::{Bytes, Emitted, Outcome, Output, Rejection, Text};
 pub use rows::{Batch, Record, Rows, RowsIter};
 pub use runner::{Runner, SlotDescription};
 pub use state::{Keyed, KeyedItems, Value};
+pub use writers::{Int, Object, Row};

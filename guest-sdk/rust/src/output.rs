@@ -4,6 +4,9 @@
 //! none grows beyond what the host takes at once.
 
 use crate::rows::Batch;
+use crate::short;
+use crate::writers::Row;
+use std::any::TypeId;
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::io::Write;
@@ -13,7 +16,8 @@ const RESERVE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a piece of output, where the host does not want less.
 pub(crate) const PIECE_BYTES_MAX: usize = 4 << 20;
 
-/// Something whose bytes can stand in a column: `&str`, `&[u8]`, `[u8; N]`, and [`Text`] for what is displayed.
+/// Something whose bytes can stand in a column: `&str`, `&[u8]`, `[u8; N]`, [`Int`](crate::Int) for the digits of an integer, and [`Text`]
+/// for anything that is displayed.
 pub trait Bytes {
     /// Appends the bytes.
     fn append_to(&self, column: &mut Vec<u8>);
@@ -31,7 +35,7 @@ macro_rules! bytes {
         impl Bytes for $type {
             #[inline]
             fn append_to(&self, column: &mut Vec<u8>) {
-                column.extend_from_slice(self.as_ref());
+                short::append(column, self.as_ref());
             }
         }
     )* };
@@ -46,7 +50,10 @@ impl<const N: usize> Bytes for [u8; N] {
     }
 }
 
-/// The text of a value, written without an allocation: `out.emit(time, key, Text(total))`.
+/// The text of a value, written without an allocation: `out.emit(time, key, Text(mean))`.
+///
+/// What `std::fmt` does takes some 100 ns a value: for integers there is [`Int`](crate::Int), and for text of several pieces
+/// [`Output::row`].
 #[derive(Debug, Clone, Copy)]
 pub struct Text<T>(pub T);
 
@@ -95,6 +102,9 @@ pub struct Output {
     rows: u32,
     rejected: Vec<Rejection>,
     fault: Option<String>,
+    /// The operator whose rows its runner goes through, where it has no `process` of its own; and whether it has left them to it.
+    leaves: Option<TypeId>,
+    has_left: bool,
 }
 
 impl Output {
@@ -106,6 +116,8 @@ impl Output {
             rows: 0,
             rejected: Vec::new(),
             fault: None,
+            leaves: None,
+            has_left: false,
         }
     }
 
@@ -126,14 +138,89 @@ impl Output {
         let Some(batch) = self.ports.get_mut(port as usize) else {
             return self.no_port(port);
         };
-        batch.times.push(time);
         key.append_to(&mut batch.keys);
-        batch.key_ends.push(end(&batch.keys));
         value.append_to(&mut batch.values);
+        self.end_row(port, time);
+    }
+
+    /// Begins a row on the first output. Its value is written piece by piece, and the row ends where the [`Row`] goes out of scope.
+    ///
+    /// ```
+    /// # use reprise_guest::{Description, Encoding::{Json, Utf8}, Operator, Output, Record, export, harness::Harness};
+    /// # #[derive(Default)]
+    /// # struct Rows;
+    /// # impl Operator for Rows {
+    /// #     fn describe() -> Description { Description::new("rows").input("in").output("out", Utf8, Json) }
+    /// #     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
+    /// out.row(row.time, row.key).int(5u64).text(",").int(-7);
+    /// out.row(row.time, row.key).object(|fields| {
+    ///     fields.int("count", 5).text("name", "Bob \"the\" Builder").float("mean", 0.5);
+    /// });
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # export!(Rows);
+    /// # let rows = Harness::<Rows>::new("{}").unwrap().process([(0, "k", "")]).unwrap().pairs();
+    /// # assert_eq!(rows[0].1, "5,-7");
+    /// # assert_eq!(rows[1].1, r#"{"count":5,"name":"Bob \"the\" Builder","mean":0.5}"#.escape_default().to_string());
+    /// ```
+    #[inline]
+    pub fn row(&mut self, time: i64, key: impl Bytes) -> Row<'_> {
+        self.row_to(0, time, key)
+    }
+
+    /// Begins a row on the output with this index. One that was not declared makes the call fail.
+    #[inline]
+    pub fn row_to(&mut self, port: u32, time: i64, key: impl Bytes) -> Row<'_> {
+        let values = match self.ports.get_mut(port as usize) {
+            Some(batch) => {
+                key.append_to(&mut batch.keys);
+                std::mem::take(&mut batch.values)
+            }
+            None => {
+                self.no_port(port);
+                Vec::new()
+            }
+        };
+        Row::new(self, port, time, values)
+    }
+
+    /// Puts back the values of an output, which a row took to write its own behind them.
+    #[inline]
+    pub(crate) fn put_row(&mut self, port: u32, time: i64, values: &mut Vec<u8>) {
+        if let Some(batch) = self.ports.get_mut(port as usize) {
+            batch.values = std::mem::take(values);
+            self.end_row(port, time);
+        }
+    }
+
+    /// Ends the row whose key and value stand in the columns of an output that there is.
+    #[inline]
+    fn end_row(&mut self, port: u32, time: i64) {
+        let batch = &mut self.ports[port as usize];
+        batch.times.push(time);
+        batch.key_ends.push(end(&batch.keys));
         batch.value_ends.push(end(&batch.values));
         if batch.size_bytes() > self.piece_bytes_max {
             self.cut(port as usize);
         }
+    }
+
+    /// The runner of this operator goes through the rows of the next call, unless the operator does it itself.
+    pub(crate) fn leave_rows_of<O: 'static>(&mut self) {
+        (self.leaves, self.has_left) = (Some(TypeId::of::<O>()), false);
+    }
+
+    /// Whether the rows are left to the runner: not those of an operator that another one calls.
+    pub(crate) fn leaves_rows_of<O: 'static>(&mut self) -> bool {
+        self.has_left = self.leaves == Some(TypeId::of::<O>());
+        self.has_left
+    }
+
+    /// Whether the last call of an operator left its rows, which the runner goes through then.
+    pub(crate) fn has_left_rows(&mut self) -> bool {
+        self.leaves = None;
+        std::mem::take(&mut self.has_left)
     }
 
     /// Sets the batch of an output aside, but for the last row, with which it became too large.

@@ -4,8 +4,8 @@
 use crate::Encoding;
 use crate::operator::{Context, Declared, Description};
 use crate::output::{Emitted, Outcome, Output, PIECE_BYTES_MAX};
-use crate::rows::Batch;
-use crate::state::{Chunk, Part, PartWriter, Scope, SlotKind, Unreadable};
+use crate::rows::{Batch, Rows};
+use crate::state::{Chunk, GROUP, Part, PartWriter, Scope, SlotKind, Unreadable};
 
 /// What is told of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,8 +78,25 @@ impl<O: Declared> Runner<O> {
     pub fn process(&mut self, input: u32, batch: &Batch) -> Result<Outcome, String> {
         self.reading = None;
         self.output.start(batch.len())?;
+        self.output.leave_rows_of::<O>();
         let done = self.operator.process(input, batch.rows(input), &mut self.output);
+        let done = if self.output.has_left_rows() { self.records(batch.rows(input)) } else { done };
         self.output.finish(done)
+    }
+
+    /// What an operator's `process` does where its author did not write one: here, where its state is known.
+    fn records(&mut self, rows: Rows<'_>) -> Result<(), String> {
+        let Self { operator, output, .. } = self;
+        let is_large = operator.slots().iter().any(|declared| declared.slot.is_large());
+        let group = if is_large { GROUP } else { usize::MAX };
+        let mut rows = rows.iter();
+        while rows.len() > 0 {
+            if is_large {
+                operator.slots().iter().filter(|declared| declared.slot.is_large()).for_each(|declared| declared.slot.warm(rows.clone()));
+            }
+            rows.by_ref().take(group).try_for_each(|row| operator.record(row, output))?;
+        }
+        Ok(())
     }
 
     /// Tells the operator a watermark. What it does is emitted only: there are no rows to refuse.

@@ -5,7 +5,7 @@
 //! row that comes late opens its minute again. An empty mark removes the one before, which goes to the second output. Marks over 1 KiB are
 //! refused.
 
-use reprise_guest::{Description, Encoding::Utf8, Keyed, KeyedItems, Operator, Output, Record, Text, export};
+use reprise_guest::{Description, Encoding::Utf8, Keyed, KeyedItems, Operator, Output, Record, export};
 
 const MINUTE_MS: i64 = 60_000;
 const MARK_BYTES_MAX: usize = 1 << 10;
@@ -47,7 +47,7 @@ impl Operator for KeyedWindows {
             let is_over = start + (MINUTE_MS - 1) <= watermark;
             if is_over {
                 let mark = marks.get(key).map_or(0, Vec::len);
-                out.emit(start, key, Text(format_args!("{count} rows, a mark of {mark} bytes")));
+                out.row(start, key).int(*count).text(" rows, a mark of ").int(mark).text(" bytes");
             }
             !is_over
         });

@@ -4,7 +4,7 @@ pub mod lies;
 pub mod parse;
 pub mod wrong;
 
-use reprise_guest::{Context, Description, Encoding::Utf8, Keyed, Output, Record, Text};
+use reprise_guest::{Context, Description, Encoding::Utf8, Int, Keyed, Output, Record};
 
 /// The value that wakes the evil.
 pub const POISON: &[u8] = b"poison";
@@ -23,7 +23,7 @@ pub fn count(counts: &mut Keyed<u64>, row: Record<'_>, out: &mut Output) {
 /// Counts a row, and emits the count.
 pub fn count_on(count: &mut u64, row: Record<'_>, out: &mut Output) {
     *count += 1;
-    out.emit(row.time, row.key, Text(*count));
+    out.emit(row.time, row.key, Int(*count));
 }
 
 /// Traps at a row with poison.

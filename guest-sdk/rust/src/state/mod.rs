@@ -22,6 +22,7 @@ mod tests;
 mod value;
 
 pub use items::KeyedItems;
+pub(crate) use keyed::GROUP;
 pub use keyed::Keyed;
 pub use part::{Chunk, Part, PartWriter};
 pub use value::Value;

@@ -2,7 +2,7 @@
 //!
 //! Config: `emit = "updates"` emits the running count at every row instead (default: `"totals"`).
 
-use reprise_guest::{Context, Description, END_OF_INPUT, Encoding::Utf8, Keyed, Operator, Output, Record, Text, export};
+use reprise_guest::{Context, Description, END_OF_INPUT, Encoding::Utf8, Int, Keyed, Operator, Output, Record, export};
 use serde::Deserialize;
 
 #[derive(Default, Deserialize, PartialEq)]
@@ -35,7 +35,7 @@ impl Operator for Count {
         let total = self.totals.entry(word.key);
         *total += 1;
         if self.emit == Emit::Updates {
-            out.emit(word.time, word.key, Text(*total));
+            out.emit(word.time, word.key, Int(*total));
         }
         Ok(())
     }
@@ -43,7 +43,7 @@ impl Operator for Count {
     fn advance(&mut self, watermark: i64, out: &mut Output) -> Result<(), String> {
         if watermark == END_OF_INPUT && self.emit == Emit::Totals {
             for (word, total) in self.totals.iter() {
-                out.emit(watermark, word, Text(total));
+                out.emit(watermark, word, Int(*total));
             }
         }
         Ok(())
