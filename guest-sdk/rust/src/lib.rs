@@ -18,6 +18,7 @@ mod runner;
 pub mod runtime;
 mod short;
 pub mod state;
+pub mod text;
 mod writers;
 
 pub use cell::{Cell, Json};

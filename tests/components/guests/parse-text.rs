@@ -1,7 +1,7 @@
 //! Parses lines `key,text,time`. Emits the text as it stands; refuses lines that are wrong. For rows with values that mean something to
 //! the guest behind.
 
-use reprise_guest::{Description, Encoding::Utf8, Operator, Output, Record, export};
+use reprise_guest::{Description, Encoding::Utf8, Operator, Output, Record, export, text};
 
 #[derive(Default)]
 struct ParseText;
@@ -13,12 +13,12 @@ impl Operator for ParseText {
 
     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
         let mut fields = row.value.split(|&byte| byte == b',');
-        let (Some(key), Some(text), Some(time), None) = (fields.next(), fields.next(), fields.next(), fields.next()) else {
+        let (Some(key), Some(value), Some(time), None) = (fields.next(), fields.next(), fields.next(), fields.next()) else {
             out.reject(row.row, "expected key,text,time");
             return Ok(());
         };
-        match std::str::from_utf8(time).ok().and_then(|time| time.parse().ok()) {
-            Some(time) => out.emit(time, key, text),
+        match text::integer(time) {
+            Some(time) => out.emit(time, key, value),
             None => out.reject(row.row, "the time is not an integer of 64 bits"),
         }
         Ok(())

@@ -12,7 +12,8 @@
 //! index and the entry.
 //!
 //! A segment that is full splits in two by the next bit of the hashes. So nothing but a few thousand slots is ever moved at once, and the
-//! index is never there twice. It keeps no hashes: the caller makes them again from the keys, for the entries of one segment.
+//! index is never there twice. It keeps no hashes: the caller makes them again from the keys, for the entries of one segment. Only while a
+//! state is restored it does, for then there are many splits.
 //!
 //! It knows neither keys nor values. What it holds does not depend on anything but the hashes, and the order in which they came and went.
 
@@ -37,12 +38,15 @@ pub(super) struct Index {
     /// Bits of a hash that are too low for the directory, but for one.
     shift: u32,
     tag_bits: u32,
+    keeps_hashes: bool,
 }
 
 #[derive(Debug)]
 struct Segment {
     /// A power of two of them, some of them empty.
     slots: Vec<u32>,
+    /// For each slot what [`kept`] keeps of its hash, or nothing at all.
+    hashes: Vec<u32>,
     used: usize,
     /// Bits of a hash that choose it.
     depth: u32,
@@ -50,13 +54,13 @@ struct Segment {
 
 impl Default for Index {
     fn default() -> Self {
-        Self { directory: Vec::new(), segments: Vec::new(), shift: 63, tag_bits: TAG_BITS[0] }
+        Self { directory: Vec::new(), segments: Vec::new(), shift: 63, tag_bits: TAG_BITS[0], keeps_hashes: false }
     }
 }
 
 impl Segment {
-    fn new(slots: usize, depth: u32) -> Self {
-        Self { slots: vec![EMPTY; slots], used: 0, depth }
+    fn new(slots: usize, depth: u32, keeps_hashes: bool) -> Self {
+        Self { slots: vec![EMPTY; slots], hashes: vec![0; if keeps_hashes { slots } else { 0 }], used: 0, depth }
     }
 
     fn is_full(&self) -> bool {
@@ -79,9 +83,27 @@ impl Segment {
         while self.slots[at] != EMPTY {
             at = self.next(at);
         }
+        self.set(at, hash, slot);
+    }
+
+    #[inline]
+    fn set(&mut self, at: usize, hash: u64, slot: u32) {
         self.slots[at] = slot;
         self.used += 1;
+        if let Some(kept_hash) = self.hashes.get_mut(at) {
+            *kept_hash = kept(hash);
+        }
     }
+}
+
+/// The bits of a hash that choose segment and slot.
+fn kept(hash: u64) -> u32 {
+    (hash >> (64 - DEPTH_MAX)) as u32 * SLOTS as u32 | (hash >> TAG_BITS[0]) as u32 & (SLOTS as u32 - 1)
+}
+
+/// A hash that chooses the same segment and slot.
+fn like(kept: u32) -> u64 {
+    u64::from(kept / SLOTS as u32) << (64 - DEPTH_MAX) | u64::from(kept % SLOTS as u32) << TAG_BITS[0]
 }
 
 impl Index {
@@ -124,32 +146,22 @@ impl Index {
         })
     }
 
-    /// Places that are there.
-    pub(super) fn len(&self) -> usize {
-        self.segments.iter().map(|segment| segment.used).sum()
-    }
-
-    /// Whether it takes so many places more without growing, if their hashes spread.
-    pub(super) fn has_room(&self, more: usize) -> bool {
-        let slots: usize = self.segments.iter().map(|segment| segment.slots.len()).sum();
-        self.len() + more <= slots / 4 * 3
-    }
-
-    /// Shows each place, in no order that means anything.
-    pub(super) fn for_each(&self, show: impl FnMut(u32)) {
-        let slots = self.segments.iter().flat_map(|segment| &segment.slots).filter(|&&slot| slot != EMPTY);
-        slots.map(|slot| slot >> self.tag_bits).for_each(show);
-    }
-
-    /// An index with room for so many places, of which none is there yet.
-    pub(super) fn with_room(places: usize) -> Self {
-        let segments = (places.div_ceil(SLOTS / 8 * 5)).next_power_of_two();
+    /// Makes room for so many places, if nothing is there yet, and keeps from now on what hashes say of their segment and slot beside the slots:
+    /// four bytes more for each. Where many places come at once, segments split so without a look at the entries.
+    pub(super) fn keep_hashes(&mut self, places: usize) {
+        if !self.segments.is_empty() || places < SLOTS / 2 {
+            return;
+        }
+        let segments = (places / (SLOTS / 2)).next_power_of_two();
         let depth = segments.ilog2();
-        Self {
-            directory: (0..segments as u32).collect(),
-            segments: (0..segments).map(|_| Segment::new(SLOTS, depth)).collect(),
-            shift: 63 - depth,
-            ..Self::default()
+        *self = Self { keeps_hashes: true, shift: 63 - depth, ..Self::default() };
+        self.directory = (0..segments as u32).collect();
+        self.segments = (0..segments).map(|_| Segment::new(SLOTS, depth, true)).collect();
+    }
+
+    pub(super) fn forget_hashes(&mut self) {
+        if std::mem::take(&mut self.keeps_hashes) {
+            self.segments.iter_mut().for_each(|segment| segment.hashes = Vec::new());
         }
     }
 
@@ -188,8 +200,7 @@ impl Index {
         if segment.is_full() || place >= EMPTY >> tag_bits {
             return self.insert_slowly(hash, place, &hash_of);
         }
-        segment.slots[at] = place << tag_bits | tag;
-        segment.used += 1;
+        segment.set(at, hash, place << tag_bits | tag);
         None
     }
 
@@ -230,6 +241,9 @@ impl Index {
             // An entry may move up to the gap where its search begins at or before it.
             if at.wrapping_sub(start) & mask >= at.wrapping_sub(gap) & mask {
                 segment.slots[gap] = segment.slots[at];
+                if !segment.hashes.is_empty() {
+                    segment.hashes[gap] = segment.hashes[at];
+                }
                 gap = at;
             }
             at = segment.next(at);
@@ -240,7 +254,7 @@ impl Index {
     #[cold]
     fn first_segment(&mut self) {
         self.directory.push(0);
-        self.segments.push(Segment::new(SLOTS_MIN, 0));
+        self.segments.push(Segment::new(SLOTS_MIN, 0, self.keeps_hashes));
     }
 
     #[cold]
@@ -260,11 +274,17 @@ impl Index {
         let segment = &mut self.segments[full];
         let (size, depth) = (segment.slots.len(), segment.depth);
         let splits = size >= SLOTS && depth < DEPTH_MAX;
+        if size >= SLOTS && !splits {
+            // Its slots become more than kept hashes tell apart.
+            self.forget_hashes();
+        }
+        let keeps_hashes = self.keeps_hashes;
         let next = if splits { size } else { size * 2 };
-        let old = std::mem::replace(segment, Segment::new(next, depth + u32::from(splits)));
-        let mut other = Segment::new(if splits { next } else { 0 }, depth + 1);
-        for slot in old.slots.into_iter().filter(|&slot| slot != EMPTY) {
-            let hash = hash_of(slot >> self.tag_bits);
+        let new = Segment::new(next, depth + u32::from(splits), keeps_hashes);
+        let old = std::mem::replace(&mut self.segments[full], new);
+        let mut other = Segment::new(if splits { next } else { 0 }, depth + 1, keeps_hashes);
+        for (at, slot) in old.slots.into_iter().enumerate().filter(|&(_, slot)| slot != EMPTY) {
+            let hash = if keeps_hashes { like(old.hashes[at]) } else { hash_of(slot >> self.tag_bits) };
             let is_other = splits && hash << depth >> 63 == 1;
             if is_other { other.put(hash, slot) } else { self.segments[full].put(hash, slot) }
         }
@@ -301,9 +321,9 @@ mod tests {
     }
 
     fn holds(index: &Index, places: &BTreeMap<u32, ()>, spreads: bool) {
-        assert_eq!(index.len(), places.len());
-        let mut shown = Vec::new();
-        index.for_each(|place| shown.push(place));
+        assert_eq!(index.segments.iter().map(|segment| segment.used).sum::<usize>(), places.len());
+        let slots = index.segments.iter().flat_map(|segment| &segment.slots).filter(|&&slot| slot != EMPTY);
+        let mut shown: Vec<u32> = slots.map(|slot| slot >> index.tag_bits).collect();
         shown.sort_unstable();
         assert!(shown.iter().eq(places.keys()));
         for &place in places.keys() {
@@ -313,8 +333,11 @@ mod tests {
 
     #[test]
     fn places_are_found_until_they_are_taken_out() {
-        for (count, spreads) in [(20_000, true), (2_000, false)] {
+        for (count, spreads, keeps) in [(20_000, true, false), (20_000, true, true), (2_000, false, false), (2_000, false, true)] {
             let (mut index, mut places) = (Index::default(), BTreeMap::new());
+            if keeps {
+                index.keep_hashes(SLOTS);
+            }
             for place in 0..count {
                 index.insert(hash_of(place, spreads), place, |place| hash_of(place, spreads));
                 places.insert(place, ());
@@ -338,6 +361,7 @@ mod tests {
     #[test]
     fn keys_that_collide_in_all_bits_do_not_grow_the_directory_without_end() {
         let mut index = Index::default();
+        index.keep_hashes(SLOTS);
         for place in 0..5_000 {
             index.insert(7, place, |_| 7);
         }
@@ -362,8 +386,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_index_is_a_set(steps in proptest::collection::vec((0..60u32, any::<bool>()), 0..400), spreads in any::<bool>()) {
+        fn an_index_is_a_set(steps in proptest::collection::vec((0..60u32, any::<bool>()), 0..400), spreads in any::<bool>(), keeps in any::<bool>()) {
             let (mut index, mut places) = (Index::default(), BTreeMap::new());
+            if keeps {
+                index.keep_hashes(SLOTS);
+            }
             for (place, is_there) in steps {
                 let hash = hash_of(place, spreads);
                 if is_there {

@@ -200,11 +200,11 @@ impl<V: Cell> Keyed<V> {
 
     /// The cells in the order of their keys, each with a length of its table and its place there.
     fn in_order(&self) -> impl Iterator<Item = InOrder<'_, V>> {
-        let to_7 = self.to_7.sorted().into_iter().map(|place| in_table(0, place, self.to_7.at(place)));
-        let to_15 = self.to_15.sorted().into_iter().map(|place| in_table(8, place, self.to_15.at(place)));
-        let to_23 = self.to_23.sorted().into_iter().map(|place| in_table(16, place, self.to_23.at(place)));
-        let to_39 = self.to_39.sorted().into_iter().map(|place| in_table(24, place, self.to_39.at(place)));
-        let longer = self.longer.sorted().into_iter().map(|place| in_table(40, place, self.longer.at(place)));
+        let to_7 = self.to_7.in_order().map(|entry| in_table(0, entry));
+        let to_15 = self.to_15.in_order().map(|entry| in_table(8, entry));
+        let to_23 = self.to_23.in_order().map(|entry| in_table(16, entry));
+        let to_39 = self.to_39.in_order().map(|entry| in_table(24, entry));
+        let longer = self.longer.in_order().map(|entry| in_table(40, entry));
         merged(merged(to_7, to_15), merged(merged(to_23, to_39), longer))
     }
 }
@@ -212,7 +212,7 @@ impl<V: Cell> Keyed<V> {
 /// Key and value, and where they are.
 type InOrder<'a, V> = (&'a [u8], &'a V, (usize, u32));
 
-fn in_table<'a, V>(length: usize, place: u32, (key, value): (&'a [u8], &'a V)) -> InOrder<'a, V> {
+fn in_table<'a, V>(length: usize, (key, value, place): (&'a [u8], &'a V, u32)) -> InOrder<'a, V> {
     (key, value, (length, place))
 }
 

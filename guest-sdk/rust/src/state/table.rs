@@ -8,12 +8,10 @@ use super::index::Index;
 use super::key::{Sought, StoredKey};
 use super::keyed::GROUP;
 use super::{PartWriter, Scope};
-use crate::Cell;
+use crate::{Cell, short};
 
 /// Bytes of a block, at most.
 const BLOCK_BYTES: usize = 1 << 17;
-/// Entries whose places are put in the index one after the other when it is made anew.
-const SLAB: usize = 1 << 15;
 /// Parts of an index that are filled one after the other: one larger than the caches near a processor takes many entries faster so.
 const PARTS: usize = 1 << 11;
 /// No place.
@@ -45,11 +43,38 @@ struct Entry<K, V> {
     value: V,
 }
 
-/// A place, and the hash of its key.
+/// The place of an entry, the hash of its key, and whether it is live: so that the entry need not be looked at.
 #[derive(Debug, Clone, Copy, Default)]
 struct Placed {
     hash: u64,
     place: u32,
+    is_live: bool,
+}
+
+/// A place, and the first bytes by which its key may differ from others, in halves so that it takes 12 bytes.
+struct Sorted {
+    high: u32,
+    low: u32,
+    place: u32,
+}
+
+impl Sorted {
+    #[inline]
+    fn new(bytes: &[u8], place: u32) -> Self {
+        let [word, _] = short::words(&bytes[..bytes.len().min(8)]).expect("eight bytes are few");
+        let word = word.swap_bytes();
+        Self { high: (word >> 32) as u32, low: word as u32, place }
+    }
+
+    #[inline]
+    fn bytes(&self) -> u64 {
+        u64::from(self.high) << 32 | u64::from(self.low)
+    }
+}
+
+/// How many bytes two slices have in common from their beginning.
+fn same_bytes(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
 
 impl<K, V> Default for Table<K, V> {
@@ -82,14 +107,7 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
 
     #[inline]
     fn entry_at_mut(&mut self, place: u32) -> &mut Entry<K, V> {
-        let bits = const { block_bits::<K, V>() };
-        &mut self.blocks[(place >> bits) as usize][(place & ((1 << bits) - 1)) as usize]
-    }
-
-    /// Key and value of a place.
-    pub(super) fn at(&self, place: u32) -> (&[u8], &V) {
-        let entry = self.entry_at(place);
-        (entry.key.bytes(), &entry.value)
+        entry_in_mut(&mut self.blocks, place)
     }
 
     #[inline]
@@ -110,11 +128,15 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
             Some(place) => place,
             None => self.insert(sought),
         };
-        self.changed.insert(place);
-        if !self.entry_at(place).key.is_live() {
-            self.revive(place);
+        let Self { changed, blocks, live, tombstones, .. } = self;
+        changed.insert(place);
+        let entry = entry_in_mut(blocks, place);
+        if !entry.key.is_live() {
+            entry.key.set_live(true);
+            *live += 1;
+            *tombstones -= 1;
         }
-        &mut self.entry_at_mut(place).value
+        &mut entry.value
     }
 
     /// Makes a tombstone of the entry of a key, and gives back what it held.
@@ -133,12 +155,33 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
         std::mem::take(&mut entry.value)
     }
 
-    /// The places of the live entries in the order of their keys.
-    pub(super) fn sorted(&self) -> Vec<u32> {
-        let mut places = Vec::with_capacity(self.live);
-        places.extend((0..self.len).filter(|&place| self.entry_at(place).key.is_live()));
-        places.sort_unstable_by(|&a, &b| self.entry_at(a).key.bytes().cmp(self.entry_at(b).key.bytes()));
-        places
+    /// The live entries in the order of their keys, each with its place.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (&[u8], &V, u32)> {
+        let sorted = self.sorted();
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            if next % GROUP == 0 {
+                let group = sorted[next..].iter().take(GROUP);
+                std::hint::black_box(group.fold(false, |seen, sorted| seen ^ self.entry_at(sorted.place).key.is_live()));
+            }
+            let place = sorted.get(next)?.place;
+            next += 1;
+            let entry = self.entry_at(place);
+            Some((entry.key.bytes(), &entry.value, place))
+        })
+    }
+
+    /// Sorts by eight bytes of each key, which stand beside its place; looks at the key itself only where these are the same.
+    fn sorted(&self) -> Vec<Sorted> {
+        let live = |place: &u32| self.entry_at(*place).key.is_live();
+        let key = |place: u32| self.entry_at(place).key.bytes();
+        let Some(first) = (0..self.len).find(live) else { return Vec::new() };
+        // What all keys begin with says nothing of their order.
+        let begin = (first..self.len).filter(live).fold(key(first).len(), |begin, place| same_bytes(&key(first)[..begin], key(place)));
+        let mut sorted = Vec::with_capacity(self.live);
+        sorted.extend((first..self.len).filter(live).map(|place| Sorted::new(&key(place)[begin..], place)));
+        sorted.sort_unstable_by(|a, b| a.bytes().cmp(&b.bytes()).then_with(|| key(a.place).cmp(key(b.place))));
+        sorted
     }
 
     /// Looks at the slot where the search for a key begins.
@@ -153,24 +196,19 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
         self.index.find(hash, |_| true).is_some_and(|place| self.entry_at(place).key.is_live())
     }
 
-    #[cold]
-    fn revive(&mut self, place: u32) {
-        self.entry_at_mut(place).key.set_live(true);
-        self.live += 1;
-        self.tombstones -= 1;
-    }
-
     /// Puts a tombstone that is not changed in the index: the caller gives it life.
     #[cold]
     fn insert(&mut self, sought: Sought<'_>) -> u32 {
         let place = self.place(Entry { key: K::new(sought), value: V::default() });
         self.tombstones += 1;
         let Self { index, blocks, .. } = self;
+        index.forget_hashes();
         index.insert(sought.hash, place, |place| entry_in(blocks, place).key.hash());
         place
     }
 
     /// Puts an entry where there is a place for it.
+    #[inline]
     fn place(&mut self, entry: Entry<K, V>) -> u32 {
         if self.free != NONE {
             let place = self.free;
@@ -228,6 +266,7 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
     }
 
     pub(super) fn forget_changes(&mut self) {
+        self.index.forget_hashes();
         let mut at = 0;
         while let Some(place) = self.changed.next(at).filter(|_| self.tombstones > 0) {
             if !self.entry_at(place).key.is_live() {
@@ -269,17 +308,19 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
     #[inline]
     pub(super) fn set_aside(&mut self, sought: Sought<'_>, value: Option<V>) {
         let mut key = K::new(sought);
-        key.set_live(value.is_some());
+        let is_live = value.is_some();
+        key.set_live(is_live);
         let place = self.place(Entry { key, value: value.unwrap_or_default() });
-        self.set_aside.push(Placed { hash: sought.hash, place });
+        self.set_aside.push(Placed { hash: sought.hash, place, is_live });
     }
 
     /// Takes the entries that were set aside into the index, or into the entries of the same keys that are there.
     pub(super) fn enter_set_aside(&mut self) {
-        let placed = in_order(&std::mem::take(&mut self.set_aside));
-        if !self.index.has_room(placed.len()) {
-            self.make_index(placed.len());
+        if self.set_aside.is_empty() {
+            return;
         }
+        let placed = in_order(&std::mem::take(&mut self.set_aside));
+        self.index.keep_hashes(placed.len());
         for group in placed.chunks(GROUP) {
             std::hint::black_box(group.iter().fold(0, |seen, new| seen ^ self.index.first(new.hash)));
             group.iter().for_each(|&new| self.enter(new));
@@ -289,49 +330,20 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
     #[inline]
     fn enter(&mut self, new: Placed) {
         let Self { index, blocks, .. } = self;
-        let key = &entry_in(blocks, new.place).key;
-        let is_live = key.is_live();
-        let is_same = |place| entry_in(blocks, place).key.bytes() == key.bytes();
-        let found = if is_live {
+        let is_same = |place| entry_in(blocks, place).key.bytes() == entry_in(blocks, new.place).key.bytes();
+        let found = if new.is_live {
             index.find_or_insert(new.hash, new.place, |place| entry_in(blocks, place).key.hash(), is_same)
         } else {
             index.find(new.hash, is_same)
         };
-        if found.is_none() && is_live {
+        if found.is_none() && new.is_live {
             self.live += 1;
             return;
         }
         let value = std::mem::take(&mut self.entry_at_mut(new.place).value);
         self.vacate(new.place);
         if let Some(found) = found {
-            self.replace(found, is_live.then_some(value));
-        }
-    }
-
-    /// Makes the index anew, with room for so many places more than there are and half of those. Entries are read from one end to the other,
-    /// which they are not where each segment splits by itself.
-    fn make_index(&mut self, more: usize) {
-        let mut index = Index::with_room(self.index.len() / 2 * 3 + more);
-        // Not those that are free or set aside.
-        let mut places = Bits::default();
-        (0..self.len).for_each(|place| places.cover(place));
-        self.index.for_each(|place| places.insert(place));
-        let (mut at, mut slab) = (0, Vec::with_capacity(SLAB));
-        while let Some(place) = places.next(at) {
-            slab.push(Placed { hash: self.entry_at(place).key.hash(), place });
-            at = place + 1;
-            if slab.len() == SLAB {
-                self.enter_all(&slab, &mut index);
-                slab.clear();
-            }
-        }
-        self.enter_all(&slab, &mut index);
-        self.index = index;
-    }
-
-    fn enter_all(&self, slab: &[Placed], index: &mut Index) {
-        for Placed { hash, place } in in_order(slab) {
-            index.insert(hash, place, |place| entry_in(&self.blocks, place).key.hash());
+            self.replace(found, new.is_live.then_some(value));
         }
     }
 }
@@ -361,4 +373,10 @@ const fn block_bits<K, V>() -> u32 {
 fn entry_in<K, V>(blocks: &[Vec<Entry<K, V>>], place: u32) -> &Entry<K, V> {
     let bits = const { block_bits::<K, V>() };
     &blocks[(place >> bits) as usize][(place & ((1 << bits) - 1)) as usize]
+}
+
+#[inline]
+fn entry_in_mut<K, V>(blocks: &mut [Vec<Entry<K, V>>], place: u32) -> &mut Entry<K, V> {
+    let bits = const { block_bits::<K, V>() };
+    &mut blocks[(place >> bits) as usize][(place & ((1 << bits) - 1)) as usize]
 }
