@@ -61,11 +61,13 @@ fn good_operators_pass_every_check() {
         ("count", r#"{"emit":"updates"}"#),
         ("running-count", "{}"),
         ("count-sum", "{}"),
+        ("running-sum", "{}"),
         ("migrating-count", "{}"),
         ("big-state", "{}"),
         ("keyed-windows", "{}"),
     ];
-    let stateless = [("split", "{}"), ("split", r#"{"lowercase":false}"#), ("parse-kv", "{}"), ("parse-text", "{}")];
+    let stateless =
+        [("split", "{}"), ("split", r#"{"lowercase":false}"#), ("parse-kv", "{}"), ("parse-text", "{}"), ("parse-column", "{}")];
     for (name, config) in stateful.into_iter().chain(stateless) {
         for seed in SEEDS {
             let report = report(name, config, seed);
