@@ -33,9 +33,14 @@ cargo xtask COMMAND
   test     everything that has to hold: format, tidy, guests, tests, lints; ends with a summary
   demo     word count in two Wasm operators, killed with SIGKILL twice, compared with the expected counts
            --times N        how often the text is repeated to make the input (default 60)
-  bench    keyed count, a native Rust program against the same logic in Wasm, side by side
-           --rows N         rows of the generated input (default 10000000)
-           --rounds N       rounds, of which the median counts (default 3)
+  bench    processor time, memory, recovery and latency, beside native Rust programs that do the same
+           --only NAMES     these rows of the table, with commas between; a name that does not exist lists them
+           --quick          fewer rows, keys, rounds and faults
+           --rows N         rows of the inputs with few keys (default 20000000)
+           --rounds N       rounds, of which the median counts (default 5)
+           --binary [NAME=]PATH  this binary in place of that of the working tree; several stand side by side
+           --guests PATH    the folder of guests of the --binary before
+           --save           keep the results in docs/benchmarks
   recovery how long an operator with state takes to come back after a trap, alone and with a standby
            --cells N        cells of its state over two workers (default 300000)
            --poison N       rows that may trap (default 2200)
@@ -106,10 +111,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             let values = options(rest, &["--times"])?;
             demo::demo(values[0].unwrap_or(demo::TIMES_DEFAULT))
         }
-        "bench" => {
-            let values = options(rest, &["--rows", "--rounds"])?;
-            bench::bench(values[0].unwrap_or(bench::ROWS_DEFAULT), values[1].unwrap_or(bench::ROUNDS_DEFAULT))
-        }
+        "bench" => bench::bench(rest),
         "recovery" => {
             let values = options(rest, &["--cells", "--poison", "--apart", "--rate", "--parallelism", "--standby", "--interval"])?;
             let usual = Load::default();
