@@ -73,7 +73,7 @@ pub fn integer(bytes: &[u8]) -> Option<i64> {
 /// The number that eight digits are, the first in the lowest byte: pairs of digits, then pairs of these, then both halves.
 #[inline]
 fn eight_digits(word: u64) -> Option<i64> {
-    let digits = word ^ ONES * 0x30;
+    let digits = word ^ (ONES * 0x30);
     if (digits | ((digits & !TOPS) + ONES * 0x76)) & TOPS != 0 {
         return None;
     }
@@ -128,7 +128,9 @@ mod tests {
         }
 
         #[test]
-        fn the_first_separator_is_found(bytes in proptest::collection::vec(prop_oneof![Just(b','), Just(b'-'), Just(b',' ^ 0x80), any::<u8>()], 0..40)) {
+        fn the_first_separator_is_found(
+            bytes in proptest::collection::vec(prop_oneof![Just(b','), Just(b'-'), Just(b',' ^ 0x80), any::<u8>()], 0..40),
+        ) {
             let at = bytes.iter().position(|&byte| byte == b',');
             prop_assert_eq!(split_once(&bytes, b','), at.map(|at| (&bytes[..at], &bytes[at + 1..])));
         }

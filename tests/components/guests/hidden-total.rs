@@ -1,7 +1,7 @@
 //! Wrong: counts rows by key as it declares, and all rows in a field that it does not. A row with the value `total` brings that number to
 //! light, one with `poison` traps.
 
-use reprise_guest::{Description, Keyed, Operator, Output, Record, Text, export};
+use reprise_guest::{Description, Int, Keyed, Operator, Output, Record, export};
 
 #[derive(Default)]
 struct HiddenTotal {
@@ -21,7 +21,7 @@ impl Operator for HiddenTotal {
         self.total += 1;
         if row.value == b"total" {
             *self.counts.entry(row.key) += 1;
-            out.emit(row.time, row.key, Text(self.total));
+            out.emit(row.time, row.key, Int(self.total));
         } else {
             components::count(&mut self.counts, row, out);
         }

@@ -1,7 +1,7 @@
 //! Counts rows by key as `running-count` does, with a state that is a version further: it takes over the counts of version 1. At
 //! the key `forget` it removes all counts, and emits nothing.
 
-use reprise_guest::{Cell, Description, Encoding, Keyed, Operator, Output, Record, Text, export};
+use reprise_guest::{Cell, Description, Encoding, Int, Keyed, Operator, Output, Record, export};
 
 /// A count in text, which was a number before.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Operator for MigratingCount {
         }
         let count = self.counts.entry(row.key);
         count.0 += 1;
-        out.emit(row.time, row.key, Text(count.0));
+        out.emit(row.time, row.key, Int(count.0));
         Ok(())
     }
 }

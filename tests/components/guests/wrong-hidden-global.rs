@@ -1,6 +1,6 @@
 //! Wrong: numbers rows by a global, and declares no state at all.
 
-use reprise_guest::{Description, Encoding::Utf8, Operator, Output, Record, Text, export};
+use reprise_guest::{Description, Encoding::Utf8, Int, Operator, Output, Record, export};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static ROWS: AtomicU64 = AtomicU64::new(0);
@@ -14,7 +14,7 @@ impl Operator for HiddenGlobal {
     }
 
     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
-        out.emit(row.time, row.key, Text(ROWS.fetch_add(1, Ordering::Relaxed)));
+        out.emit(row.time, row.key, Int(ROWS.fetch_add(1, Ordering::Relaxed)));
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Wrong: goes through its counts in the order of a hash map, whose seed it draws when it is opened.
 
-use reprise_guest::{Context, Description, Encoding::Utf8, Keyed, Operator, Output, Record, Text, export, runtime};
+use reprise_guest::{Context, Description, Encoding::Utf8, Int, Keyed, Operator, Output, Record, export, runtime};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
 
@@ -42,7 +42,7 @@ impl Operator for IterationOrder {
         let mut counts = HashMap::with_hasher(Seeded(self.seed));
         counts.extend(self.counts.iter());
         for (key, count) in counts {
-            out.emit(watermark, key, Text(count));
+            out.emit(watermark, key, Int(*count));
         }
         Ok(())
     }

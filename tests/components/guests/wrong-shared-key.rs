@@ -1,6 +1,6 @@
 //! Wrong: keeps a total of all rows in a keyed slot, under a key of its own. With more instances, each has a total.
 
-use reprise_guest::{Description, Encoding::Utf8, Keyed, Operator, Output, Record, Text, export};
+use reprise_guest::{Description, Encoding::Utf8, Int, Keyed, Operator, Output, Record, export};
 
 #[derive(Default)]
 struct SharedKey {
@@ -15,7 +15,7 @@ impl Operator for SharedKey {
     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
         let total = self.totals.entry(b"all rows");
         *total += 1;
-        out.emit(row.time, row.key, Text(*total));
+        out.emit(row.time, row.key, Int(*total));
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 use reprise_guest::bindings::exports::reprise::operator::{operator, state};
 use reprise_guest::glue::{Component, Exported};
 use reprise_guest::state::Declaration;
-use reprise_guest::{Declared, Description, Encoding::Utf8, Keyed, Operator, Output, Record, Runner, Text};
+use reprise_guest::{Declared, Description, Encoding::Utf8, Int, Keyed, Operator, Output, Record, Runner};
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
@@ -66,7 +66,7 @@ impl Operator for Tally {
         } else {
             let count = self.counts.entry(row.key);
             *count += 1;
-            out.emit(row.time, row.key, Text(*count));
+            out.emit(row.time, row.key, Int(*count));
         }
         Ok(())
     }

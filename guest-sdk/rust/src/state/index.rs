@@ -98,7 +98,8 @@ impl Segment {
 
 /// The bits of a hash that choose segment and slot.
 fn kept(hash: u64) -> u32 {
-    (hash >> (64 - DEPTH_MAX)) as u32 * SLOTS as u32 | (hash >> TAG_BITS[0]) as u32 & (SLOTS as u32 - 1)
+    let (segment, slot) = ((hash >> (64 - DEPTH_MAX)) as u32, (hash >> TAG_BITS[0]) as u32);
+    segment * SLOTS as u32 + slot % SLOTS as u32
 }
 
 /// A hash that chooses the same segment and slot.
@@ -386,7 +387,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_index_is_a_set(steps in proptest::collection::vec((0..60u32, any::<bool>()), 0..400), spreads in any::<bool>(), keeps in any::<bool>()) {
+        fn an_index_is_a_set(
+            steps in proptest::collection::vec((0..60u32, any::<bool>()), 0..400), spreads in any::<bool>(), keeps in any::<bool>(),
+        ) {
             let (mut index, mut places) = (Index::default(), BTreeMap::new());
             if keeps {
                 index.keep_hashes(SLOTS);

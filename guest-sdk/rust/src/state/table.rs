@@ -217,7 +217,7 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
             return place;
         }
         let (place, block_len) = (self.len, 1 << block_bits::<K, V>());
-        if place as usize % block_len == 0 {
+        if (place as usize).is_multiple_of(block_len) {
             self.blocks.push(Vec::with_capacity(if place == 0 { 0 } else { block_len }));
         }
         self.blocks[place as usize / block_len].push(entry);

@@ -309,10 +309,10 @@ fn key_of(number: u64) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
     #[test]
     fn many_keys_of_all_lengths_do_what_a_map_does(
-        rounds in proptest::collection::vec((0..20_000u64, 1..9_000u64, 0..8u8, any::<bool>()), 1..12),
+        rounds in proptest::collection::vec((0..12_000u64, 1..6_000u64, 0..8u8, any::<bool>()), 1..8),
     ) {
         let (mut field, mut model, mut chain) = (Keyed::<u64>::default(), BTreeMap::<Vec<u8>, u64>::new(), Vec::new());
         for (from, count, what, is_full) in rounds {
