@@ -1,10 +1,15 @@
 //! Stores that do not answer: the job goes on, waits, and gives up where it was told to.
 
-use super::jobs::{Folder, Run, Then, counting, keys, running_counts};
-use reprise::job::{Ending, Kind, Notice};
-use reprise::store::{Intercept, Interference, StorageCall};
-use std::sync::Arc;
+use super::jobs::{Folder, Run, Then, Topology, counting, keys, running_counts};
+use reprise::job::{Ending, Error, Kind, Notice};
+use reprise::store::{CallKind, Intercept, Interference, StorageCall};
+use reprise_core::checkpoint::manifest::Quarantine;
+use reprise_core::codec::record;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Fails every call while it is out.
 #[derive(Debug, Default)]
@@ -143,4 +148,73 @@ fn a_chain_that_lost_an_object_is_replaced_by_a_full_snapshot_while_the_job_runs
     folder.set(&counting("", false));
     let last = folder.run(2).expect(Ending::Finished);
     assert!(last.passed_over().is_empty(), "the newest checkpoint is whole: {:?}", last.passed_over());
+}
+
+/// Holds up the first refused row on its way to the store. While it is on its way poison comes in, and at each claim that follows it is noted whether
+/// the row has arrived.
+#[derive(Debug)]
+struct SlowUpload {
+    store: PathBuf,
+    /// The poison, and where it comes in.
+    poison: (PathBuf, PathBuf),
+    under_way: Mutex<Option<PathBuf>>,
+    had_arrived: Mutex<Vec<bool>>,
+}
+
+impl SlowUpload {
+    /// Far longer than the way from the poison to the next claim.
+    const TAKES: Duration = Duration::from_secs(2);
+}
+
+impl Intercept for SlowUpload {
+    fn before(&self, call: &StorageCall) -> Interference {
+        if call.kind != CallKind::PutIfAbsent {
+            return Interference::Pass;
+        }
+        let mut under_way = self.under_way.lock().unwrap();
+        match &*under_way {
+            None if call.path.starts_with("quarantine/") => {
+                *under_way = Some(self.store.join(&call.path));
+                fs::rename(&self.poison.0, &self.poison.1).unwrap();
+                return Interference::Delay(Self::TAKES);
+            }
+            Some(row) if call.path.starts_with("generations/") => self.had_arrived.lock().unwrap().push(row.exists()),
+            _ => {}
+        }
+        Interference::Pass
+    }
+}
+
+#[test]
+fn an_attempt_begins_once_the_uploads_of_the_one_before_have_arrived() {
+    let with = |guest: &str, follow: bool| {
+        let failure =
+            "snapshot-copy-max = \"0B\"\non-failure = { retries = 1, backoff = \"1ms..1ms\", then = \"stop\" }\ndeadline = \"60s\"";
+        Topology::new("")
+            .source("lines", "", follow)
+            .operator("parse", "parse-text", "\"lines\"")
+            .operator_set("count", guest, r#"{ from = "parse", by = "key" }"#, failure)
+            .sink("out", "\"count\"")
+    };
+    let folder = Folder::new(&with("trap-unreachable", true));
+    let good: Vec<String> = (0..20).map(|row| format!("k{row},v,7")).collect();
+    folder.feed("lines", "first", good.iter().cloned().chain(["refused".to_owned()]));
+    // A name that begins with a dot is passed over.
+    let poison = (folder.path("in/lines/.poison"), folder.path("in/lines/poison"));
+    fs::write(&poison.0, "k0,poison,7\n").unwrap();
+    let slow = SlowUpload { store: folder.store(), poison, under_way: Mutex::default(), had_arrived: Mutex::default() };
+    let slow = Arc::new(slow);
+    let ended = run(&folder, slow.clone(), |_| Then::GoOn);
+    assert!(matches!(ended.error(), Error::Gave { failures: 2, .. }), "{:?}", ended.result);
+    assert_eq!(*slow.had_arrived.lock().unwrap(), [true], "the second attempt claims the job once what the first one stores is there");
+    folder.set(&with("running-count", false));
+    folder.run(2).expect(Ending::Finished);
+    let refused: Vec<Quarantine> = folder
+        .objects("quarantine/parse")
+        .iter()
+        .map(|path| record::decode(&fs::read(folder.store().join(path)).unwrap()).unwrap())
+        .collect();
+    let values: Vec<&[u8]> = refused.iter().flat_map(|object| &object.rows).map(|row| row.value.as_slice()).collect();
+    assert_eq!(values, [b"refused"], "it counts once");
+    assert_eq!(folder.rows("out"), running_counts((0..20).map(|row| format!("k{row}")).chain(["k0".to_owned()])));
 }
