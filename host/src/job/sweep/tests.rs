@@ -8,7 +8,7 @@ use reprise_core::checkpoint::retention::Retention;
 use reprise_core::codec::snapshot::SnapshotScope;
 use reprise_core::ids::{Digest, Epoch, Instance};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -126,6 +126,46 @@ async fn who_was_replaced_deletes_nothing_more() {
     store.create(&paths::claim(Generation(4)), Bytes::new()).await.expect("memory takes it");
     let many: Vec<String> = (0..2 * DELETIONS_UNSEEN_MAX).map(|number| format!("probe/{number}")).collect();
     assert!(matches!(fence.delete(&many).await, Err(Halt::Replaced)), "it looks again after so many");
+}
+
+/// Another host claims the job when so many objects have been deleted.
+#[derive(Debug)]
+struct Usurper {
+    claim: PathBuf,
+    deletes: AtomicU64,
+    at: u64,
+}
+
+impl Intercept for Usurper {
+    fn before(&self, call: &StorageCall) -> Interference {
+        if call.kind == CallKind::Delete && self.deletes.fetch_add(1, Ordering::Relaxed) == self.at {
+            std::fs::write(&self.claim, "").expect("the folder of claims is there");
+        }
+        Interference::Pass
+    }
+}
+
+#[tokio::test]
+async fn who_is_replaced_on_the_way_stops_after_so_many_deletions() {
+    const AT: u64 = 20;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let claim = folder.path().join("j").join(paths::claim(Generation(3)));
+    let usurper = Arc::new(Usurper { claim, deletes: AtomicU64::new(0), at: AT });
+    let intercept = Some(Arc::clone(&usurper) as Arc<dyn Intercept>);
+    let store = Store::open_with("file:.", folder.path(), "j", StoreLimits::default(), intercept).await.expect("a folder will do");
+    let mut retention = fill(&store, 8).await;
+    for epoch in 0..4 * DELETIONS_UNSEEN_MAX as u64 {
+        let path = folder.path().join("j").join(paths::snapshot("gone", Instance(0), Epoch(epoch), Generation(1), false));
+        std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("a folder can be made");
+        std::fs::write(path, "").expect("it is new");
+    }
+    let retired = retention.retire(3);
+    let (swept, ended) = sweep(&store, &retention, &retired).await;
+    assert!(matches!(ended, Err(Halt::Replaced)), "{ended:?}");
+    assert_eq!(swept.manifests, retired, "they went before");
+    let deleted = usurper.deletes.load(Ordering::Relaxed);
+    assert!(deleted > AT && deleted <= AT + DELETIONS_UNSEEN_MAX as u64 + 1, "{deleted}");
+    assert_eq!(left(&store, paths::CHECKPOINTS).await.len(), 3);
 }
 
 #[tokio::test]
