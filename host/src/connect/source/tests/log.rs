@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 /// Rotated logs that are kept.
 pub const KEEP: u32 = 3;
 /// Rotations after which all readers must have looked, and a checkpoint must have what they read: a log is rotated away after [`KEEP`].
-pub const ROTATIONS_UNSEEN_MAX: u32 = 2;
+const ROTATIONS_UNSEEN_MAX: u32 = 2;
+/// Of the steps of [`Log::step`], those that rotate.
+const ROTATIONS: std::ops::Range<u64> = 4..7;
 
 pub struct Log {
     pub folder: PathBuf,
@@ -21,7 +23,7 @@ pub struct Log {
     half: bool,
     /// Files that were written once and are removed after they have been read.
     pub spool: Vec<PathBuf>,
-    pub unseen: u32,
+    unseen: u32,
 }
 
 impl Log {
@@ -47,7 +49,7 @@ impl Log {
     }
 
     /// The number of the line that a row was.
-    pub fn number(&self, row: &str) -> u64 {
+    fn number(&self, row: &str) -> u64 {
         match serde_json::from_str::<serde_json::Value>(row) {
             Ok(row) if self.csv => row["id"].as_str().unwrap().parse().unwrap(),
             _ => row.trim_end_matches(" end").parse().unwrap(),
@@ -67,7 +69,43 @@ impl Log {
         OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(format!("{header}{text}").as_bytes()).unwrap();
     }
 
-    pub fn append(&mut self) {
+    /// A step of the writer; `between` comes between a copy and the truncation. False for a number that is of no step.
+    pub fn step(&mut self, action: u64, between: impl FnOnce()) -> bool {
+        match action {
+            0..4 => self.append(),
+            4 => self.rotate_by_rename(),
+            5 => self.rotate_by_copy(|| ()),
+            6 => self.rotate_by_copy(between),
+            7 => self.spool(1),
+            _ => return false,
+        }
+        true
+    }
+
+    /// True where all readers must have looked before this step.
+    pub fn waits(&self, action: u64) -> bool {
+        self.unseen >= ROTATIONS_UNSEEN_MAX && ROTATIONS.contains(&action)
+    }
+
+    /// All readers have looked, and a checkpoint has what they read.
+    pub fn is_seen(&mut self) {
+        self.unseen = 0;
+    }
+
+    /// Removes what was written once.
+    pub fn clear_spool(&mut self) {
+        self.spool.drain(..).for_each(|path| fs::remove_file(path).unwrap());
+    }
+
+    /// Fails unless these rows are all lines, each once.
+    #[track_caller]
+    pub fn assert_whole<'a>(&self, rows: impl IntoIterator<Item = &'a String>, what: &str) {
+        let mut numbers: Vec<u64> = rows.into_iter().map(|row| self.number(row)).collect();
+        numbers.sort_unstable();
+        assert!(numbers.iter().copied().eq(1..=self.lines), "{what}: {numbers:?} of {}", self.lines);
+    }
+
+    fn append(&mut self) {
         let mut text = String::new();
         if std::mem::take(&mut self.half) {
             text.push_str(self.end_of_half());
@@ -97,7 +135,7 @@ impl Log {
         self.unseen += 1;
     }
 
-    pub fn rotate_by_rename(&mut self) {
+    fn rotate_by_rename(&mut self) {
         if self.path(0).exists() {
             self.finish_line();
             self.shift();
@@ -105,8 +143,7 @@ impl Log {
         }
     }
 
-    /// `between` comes before the truncation.
-    pub fn rotate_by_copy(&mut self, between: impl FnOnce()) {
+    fn rotate_by_copy(&mut self, between: impl FnOnce()) {
         if self.path(0).exists() {
             self.finish_line();
             self.shift();

@@ -1,7 +1,7 @@
 //! The model of a folder with several readers, whose positions reach a checkpoint at different times: each reader has given batches, and the
 //! checkpoint has of each as many as it had come to. Every complete line must come out once.
 
-use super::log::{KEEP, Log, ROTATIONS_UNSEEN_MAX};
+use super::log::{KEEP, Log};
 use super::{LIMITS, Random, open, settings};
 use crate::connect::source::context::SKIPPED;
 use crate::connect::source::follow::COPY_WAIT;
@@ -171,21 +171,19 @@ fn live(seed: u64, steps: u64, mode: Mode) {
     };
     for _ in 0..steps {
         let action = log.random.below(19);
-        if (log.unseen >= ROTATIONS_UNSEEN_MAX && (4..7).contains(&action)) || action == 11 || (action == 16 && mode.packs) {
+        if log.waits(action) || action == 11 || (action == 16 && mode.packs) {
             host.catch_up();
             host.keep(true);
-            log.unseen = 0;
+            log.is_seen();
+        }
+        if log.step(action, || host.read(usize::MAX)) {
+            continue;
         }
         match action {
-            0..4 => log.append(),
-            4 => log.rotate_by_rename(),
-            5 => log.rotate_by_copy(|| ()),
-            6 => log.rotate_by_copy(|| host.read(usize::MAX)),
-            7 => log.spool(1),
             8 => grow_spool(&mut log),
             9 => host.read(1),
             10 | 17 => host.read(usize::MAX),
-            11 => log.spool.drain(..).for_each(|path| fs::remove_file(path).unwrap()),
+            11 => log.clear_spool(),
             12 | 18 => host.keep(false),
             13 => host.die(),
             14 => fill(&mut log),
@@ -198,9 +196,7 @@ fn live(seed: u64, steps: u64, mode: Mode) {
     host.catch_up();
     host.keep(true);
     host.die();
-    let mut numbers: Vec<u64> = host.rows.iter().map(|row| log.number(row)).collect();
-    numbers.sort_unstable();
-    assert!(numbers.iter().copied().eq(1..=log.lines), "{} readers, seed {seed}: {numbers:?} of {}", mode.readers, log.lines);
+    log.assert_whole(&host.rows, &format!("{} readers, seed {seed}", mode.readers));
     assert_eq!(host.rejected, 0, "{} readers, seed {seed}", mode.readers);
 }
 

@@ -1,7 +1,7 @@
 //! A model of a folder: files come, grow, are rotated, linked and removed in random order, while a reader looks, dies and goes on from its
 //! last checkpoint. Every complete line must come out once.
 
-use super::log::{Log, ROTATIONS_UNSEEN_MAX};
+use super::log::Log;
 use super::{Given, LIMITS, Random, open, settings};
 use crate::connect::{BatchLimits, SourceConnector, SourceReader};
 use reprise_core::topology::{FileSource, SourceFormat};
@@ -82,27 +82,20 @@ fn live(seed: u64, steps: u64) {
     for _ in 0..steps {
         let action = world.log.random.below(14);
         world.steps.push(format!("{action} after {} lines", world.log.lines));
-        if world.log.unseen >= ROTATIONS_UNSEEN_MAX && (4..7).contains(&action) {
+        if world.log.waits(action) || action == 11 {
             host.catch_up();
             host.keep();
-            world.log.unseen = 0;
+            world.log.is_seen();
+        }
+        if world.log.step(action, || host.read(u64::MAX)) {
+            continue;
         }
         match action {
-            0..4 => world.log.append(),
-            4 => world.log.rotate_by_rename(),
-            5 => world.log.rotate_by_copy(|| ()),
-            6 => world.log.rotate_by_copy(|| host.read(u64::MAX)),
-            7 => world.log.spool(1),
             8 => world.link(),
             9 => host.read(1),
             10 => host.read(u64::MAX),
             11 => {
-                host.catch_up();
-                host.keep();
-                world.log.unseen = 0;
-                for path in world.log.spool.drain(..) {
-                    fs::remove_file(path).unwrap();
-                }
+                world.log.clear_spool();
                 // Links to what is no more, and what they keep alive.
                 for entry in fs::read_dir(folder.path()).unwrap().flatten() {
                     if entry.file_name().to_string_lossy().starts_with("link") {
@@ -121,10 +114,7 @@ fn live(seed: u64, steps: u64) {
         host.die();
         host.catch_up();
     }
-    let mut rows: Vec<u64> = host.given.values().iter().map(|row| world.log.number(row)).collect();
-    rows.sort_unstable();
-    let expect: Vec<u64> = (1..=world.log.lines).collect();
-    assert!(rows == expect, "seed {seed}: {rows:?} of {}\n{:?}", world.log.lines, host.given.positions);
+    world.log.assert_whole(&host.given.values(), &format!("seed {seed}, {:?}", host.given.positions));
     assert!(host.given.rejected.is_empty(), "seed {seed}: {:?}", host.given.reasons());
 }
 
