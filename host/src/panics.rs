@@ -24,13 +24,13 @@ thread_local! {
     static GUARDED_HERE: Cell<bool> = const { Cell::new(false) };
 }
 /// The first panic that nobody guarded.
-static FAULT: Mutex<Option<Fault>> = Mutex::new(None);
+static FAULT: Mutex<Option<UnguardedPanic>> = Mutex::new(None);
 /// Wakes whoever waits for such a panic.
 static FAULTED: Notify = Notify::const_new();
 
 /// A panic that nobody guarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct UnguardedPanic {
     /// The system refused threads or memory, and a library made a panic of that.
     pub is_lack: bool,
     /// What was told of it.
@@ -111,16 +111,16 @@ fn is_guarded(thread: Option<&str>) -> bool {
     GUARDED_HERE.get() || thread.is_none() && GUARDED.load(Ordering::Acquire) > 0
 }
 
-fn describe(panic: &PanicHookInfo<'_>) -> Fault {
+fn describe(panic: &PanicHookInfo<'_>) -> UnguardedPanic {
     let thread = std::thread::current();
     let thread = plain(thread.name().unwrap_or("without a name"));
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), |at| format!("{}:{}", at.file(), at.line()));
     let what = text(panic.payload());
     if let Some((lack, help)) = lack(&what) {
-        return Fault { is_lack: true, told: format!("{lack}: the thread `{thread}` gave up: {what} ({place})\n  help: {help}") };
+        return UnguardedPanic { is_lack: true, told: format!("{lack}: the thread `{thread}` gave up: {what} ({place})\n  help: {help}") };
     }
     let help = "this is a fault of reprise or of a library in it: please report it with this line";
-    Fault { is_lack: false, told: format!("internal: the thread `{thread}` gave up at {place}: {what}\n  help: {help}") }
+    UnguardedPanic { is_lack: false, told: format!("internal: the thread `{thread}` gave up at {place}: {what}\n  help: {help}") }
 }
 
 /// What the system lacks where a library says this, and what to do about it.
@@ -143,7 +143,7 @@ fn lacks_threads(what: &str) -> bool {
 
 /// The first panic that nobody guarded, if there was one.
 #[must_use]
-pub fn fault() -> Option<Fault> {
+pub fn fault() -> Option<UnguardedPanic> {
     FAULT.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
