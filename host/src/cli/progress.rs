@@ -4,10 +4,12 @@ use super::figures::{bytes, counters, load, operators, parked, paused, recoverie
 use super::outlet;
 use super::text::{count, thousands};
 use crate::clock::Clock;
+use crate::connect::sink::foreign::Foreign;
 use crate::engine::{Control, NodeCounters, OperatorEvent};
 use crate::job::{CheckpointNotice, Notice};
 use indicatif::{ProgressBar, ProgressStyle};
 use reprise_core::keying::KEY_GROUPS;
+use reprise_core::plain::plain;
 use reprise_core::topology::Plan;
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -153,6 +155,7 @@ impl Display {
             Notice::Adopted { sink, what } => {
                 self.line("adopted", &format!("sink `{sink}` takes its place over: {what}"), json!({ "sink": sink, "what": what }));
             }
+            Notice::Foreign { sink, place, foreign } => self.foreign(sink, place, foreign),
             Notice::SinkSlow { sink, epoch, since } => self.sink_slow(sink, *epoch, *since),
             Notice::OtherComponent { operator } => self.line(
                 "other-component",
@@ -206,6 +209,24 @@ impl Display {
                 tracing::warn!(reason, "old checkpoints could not be deleted; the next sweep tries again");
             }
         }
+    }
+
+    fn foreign(&self, sink: &str, place: &str, foreign: &Foreign) {
+        let Foreign { named, count: found, is_part } = foreign;
+        let names: Vec<String> = named.iter().map(|name| format!("`{}`", plain(name))).collect();
+        let more = match found - named.len() as u64 {
+            0 => String::new(),
+            more => format!(" and {} more", thousands(more)),
+        };
+        let part = if *is_part { "; of each folder there, not all names were looked at" } else { "" };
+        let (things, lie) = (count(*found, "thing"), if *found == 1 { "lies" } else { "lie" });
+        let text = format!(
+            "sink `{sink}`: {things} {lie} in `{}` that no sink has written: {}{more}{part}\n  help: left alone and no reason to stop; move them away if readers could take them for output",
+            plain(place),
+            names.join(", "),
+        );
+        let members = json!({ "sink": sink, "place": place, "named": named, "count": found, "is_part": is_part });
+        self.line("foreign", &text, members);
     }
 
     fn sink_slow(&self, sink: &str, epoch: reprise_core::ids::Epoch, since: Duration) {

@@ -6,6 +6,7 @@
 use super::ConnectError;
 use super::holding::Holding;
 use super::recovery::Recovery;
+use super::sink::foreign::Foreign;
 use reprise_core::batch::Batch;
 use reprise_core::description::Encoding;
 use serde::{Deserialize, Serialize};
@@ -207,6 +208,15 @@ pub trait SinkConnector: Send + Sync {
     /// As [`SinkConnector::publish`]; [`ConnectError::Config`] where the place belongs to another job, [`ConnectError::Unknown`] where it belongs to
     /// another life of its store, or a later run has taken it.
     fn recover(&self, recovery: &Recovery, staged: &[Staged]) -> Result<Recovered, ConnectError>;
+
+    /// Tells what lies in the place and cannot be of any sink, for people; changes nothing. Asked once by a host, beside its first run: what is
+    /// looked at must have a limit, however large the place is.
+    ///
+    /// # Errors
+    /// As [`SinkConnector::publish`]; they are told, and stop nothing.
+    fn foreign(&self) -> Result<Foreign, ConnectError> {
+        Ok(Foreign::default())
+    }
 
     /// False where rows are visible as soon as they are written, so that a restart may show some again.
     fn exactly_once(&self) -> bool;

@@ -1,6 +1,7 @@
 //! The notices of a job: what it tells its watch. The command line turns it into lines; tests look at it directly.
 
 use crate::connect::Recovered;
+use crate::connect::sink::foreign::Foreign;
 use crate::engine::{Control, OperatorEvent};
 use reprise_core::ids::{Epoch, Generation};
 use std::sync::Arc;
@@ -40,6 +41,15 @@ pub enum Notice {
         sink: String,
         /// What was there.
         what: String,
+    },
+    /// Something lies in the place of a sink that no sink can have put there. It is left alone.
+    Foreign {
+        /// The sink's name in the topology.
+        sink: String,
+        /// The place, for people.
+        place: String,
+        /// What lies there.
+        foreign: Foreign,
     },
     /// A sink takes long to publish. Checkpoints go on meanwhile, up to a limit.
     SinkSlow {

@@ -6,6 +6,7 @@
 //! | `run/attempt` | one attempt: takes the job up, lets engine and committer work side by side, says how it ended |
 //! | `run/assembly` | what an attempt is made of: workers, recorder, dataflow, committer |
 //! | `run/inputs`, `run/outputs` | its sources and its sinks |
+//! | `run/foreign` | what lies beside the output of its sinks |
 //! | `run/fit` | whether a checkpoint fits the topology |
 //! | `run/again` | attempts that follow for rows of the quarantine to be sent again |
 
@@ -13,6 +14,7 @@ mod again;
 mod assembly;
 mod attempt;
 mod fit;
+mod foreign;
 mod inputs;
 mod options;
 mod outputs;

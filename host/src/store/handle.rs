@@ -2,7 +2,7 @@
 
 use object_store::ObjectStore;
 use object_store::path::Path;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use super::error::StoreError;
@@ -37,6 +37,11 @@ impl Store {
     /// The location with the job, for messages.
     pub fn root(&self) -> String {
         self.root.clone()
+    }
+
+    /// The folder whose files the objects are, where it is one.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(&self.prefix))
     }
 
     /// The limits of this store.

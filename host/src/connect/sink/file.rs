@@ -13,6 +13,7 @@
 //! files of its own.
 
 use super::disk::sync_folder;
+use super::foreign::{Foreign, look_through};
 use super::order::OpenEpochs;
 use super::output_name::OutputName;
 use super::rows::RowWriter;
@@ -89,6 +90,10 @@ impl SinkConnector for FileSinkConnector {
             done.taken_back = self.folders.take_back(recovery)?;
         }
         Ok(done)
+    }
+
+    fn foreign(&self) -> Result<Foreign, ConnectError> {
+        look_through(&self.folders.visible, &self.name)
     }
 
     fn exactly_once(&self) -> bool {

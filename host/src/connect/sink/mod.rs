@@ -2,6 +2,7 @@
 
 mod disk;
 pub mod file;
+pub mod foreign;
 pub mod objects;
 mod order;
 mod output_name;

@@ -14,6 +14,7 @@ mod place;
 mod tests;
 mod token;
 
+use super::foreign::{Foreign, look_through};
 use super::order::OpenEpochs;
 use super::output_name::OutputName;
 use super::rows::RowWriter;
@@ -144,6 +145,14 @@ impl SinkConnector for ObjectsSinkConnector {
             }
             Ok(done)
         })
+    }
+
+    fn foreign(&self) -> Result<Foreign, ConnectError> {
+        let place = self.to.place.clone();
+        match place.folder() {
+            Some(folder) => look_through(&folder, &self.name),
+            None => wait(&self.to.runtime, async move { place.foreign().await }),
+        }
     }
 
     fn exactly_once(&self) -> bool {

@@ -34,6 +34,13 @@ pub fn note_name(instance: u32, epoch: u64) -> String {
     format!("{instance}-{epoch:0EPOCH_DIGITS$}")
 }
 
+/// Reads the name of a note: instance and epoch; `None` for what cannot have been written here.
+pub fn parse_note(name: &str) -> Option<(u32, u64)> {
+    let (instance, epoch) = name.split_once('-')?;
+    let (instance, epoch) = (instance.parse().ok()?, epoch.parse().ok()?);
+    (note_name(instance, epoch) == name).then_some((instance, epoch))
+}
+
 /// The newest epoch of each instance.
 pub fn newest_of(found: impl IntoIterator<Item = (u32, u64)>) -> Epochs {
     let mut newest = Epochs::new();

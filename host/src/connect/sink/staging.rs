@@ -18,17 +18,16 @@
 mod recover;
 
 use super::disk::{has_checksum, is_equal, length, names, read_epoch, remove, sync_folder, touch};
+use super::foreign::kept_of;
 use super::output_name::{EPOCH_DIGITS, OutputName, parse_checksum};
 use super::passage::{Passage, Whereabouts};
-use super::published::{Published, newest_of, note_name};
+use super::published::{Published, newest_of, note_name, parse_note};
 use crate::connect::{ConnectError, Staged};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Everything of ours that is not output.
-const HIDDEN: &str = ".reprise";
 /// Names that are tried for a file that must be new.
 const NAMES_MAX: usize = 1_000;
 /// Threads that hold staged files against their checksums at a time.
@@ -98,7 +97,7 @@ enum Stage {
 impl Folders {
     /// Names them.
     pub fn new(visible: PathBuf, sink: &str) -> Self {
-        let hidden = visible.join(HIDDEN).join(sink);
+        let hidden = visible.join(kept_of(sink));
         let inside = |name| hidden.join(name);
         let (staged, published, taken_back, lives) = (inside("staged"), inside("published"), inside("taken-back"), inside("lives"));
         Self { sink: sink.to_owned(), visible, hidden, staged, published, taken_back, lives, notes: Published::default() }
@@ -248,13 +247,13 @@ impl Folders {
     fn list_notes(&self) -> Result<Vec<(u32, u64, String)>, ConnectError> {
         let mut notes = Vec::new();
         for name in names(&self.published)? {
-            let found = match name.split_once('-') {
-                Some((instance, epoch)) => instance.parse().ok().zip(epoch.parse().ok()),
+            let found = match (parse_note(&name), name.parse::<u32>()) {
+                (Some(noted), _) => Some(noted),
                 // One of the first hosts.
-                None => match name.parse().ok() {
-                    Some(instance) => read_epoch(&self.published.join(&name))?.map(|epoch| (instance, epoch)),
-                    None => None,
-                },
+                (None, Ok(instance)) if instance.to_string() == name => {
+                    read_epoch(&self.published.join(&name))?.map(|epoch| (instance, epoch))
+                }
+                _ => None,
             };
             notes.extend(found.map(|(instance, epoch)| (instance, epoch, name)));
         }
@@ -343,5 +342,17 @@ mod tests {
             assert!(known.is_noted(&token(3, 0)).unwrap());
         }
         assert_eq!(names(&folders.published).unwrap(), ["0-000000000006", "1-000000000005"]);
+    }
+
+    #[test]
+    fn what_has_almost_the_name_of_a_note_is_none_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders::new(folder.path().to_owned(), "counts");
+        folders.prepare("job").unwrap();
+        drop(folders.note([OutputName { epoch: 5, generation: 1, instance: 0, extension: "json" }].iter()).unwrap());
+        let almost = ["0-1", "00-000000000004"];
+        almost.iter().for_each(|name| touch(&folders.published.join(name)).unwrap());
+        folders.take_back(&crate::connect::sink::tests::run(Some(2), 9, 2)).unwrap();
+        assert_eq!(names(&folders.published).unwrap(), ["0-000000000002", almost[0], almost[1]]);
     }
 }

@@ -1,7 +1,9 @@
 //! The splits that a run begins with: what a checkpoint knows, held against the files there are.
 
+mod copies;
 mod followed;
 
+use self::copies::Copies;
 use super::content::packing_of;
 use super::context::{SPLITS_MAX, SourceContext};
 use super::identity::{Look, print_of, stamp};
@@ -107,8 +109,10 @@ impl SourceContext {
 
     /// The splits of a run that reads files to their ends.
     pub(super) fn begin_bounded(&self, known: &[SourceSplit]) -> Result<Vec<SourceSplit>, ConnectError> {
-        let Before { mut marks, files } = self.before(known)?;
+        let before = self.before(known)?;
         let listed = self.list()?;
+        let copies = self.copies(&before, &listed);
+        let Before { mut marks, files } = before;
         if listed.files.is_empty() && known.is_empty() {
             let what = format!("no file matches `{}`", self.listing.full().display());
             return Err(ConnectError::missing(what, "correct `path` of the source; with `follow = true` it waits for files to come"));
@@ -144,7 +148,7 @@ impl SourceContext {
         let mut names: HashMap<u32, Vec<u64>> = HashMap::new();
         marks.files.iter().for_each(|(key, mark)| names.entry(mark.name).or_default().push(*key));
         for found in listed.files.iter().filter(|found| !open.contains_key(&found.name)) {
-            if let Some(start) = self.start_of(found, &mut marks, &names) {
+            if let Some(start) = self.start_of(found, &mut marks, &names, &copies) {
                 splits.extend(self.cut(found, start)?.iter().map(FilePosition::to_split));
             }
             if splits.len() > SPLITS_MAX {
@@ -212,9 +216,23 @@ impl SourceContext {
     }
 
     /// Where to begin with a file that no split speaks of; none where there is nothing to read. `names`: keys of finished files by their names.
-    fn start_of(&self, found: &FoundFile, marks: &mut Marks, names: &HashMap<u32, Vec<u64>>) -> Option<u64> {
+    fn start_of(&self, found: &FoundFile, marks: &mut Marks, names: &HashMap<u32, Vec<u64>>, copies: &Copies) -> Option<u64> {
         let (key, path) = (found.look.id.key(), self.listing.locate(&found.name));
         let fits = |mark: &Mark| found.look.len >= mark.offset && print_of(&path, mark.offset).ok().flatten() == Some(mark.print);
+        if copies.truncated.contains(&key) {
+            marks.files.remove(&key);
+            self.warn(format!("`{}` was truncated behind a copy of what had been read of it: it is read from its start", found.name));
+            return Some(0);
+        }
+        if let Some((offset, print, of)) = copies.of.get(&key) {
+            let mark =
+                Mark { name: name_hash(&found.name), offset: *offset, print: *print, stamp: stamp(found.look.len, found.look.changed) };
+            self.warn(format!("`{}` is a copy of `{of}`, which was truncated: what had been read of that is not read again", found.name));
+            if found.look.len == *offset {
+                marks.files.insert(key, mark);
+            }
+            return (found.look.len > *offset).then_some(*offset);
+        }
         if let Some(mark) = marks.files.get(&key).copied() {
             if mark.stamp != stamp(found.look.len, found.look.changed) && !fits(&mark) {
                 self.warn(format!(

@@ -132,6 +132,7 @@ impl Job {
             control: Arc::clone(&control),
             took: began.elapsed(),
         });
+        let foreign = self.look_for_foreign(&sinks, first);
         self.tell_replays(&replays);
         let layout = self.layout(up.generation, writer, splits, &replays);
         let (reporter, recorded) = self.recorder(&layout, &store, &replays, &parked);
@@ -143,7 +144,9 @@ impl Job {
         let publisher = Publisher::start(sinks, &calls, &self.options.watch);
         let committer = self.committer(layout, &up, taken).await?;
         let driver = self.driver(committer, publisher, store, &control, ends_for_replays.then_some(replays.watcher));
-        self.drive((blueprint, seats), (driver, calls), recorded, &control, base.map(|b| b.epoch)).await
+        let ended = self.drive((blueprint, seats), (driver, calls), recorded, &control, base.map(|b| b.epoch)).await;
+        foreign.told().await;
+        ended
     }
 
     /// Claims the job and takes it up.
@@ -166,6 +169,7 @@ impl Job {
     async fn end_of_a_finished_job(&self, sinks: &[NamedSink], look: &SeenSinks, up: &RecoveredJob) -> Result<Attempt, Error> {
         let Some(base) = &up.base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
         self.recover_sinks(sinks, look, up).await?;
+        self.look_for_foreign(sinks, true).told().await;
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base, &self.options.clock).await?;
         } else {

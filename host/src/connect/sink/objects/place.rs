@@ -15,6 +15,7 @@
 //! **A host that wakes up late** can make nothing visible that another one took back. The one that takes over removes all staged objects
 //! first and looks for visible ones then; and a copy needs its source at the moment it is made, inside the store.
 
+mod foreign;
 mod recover;
 
 use super::token::{ObjectNames, ObjectPart, ObjectsToken};

@@ -4,6 +4,7 @@ mod bucket;
 
 use super::super::tests::{COUNTS, around, batch, open_kind};
 use super::ObjectsSinkConnector;
+use crate::connect::sink::foreign::{Foreign, LOOKED_AT_MAX};
 use crate::connect::{ConnectError, Recovered, Recovery, SinkConnector, SinkContext, Staged};
 use crate::store::{CallKind, Copied, Intercept, Interference, StorageCall, Store, StoreLimits};
 use bytes::Bytes;
@@ -242,7 +243,39 @@ fn objects_of_others_are_left_alone() {
         }
         assert_eq!(recover(place.sink().as_ref(), None, &[]), NOTHING);
         assert_eq!(place.visible(), foreign);
+        let told = place.sink().foreign().unwrap();
+        let named = ["README", "counts-000000000009-0-0.parquet", "counts-000000000009-00-0.json"].map(str::to_owned).to_vec();
+        assert_eq!(told, Foreign { named, count: 5, is_part: false }, "with `counts.json` and `zoo/`; the others are of some sink");
     }
+}
+
+#[test]
+fn foreign_objects_are_named_in_any_place_and_none_that_a_sink_made() {
+    for place in Place::all("told") {
+        let sink = place.parted();
+        recover(sink.as_ref(), None, &[]);
+        sink.publish(&[stage(sink.as_ref(), 1, 5, &["a", "b", "c"])]).unwrap();
+        stage(sink.as_ref(), 1, 6, &["a"]);
+        assert_eq!(sink.foreign().unwrap(), Foreign::default());
+        for path in
+            ["!first", "counts-", "zoo/a", "zoo/b", ".reprise/counts/staged/x", ".reprise/counts/y/z", "daily/.reprise/a/owner", "daily/z"]
+        {
+            place.create(path, "x");
+        }
+        let named = ["!first", ".reprise/counts/staged/x", ".reprise/counts/y/"].map(str::to_owned).to_vec();
+        assert_eq!(sink.foreign().unwrap(), Foreign { named, count: 5, is_part: false });
+    }
+}
+
+#[test]
+fn a_foreign_object_behind_more_output_than_is_looked_at_is_found() {
+    let place = Place::at("memory:many-told");
+    for number in 0..=LOOKED_AT_MAX {
+        place.create(&format!("counts-000000000005-0-{number}.json"), "x");
+    }
+    place.create("zoo", "x");
+    let told = place.sink().foreign().unwrap();
+    assert_eq!(told, Foreign { named: vec!["zoo".to_owned()], count: 1, is_part: true });
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! so that each object can be held against what was sealed. Tokens of the first hosts have no checksums.
 
 use crate::connect::holding::Tenant;
+use crate::connect::sink::foreign::kept_of;
 use crate::connect::sink::output_name::{EPOCH_DIGITS, OutputName, parse_checksum};
-use crate::connect::sink::published::note_name;
+use crate::connect::sink::published::{note_name, parse_note};
 
 /// Objects that one instance may make in one epoch.
 pub const PARTS_MAX: usize = 10_000;
@@ -76,7 +77,7 @@ impl ObjectNames {
 
     /// A name that readers leave alone: `owner`, which says whose output this is, and the folders `lives`, `staged` and `published`.
     pub fn hidden(&self, name: &str) -> String {
-        format!(".reprise/{}/{name}", self.sink)
+        format!("{}/{name}", kept_of(&self.sink))
     }
 
     /// The note of a run that took the place.
@@ -118,10 +119,7 @@ impl ObjectNames {
 
     /// Instance and epoch of a mark.
     pub fn parse_mark(&self, path: &str) -> Option<(u32, u64)> {
-        let (_, name) = path.rsplit_once('/')?;
-        let (instance, epoch) = name.split_once('-')?;
-        let (instance, epoch) = (instance.parse().ok()?, epoch.parse().ok()?);
-        (self.mark(instance, epoch) == path).then_some((instance, epoch))
+        parse_note(path.strip_prefix(&self.hidden("published/"))?)
     }
 
     /// What every visible name begins with.

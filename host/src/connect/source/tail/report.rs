@@ -2,7 +2,7 @@
 
 use super::{Entry, REST_LOOSE, State, Tail, is_half};
 use crate::connect::SourceSplit;
-use crate::connect::source::context::SourceContext;
+use crate::connect::source::context::{SPLITS_MAX, SourceContext};
 use crate::connect::source::identity::Look;
 use crate::connect::source::marks;
 use std::time::Instant;
@@ -11,6 +11,8 @@ use std::time::Instant;
 const LOOSE_MAX: usize = 16;
 /// That part.
 const LOOSE_SHARE: usize = 32;
+/// Files at rest that cannot be folded, since they hold the watermark, from which on that is told.
+const RESTING_TOLD: usize = 1_000;
 
 impl Tail {
     /// The positions that changed since they were last given out.
@@ -72,6 +74,17 @@ impl Tail {
         };
         let folded: Vec<_> = self.entries.iter().filter_map(|(key, entry)| Some((*key, is_foldable(key, entry)?))).collect();
         drop(shared);
+        if context.rows.lateness_ms.is_some() && context.idle_after.is_none() {
+            let resting = self.entries.values().filter(|entry| entry.state == State::Resting).count();
+            if resting >= RESTING_TOLD {
+                context.tell_once("files at rest", || {
+                    format!(
+                        "{resting} files have been read to their ends and hold the watermark back, so that each stays in every checkpoint, and a source \
+                         cannot begin with more than {SPLITS_MAX}; set `idle-after` in the source, and they are kept in 30 bytes each"
+                    )
+                });
+            }
+        }
         if folded.is_empty() {
             return;
         }

@@ -4,6 +4,8 @@ use super::{Given, LIMITS, Random, open, read_all, read_with_restarts, settings}
 use crate::connect::{BatchLimits, ConnectError};
 use reprise_core::topology::{Field, FileSource, SourceFormat, TimeField, TimeUnit};
 use std::fs;
+use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 pub fn lines(random: &mut Random, count: u64) -> Vec<u8> {
@@ -308,4 +310,97 @@ fn nothing_to_read_is_an_error_unless_it_is_followed() {
     assert!(matches!(error, ConnectError::Missing { .. }), "{error:?}");
     settings.follow = true;
     assert!(open(&settings, folder.path(), LIMITS).splits(&[]).unwrap().is_empty());
+}
+
+/// Reads on what a job has not read of a folder, in a run of its own.
+fn run_again(settings: &FileSource, folder: &Path, given: &mut Given) {
+    let source = open(settings, folder, LIMITS);
+    let splits = given.list(source.as_ref());
+    let mut reader = source.reader(splits).unwrap();
+    for _ in 0..3 {
+        given.take(reader.as_mut(), u64::MAX);
+    }
+}
+
+fn append(path: &Path, text: &str) {
+    fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// Copies a log and truncates it, as `copytruncate` does, and writes to it again.
+fn copy_and_truncate(folder: &Path, copy: &str, then: &str) {
+    fs::copy(folder.join("app.log"), folder.join(copy)).unwrap();
+    fs::write(folder.join("app.log"), then).unwrap();
+}
+
+#[test]
+fn a_log_that_was_truncated_behind_a_copy_between_two_runs_gives_each_row_once() {
+    for (header, copy) in [("", "app.log.1"), ("", "app-20260101.log"), ("id,text\n", "app.log.1")] {
+        let (folder, csv) = (tempfile::tempdir().unwrap(), SourceFormat::Csv { header: true, delimiter: b',' });
+        let bounded = settings("*.log*", if header.is_empty() { SourceFormat::Lines } else { csv });
+        let (mut given, line) = (Given::default(), |number: u32| format!("{number},x\n"));
+        append(&folder.path().join("app.log"), &format!("{header}{}{}", line(1), line(2)));
+        run_again(&bounded, folder.path(), &mut given);
+        assert_eq!(given.rows.len(), 2, "{copy}");
+        // What is written before the copy is made is in the copy alone.
+        append(&folder.path().join("app.log"), &line(3));
+        copy_and_truncate(folder.path(), copy, &format!("{header}{}", line(4)));
+        run_again(&bounded, folder.path(), &mut given);
+        run_again(&bounded, folder.path(), &mut given);
+        let mut numbers: Vec<char> = given.values().iter().map(|row| row.chars().find(char::is_ascii_digit).unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, ['1', '2', '3', '4'], "{copy}: {:?}", given.values());
+    }
+}
+
+#[test]
+fn a_copy_of_a_file_that_is_as_it_was_is_a_file_of_its_own() {
+    let (folder, mut given) = (tempfile::tempdir().unwrap(), Given::default());
+    let bounded = settings("*.log*", SourceFormat::Lines);
+    append(&folder.path().join("app.log"), "1\n2\n");
+    run_again(&bounded, folder.path(), &mut given);
+    fs::copy(folder.path().join("app.log"), folder.path().join("app.log.1")).unwrap();
+    // One that is like it and has another name is none, even where the log is truncated.
+    fs::copy(folder.path().join("app.log"), folder.path().join("other.log")).unwrap();
+    run_again(&bounded, folder.path(), &mut given);
+    assert_eq!(given.values(), ["1", "2", "1", "2", "1", "2"]);
+    fs::write(folder.path().join("app.log"), "3\n").unwrap();
+    run_again(&bounded, folder.path(), &mut given);
+    assert_eq!(given.rows.len(), 6, "known copies tell nothing: the log was rewritten, which is told");
+}
+
+#[test]
+fn a_source_that_follows_no_more_reads_no_copy_again_of_which_it_had_read_the_log() {
+    for seen in [false, true] {
+        let (folder, mut given) = (tempfile::tempdir().unwrap(), Given::default());
+        let bounded = settings("*.log*", SourceFormat::Lines);
+        let followed = FileSource { follow: true, ..bounded.clone() };
+        append(&folder.path().join("app.log"), "1\n2\n");
+        let source = open(&followed, folder.path(), LIMITS);
+        let splits = given.list(source.as_ref());
+        let mut reader = source.reader(splits).unwrap();
+        given.take(reader.as_mut(), u64::MAX);
+        assert_eq!(given.values(), ["1", "2"]);
+        if seen {
+            // The truncation is seen while the copy lies elsewhere; that comes back once nobody looks.
+            fs::rename(folder.path().join("app.log"), folder.path().join("keep")).unwrap();
+            fs::copy(folder.path().join("keep"), folder.path().join("elsewhere")).unwrap();
+            fs::rename(folder.path().join("keep"), folder.path().join("app.log")).unwrap();
+            fs::write(folder.path().join("app.log"), "3\n").unwrap();
+            given.take(reader.as_mut(), u64::MAX);
+            given.take(reader.as_mut(), u64::MAX);
+            drop(reader);
+            fs::rename(folder.path().join("elsewhere"), folder.path().join("app.log.1")).unwrap();
+            run_again(&bounded, folder.path(), &mut given);
+            assert_eq!(given.values(), ["1", "2", "3"]);
+        } else {
+            drop(reader);
+            copy_and_truncate(folder.path(), "app.log.1", "3\n");
+            let error = open(&bounded, folder.path(), LIMITS).splits(&given.known()).unwrap_err();
+            assert!(matches!(error, ConnectError::Changed { .. }), "{error:?}");
+            // The way out: it follows once more.
+            run_again(&followed, folder.path(), &mut given);
+            run_again(&bounded, folder.path(), &mut given);
+            assert_eq!(given.values(), ["1", "2", "3"]);
+        }
+    }
 }
