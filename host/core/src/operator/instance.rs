@@ -207,7 +207,6 @@ impl<E: Environment> OperatorInstance<E> {
             let (env, epoch) = (&self.env, self.queue.epoch());
             let next = self.queue.next(frontier, |edge, bytes| env.took(edge, epoch, bytes));
             let Some(unit) = next.map_err(|error| OperatorFailure::Internal(error.to_string()))? else { return Ok(self.rest(Turn::Rest)) };
-            self.parking.has_worked |= self.queue.is_of_backlog();
             if unit.work.may_emit() && !self.env.has_room(epoch) {
                 self.queue.put_back(unit);
                 return Ok(self.rest(Turn::Rest));
@@ -231,6 +230,7 @@ impl<E: Environment> OperatorInstance<E> {
     }
 
     fn call_succeeded(&mut self, rows: usize) {
+        self.parking.has_worked |= self.queue.is_of_backlog();
         self.retry.succeeded(rows);
         self.retry.settled();
         if self.env.breaker().success() {
@@ -321,6 +321,7 @@ impl<E: Environment> OperatorInstance<E> {
                 }
             }
         }
+        self.parking.has_worked |= self.queue.is_of_backlog();
         self.queue.note_said(watermark, then_idle);
         out.watermark(&right, watermark);
         if then_idle {
