@@ -42,13 +42,13 @@ fn kill_the_host(server: &Server, kills: u64, rows: usize) {
 
 #[test]
 fn killed_30_times_on_s3_the_output_is_that_of_an_undisturbed_run() {
-    kill_the_host(&Server::ours(), 30, 1_000_000);
+    kill_the_host(&Server::ours(), 30, 2_000_000);
 }
 
 #[test]
 fn killed_10_times_on_a_real_server_the_output_is_that_of_an_undisturbed_run() {
     for server in Server::real() {
-        kill_the_host(&server, 10, 1_000_000);
+        kill_the_host(&server, 10, 2_000_000);
     }
 }
 
@@ -111,7 +111,7 @@ fn the_server_is_killed_3_times_on_a_real_server_and_one_host_lives_through_it()
 #[test]
 fn a_host_on_s3_that_froze_and_was_replaced_publishes_nothing_more() {
     let server = Server::ours();
-    let input = Input::new(SEED, 400_000, 10_000, |_| "1".to_owned());
+    let input = Input::new(SEED, 1_200_000, 10_000, |_| "1".to_owned());
     freeze_and_replace(&place(&on_a_bucket(), &input.text, &server), &input, 3);
 }
 
