@@ -5,7 +5,6 @@
 
 use crate::rows::Batch;
 use crate::short;
-use crate::writers::Row;
 use std::any::TypeId;
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -143,36 +142,10 @@ impl Output {
         self.end_row(port, time);
     }
 
-    /// Begins a row on the first output. Its value is written piece by piece, and the row ends where the [`Row`] goes out of scope.
-    ///
-    /// ```
-    /// # use reprise_guest::{Description, Encoding::{Json, Utf8}, Operator, Output, Record, export, harness::Harness};
-    /// # #[derive(Default)]
-    /// # struct Rows;
-    /// # impl Operator for Rows {
-    /// #     fn describe() -> Description { Description::new("rows").input("in").output("out", Utf8, Json) }
-    /// #     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
-    /// out.row(row.time, row.key).int(5u64).text(",").int(-7);
-    /// out.row(row.time, row.key).object(|fields| {
-    ///     fields.int("count", 5).text("name", "Bob \"the\" Builder").float("mean", 0.5);
-    /// });
-    /// #         Ok(())
-    /// #     }
-    /// # }
-    /// # export!(Rows);
-    /// # let rows = Harness::<Rows>::new("{}").unwrap().process([(0, "k", "")]).unwrap().pairs();
-    /// # assert_eq!(rows[0].1, "5,-7");
-    /// # assert_eq!(rows[1].1, r#"{"count":5,"name":"Bob \"the\" Builder","mean":0.5}"#.escape_default().to_string());
-    /// ```
+    /// Writes the key of a row, and gives the values of its output away, behind which its value is written.
     #[inline]
-    pub fn row(&mut self, time: i64, key: impl Bytes) -> Row<'_> {
-        self.row_to(0, time, key)
-    }
-
-    /// Begins a row on the output with this index. One that was not declared makes the call fail.
-    #[inline]
-    pub fn row_to(&mut self, port: u32, time: i64, key: impl Bytes) -> Row<'_> {
-        let values = match self.ports.get_mut(port as usize) {
+    pub(crate) fn take_values(&mut self, port: u32, key: impl Bytes) -> Vec<u8> {
+        match self.ports.get_mut(port as usize) {
             Some(batch) => {
                 key.append_to(&mut batch.keys);
                 std::mem::take(&mut batch.values)
@@ -181,8 +154,7 @@ impl Output {
                 self.no_port(port);
                 Vec::new()
             }
-        };
-        Row::new(self, port, time, values)
+        }
     }
 
     /// Puts back the values of an output, which a row took to write its own behind them.

@@ -16,6 +16,41 @@ impl<T: Integer + Copy> Bytes for Int<T> {
     }
 }
 
+impl Output {
+    /// Begins a row on the first output. Its value is written piece by piece, and the row ends where the [`Row`] goes out of scope.
+    ///
+    /// ```
+    /// # use reprise_guest::{Description, Encoding::{Json, Utf8}, Operator, Output, Record, export, harness::Harness};
+    /// # #[derive(Default)]
+    /// # struct Rows;
+    /// # impl Operator for Rows {
+    /// #     fn describe() -> Description { Description::new("rows").input("in").output("out", Utf8, Json) }
+    /// #     fn record(&mut self, row: Record<'_>, out: &mut Output) -> Result<(), String> {
+    /// out.row(row.time, row.key).int(5u64).text(",").int(-7);
+    /// out.row(row.time, row.key).object(|fields| {
+    ///     fields.int("count", 5).text("name", "Bob \"the\" Builder").float("mean", 0.5);
+    /// });
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # export!(Rows);
+    /// # let rows = Harness::<Rows>::new("{}").unwrap().process([(0, "k", "")]).unwrap().pairs();
+    /// # assert_eq!(rows[0].1, "5,-7");
+    /// # assert_eq!(rows[1].1, r#"{"count":5,"name":"Bob \"the\" Builder","mean":0.5}"#.escape_default().to_string());
+    /// ```
+    #[inline]
+    pub fn row(&mut self, time: i64, key: impl Bytes) -> Row<'_> {
+        self.row_to(0, time, key)
+    }
+
+    /// Begins a row on the output with this index. One that was not declared makes the call fail.
+    #[inline]
+    pub fn row_to(&mut self, port: u32, time: i64, key: impl Bytes) -> Row<'_> {
+        let values = self.take_values(port, key);
+        Row { out: self, port, time, values }
+    }
+}
+
 /// A row whose value is being written. It ends, and is emitted, where it goes out of scope. [`Output::row`] begins one.
 #[derive(Debug)]
 pub struct Row<'a> {
@@ -26,12 +61,7 @@ pub struct Row<'a> {
     values: Vec<u8>,
 }
 
-impl<'a> Row<'a> {
-    #[inline]
-    pub(crate) fn new(out: &'a mut Output, port: u32, time: i64, values: Vec<u8>) -> Self {
-        Self { out, port, time, values }
-    }
-
+impl Row<'_> {
     /// Writes bytes as they are: `&[u8]`, byte arrays, text, and whatever else is [`Bytes`].
     #[inline]
     pub fn bytes(&mut self, bytes: impl Bytes) -> &mut Self {

@@ -1,13 +1,11 @@
 //! State of one cell a record key.
 
 use super::key::{Boxed, Packed, Sought};
-use super::table::Table;
+use super::table::{GROUP, Table};
 use super::{Chunk, PartWriter, Scope, Slot, SlotKind, Unreadable, Written, restore_each};
 use crate::rows::RowsIter;
 use crate::{Cell, Encoding, Record, Rows};
 
-/// Keys that are looked up together. Enough that their waits for memory overlap, few enough that what they brought is still there.
-pub(crate) const GROUP: usize = 32;
 /// So many cells restored at once are worth putting them into an order first.
 const BULK_MIN: usize = 1 << 10;
 /// Bytes of entries from which on they are not all near the processor, so that looking keys up together pays.

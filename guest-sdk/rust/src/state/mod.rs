@@ -22,9 +22,9 @@ mod tests;
 mod value;
 
 pub use items::KeyedItems;
-pub(crate) use keyed::GROUP;
 pub use keyed::Keyed;
 pub use part::{Chunk, Part, PartWriter};
+pub(crate) use table::GROUP;
 pub use value::Value;
 
 use crate::rows::RowsIter;

@@ -6,10 +6,11 @@
 use super::bits::Bits;
 use super::index::Index;
 use super::key::{Sought, StoredKey};
-use super::keyed::GROUP;
 use super::{PartWriter, Scope};
 use crate::{Cell, short};
 
+/// Keys that are looked up together. Enough that their waits for memory overlap, few enough that what they brought is still there.
+pub(crate) const GROUP: usize = 32;
 /// Bytes of a block, at most.
 const BLOCK_BYTES: usize = 1 << 17;
 /// Parts of an index that are filled one after the other: one larger than the caches near a processor takes many entries faster so.

@@ -2,8 +2,10 @@
 
 mod copies;
 mod followed;
+mod known;
 
 use self::copies::Copies;
+use self::known::{Before, Known};
 use super::content::packing_of;
 use super::context::{SPLITS_MAX, SourceContext};
 use super::identity::{Look, print_of, stamp};
@@ -14,40 +16,6 @@ use crate::connect::{ConnectError, SourceSplit};
 use reprise_core::topology::{Compression, OnLost};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
-
-/// What a checkpoint says of one file, over all its splits.
-#[derive(Default)]
-struct Known {
-    positions: Vec<FilePosition>,
-}
-
-impl Known {
-    /// How long the file was: its last range says whether a row at the end was left out.
-    fn size(&self) -> u64 {
-        let last = self.positions.iter().max_by_key(|position| position.start);
-        last.and_then(|last| last.packed.or(last.size)).unwrap_or(0)
-    }
-
-    fn is_packed(&self) -> bool {
-        self.positions.iter().any(|position| position.packed.is_some())
-    }
-
-    fn is_done(&self) -> bool {
-        self.positions.iter().all(FilePosition::is_done)
-    }
-
-    /// The digest at the end of the file, where one of the splits reached it.
-    fn print(&self) -> Option<u64> {
-        let size = self.size();
-        self.positions.iter().find(|position| position.offset == size && position.packed.is_none()).and_then(FilePosition::print)
-    }
-}
-
-/// What a checkpoint says: finished files, and the others by name.
-struct Before {
-    marks: Marks,
-    files: BTreeMap<String, Known>,
-}
 
 impl SourceContext {
     fn before(&self, known: &[SourceSplit]) -> Result<Before, ConnectError> {

@@ -1,3 +1,5 @@
+//! What counts as foreign in a place of output, name by name.
+
 use super::*;
 
 #[test]

@@ -4,7 +4,7 @@
 //! A file counts as such a copy where its name begins as that of a known file, that one does not hold any more what was read of it, and this one does.
 //! A copy of a file that is as it was is an honest file.
 
-use super::Before;
+use super::known::Before;
 use crate::connect::source::context::SourceContext;
 use crate::connect::source::follow::{file_name, stem};
 use crate::connect::source::identity::{print_of, stamp};
