@@ -6,6 +6,7 @@ use reprise::clock::Clock;
 use reprise::job::{self, CheckpointNotice, Ending, Error, Notice, Options};
 use reprise_core::cells::Chunk;
 use reprise_core::checkpoint::manifest::{Manifest, ObjectRef};
+use reprise_core::checkpoint::paths;
 use reprise_core::codec::{checksum, record, snapshot};
 use std::collections::BTreeMap;
 use std::fs;
@@ -379,9 +380,10 @@ impl Folder {
 
     /// All manifests, oldest first.
     pub fn all_manifests(&self) -> Vec<Manifest> {
-        // One that a run has deleted since it was listed is passed over.
+        // One that a run has deleted since it was listed is passed over, and so is one that is being written, under a name of its own.
         let read = |path: &String| fs::read(self.store().join(path)).ok();
-        self.objects("checkpoints").iter().filter_map(read).map(|bytes| record::decode(&bytes).unwrap()).collect()
+        let is_whole = |path: &&String| paths::manifest_epoch(path).is_some();
+        self.objects("checkpoints").iter().filter(is_whole).filter_map(read).map(|bytes| record::decode(&bytes).unwrap()).collect()
     }
 
     pub fn newest(&self) -> Manifest {
