@@ -117,6 +117,36 @@ fn the_stand_in_answers_for_the_host() {
 }
 
 #[test]
+fn rows_that_are_looked_up_in_groups_come_to_the_same_as_one_by_one() {
+    let row = |i: i64| {
+        (
+            i,
+            format!("key-{}", i * 7 % 500),
+            if i % 11 == 3 {
+                "drop"
+            } else if i % 13 == 5 {
+                "bad"
+            } else {
+                "x"
+            }
+            .to_owned(),
+        )
+    };
+    let (mut grouped, mut single) = (opened(), opened());
+    for from in (0..2_000).step_by(400) {
+        let answer = grouped.process((from..from + 400).map(row)).unwrap();
+        let one_by_one: Vec<_> = (from..from + 400).flat_map(|i| single.process([row(i)]).unwrap().pairs()).collect();
+        assert_eq!(answer.pairs(), one_by_one, "from row {from}");
+        assert_eq!(answer.rejected.len(), (from..from + 400).filter(|i| i % 11 != 3 && i % 13 == 5).count());
+    }
+    // A failure in the middle of a group ends the call where it is.
+    let fails = |i: i64| if i == 40 { (i, "k".to_owned(), "fail".to_owned()) } else { row(i) };
+    assert_eq!(grouped.process((0..100).map(fails)), Err("told to fail".to_owned()));
+    assert_eq!((0..40).map(|i| single.process([row(i)])).filter(Result::is_err).count(), 0);
+    assert_eq!(grouped.advance(END_OF_INPUT), single.advance(END_OF_INPUT), "40 rows were counted before it");
+}
+
+#[test]
 fn a_restart_anywhere_changes_nothing() {
     let rows = |from: i64| (from..from + 20).map(|i| (i, format!("k{}", i * 7 % 5), format!("{}", i % 3)));
     let mut straight = opened();

@@ -269,8 +269,9 @@ impl Chunk {
             to_ends.extend(from_ends[cells.clone()].iter().map(|end| end.wrapping_add(shift)));
             to_bytes.extend_from_slice(&from_bytes[range]);
         }
-        let removed = from.removed.iter().filter(|at| cells.contains(&(**at as usize)));
-        to.removed.extend(removed.map(|at| rows + (at - cells.start as u32)));
+        let index = |cell: usize| from.removed.partition_point(|at| (*at as usize) < cell);
+        let removed = &from.removed[index(cells.start)..index(cells.end)];
+        to.removed.extend(removed.iter().map(|at| rows + (at - cells.start as u32)));
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::store_retry::RetryingStore;
 use crate::engine::{EpochContent, EpochReport, GuestDump, ReportLost, Reporter};
 use crate::store::Creation;
 use bytes::Bytes;
-use reprise_core::cells::{Chunk, merge_neighbours};
+use reprise_core::cells::merge_neighbours;
 use reprise_core::checkpoint::coordinator::{Content, Node, Participant, Report};
 use reprise_core::checkpoint::faulted::{FaultedRow, FaultedRows, ROWS_MAX};
 use reprise_core::checkpoint::fold::fold_changes;
@@ -176,11 +176,13 @@ impl Recorder {
         let (operator, instance) = (self.name(from.node).to_owned(), Instance(from.instance));
         let head = snapshot::SnapshotHead { job: self.job.clone(), operator, instance, epoch, generation: self.generation, scope };
         let encode = move || {
-            // The engine may hold them, too. Cells that have changed several times in the epoch are stored once.
-            let chunks: Vec<&Chunk> = chunks.iter().map(|held| &held.chunk).collect();
             let stored = match scope {
-                snapshot::SnapshotScope::Full => merge_neighbours(chunks.into_iter().cloned().collect()),
-                snapshot::SnapshotScope::Delta => fold_changes(&chunks)?,
+                // The engine may hold them, too: then they are copied, here where no worker waits.
+                snapshot::SnapshotScope::Full => {
+                    merge_neighbours(chunks.into_iter().map(|held| Arc::unwrap_or_clone(held).chunk).collect())
+                }
+                // A cell that has changed several times in the epoch is stored once.
+                snapshot::SnapshotScope::Delta => fold_changes(&chunks.iter().map(|held| &held.chunk).collect::<Vec<_>>())?,
             };
             write_snapshot(&head, &stored)
         };

@@ -46,27 +46,26 @@ pub struct Faults<'a> {
 
 /// A job that meets faults.
 struct FaultyJob {
-    content: Content,
+    rows: u64,
+    keys: u64,
+    /// Rows from one with poison to the next; 0: there is none.
+    apart: u64,
     counter: &'static str,
     settings: String,
 }
 
 impl FaultyJob {
-    /// Keys, and how far apart its poison is.
-    fn parts(&self) -> (u64, u64, u64) {
-        match self.content {
-            Content::Even { rows, keys, poison_apart } => (rows, keys, poison_apart),
-            other => (other.rows(), u64::MAX, 0),
-        }
+    fn content(&self) -> Content {
+        Content::Even { rows: self.rows, keys: self.keys, poison_apart: self.apart }
     }
 
     fn poison(&self) -> impl Iterator<Item = u64> {
-        let (rows, keys, apart) = self.parts();
+        let Self { rows, keys, apart, .. } = *self;
         (0..rows).step_by(apart.max(1) as usize).filter(move |row| input::is_poisoned(*row, keys, apart))
     }
 
     fn is_right(&self, (row, count): (u64, u64)) -> bool {
-        count == row / self.parts().1 + 1
+        count == row / self.keys + 1
     }
 }
 
@@ -97,8 +96,8 @@ impl Faults<'_> {
         let Sizes { keys, poison, .. } = *self.sizes;
         // Far apart, so that rows wait neither for the row before nor for its quarantine.
         let apart = 5 * APART;
-        let content = Content::Even { rows: keys.next_multiple_of(apart) + poison * apart, keys, poison_apart: apart };
-        let job = FaultyJob { content, counter: "trap-unreachable", settings: String::new() };
+        let rows = keys.next_multiple_of(apart) + poison * apart;
+        let job = FaultyJob { rows, keys, apart, counter: "trap-unreachable", settings: String::new() };
         let mut measures = Vec::new();
         for host in self.hosts {
             let took: Vec<f64> = self.stalls(host, &job, false)?.iter().map(|stall| ms(stall.took)).collect();
@@ -111,9 +110,12 @@ impl Faults<'_> {
 
     fn traps(&self) -> Result<Vec<Measure>> {
         let Sizes { keys, keys_large, traps, traps_large, .. } = *self.sizes;
-        let few = Content::Even { rows: keys + traps * APART, keys, poison_apart: APART };
-        let many = Content::Even { rows: keys_large + traps_large * APART_LARGE, keys: keys_large, poison_apart: APART_LARGE };
-        let job = |content, settings: &str| FaultyJob { content, counter: "trap-sometimes", settings: format!("{settings}\n{PATIENT}") };
+        let few = (keys + traps * APART, keys, APART);
+        let many = (keys_large + traps_large * APART_LARGE, keys_large, APART_LARGE);
+        let job = |(rows, keys, apart), settings: &str| {
+            let settings = format!("{settings}\n{PATIENT}");
+            FaultyJob { rows, keys, apart, counter: "trap-sometimes", settings }
+        };
         let jobs = [
             (format!("{} keys", grouped(keys_large)), 500.0, job(many, "recover-within = \"500ms\"")),
             (format!("{} keys", grouped(keys)), 50.0, job(few, "recover-within = \"40ms\"")),
@@ -125,7 +127,8 @@ impl Faults<'_> {
                 let stalls = self.stalls(host, job, true)?;
                 let took: Vec<f64> = stalls.iter().filter(|stall| stall.failures == 1).map(|stall| ms(stall.took)).collect();
                 let label = format!("{}, {what}", host.name);
-                measures.push(Measure::new(format!("{label}: p50 of {}", took.len()), "ms", took.clone()));
+                let kept = format!("p50 of {}, {} left out", took.len(), stalls.len() - took.len());
+                measures.push(Measure::new(format!("{label}: {kept}"), "ms", took.clone()));
                 measures.push(Measure::new(format!("{label}: p99"), "ms", took).by(Statistic::Percentile(99.0)).target(*target_ms));
             }
         }
@@ -150,7 +153,7 @@ impl Faults<'_> {
         watched.finish()?;
         ensure!(restarts == 1, "the job itself was taken up again");
         let poison = if is_counted { job.poison().count() as u64 } else { 0 };
-        let expected = job.content.rows() + poison;
+        let expected = job.rows + poison;
         ensure!(rows_out == expected, "{rows_out} rows came out of {expected}");
         let stalls = stalls(all.into_iter(), job.poison());
         println!("{}: {} with {} rows to fail at: {} stalls", host.name, job.counter, job.poison().count(), stalls.len());
@@ -159,8 +162,8 @@ impl Faults<'_> {
 
     fn kills(&self) -> Result<Vec<Measure>> {
         let Sizes { keys_large: keys, kills, .. } = *self.sizes;
-        let content = Content::Even { rows: 2 * keys + kills * KILL_APART, keys, poison_apart: 0 };
-        let job = FaultyJob { content, counter: "running-count", settings: String::new() };
+        let rows = 2 * keys + kills * KILL_APART;
+        let job = FaultyJob { rows, keys, apart: 0, counter: "running-count", settings: String::new() };
         let mut measures = self.natives_anew()?;
         for host in self.hosts {
             let mut command = self.command(host, &job)?;
@@ -200,7 +203,7 @@ impl Faults<'_> {
 
     fn command(&self, host: &Host, job: &FaultyJob) -> Result<Command> {
         fresh(&self.run_folder())?;
-        let file = input::file(self.folder, job.content)?;
+        let file = input::file(self.folder, job.content())?;
         let topology = TopologyText::new(EVERY_SECOND)
             .source(&file.display().to_string(), "format = \"lines\"")
             .operator("parse", &host.guest("parse-text"), &from("rows"), "")
@@ -263,8 +266,7 @@ mod tests {
 
     #[test]
     fn poison_and_counts_follow_from_the_number_of_a_row() {
-        let content = Content::Even { rows: 40, keys: 12, poison_apart: 10 };
-        let job = FaultyJob { content, counter: "count", settings: String::new() };
+        let job = FaultyJob { rows: 40, keys: 12, apart: 10, counter: "count", settings: String::new() };
         assert_eq!(job.poison().collect::<Vec<_>>(), [20, 30]);
         assert!(job.is_right((11, 1)) && job.is_right((12, 2)) && !job.is_right((12, 1)));
     }

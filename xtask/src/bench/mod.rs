@@ -61,6 +61,7 @@ pub fn bench(words: &[String]) -> Result<()> {
     }
     let is_wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     ensure!(!options.is_saved || options.only.is_empty(), "`--save` keeps a whole table: leave `--only` out");
+    ensure!(!options.is_saved || options.hosts.is_empty(), "`--save` keeps what this working tree does: leave `--binary` out");
     let origin = Origin::of(words)?;
     let hosts = hosts::hosts(&options.hosts)?;
     let (folder, sizes) = (paths::target().join("bench"), &options.sizes);

@@ -6,7 +6,7 @@
 //! | [`Keyed<V>`] | one a record key | moves with the key |
 //! | [`KeyedItems<V>`] | any number a record key, each under an item | moves with the key |
 //!
-//! A cell that was set or removed since the last snapshot that was read to its end is *changed*; the field keeps a list of these, so
+//! A cell that was set or removed since the last snapshot that was read to its end is *changed*; the field remembers which they are, so
 //! that a snapshot of changes costs what changed and not what there is. Removed cells stay as tombstones until then. Restored cells
 //! count as unchanged.
 

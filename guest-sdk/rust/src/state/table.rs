@@ -255,6 +255,8 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
             }
             self.cursor = place + 1;
         }
+        // Further parts, of other tables, need not look for cells here again.
+        self.cursor = self.len;
         Ok(true)
     }
 
@@ -320,7 +322,7 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
         if self.set_aside.is_empty() {
             return;
         }
-        let placed = in_order(&std::mem::take(&mut self.set_aside));
+        let placed = by_part(&std::mem::take(&mut self.set_aside));
         self.index.keep_hashes(placed.len());
         for group in placed.chunks(GROUP) {
             std::hint::black_box(group.iter().fold(0, |seen, new| seen ^ self.index.first(new.hash)));
@@ -350,7 +352,7 @@ impl<K: StoredKey, V: Cell> Table<K, V> {
 }
 
 /// The same places, those of one part of the index after another. Equal hashes keep their order.
-fn in_order(given: &[Placed]) -> Vec<Placed> {
+fn by_part(given: &[Placed]) -> Vec<Placed> {
     let part = |placed: &Placed| (placed.hash >> (64 - PARTS.ilog2())) as usize;
     let mut next = vec![0; PARTS + 1];
     given.iter().for_each(|placed| next[part(placed) + 1] += 1);

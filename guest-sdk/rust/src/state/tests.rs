@@ -90,7 +90,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     // Few keys, so that they are met again; short, long, and of the same bytes where the border lies elsewhere.
-    let keys = ["", "a", "ab", "b", "sixteen bytes ok", "sixteen bytes okk", "a long key that is kept in a box"];
+    let boxed = "a key of more than thirty-nine bytes is kept in a box";
+    let keys = ["", "a", "ab", "b", "twelve bytes", "sixteen bytes ok", "sixteen bytes okk", "one of some thirty bytes in all", boxed];
     let key = proptest::sample::select(keys.map(|key| key.as_bytes().to_vec()).to_vec());
     let item = proptest::sample::select(["", "b", "x"].map(|item| item.as_bytes().to_vec()).to_vec());
     let scope = prop_oneof![Just(Scope::Full), Just(Scope::Changes)];

@@ -4,8 +4,8 @@ use super::Chunk;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// Chunks that follow each other are joined up to this size as they are stored. It is the least that a topology may set as the size of a
-/// snapshot's part, so that an instance is handed no larger chunk than it may have given.
+/// Chunks that follow each other are joined up to this size as they come from a guest. It is the least that a topology may set as the size of a
+/// snapshot's part. What the host folds has chunks of 1 MiB, whatever the size of a part is.
 pub const JOINED_BYTES_MAX: usize = 64 << 10;
 
 impl Chunk {
@@ -20,20 +20,8 @@ impl Chunk {
         if self.slot() != other.slot() || self.stored_bytes() + other.stored_bytes() > bytes_max {
             return Some(other);
         }
-        let cells = self.len() as u32;
-        let (to, from) = (&mut self.columns, other.columns);
-        for (to_ends, to_bytes, from_ends, from_bytes) in [
-            (&mut to.key_ends, &mut to.keys, from.key_ends, from.keys),
-            (&mut to.item_ends, &mut to.items, from.item_ends, from.items),
-            (&mut to.value_ends, &mut to.values, from.value_ends, from.values),
-        ] {
-            // No overflow: `bytes_max` is far below 4 GiB.
-            let start = to_bytes.len() as u32;
-            to_ends.extend(from_ends.into_iter().map(|end| start + end));
-            to_bytes.extend_from_slice(&from_bytes);
-        }
-        to.removed.extend(from.removed.into_iter().map(|index| cells + index));
-        None
+        // Never too long: `bytes_max` is far below 4 GiB.
+        self.append(&other, 0..other.len()).is_err().then_some(other)
     }
 }
 

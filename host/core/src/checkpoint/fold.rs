@@ -9,8 +9,8 @@
 //!  base    chunks at the front that are in order already    ──┐
 //!  changes all others: names sorted, the last of each kept ──┴─merge──> chunks of 1 MiB in order
 //! ```
-//! Costs: a few nanoseconds a cell of the base, some tens a changed cell. Memory beside the chunks: what is made of them, and 16 bytes a changed
-//! cell.
+//! Costs: some nanoseconds a cell of the base, some tens to hundreds a changed cell. Memory beside the chunks: what is made of them, up to 24 bytes a
+//! changed cell, and of many changes in no order a copy.
 
 use crate::cells::{Cell, Chunk};
 use crate::columns::ColumnError;
@@ -26,6 +26,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 const PART_BYTES: usize = 128 << 10;
 /// Bits of a hash that choose a part, at most: more parts than that cannot all be written to at the same time without waiting.
 const PART_BITS_MAX: u32 = 7;
+/// Bytes of changed cells that are dealt out, at most: a column has less than 4 GiB.
+const DEALT_BYTES_MAX: usize = 1 << 30;
 /// Bytes of cells that are copied as they lie: those of a full chunk, unless its last cell is large. More are copied one by one.
 const COPY_BYTES_MAX: usize = CHUNK_BYTES + CHUNK_BYTES / 16;
 
@@ -55,8 +57,8 @@ fn collect<C: Borrow<Chunk>>(chunks: &[C], keeps_removals: bool) -> Result<Vec<C
     Ok(folded)
 }
 
-/// As [`fold`], where each chunk is given away as soon as it is whole, and chunks are dropped once they are done: neither what there was nor what
-/// it comes to lies in memory twice.
+/// As [`fold`], where each chunk is given away as soon as it is whole, and chunks are dropped once they are done: those of the base one by one, and
+/// changes that were dealt out as soon as they are.
 ///
 /// # Errors
 /// As [`fold`], and those of `give`.
@@ -75,9 +77,8 @@ fn fold_cells<C: Borrow<Chunk>, E: From<ColumnError>>(
     }
     for (slot, mut chunks) in slots {
         let changed = chunks.split_off(ordered(&chunks));
-        let changed: Vec<&Chunk> = changed.iter().map(Borrow::borrow).collect();
         let merged = Merged { keeps_removals, open: Chunk::new(slot), give: &mut *give };
-        merge(chunks, &Changes::new(&changed)?, merged)?;
+        merge(chunks, &Changes::new(changed)?, merged)?;
     }
     Ok(())
 }
@@ -124,17 +125,21 @@ struct Change {
 }
 
 /// The last change of each name, in storage order.
-struct Changes<'a> {
-    chunks: &'a [&'a Chunk],
-    /// Copies of the cells, where they were dealt out.
-    parts: Vec<Chunk>,
+struct Changes<C> {
+    cells: Held<C>,
     sorted: Vec<Change>,
 }
 
+/// Chunks of changed cells, as they came or dealt out.
+enum Held<C> {
+    Given(Vec<C>),
+    DealtOut(Vec<Chunk>),
+}
+
 /// All cells of chunks with their hashes, as they lie.
-fn list(chunks: &[&Chunk]) -> Vec<Change> {
-    let mut all = Vec::with_capacity(chunks.iter().map(|chunk| chunk.len()).sum());
-    for (place, chunk) in chunks.iter().enumerate() {
+fn list<C: Borrow<Chunk>>(chunks: &[C]) -> Vec<Change> {
+    let mut all = Vec::with_capacity(chunks.iter().map(|chunk| chunk.borrow().len()).sum());
+    for (place, chunk) in chunks.iter().map(Borrow::borrow).enumerate() {
         let change = |cell| Change { hash: keying::hash(chunk.key(cell)), chunk: place as u32, cell: cell as u32 };
         all.extend((0..chunk.len()).map(change));
     }
@@ -142,8 +147,11 @@ fn list(chunks: &[&Chunk]) -> Vec<Change> {
 }
 
 /// Bits of a hash that choose a part, where cells of so many bytes in no order are dealt out before they are sorted: then each is near when its turn
-/// comes. 0 where they are near already, or lie in a few runs.
+/// comes. 0 where they are near already, or lie in a few runs; or where a single part could be too large: all items of a key go to one.
 fn part_bits(all: &[Change], bytes: usize) -> u32 {
+    if bytes > DEALT_BYTES_MAX {
+        return 0;
+    }
     let descents = all.windows(2).filter(|pair| pair[1].hash < pair[0].hash).count();
     match descents <= all.len() / 64 {
         true => 0,
@@ -151,30 +159,23 @@ fn part_bits(all: &[Change], bytes: usize) -> u32 {
     }
 }
 
-impl<'a> Changes<'a> {
-    fn new(chunks: &'a [&'a Chunk]) -> Result<Self, ColumnError> {
-        let mut all = list(chunks);
-        let bits = part_bits(&all, chunks.iter().map(|chunk| chunk.size_bytes()).sum());
-        let mut parts = Vec::new();
-        if bits > 0 {
-            parts.resize(1 << bits, Chunk::new(0));
-            for change in &mut all {
-                let part = (change.hash >> (u64::BITS - bits)) as u32;
-                let to = &mut parts[part as usize];
-                let at = to.len() as u32;
-                to.push(chunks[change.chunk as usize].cell(change.cell as usize))?;
-                (change.chunk, change.cell) = (part, at);
-            }
-        }
+impl<C: Borrow<Chunk>> Changes<C> {
+    fn new(chunks: Vec<C>) -> Result<Self, ColumnError> {
+        let mut all = list(&chunks);
+        let bits = part_bits(&all, chunks.iter().map(|chunk| chunk.borrow().size_bytes()).sum());
+        let cells = if bits > 0 { Held::DealtOut(deal_out(&chunks, &mut all, bits)?) } else { Held::Given(chunks) };
         // Stable: of equal names the last one stays last. Chunks that are in order are runs, which it merges.
         all.sort_by_key(|change| change.hash);
-        let mut changes = Self { chunks, parts, sorted: all };
+        let mut changes = Self { cells, sorted: all };
         changes.keep_last();
         Ok(changes)
     }
 
     fn cell(&self, change: Change) -> Cell<'_> {
-        let chunk = if self.parts.is_empty() { self.chunks[change.chunk as usize] } else { &self.parts[change.chunk as usize] };
+        let chunk = match &self.cells {
+            Held::Given(chunks) => chunks[change.chunk as usize].borrow(),
+            Held::DealtOut(parts) => &parts[change.chunk as usize],
+        };
         chunk.cell(change.cell as usize)
     }
 
@@ -206,8 +207,21 @@ impl<'a> Changes<'a> {
     }
 }
 
+/// Deals cells out by the highest bits of their hashes, those of a part in the order in which they came. Where they are is theirs from then on.
+fn deal_out<C: Borrow<Chunk>>(chunks: &[C], all: &mut [Change], bits: u32) -> Result<Vec<Chunk>, ColumnError> {
+    let mut parts = vec![Chunk::new(0); 1 << bits];
+    for change in all {
+        let part = (change.hash >> (u64::BITS - bits)) as u32;
+        let to = &mut parts[part as usize];
+        let at = to.len() as u32;
+        to.push(chunks[change.chunk as usize].borrow().cell(change.cell as usize))?;
+        (change.chunk, change.cell) = (part, at);
+    }
+    Ok(parts)
+}
+
 /// Merges chunks that are in order with changes, which win.
-fn merge<C: Borrow<Chunk>, E: From<ColumnError>>(base: Vec<C>, changes: &Changes<'_>, mut merged: Merged<'_, E>) -> Result<(), E> {
+fn merge<C: Borrow<Chunk>, E: From<ColumnError>>(base: Vec<C>, changes: &Changes<C>, mut merged: Merged<'_, E>) -> Result<(), E> {
     let mut rest = changes.sorted.iter().copied().peekable();
     let mut found = Vec::new();
     for chunk in base {
@@ -291,6 +305,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn removals_between_changes_stay_where_they_are() {
+        let first = fold_changes(&[chunk((0..20_000).map(|key| (key, (key % 3 > 0).then_some(1))))]).unwrap();
+        let second = [chunk((0..20_000).step_by(7).map(|key| (key, (key % 2 > 0).then_some(2))))];
+        let all: Vec<&Chunk> = first.iter().chain(&second).collect();
+        let (kept, left) = (fold_changes(&all).unwrap(), fold(&all).unwrap());
+        let value = |key: u32| match key.is_multiple_of(7) {
+            true => (!key.is_multiple_of(2)).then_some(2),
+            false => (!key.is_multiple_of(3)).then_some(1),
+        };
+        let expected: BTreeMap<u32, Option<u8>> = (0..20_000).map(|key| (key, value(key))).collect();
+        let read = |chunks: &[Chunk]| -> BTreeMap<u32, Option<u8>> {
+            let cells = chunks.iter().flat_map(Chunk::cells);
+            cells.map(|cell| (u32::from_le_bytes(cell.key.try_into().unwrap()), cell.value.map(|value| value[0]))).collect()
+        };
+        assert_eq!(read(&kept), expected);
+        assert_eq!(read(&left), expected.into_iter().filter(|(_, value)| value.is_some()).collect());
+    }
 
     fn chunk(cells: impl IntoIterator<Item = (u32, Option<u8>)>) -> Chunk {
         let mut chunk = Chunk::new(0);

@@ -196,10 +196,8 @@ impl SourceContext {
             let mark =
                 Mark { name: name_hash(&found.name), offset: *offset, print: *print, stamp: stamp(found.look.len, found.look.changed) };
             self.warn(format!("`{}` is a copy of `{of}`, which was truncated: what had been read of that is not read again", found.name));
-            if found.look.len == *offset {
-                marks.files.insert(key, mark);
-            }
-            return (found.look.len > *offset).then_some(*offset);
+            marks.files.insert(key, mark);
+            return self.grown(found, key, mark, marks);
         }
         if let Some(mark) = marks.files.get(&key).copied() {
             if mark.stamp != stamp(found.look.len, found.look.changed) && !fits(&mark) {

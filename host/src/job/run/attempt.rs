@@ -105,7 +105,7 @@ impl Job {
         }
         let base = up.base.as_ref();
         self.check_nodes(base, true)?;
-        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(&sinks, &look, &up).await };
+        let Some(taken) = &up.taken else { return self.end_of_a_finished_job(&sinks, (&look, first), &up).await };
         self.recover_sinks(&sinks, &look, &up).await?;
         let all_replay = self.tell_weaker(base)?;
         if all_replay {
@@ -145,7 +145,9 @@ impl Job {
         let committer = self.committer(layout, &up, taken).await?;
         let driver = self.driver(committer, publisher, store, &control, ends_for_replays.then_some(replays.watcher));
         let ended = self.drive((blueprint, seats), (driver, calls), recorded, &control, base.map(|b| b.epoch)).await;
-        foreign.told().await;
+        if let Ok(Attempt::Ended(_)) = ended {
+            foreign.told().await;
+        }
         ended
     }
 
@@ -166,10 +168,15 @@ impl Job {
     }
 
     /// There is nothing to run, but there may be output to publish and a savepoint to keep.
-    async fn end_of_a_finished_job(&self, sinks: &[NamedSink], look: &SeenSinks, up: &RecoveredJob) -> Result<Attempt, Error> {
+    async fn end_of_a_finished_job(
+        &self,
+        sinks: &[NamedSink],
+        (look, first): (&SeenSinks, bool),
+        up: &RecoveredJob,
+    ) -> Result<Attempt, Error> {
         let Some(base) = &up.base else { return Err(Error::Internal("a job without a checkpoint counts as finished".into())) };
         self.recover_sinks(sinks, look, up).await?;
-        self.look_for_foreign(sinks, true).told().await;
+        self.look_for_foreign(sinks, first).told().await;
         if let Some(name) = &self.options.savepoint {
             savepoint::keep(&self.store, name, base, &self.options.clock).await?;
         } else {

@@ -1,5 +1,5 @@
-//! What lies in the places of a job's sinks and is of no sink: looked for once by a host, beside its first attempt, on a thread of its own. Neither the
-//! start nor the run waits for it, and whatever it meets stops nothing.
+//! What lies in the places of a job's sinks and is of no sink: looked for once by a host, beside its first attempt, on a thread of its own. The
+//! start does not wait for it, a run that has come to its end does for a second, and whatever it meets stops nothing.
 
 use super::attempt::Job;
 use crate::connect::{self, SinkConnector};

@@ -4,7 +4,7 @@
 //! A file counts as such a copy where its name begins as that of a known file, that one does not hold any more what was read of it, and this one does.
 //! A copy of a file that is as it was is an honest file.
 
-use super::known::Before;
+use super::known::{Before, Known};
 use crate::connect::source::context::SourceContext;
 use crate::connect::source::follow::{file_name, stem};
 use crate::connect::source::identity::{print_of, stamp};
@@ -64,7 +64,12 @@ impl SourceContext {
         let is_unknown = |found: &&FoundFile| {
             let key = found.look.id.key();
             let is_back = || before.marks.gone.iter().any(|(gone, _)| *gone == key);
-            !before.marks.files.contains_key(&key) && !begun.contains(&key) && !before.files.contains_key(&found.name) && !is_back()
+            // A name counts only where the file still is that one: where copies are shifted, the next one gets it.
+            let is_known = |known: &Known| known.print().is_none_or(|print| holds(&found.name, known.size(), print));
+            !before.marks.files.contains_key(&key)
+                && !begun.contains(&key)
+                && !before.files.get(&found.name).is_some_and(is_known)
+                && !is_back()
         };
         for found in listed.files.iter().filter(is_unknown) {
             let is_of = |cut: &&Cut| {

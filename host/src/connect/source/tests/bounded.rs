@@ -341,14 +341,26 @@ fn a_log_that_was_truncated_behind_a_copy_between_two_runs_gives_each_row_once()
         append(&folder.path().join("app.log"), &format!("{header}{}{}", line(1), line(2)));
         run_again(&bounded, folder.path(), &mut given);
         assert_eq!(given.rows.len(), 2, "{copy}");
-        // What is written before the copy is made is in the copy alone.
-        append(&folder.path().join("app.log"), &line(3));
-        copy_and_truncate(folder.path(), copy, &format!("{header}{}", line(4)));
-        run_again(&bounded, folder.path(), &mut given);
-        run_again(&bounded, folder.path(), &mut given);
-        let mut numbers: Vec<char> = given.values().iter().map(|row| row.chars().find(char::is_ascii_digit).unwrap()).collect();
-        numbers.sort_unstable();
-        assert_eq!(numbers, ['1', '2', '3', '4'], "{copy}: {:?}", given.values());
+        // What is written before the copy is made is in the copy alone. Copies are shifted, as logrotate does, or removed.
+        for round in 0..3 {
+            append(&folder.path().join("app.log"), &line(3 + 2 * round));
+            let at = |name: &str| folder.path().join(name);
+            if round == 1 && at(copy).exists() {
+                fs::rename(at(copy), at("app.log.2")).unwrap();
+            } else if round == 2 {
+                fs::remove_file(at(copy)).unwrap();
+            }
+            copy_and_truncate(folder.path(), copy, &format!("{header}{}", line(4 + 2 * round)));
+            run_again(&bounded, folder.path(), &mut given);
+            // A look in between makes a mark of what was finished.
+            if round != 0 {
+                run_again(&bounded, folder.path(), &mut given);
+            }
+            let mut numbers: Vec<char> = given.values().iter().map(|row| row.chars().find(char::is_ascii_digit).unwrap()).collect();
+            numbers.sort_unstable();
+            let expected: Vec<char> = (1..=4 + 2 * round).map(|number| char::from_digit(number, 10).unwrap()).collect();
+            assert_eq!(numbers, expected, "{copy}, round {round}: {:?}", given.values());
+        }
     }
 }
 

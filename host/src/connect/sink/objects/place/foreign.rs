@@ -32,8 +32,8 @@ impl ObjectsPlace {
     /// What lies in the bucket, and is of no sink.
     pub async fn foreign(&self) -> Result<Foreign, ConnectError> {
         let mut found = Found::default();
-        self.look_behind("", None, Some(BEHIND_KEPT), &mut found).await?;
-        let mut is_whole = self.look_behind(&kept_of(&self.sink), None, None, &mut found).await?;
+        let mut is_whole = self.look_behind("", None, Some(BEHIND_KEPT), &mut found).await?;
+        is_whole &= self.look_behind(&kept_of(&self.sink), None, None, &mut found).await?;
         if !self.look_behind("", Some(BEHIND_KEPT), None, &mut found).await? {
             is_whole = false;
             // Behind `-` comes `.`.
